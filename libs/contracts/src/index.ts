@@ -1,0 +1,2 @@
+export * from './subjects/subjects.js';
+export * from './vra/index.js';

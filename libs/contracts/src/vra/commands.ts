@@ -1,0 +1,68 @@
+import { Type } from 'class-transformer';
+import { ArrayMaxSize, IsArray, IsIn, IsInt, IsOptional, IsString, IsUUID, Length, Min, ValidateNested } from 'class-validator';
+import { ProtectionRefV1 } from './desired-state.js';
+
+export class ViewVolumeV1 {
+  @IsString() @Length(1, 64) diskId!: string;
+  @IsString() @Length(1, 200) exportName!: string;
+}
+
+/**
+ * `control view.open`: serve a VM's disks at a checkpoint over NBD with writes to scratch. Persisted before the answer and opened
+ * again after a restart, scratch included. Pins the checkpoint. Idempotent by viewId.
+ */
+export class ViewOpenV1 extends ProtectionRefV1 {
+  @IsUUID() viewId!: string;
+  @IsInt() @Min(1) checkpointId!: number;
+  @IsIn(['test', 'live']) purpose!: 'test' | 'live';
+  @IsArray() @ArrayMaxSize(60) @ValidateNested({ each: true }) @Type(() => ViewVolumeV1) volumes!: ViewVolumeV1[];
+}
+
+/** `control view.close` (drops scratch; unknown view: done already) · `control view.promote` (see {@link ViewStatusV1.state}). */
+export class ViewRefV1 {
+  @IsUUID() viewId!: string;
+}
+
+/** `control epoch.reserve` | `epoch.commit` | `epoch.burn`: ownership of one protection. Reserve is durable before the first VM starts. */
+export class EpochV1 extends ProtectionRefV1 {
+  @IsInt() @Min(1) epoch!: number;
+}
+
+/** `checkpoint checkpoint.insert`, to the VRA that leads the VPG (any member answers CHECKPOINT_NOT_LEADER with the leader's vraId as message). */
+export class CheckpointInsertV1 {
+  @IsUUID() vpgId!: string;
+  @IsString() @Length(1, 200) tag!: string;
+}
+
+/** Answer: sealed at every protecting VRA. Void ends in error CHECKPOINT_VOID. Listed later, by the recovery side. */
+export interface CheckpointInsertedV1 {
+  readonly checkpointId: number;
+}
+
+/** `checkpoint checkpoint.list`, to a recovering VRA: what one VM's journal holds. Changes are numbered; 0 asks for all. */
+export class CheckpointListV1 extends ProtectionRefV1 {
+  @IsOptional() @IsInt() @Min(0) afterChange?: number;
+}
+
+/** One checkpoint that a VM's journal holds durably with marker and seal of one incarnation. */
+export interface JournalCheckpointV1 {
+  readonly checkpointId: number;
+  readonly epoch: number;
+  readonly term: number;
+  readonly vmIds: readonly string[];
+  readonly atMs: number;
+  /** Age now, on the VRA's monotonic clock (since arrival, plus age on arrival). */
+  readonly ageMs: number;
+  readonly tag: string | null;
+  readonly kind: 'automatic' | 'tagged' | 'applicationConsistent';
+}
+
+export interface CheckpointListingV1 {
+  /** Changes with the VRA process: another one than last time means ask again from 0. */
+  readonly instance: string;
+  readonly lastChange: number;
+  /** True: `held` is everything (replace); false: `held` are additions since afterChange, `dropped` removals. */
+  readonly isWhole: boolean;
+  readonly held: readonly JournalCheckpointV1[];
+  readonly dropped: readonly number[];
+}

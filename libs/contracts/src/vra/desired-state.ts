@@ -1,0 +1,105 @@
+import { Type } from 'class-transformer';
+import {
+  ArrayMaxSize, IsArray, IsBoolean, IsIn, IsInt, IsString, IsUUID, Length, Max, MaxLength, Min, ValidateNested,
+} from 'class-validator';
+
+/** Where another VRA listens. */
+export class VraAddressV1 {
+  @IsString() @Length(1, 64) vraId!: string;
+  /** IP address; 4007 control and 4008 data listen on it. */
+  @IsString() @Length(1, 255) address!: string;
+  @IsInt() @Min(1) @Max(65535) controlPort!: number;
+  @IsInt() @Min(1) @Max(65535) dataPort!: number;
+}
+
+export class AttachedDiskV1 {
+  /** The hypervisor's disk id, e.g. `scsi:0:0`. */
+  @IsString() @Length(1, 64) diskId!: string;
+  /** NBD export name, unique on the host; never changes while the disk lives. */
+  @IsString() @Length(1, 200) exportName!: string;
+  /** Absolute path of the raw file. */
+  @IsString() @Length(1, 4096) path!: string;
+  @IsInt() @Min(1) sizeBytes!: number;
+}
+
+/** A VM that runs on the VRA's host: its disks are served over NBD, protected or not. */
+export class AttachedVmV1 {
+  @IsString() @Length(1, 200) vmId!: string;
+  @IsArray() @ArrayMaxSize(60) @ValidateNested({ each: true }) @Type(() => AttachedDiskV1) disks!: AttachedDiskV1[];
+}
+
+/** One VM in one VPG, seen from the protecting VRA. The position of a disk in `diskIds` is its volume index in the stream. */
+export class ProtectionV1 {
+  @IsUUID() vpgId!: string;
+  @IsString() @Length(1, 200) vmId!: string;
+  @IsInt() @Min(1) epoch!: number;
+  @IsArray() @ArrayMaxSize(60) @IsString({ each: true }) diskIds!: string[];
+  @ValidateNested() @Type(() => VraAddressV1) recoveringVra!: VraAddressV1;
+  @IsBoolean() isCompressed!: boolean;
+  @IsIn(['low', 'medium', 'high']) priority!: 'low' | 'medium' | 'high';
+}
+
+export class BarrierMemberV1 {
+  @ValidateNested() @Type(() => VraAddressV1) vra!: VraAddressV1;
+  @IsArray() @IsString({ each: true }) vmIds!: string[];
+}
+
+/** Who makes checkpoints of a VPG. Members in order of succession: the first one leads. */
+export class BarrierV1 {
+  @IsUUID() vpgId!: string;
+  /** Grows with every change; a VRA obeys the newest that it has seen. */
+  @IsInt() @Min(1) version!: number;
+  @IsInt() @Min(1) epoch!: number;
+  @IsInt() @Min(200) @Max(3_600_000) intervalMs!: number;
+  @IsArray() @ArrayMaxSize(64) @ValidateNested({ each: true }) @Type(() => BarrierMemberV1) members!: BarrierMemberV1[];
+}
+
+/**
+ * `control state.apply`: everything that the sending side of a VRA shall do, whole. The VRA persists it before it answers and goes
+ * on by it alone after a restart. Taking a protection out stops its stream; it deletes nothing at the other site. What
+ * the recovering side holds (journals, mirrors, views) is never removed by absence, only by its own commands.
+ */
+export class DesiredStateV1 {
+  @IsInt() @Min(0) revision!: number;
+  @IsArray() @ValidateNested({ each: true }) @Type(() => AttachedVmV1) attachedVms!: AttachedVmV1[];
+  @IsArray() @ValidateNested({ each: true }) @Type(() => ProtectionV1) protections!: ProtectionV1[];
+  @IsArray() @ValidateNested({ each: true }) @Type(() => BarrierV1) barriers!: BarrierV1[];
+}
+
+export class RecoveryVolumeV1 {
+  @IsString() @MaxLength(64) diskId!: string;
+  @IsInt() @Min(1) sizeBytes!: number;
+  /** Absolute path of the mirror volume on the recovery datastore; created sparse when missing. */
+  @IsString() @Length(1, 4096) mirrorPath!: string;
+}
+
+export class DatastoreV1 {
+  @IsString() @Length(1, 4096) path!: string;
+  /** Declared capacity; what is allocated under `path` counts against it. */
+  @IsInt() @Min(1) capacityBytes!: number;
+}
+
+/** `control recovery.put`: create or update what is needed to recover one VM of one VPG. Idempotent. */
+export class RecoveryV1 {
+  @IsUUID() vpgId!: string;
+  @IsString() @Length(1, 200) vmId!: string;
+  @IsInt() @Min(1) epoch!: number;
+  /** All VMs of the VPG and the VRA that recovers each: retirement is agreed among them, the first one leads it. */
+  @IsArray() @ValidateNested({ each: true }) @Type(() => BarrierMemberV1) recoverers!: BarrierMemberV1[];
+  @IsArray() @ArrayMaxSize(60) @ValidateNested({ each: true }) @Type(() => RecoveryVolumeV1) volumes!: RecoveryVolumeV1[];
+  /** Folder of the journal and of scratch on the journal datastore; created when missing. */
+  @IsString() @Length(1, 4096) journalFolder!: string;
+  @ValidateNested() @Type(() => DatastoreV1) datastore!: DatastoreV1;
+  @IsInt() @Min(1000) historyMs!: number;
+}
+
+export class ProtectionRefV1 {
+  @IsUUID() vpgId!: string;
+  @IsString() @Length(1, 200) vmId!: string;
+}
+
+/** `control recovery.remove` */
+export class RecoveryRemoveV1 extends ProtectionRefV1 {
+  /** Keep the mirror volumes, rolled forward to nothing: as they are. The journal goes either way. */
+  @IsBoolean() isMirrorKept!: boolean;
+}

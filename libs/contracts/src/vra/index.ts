@@ -1,0 +1,3 @@
+export * from './desired-state.js';
+export * from './commands.js';
+export * from './status.js';

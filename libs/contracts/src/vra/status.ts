@@ -1,0 +1,95 @@
+/** State of a protection's stream, seen from the protecting VRA. */
+export type ReplicationState =
+  | 'connecting' // no link to the recovering VRA: queue, then bitmap
+  | 'initialSync'
+  | 'deltaSync'
+  | 'bitmapSync'
+  | 'replicating'
+  | 'paused' // the recovering side cannot take more (journal full, or fail-safe history)
+  | 'refused' // fenced: the recovery side is at a newer epoch, or does not know this protection
+  | 'failed';
+
+export interface SyncProgressV1 {
+  readonly reason: string;
+  readonly totalBytes: number;
+  readonly remainingBytes: number;
+  readonly bytesPerSecond: number;
+  /** null: not known yet. */
+  readonly estimatedMs: number | null;
+}
+
+export interface ProtectionStatusV1 {
+  readonly vpgId: string;
+  readonly vmId: string;
+  readonly epoch: number;
+  readonly state: ReplicationState;
+  readonly detail: string;
+  readonly sync: SyncProgressV1 | null;
+  /** Bytes captured and not yet durable at the recovery site (queue and bitmap). */
+  readonly lagBytes: number;
+  readonly writtenBytes: number;
+  readonly writeCount: number;
+  /** On the wire, after compression. */
+  readonly sentBytes: number;
+  readonly bytesPerSecond: number;
+  readonly writesPerSecond: number;
+}
+
+export interface RecoveryStatusV1 {
+  readonly vpgId: string;
+  readonly vmId: string;
+  readonly epoch: number;
+  /** Reserved for a live failover that is not committed; null when none. */
+  readonly reservedEpoch: number | null;
+  readonly state: 'waiting' | 'initialSync' | 'syncing' | 'receiving' | 'full' | 'broken' | 'ended';
+  readonly detail: string;
+  readonly durableSeq: number;
+  readonly journalBytes: number;
+  readonly mirrorBytes: number;
+  /** Before and after compression, since the VRA started. */
+  readonly receivedRawBytes: number;
+  readonly receivedBytes: number;
+  readonly newestCheckpointId: number | null;
+  readonly oldestCheckpointId: number | null;
+  /** Numbered as in CheckpointListingV1. */
+  readonly instance: string;
+  readonly lastChange: number;
+}
+
+export interface ViewStatusV1 {
+  readonly viewId: string;
+  readonly vpgId: string;
+  readonly vmId: string;
+  readonly checkpointId: number;
+  readonly state: 'open' | 'promoting' | 'promoted' | 'failed';
+  readonly detail: string;
+  readonly scratchBytes: number;
+  readonly promotedBytes: number;
+  readonly totalBytes: number;
+}
+
+export interface BarrierStatusV1 {
+  readonly vpgId: string;
+  readonly version: number;
+  readonly leaderVraId: string | null;
+  readonly term: number;
+  readonly holdMsP99: number;
+  readonly voidCount: number;
+  readonly sealedCount: number;
+}
+
+/** `event status.published`, every second, and the answer to `control status.get`. */
+export interface VraStatusV1 {
+  readonly vraId: string;
+  readonly hostId: string;
+  readonly version: string;
+  readonly address: string;
+  readonly startedAtMs: number;
+  /** Of the DesiredStateV1 that it runs; -1 when it never got one. */
+  readonly revision: number;
+  readonly attachedVmIds: readonly string[];
+  readonly protections: readonly ProtectionStatusV1[];
+  readonly recoveries: readonly RecoveryStatusV1[];
+  readonly views: readonly ViewStatusV1[];
+  readonly barriers: readonly BarrierStatusV1[];
+}

@@ -1,0 +1,5 @@
+export * from './assert.js';
+export * from './errors.js';
+export * from './numbers.js';
+export * from './ports.js';
+export * from './text.js';

@@ -1,0 +1,132 @@
+/** What every hypervisor manager (simulated, libvirt, vSphere, …) offers to a ZVM. Ids are opaque and stable; names are for people. */
+
+export interface HypervisorHost {
+  readonly id: string;
+  readonly name: string;
+  readonly address: string;
+  readonly isConnected: boolean;
+  readonly datastoreIds: readonly string[];
+  readonly networkIds: readonly string[];
+  /** Where the host's guests reach their disks: the UNIX socket of the host's VRA. */
+  readonly nbdSocketPath: string;
+}
+
+export interface Datastore {
+  readonly id: string;
+  readonly name: string;
+  /** Absolute path of its folder, as the hosts see it. */
+  readonly path: string;
+  readonly capacityBytes: number;
+  /** capacity − allocated bytes, never below 0. */
+  readonly freeBytes: number;
+}
+
+export interface Network {
+  readonly id: string;
+  readonly name: string;
+}
+
+export interface VmFolder {
+  readonly id: string;
+  readonly name: string;
+}
+
+export type PowerState = 'poweredOn' | 'poweredOff';
+
+export interface VmDisk {
+  /** `scsi:0:0` */
+  readonly id: string;
+  readonly sizeBytes: number;
+  readonly datastoreId: string;
+  /** Absolute path of the raw file that holds it, or will hold it once promotion has ended. */
+  readonly location: string;
+  /** NBD export name on the host's VRA. */
+  readonly exportName: string;
+  /** False while a recovered disk is served from a checkpoint view: the VRA serves it by itself, nothing is attached. */
+  readonly isFile: boolean;
+}
+
+export interface VmNic {
+  readonly id: string;
+  readonly networkId: string;
+  readonly mac: string;
+}
+
+export interface Vm {
+  readonly id: string;
+  readonly name: string;
+  readonly hostId: string;
+  readonly folderId: string;
+  readonly powerState: PowerState;
+  readonly cpuCount: number;
+  readonly memoryMiB: number;
+  readonly guestOs: string;
+  readonly disks: readonly VmDisk[];
+  readonly nics: readonly VmNic[];
+}
+
+export interface Inventory {
+  /** Grows with every change. */
+  readonly revision: number;
+  readonly hosts: readonly HypervisorHost[];
+  readonly datastores: readonly Datastore[];
+  readonly networks: readonly Network[];
+  readonly folders: readonly VmFolder[];
+  readonly vms: readonly Vm[];
+}
+
+export interface VmDiskSpec {
+  readonly id: string;
+  readonly sizeBytes: number;
+  readonly datastoreId: string;
+  /** Given: that file (created sparse by the hypervisor only when `isFile` and missing). Absent: the hypervisor chooses a path. */
+  readonly location?: string;
+  readonly isFile: boolean;
+}
+
+export interface VmSpec {
+  /** Creating twice with one key gives the same VM: a restarted step makes no second one. */
+  readonly requestKey: string;
+  readonly name: string;
+  readonly hostId: string;
+  readonly folderId?: string;
+  readonly cpuCount: number;
+  readonly memoryMiB: number;
+  readonly guestOs: string;
+  readonly disks: readonly VmDiskSpec[];
+  readonly nics: readonly { readonly networkId: string; readonly mac?: string }[];
+}
+
+export interface ApplianceSpec {
+  readonly vraId: string;
+  readonly hostId: string;
+  readonly datastoreId: string;
+  readonly networkId: string;
+  /** Name in the process list and in the inventory: `Z-VRA-<host>`. */
+  readonly name: string;
+  readonly siteId: string;
+  readonly natsUrl: string;
+  readonly memoryMiB: number;
+}
+
+/** A change is a reason to read the inventory again, not a diff: a reader that missed one loses nothing. */
+export interface InventoryChange {
+  readonly revision: number;
+}
+
+export interface HypervisorManager {
+  inventory(): Promise<Inventory>;
+  createVm(spec: VmSpec): Promise<Vm>;
+  /** Unknown VM: done already. Disk files stay when `areDisksKept`. A powered-on VM is refused (HYPERVISOR_STATE). */
+  deleteVm(vmId: string, options: { readonly areDisksKept: boolean }): Promise<void>;
+  powerOn(vmId: string): Promise<void>;
+  /** `isForced` false asks the guest to shut down first. */
+  powerOff(vmId: string, options: { readonly isForced: boolean }): Promise<void>;
+  /** Disks of a recovered VM become plain files after promotion. */
+  markDisksAsFiles(vmId: string): Promise<void>;
+  /** Starts the VRA of a host; idempotent by vraId. Resolves when the process runs, not when it answers. */
+  deployAppliance(spec: ApplianceSpec): Promise<void>;
+  removeAppliance(vraId: string): Promise<void>;
+  /** Ends when `signal` aborts; reconnects by itself; yields once at the start. */
+  watch(signal: AbortSignal): AsyncIterable<InventoryChange>;
+}

@@ -1,0 +1,21 @@
+/** Which files a lane runs: LANE = unit | property | integration | interop | sim | e2e (file name suffix), all else from the preset. */
+import preset from '../jest.preset.js';
+
+const LANES = {
+  unit: ['**/src/**/!(*.prop|*.int|*.interop|*.sim|*.e2e).spec.ts'],
+  property: ['**/src/**/*.prop.spec.ts'],
+  integration: ['**/src/**/*.int.spec.ts'],
+  interop: ['**/src/**/*.interop.spec.ts'],
+  sim: ['**/src/**/*.sim.spec.ts'],
+  e2e: ['**/src/**/*.e2e.spec.ts'],
+};
+const lane = process.env.LANE ?? 'unit';
+if (!(lane in LANES)) throw new Error(`no lane '${lane}'; there are ${Object.keys(LANES).join(', ')}`);
+const isLong = lane !== 'unit' && lane !== 'property';
+
+export default {
+  ...preset,
+  testMatch: LANES[lane].map((glob) => `<rootDir>/${glob}`),
+  testTimeout: isLong ? 120_000 : 20_000,
+  maxWorkers: lane === 'e2e' || lane === 'interop' ? 1 : 2,
+};
