@@ -1,1 +1,3 @@
-export {};
+export * from './dirty-bitmap.js';
+export * from './extent-map.js';
+export * from './extent.js';
