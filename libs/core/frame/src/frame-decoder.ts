@@ -1,0 +1,94 @@
+import { ProtocolError, type Crc32c } from '@tidemark/base';
+import { decodeHeader } from './header.js';
+import { FRAME_HEADER_BYTES, type FrameKind } from './layout.js';
+import type { FrameHeader } from './types.js';
+
+export interface FrameDecoderOptions {
+  readonly crc32c: Crc32c;
+  /** Kinds that this connection takes (4007 or 4008); others are refused before their body is read. All, if missing. */
+  readonly kinds?: ReadonlySet<FrameKind>;
+}
+
+/**
+ * Cuts a byte stream into frames. Nothing is allocated for a frame before its header has been checked; the body's checksum is
+ * checked before the frame is handed out. After a ProtocolError the decoder stays broken: bytes after a damage have no meaning.
+ */
+export class FrameDecoder {
+  readonly #options: FrameDecoderOptions;
+  readonly #headerBytes = new Uint8Array(FRAME_HEADER_BYTES);
+  #headerFilled = 0;
+  #header: FrameHeader | undefined;
+  #body: Uint8Array | undefined;
+  #bodyFilled = 0;
+  #error: unknown;
+
+  constructor(options: FrameDecoderOptions) {
+    this.#options = options;
+  }
+
+  /** True between two frames: a connection that ends elsewhere was cut inside a frame. */
+  get isAtBoundary(): boolean {
+    return this.#header === undefined && this.#headerFilled === 0;
+  }
+
+  /**
+   * Calls `onFrame` for each frame that ends in `chunk`. A body that lies in one chunk is a view into it (the chunk is handed over), one
+   * that spans chunks is gathered. Throws {@link ProtocolError}, and whatever `onFrame` throws; the decoder is then broken.
+   */
+  feed(chunk: Uint8Array, onFrame: (header: FrameHeader, body: Uint8Array) => void): void {
+    if (this.#error !== undefined) throw this.#error;
+    try {
+      this.#consume(chunk, onFrame);
+    } catch (error) {
+      this.#error = error;
+      throw error;
+    }
+  }
+
+  #consume(chunk: Uint8Array, onFrame: (header: FrameHeader, body: Uint8Array) => void): void {
+    let at = 0;
+    for (;;) {
+      if (this.#header === undefined) {
+        at += this.#fillHeader(chunk, at);
+        if (this.#header === undefined) return;
+      }
+      const header: FrameHeader = this.#header;
+      const body = this.#takeBody(chunk, at, header.bodyBytes);
+      if (body === undefined) return;
+      at += body.takenBytes;
+      if (this.#options.crc32c(body.bytes) !== header.bodyCrc) throw new ProtocolError('PROTOCOL_CHECKSUM', 'frame body checksum');
+      this.#header = undefined;
+      onFrame(header, body.bytes);
+    }
+  }
+
+  /** Returns the bytes taken from `chunk`; #header is set when the header is whole. */
+  #fillHeader(chunk: Uint8Array, at: number): number {
+    const taken = Math.min(FRAME_HEADER_BYTES - this.#headerFilled, chunk.byteLength - at);
+    this.#headerBytes.set(chunk.subarray(at, at + taken), this.#headerFilled);
+    this.#headerFilled += taken;
+    if (this.#headerFilled < FRAME_HEADER_BYTES) return taken;
+    this.#headerFilled = 0;
+    const header = decodeHeader(this.#headerBytes, this.#options.crc32c);
+    if (this.#options.kinds?.has(header.kind) === false) {
+      throw new ProtocolError('PROTOCOL_KIND', `frame of kind ${header.kind} on a connection that does not take it`);
+    }
+    this.#header = header;
+    return taken;
+  }
+
+  #takeBody(chunk: Uint8Array, at: number, bodyBytes: number): { bytes: Uint8Array; takenBytes: number } | undefined {
+    const available = chunk.byteLength - at;
+    if (this.#body === undefined && available >= bodyBytes) {
+      return { bytes: chunk.subarray(at, at + bodyBytes), takenBytes: bodyBytes };
+    }
+    const body = (this.#body ??= new Uint8Array(bodyBytes));
+    const taken = Math.min(bodyBytes - this.#bodyFilled, available);
+    body.set(chunk.subarray(at, at + taken), this.#bodyFilled);
+    this.#bodyFilled += taken;
+    if (this.#bodyFilled < bodyBytes) return undefined;
+    this.#body = undefined;
+    this.#bodyFilled = 0;
+    return { bytes: body, takenBytes: taken };
+  }
+}
