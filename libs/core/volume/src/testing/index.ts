@@ -1,1 +1,2 @@
-export {};
+export * from './describe-volume.js';
+export { differenceAt } from './volume-model.js';
