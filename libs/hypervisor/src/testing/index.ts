@@ -1,1 +1,1 @@
-export {};
+export { describeHypervisorManager, type HypervisorUnderTest } from './describe-hypervisor-manager.js';

@@ -1,0 +1,95 @@
+import { HypervisorError } from '../hypervisor-error.js';
+import type { ApplianceSpec, HypervisorManager, Inventory, InventoryChange, Vm, VmSpec } from '../port.js';
+import { API_PREFIX, changeSchema, errorBodySchema, POLL_MS } from './wire.js';
+
+const CALL_TIMEOUT_MS = 30_000;
+const RECONNECT_MS = 500;
+
+/** Adapter for a simulated hypervisor manager that runs in a process of its own. */
+export class SimulatedHypervisorManager implements HypervisorManager {
+  /** @param url e.g. `http://127.0.1.2:9440` */
+  constructor(readonly url: string) {}
+
+  inventory(): Promise<Inventory> {
+    return this.#call('GET', '/inventory') as Promise<Inventory>;
+  }
+
+  createVm(spec: VmSpec): Promise<Vm> {
+    return this.#call('POST', '/vms', { body: spec }) as Promise<Vm>;
+  }
+
+  async deleteVm(vmId: string, { areDisksKept }: { readonly areDisksKept: boolean }): Promise<void> {
+    await this.#call('DELETE', `/vms/${encodeURIComponent(vmId)}?areDisksKept=${areDisksKept}`);
+  }
+
+  async powerOn(vmId: string): Promise<void> {
+    await this.#call('POST', `/vms/${encodeURIComponent(vmId)}/power`, { body: { powerState: 'poweredOn', isForced: false } });
+  }
+
+  async powerOff(vmId: string, { isForced }: { readonly isForced: boolean }): Promise<void> {
+    await this.#call('POST', `/vms/${encodeURIComponent(vmId)}/power`, { body: { powerState: 'poweredOff', isForced } });
+  }
+
+  async markDisksAsFiles(vmId: string): Promise<void> {
+    await this.#call('POST', `/vms/${encodeURIComponent(vmId)}/disks-as-files`);
+  }
+
+  async deployAppliance(spec: ApplianceSpec): Promise<void> {
+    await this.#call('POST', '/appliances', { body: spec });
+  }
+
+  async removeAppliance(vraId: string): Promise<void> {
+    await this.#call('DELETE', `/appliances/${encodeURIComponent(vraId)}`);
+  }
+
+  /** Long polls. After a failure it yields again: what changed meanwhile is not known, and reading again costs little. */
+  async *watch(signal: AbortSignal): AsyncGenerator<InventoryChange> {
+    for (let seen = -1; !signal.aborted; ) {
+      const change = await this.#poll(seen, signal);
+      if (signal.aborted) return;
+      if (change === undefined) await pause(RECONNECT_MS, signal);
+      else if (change.revision !== seen) yield change;
+      seen = change?.revision ?? -1;
+    }
+  }
+
+  async #poll(after: number, signal: AbortSignal): Promise<InventoryChange | undefined> {
+    try {
+      return changeSchema.parse(await this.#call('GET', `/changes?after=${after}`, { signal, timeoutMs: POLL_MS + 5000 }));
+    } catch {
+      return undefined; // Unreachable, restarting or aborted: the loop tries for as long as it is wanted.
+    }
+  }
+
+  async #call(method: string, path: string, options: { readonly body?: unknown; readonly signal?: AbortSignal; readonly timeoutMs?: number } = {}): Promise<unknown> {
+    const deadline = AbortSignal.timeout(options.timeoutMs ?? CALL_TIMEOUT_MS);
+    let response: Response;
+    let answer: unknown;
+    try {
+      response = await fetch(`${this.url}${API_PREFIX}${path}`, {
+        method,
+        signal: options.signal ? AbortSignal.any([options.signal, deadline]) : deadline,
+        ...(options.body === undefined ? {} : { body: JSON.stringify(options.body), headers: { 'content-type': 'application/json' } }),
+      });
+      answer = await response.json();
+    } catch (cause) {
+      throw new HypervisorError('HYPERVISOR_UNREACHABLE', `the hypervisor manager at ${this.url} does not answer`, { cause });
+    }
+    if (response.ok) return answer;
+    const refusal = errorBodySchema.safeParse(answer);
+    if (refusal.success) throw new HypervisorError(refusal.data.code, refusal.data.message);
+    throw new HypervisorError('HYPERVISOR_UNREACHABLE', `the hypervisor manager at ${this.url} answered ${response.status}`);
+  }
+}
+
+function pause(ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const done = (): void => {
+      clearTimeout(timer);
+      signal.removeEventListener('abort', done);
+      resolve();
+    };
+    const timer = setTimeout(done, ms);
+    signal.addEventListener('abort', done);
+  });
+}

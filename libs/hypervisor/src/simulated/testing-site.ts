@@ -1,0 +1,59 @@
+import { mkdir, mkdtemp, open, rm, stat } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import type { ApplianceSpec } from '../port.js';
+import { type ApplianceRunner, SimulatedHypervisor } from './simulated-hypervisor.js';
+
+const GiB = 1024 ** 3;
+
+/** Only remembers what would run: for tests of the manager, not of the processes. */
+export class RememberedAppliances implements ApplianceRunner {
+  readonly running = new Map<string, ApplianceSpec>();
+
+  async start(spec: ApplianceSpec): Promise<void> {
+    this.running.set(spec.vraId, spec);
+  }
+
+  async stop(vraId: string): Promise<void> {
+    this.running.delete(vraId);
+  }
+}
+
+export interface TestingSite {
+  readonly folder: string;
+  readonly hypervisor: SimulatedHypervisor;
+  readonly appliances: RememberedAppliances;
+  /** The manager as a new process would find it. */
+  reopen(): Promise<SimulatedHypervisor>;
+  fileBytes(location: string): Promise<number | undefined>;
+  makeFile(location: string, sizeBytes: number): Promise<void>;
+  remove(): Promise<void>;
+}
+
+/** One host, one 20 GiB datastore, one network and one folder, in a folder of their own. */
+export async function makeTestingSite(): Promise<TestingSite> {
+  const folder = await mkdtemp(join(tmpdir(), 'tidemark-hypervisor-'));
+  const appliances = new RememberedAppliances();
+  const reopen = () => SimulatedHypervisor.open({ statePath: join(folder, 'inventory.json'), serverGuid: '0a1b2c3d', appliances });
+  const hypervisor = await reopen();
+  await hypervisor.addHost({ name: 'host1', address: '127.0.0.1', nbdSocketPath: join(folder, 'nbd.sock') });
+  await hypervisor.addDatastore({ name: 'datastore1', path: join(folder, 'datastore1'), capacityBytes: 20 * GiB });
+  await hypervisor.addNetwork('production');
+  await hypervisor.addFolder('Virtual machines');
+  return {
+    folder,
+    hypervisor,
+    appliances,
+    reopen,
+    fileBytes: async (location) => (await stat(location).catch(() => undefined))?.size,
+    makeFile,
+    remove: () => rm(folder, { recursive: true, force: true }),
+  };
+}
+
+async function makeFile(location: string, sizeBytes: number): Promise<void> {
+  await mkdir(dirname(location), { recursive: true });
+  const file = await open(location, 'w');
+  await file.truncate(sizeBytes);
+  await file.close();
+}
