@@ -1,1 +1,2 @@
-export {};
+export * from './journal-error.js';
+export * from './types.js';

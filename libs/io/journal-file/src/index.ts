@@ -1,1 +1,2 @@
-export {};
+export * from './file-layer.js';
+export * from './types.js';

@@ -1,0 +1,22 @@
+import { TidemarkError } from '@tidemark/base';
+
+export type JournalErrorCode =
+  | 'JOURNAL_FULL' // no space for this record; nothing was changed
+  | 'JOURNAL_IO' // the storage failed; this generation takes no more
+  | 'JOURNAL_BROKEN' // a record that takes stream data was given to a broken journal
+  | 'JOURNAL_CORRUPT' // bytes that were acknowledged do not read back
+  | 'JOURNAL_ENDED' // a failover was committed: the history is closed
+  | 'JOURNAL_FENCED' // an epoch or incarnation older than the journal's
+  | 'JOURNAL_ORDER' // a frame that does not follow the one before, or lies outside its volume
+  | 'JOURNAL_PINNED' // an open view or failover needs what would be retired or overwritten
+  | 'JOURNAL_CHECKPOINT' // the checkpoint is not held
+  | 'JOURNAL_NOT_RETIRED' // apply asked for before the retirement is durable
+  | 'JOURNAL_EPOCH' // an epoch step out of order
+  | 'JOURNAL_IDENTITY' // the folder holds the journal of another protection
+  | 'JOURNAL_CLOSED';
+
+export class JournalError extends TidemarkError<JournalErrorCode> {
+  get isRetryable(): boolean {
+    return this.code === 'JOURNAL_FULL' || this.code === 'JOURNAL_PINNED';
+  }
+}

@@ -1,0 +1,126 @@
+import type { CheckpointMarker, FrameHeader, StreamRecord } from '@tidemark/frame';
+import type { JournalError } from './journal-error.js';
+
+/** Whose journal it is. Written into every segment and compared on open. */
+export interface JournalIdentity {
+  readonly vpgId: string;
+  readonly vmId: string;
+}
+
+/**
+ * `open`: takes frames. `full`: no space, cut back to the last committed record, takes control records only. `broken`: storage failed or
+ * acknowledged bytes are corrupt; checkpoints before the break are readable. `ended`: a failover was committed.
+ */
+export type JournalPhase = 'open' | 'full' | 'broken' | 'ended';
+
+export interface JournalState {
+  readonly phase: JournalPhase;
+  /** For people: why it is full or broken; empty otherwise. */
+  readonly reason: string;
+}
+
+/** A checkpoint whose marker and seal are durable in this journal, of one incarnation and term, with no sync under way at the marker. */
+export interface HeldCheckpoint {
+  readonly checkpointId: number;
+  readonly marker: CheckpointMarker;
+  /** The image is what the records with a lower seq leave. */
+  readonly markerSeq: number;
+  readonly incarnation: number;
+  /** Arrival of the marker on this process's monotonic clock. After a restart the time that the process was down is not counted, so age is never overstated. */
+  readonly arrivedMs: number;
+  /** Arrival on the wall clock, ms since 1970: for people and for RPO across a restart. */
+  readonly arrivedAtMs: number;
+}
+
+/** Answer to {@link JournalCommand} `beginIncarnation`; the facts that `opened` carries to the sender. */
+export interface IncarnationBegun {
+  readonly incarnation: number;
+  readonly durableSeq: number;
+  /** Session of the incarnation before; null when this is the first. */
+  readonly lastSessionId: string | null;
+  readonly isBaseComplete: boolean;
+}
+
+/** Additions and removals of held checkpoints above a change number. `isWhole`: `held` is everything, because the number was too old. */
+export interface CheckpointChanges {
+  readonly lastChange: number;
+  readonly isWhole: boolean;
+  readonly held: readonly HeldCheckpoint[];
+  readonly dropped: readonly number[];
+}
+
+/** Where a frame record starts in the journal. */
+export interface FramePlace {
+  readonly segment: number;
+  readonly at: number;
+}
+
+/** A request that is answered when what it asks for is durable. `request` is chosen by the caller and comes back in `answered` or `refused`. */
+export type JournalCommand =
+  | { readonly type: 'beginIncarnation'; readonly request: number; readonly sessionId: string; readonly epoch: number }
+  | { readonly type: 'reserveEpoch' | 'commitEpoch' | 'burnEpoch'; readonly request: number; readonly epoch: number }
+  /** Drops every checkpoint older than this one, which becomes the oldest. */
+  | { readonly type: 'retire'; readonly request: number; readonly checkpointId: number }
+  /** Everyone of the VPG has the retirement durable: the mirror may roll forward to this checkpoint. Answered when it has. */
+  | { readonly type: 'allowApply'; readonly request: number; readonly checkpointId: number }
+  /** From now on the mirrors belong to this checkpoint's view alone. Only after commitEpoch. */
+  | { readonly type: 'startPromotion'; readonly request: number; readonly checkpointId: number }
+  /** The mirrors, synced by the caller, are the whole disks. */
+  | { readonly type: 'finishPromotion'; readonly request: number; readonly checkpointId: number };
+
+export type StorageFailure = 'noSpace' | 'io';
+
+/**
+ * What happened to an effect. Every file or mirror effect gets exactly one of these; at most one `append`, one `sync`, one of
+ * create/truncate/remove and one mirror effect are in flight, and create, truncate only while append and sync are idle.
+ */
+export type JournalCompletion =
+  | { readonly type: 'appended' }
+  | { readonly type: 'appendFailed'; readonly reason: StorageFailure; readonly detail: string }
+  | { readonly type: 'synced' }
+  | { readonly type: 'syncFailed'; readonly detail: string }
+  | { readonly type: 'segmentCreated' }
+  | { readonly type: 'segmentCreateFailed'; readonly reason: StorageFailure; readonly detail: string }
+  | { readonly type: 'truncated' }
+  | { readonly type: 'truncateFailed'; readonly detail: string }
+  | { readonly type: 'segmentRemoved' }
+  | { readonly type: 'segmentRemoveFailed'; readonly detail: string }
+  | { readonly type: 'mirrorWritten' }
+  | { readonly type: 'mirrorSynced' }
+  | { readonly type: 'mirrorFailed'; readonly reason: StorageFailure; readonly detail: string };
+
+export type JournalEvent =
+  | JournalCommand
+  | JournalCompletion
+  /** A frame as received; `records` is its decoded table. `body` and payloads are handed over. Check with `Journal.frameError` first: a wrong frame here is an assertion. */
+  | { readonly type: 'append'; readonly header: FrameHeader; readonly body: Uint8Array; readonly records: readonly StreamRecord[] }
+  /** Space may be there again: leave `full` and find out. */
+  | { readonly type: 'resume' }
+  /** The caller's space guard says that the datastore's share is used up. */
+  | { readonly type: 'guardReached'; readonly detail: string }
+  /** A view or failover needs this checkpoint and the segments below it. `key` names the holder. */
+  | { readonly type: 'pin'; readonly key: string; readonly checkpointId: number }
+  | { readonly type: 'unpin'; readonly key: string };
+
+export type JournalEffect =
+  /** Make the file with exactly this header; done when file, header and directory entry are durable. Replaces a leftover of the same number. */
+  | { readonly type: 'createSegment'; readonly segment: number; readonly header: Uint8Array }
+  /** Write the chunks one after the other from byte `at` (the end of the file). Not durable yet. */
+  | { readonly type: 'append'; readonly segment: number; readonly at: number; readonly chunks: readonly Uint8Array[] }
+  /** fdatasync. Never repeated after a failure. */
+  | { readonly type: 'sync'; readonly segment: number }
+  /** Cut the file to `bytes`; durable when done. */
+  | { readonly type: 'truncateSegment'; readonly segment: number; readonly bytes: number }
+  | { readonly type: 'removeSegment'; readonly segment: number }
+  /** Write these records (writes, zeroes and their sync kinds; others are skipped) into the mirrors, in order. */
+  | { readonly type: 'mirrorWrite'; readonly records: readonly StreamRecord[] }
+  /** Read these frame records back, in order, and write their records with afterSeq < seq <= throughSeq into the mirrors, in order. */
+  | { readonly type: 'mirrorReplay'; readonly frames: readonly FramePlace[]; readonly afterSeq: number; readonly throughSeq: number }
+  | { readonly type: 'mirrorSync' }
+  /** Everything up to `seq` survives a crash: only now it may be acknowledged. */
+  | { readonly type: 'durable'; readonly seq: number }
+  | { readonly type: 'answered'; readonly request: number; readonly answer: IncarnationBegun | undefined }
+  | { readonly type: 'refused'; readonly request: number; readonly error: JournalError }
+  | { readonly type: 'checkpointsChanged'; readonly lastChange: number }
+  /** On `full` and `broken`, frames that were appended and not announced durable are gone: the stream must be opened again. */
+  | { readonly type: 'stateChanged'; readonly state: JournalState };

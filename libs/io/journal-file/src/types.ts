@@ -1,0 +1,66 @@
+import type { Crc32c, MonotonicMs, WallClockMs } from '@tidemark/base';
+import type { FrameCodec } from '@tidemark/frame';
+import type { JournalIdentity, JournalState } from '@tidemark/journal';
+import type { Volume } from '@tidemark/volume';
+import type { FileLayer } from './file-layer.js';
+
+/** Turns a body back into `rawBytes` bytes. Throws on bytes that do not decompress to exactly that. */
+export type Decompress = (codec: FrameCodec, body: Uint8Array, rawBytes: number) => Uint8Array;
+
+export interface JournalVolume {
+  readonly sizeBytes: number;
+  /** The mirror volume; owned by the caller, closed by nobody here. */
+  readonly mirror: Volume;
+}
+
+export interface JournalFileOptions {
+  /** Made when missing. Holds only this journal's segments. */
+  readonly folder: string;
+  readonly identity: JournalIdentity;
+  readonly volumes: readonly JournalVolume[];
+  /** Ownership epoch of a journal that is made now; an existing journal knows its own. */
+  readonly epoch: number;
+  readonly clocks: { readonly monotonicMs: MonotonicMs; readonly wallClockMs: WallClockMs };
+  readonly crc32c?: Crc32c;
+  readonly decompress?: Decompress;
+  /** A segment is closed when it is at least this long; default 64 MiB. */
+  readonly segmentBytes?: number;
+  /** How many more bytes the datastore's declared capacity allows; asked before frames are written. Below the frame's size: `full`. */
+  readonly spaceGuard?: () => number;
+  /** Cached decompressed frames for views and apply; default 32 MiB. */
+  readonly cacheBytesMax?: number;
+  readonly files?: FileLayer;
+  /** Everything up to `seq` is durable: acknowledge it now. */
+  readonly onDurable: (seq: number) => void;
+  readonly onCheckpointsChanged: (lastChange: number) => void;
+  readonly onState: (state: JournalState) => void;
+}
+
+export interface JournalFileStats {
+  readonly state: JournalState;
+  readonly durableSeq: number;
+  readonly appliedSeq: number;
+  readonly retainedWrites: number;
+  readonly segmentCount: number;
+  /** Bytes of the segment files. */
+  readonly journalBytes: number;
+  readonly epoch: number;
+  readonly reservedEpoch: number | null;
+  readonly incarnation: number;
+  readonly isBaseComplete: boolean;
+  readonly isSyncing: boolean;
+  readonly promotion: { readonly checkpointId: number; readonly isDone: boolean } | null;
+}
+
+export interface OpenViewOptions {
+  readonly checkpointId: number;
+  /** Folder of the scratch journal: made when missing, replayed when it has something. Without it the view is read-only. */
+  readonly scratchFolder?: string;
+}
+
+export type ViewPhase = 'open' | 'promoting' | 'promoted' | 'failed';
+
+export interface PromotionProgress {
+  readonly promotedBytes: number;
+  readonly totalBytes: number;
+}
