@@ -1,1 +1,5 @@
-export {};
+export * from './lane.js';
+export * from './load-sys.js';
+export * from './no-sys.js';
+export * from './sys-error.js';
+export * from './sys.js';

@@ -1,0 +1,46 @@
+import type { Sys } from './sys.js';
+import { SysError } from './sys-error.js';
+
+/** Where libc cannot be called: everything says so, and callers write zeroes and count all as data. */
+export class NoSys implements Sys {
+  readonly isAvailable = false;
+  readonly description: string;
+
+  constructor(reason: string) {
+    this.description = `no system calls through koffi (${reason}): zeroes are written instead of holes, freed space stays allocated, files are not locked`;
+  }
+
+  punchHole(): void {
+    throw unsupported('punchHole');
+  }
+
+  punchHoleAsync(): Promise<void> {
+    return Promise.reject(unsupported('punchHole'));
+  }
+
+  zeroRangeAsync(): Promise<void> {
+    return Promise.reject(unsupported('zeroRange'));
+  }
+
+  allocateAsync(): Promise<void> {
+    return Promise.reject(unsupported('allocate'));
+  }
+
+  seekData(): number | undefined {
+    throw unsupported('seekData');
+  }
+
+  seekHole(): number {
+    throw unsupported('seekHole');
+  }
+
+  tryLock(): boolean {
+    throw unsupported('tryLock');
+  }
+
+  readCached(): number {
+    throw unsupported('readCached');
+  }
+}
+
+const unsupported = (call: string): SysError => new SysError('SYS_UNSUPPORTED', `${call}: no system calls on this machine`, 'ENOSYS');
