@@ -2,9 +2,9 @@
 import preset from '../jest.preset.js';
 
 const LANES = {
-  unit: ['**/src/**/!(*.prop|*.int|*.interop|*.sim|*.e2e).spec.ts'],
+  unit: ['**/src/**/!(*.prop|*.int|*.interop|*.sim|*.e2e).spec.ts', 'tools/**/!(*.int).spec.mjs'],
   property: ['**/src/**/*.prop.spec.ts'],
-  integration: ['**/src/**/*.int.spec.ts'],
+  integration: ['**/src/**/*.int.spec.ts', 'tools/**/*.int.spec.mjs'],
   interop: ['**/src/**/*.interop.spec.ts'],
   sim: ['**/src/**/*.sim.spec.ts'],
   e2e: ['**/src/**/*.e2e.spec.ts'],

@@ -1,0 +1,35 @@
+import { spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { SetupError, say } from './say.mjs';
+
+const root = dirname(dirname(import.meta.dirname));
+const STAMP = join(root, 'node_modules', '.tidemark-lock');
+
+/** What node_modules was made from: the lock file and the platform its binaries are for. */
+function wantedStamp() {
+  const lock = readFileSync(join(root, 'package-lock.json'));
+  return createHash('sha256').update(lock).update(`${process.platform}-${process.arch}`).digest('hex');
+}
+
+/** Where npm itself stands when we were started by it; else the one on PATH. */
+function npmCommand() {
+  const cli = process.env.npm_execpath;
+  return cli && /npm-cli\.[cm]?js$/.test(cli) ? [process.execPath, cli] : ['npm'];
+}
+
+/** `npm ci`, unless node_modules was made from exactly this package-lock.json. */
+export function ensureNpmPackages() {
+  const wanted = wantedStamp();
+  if (existsSync(STAMP) && readFileSync(STAMP, 'utf8') === wanted) return;
+  say('installing npm packages (npm ci), a minute or two …');
+  const [command, ...prefix] = npmCommand();
+  // Scripts run with NODE_ENV=production or an omit= in ~/.npmrc would leave out the compiler.
+  const args = [...prefix, 'ci', '--include=dev', '--include=optional', '--loglevel=error', '--no-progress'];
+  const { status, error } = spawnSync(command, args, { cwd: root, stdio: ['ignore', 2, 2] });
+  if (error || status !== 0) throw new SetupError(`npm ci failed${error ? `: ${error.message}` : ''}; its messages are above`);
+  writeFileSync(STAMP, wanted);
+}
+
+if (process.argv[1] === import.meta.filename && process.argv[2] === '--stamp') writeFileSync(STAMP, wantedStamp());

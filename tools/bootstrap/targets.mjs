@@ -1,0 +1,40 @@
+/** What each `npm run …` needs on the machine, and what runs then. */
+
+const SITE_SERVERS = ['nats-server', 'postgresql'];
+const GUEST_TOOLS = ['e2fsprogs', 'qemu-utils', 'libnbd-bin'];
+const INTEROP_TOOLS = [...GUEST_TOOLS, 'nbdkit', 'fio'];
+
+/** A site whose NATS and database are both named by the environment needs no server of its own. */
+function siteServers() {
+  const isGiven = (kind) => ['A', 'B'].every((site) => process.env[`TIDEMARK_${site}_${kind}_URL`]);
+  return SITE_SERVERS.filter((name) => !isGiven(name === 'postgresql' ? 'DATABASE' : 'NATS'));
+}
+
+const install = (...tools) => ({ tools, mayInstall: true });
+const nothing = () => install();
+
+/** `status`, `kill`, `down` and the like must work at once, whatever is missing. */
+const forLab = ([command]) => (command === 'up' || command === 'start' ? install(...siteServers(), ...GUEST_TOOLS) : nothing());
+
+const LANES_WITHOUT_TOOLS = ['lint', 'typecheck', 'tidy', 'unit', 'property', 'sim'];
+const LANES = [...LANES_WITHOUT_TOOLS, 'integration', 'interop', 'e2e'];
+function forTests(args) {
+  const lanes = args.filter((word) => LANES.includes(word));
+  const isQuick = lanes.length > 0 && lanes.every((lane) => LANES_WITHOUT_TOOLS.includes(lane));
+  return isQuick ? nothing() : install(...SITE_SERVERS, ...INTEROP_TOOLS);
+}
+
+/** A benchmark measures the machine as it is: it names what is missing and installs no system package. */
+const forBench = () => ({ tools: ['fio', 'qemu-utils', 'nbdkit'], mayInstall: false });
+
+export const TARGETS = {
+  demo: { command: ['apps/lab/dist/demo.js'], needs: () => install(...siteServers(), ...GUEST_TOOLS) },
+  lab: { command: ['apps/lab/dist/main.js'], needs: forLab },
+  cli: { command: ['apps/cli/dist/main.js'], needs: nothing },
+  bench: { command: ['bench/run.mjs'], needs: forBench },
+  sim: { command: ['libs/testing/dist/sim/main.js'], needs: nothing },
+  test: { command: ['tools/test.mjs'], needs: forTests },
+  build: { command: ['tools/build.mjs', '--verbose'], needs: nothing, isBuilt: false },
+};
+
+export const isBuilt = (target) => target.isBuilt !== false;
