@@ -55,6 +55,6 @@ describe('simulated hypervisor over HTTP', () => {
   ])('%s %s with a wrong request is answered with a code', async (method, path, body, status, code) => {
     const response = await fetch(server.url + path, { method, ...(body === undefined ? {} : { body }) });
     expect(response.status).toBe(status);
-    expect(await response.json()).toMatchObject({ code, message: expect.any(String) as string });
+    expect(await response.json()).toMatchObject({ code, message: expect.any(String) });
   });
 });

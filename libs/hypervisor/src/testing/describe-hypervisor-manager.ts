@@ -81,7 +81,7 @@ export function describeHypervisorManager(name: string, make: () => Promise<Hype
       expect(after.revision).toBeGreaterThan(before.revision);
       expect(vm).toMatchObject({ name: 'web01', powerState: 'poweredOff', memoryMiB: 1024, folderId: before.folders[0]?.id });
       expect(await Promise.all(vm.disks.map((disk) => site.fileBytes(disk.location)))).toEqual([8 * MiB, 4 * MiB]);
-      expect(vm.nics).toMatchObject([{ mac: expect.stringMatching(/^([0-9a-f]{2}:){5}[0-9a-f]{2}$/) as string }]);
+      expect(vm.nics).toMatchObject([{ mac: expect.stringMatching(/^([0-9a-f]{2}:){5}[0-9a-f]{2}$/) }]);
       for (const disk of vm.disks) expect(disk.exportName).toMatch(/^[A-Za-z0-9._-]+$/);
       const allocated = only(before.datastores).freeBytes - only(after.datastores).freeBytes;
       expect(allocated).toBeLessThan(1 * MiB);
