@@ -1,0 +1,78 @@
+import type { BarrierMember } from './types.js';
+
+/** Who recovers the VMs of one VPG: the first one leads retirement. */
+export interface RetirementConfig {
+  readonly vpgId: string;
+  readonly epoch: number;
+  readonly recoverers: readonly BarrierMember[];
+  /** How far back the user wants to go. */
+  readonly historyMs: number;
+}
+
+/** One listed checkpoint; `ageMs` on the recovery side's persisted monotonic clock (a host that cannot trust its age leaves it out). */
+export interface AgedCheckpoint {
+  readonly checkpointId: number;
+  readonly ageMs: number;
+}
+
+export interface RetirementOptions {
+  readonly selfVraId: string;
+  /** Highest checkpoint that a journal of this VRA holds as durably retired; 0: none. */
+  readonly retiredId: number;
+  /** How long a promise not to pin stands, and the leader waits for answers, ms. Default 5000. */
+  readonly answerTimeoutMs?: number;
+}
+
+export type RetirementEvent = { readonly nowMs: number } & (
+  | { readonly type: 'configured'; readonly config: RetirementConfig }
+  | { readonly type: 'tick' }
+  | { readonly type: 'peerUp'; readonly vraId: string }
+  | { readonly type: 'peerLost'; readonly vraId: string }
+  | { readonly type: 'message'; readonly fromVraId: string; readonly message: RetirementMessage }
+  /**
+   * What is listed for the whole VPG (every VM's journal holds it), any order; only the leader needs it. Give it now and then
+   * (every few seconds) while age may be trusted: after a step of the wall clock, do not.
+   */
+  | { readonly type: 'listed'; readonly checkpoints: readonly AgedCheckpoint[] }
+  /** Answer of `askPins`. */
+  | { readonly type: 'pinsAnswered'; readonly checkpointId: number; readonly isFree: boolean; readonly reason: string }
+  /** Answer of `makeRetired`: durable in the journal of each own VM (idempotent: at or above counts), or not at all known. */
+  | { readonly type: 'retired'; readonly checkpointId: number; readonly isDurable: boolean; readonly reason: string }
+);
+
+export type RetirementEffect =
+  | { readonly type: 'send'; readonly vraId: string; readonly message: RetirementMessage }
+  /** Is any checkpoint ≤ this one pinned by a view, failover or backup here? Until the promise ends, `canPin` says no. */
+  | { readonly type: 'askPins'; readonly checkpointId: number; readonly vmIds: readonly string[] }
+  /** Make `retire(≤ C)` durable in the journal of each own VM. Nothing may be applied past C yet. */
+  | { readonly type: 'makeRetired'; readonly checkpointId: number; readonly vmIds: readonly string[] }
+  /** Durable everywhere: each own VM may apply past C. */
+  | { readonly type: 'allowApply'; readonly checkpointId: number; readonly vmIds: readonly string[] }
+  | { readonly type: 'wakeAt'; readonly atMs: number };
+
+interface MessageBase {
+  readonly type: 'retirement';
+  readonly vpgId: string;
+  readonly epoch: number;
+  readonly checkpointId: number;
+}
+
+export type RetirementMessage = MessageBase &
+  (
+    | { readonly kind: 'ask' }
+    | { readonly kind: 'free' }
+    | { readonly kind: 'retire' }
+    | { readonly kind: 'retired' }
+    | { readonly kind: 'refused'; readonly reason: string }
+    | { readonly kind: 'withdraw' }
+    | { readonly kind: 'allow' }
+  );
+
+export interface RetirementStatus {
+  readonly isLeading: boolean;
+  /** Everything up to here is retired in every journal of the VPG. */
+  readonly allowedId: number;
+  readonly phase: 'idle' | 'asking' | 'retiring';
+  /** Why the last attempt ended without success; null after a success. */
+  readonly lastRefusal: string | null;
+}
