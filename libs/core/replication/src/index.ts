@@ -1,1 +1,4 @@
-export {};
+export * from './memory-budget.js';
+export * from './receiver.js';
+export * from './sender.js';
+export * from './types.js';

@@ -1,1 +1,2 @@
-export {};
+export * from './splitter.js';
+export * from './types.js';

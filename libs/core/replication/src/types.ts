@@ -1,0 +1,137 @@
+import type { CaptureFence, CaptureSink, GuestWrite } from '@tidemark/splitter';
+import type { CheckpointMarker, CheckpointSeal, FrameHeader, OpenedReply, OpenRequest, RefusedReply, StreamRecord, SyncKind } from '@tidemark/frame';
+import type { SyncRead } from '@tidemark/sync';
+import type { BudgetShare } from './memory-budget.js';
+
+export type { CaptureSink, GuestWrite, SyncRead };
+
+export interface SenderOptions {
+  readonly vpgId: string;
+  readonly vmId: string;
+  readonly epoch: number;
+  /** Random, made for this Sender: names the capture session. */
+  readonly sessionId: string;
+  /** Of each volume of the protection, by volume index. */
+  readonly volumeSizesBytes: readonly number[];
+  /** From {@link MemoryBudget.share}. */
+  readonly budget: BudgetShare;
+  /** The VM's Splitter. Without it a sync may end while a write that a sync block already contains is not yet captured. */
+  readonly fence?: CaptureFence;
+}
+
+/** Records for one frame, in stream order. Payloads must not be changed: they are sent again after a reconnect. */
+export interface OutgoingFrame {
+  readonly incarnation: number;
+  readonly epoch: number;
+  readonly firstSeq: number;
+  readonly lastSeq: number;
+  readonly records: readonly StreamRecord[];
+  /** Length of the body before compression. */
+  readonly rawBytes: number;
+}
+
+/** Same words as the control plane's ReplicationState. */
+export type SenderState = 'connecting' | 'initialSync' | 'deltaSync' | 'bitmapSync' | 'replicating' | 'paused' | 'refused' | 'failed';
+
+export interface SyncProgress {
+  readonly kind: SyncKind;
+  readonly reason: string;
+  readonly totalBytes: number;
+  /** Not durable at the recovery site yet: dirty, being read, or in the queue as sync blocks. */
+  readonly remainingBytes: number;
+  /** Of those, bytes of the protected volume that could not be read; the sync cannot end before they can. */
+  readonly unreadableBytes: number;
+}
+
+export interface SenderStatus {
+  readonly state: SenderState;
+  /** For people. Empty when there is nothing to say. */
+  readonly detail: string;
+  readonly sync: SyncProgress | null;
+  /** Bytes of volumes captured and not yet durable at the recovery site: queue, bitmap, blocks being read. */
+  readonly lagBytes: number;
+  readonly queuedBytes: number;
+  readonly dirtyBytes: number;
+  readonly writtenBytes: number;
+  readonly writeCount: number;
+  readonly lastSeq: number;
+  readonly sentSeq: number;
+  readonly ackedSeq: number;
+  readonly incarnation: number;
+  /** How often the recovery side turned out to have lost acknowledged data. Any above 0 is an alarm. */
+  readonly lostAcknowledgedCount: number;
+}
+
+/** `acked` of a stream: what an ack frame says. */
+export interface StreamAck {
+  readonly durableSeq: number;
+  /** Raw bytes beyond durableSeq that the receiver takes. */
+  readonly creditBytes: number;
+}
+
+/** One connection at the recovering side, as the host numbers them; a number is never used again. */
+export type ConnectionId = number;
+
+export interface ReceiverOptions {
+  readonly vpgId: string;
+  readonly vmId: string;
+  /** Ownership epoch in force here: streams of an older one are fenced. */
+  readonly epoch: number;
+  readonly volumeSizesBytes: readonly number[];
+  /** Default {@link CREDIT_BYTES_MAX}. */
+  readonly creditBytesMax?: number;
+}
+
+export type JournalState =
+  /** Not opened yet: streams are refused with `notReady`. Where a Receiver starts. */
+  | 'opening'
+  | 'ready'
+  /** No space, or paused to keep history: what was taken is kept and acked when durable, nothing new is taken. */
+  | 'full'
+  /** No more appends to it. The stream is closed and refused. */
+  | 'broken';
+
+/** Answer to `beginIncarnation`. */
+export type IncarnationResult =
+  | {
+      readonly openId: number;
+      readonly isBegun: true;
+      readonly incarnation: number;
+      /** Everything appended before is durable up to here; nothing beyond will ever be. */
+      readonly durableSeq: number;
+      readonly lastSessionId: string | null;
+      readonly isBaseComplete: boolean;
+    }
+  | { readonly openId: number; readonly isBegun: false; readonly message: string };
+
+/** To be carried out in the order given. */
+export type ReceiverEffect =
+  /** Send `closeStream` and forget the stream on that connection. */
+  | { readonly kind: 'closeStream'; readonly connection: ConnectionId }
+  /** Number a new incarnation, make it durable with the session, then call `incarnationBegan`. */
+  | {
+      readonly kind: 'beginIncarnation';
+      readonly openId: number;
+      readonly epoch: number;
+      readonly sessionId: string;
+      /** The sender's acked position: a journal that is not durable up to it has lost data, and un-lists the checkpoints beyond its end. */
+      readonly ackedSeq: number;
+    }
+  | { readonly kind: 'sendOpened'; readonly connection: ConnectionId; readonly reply: OpenedReply }
+  | { readonly kind: 'sendRefused'; readonly connection: ConnectionId; readonly reply: RefusedReply }
+  /** Append the frame (its body as received) to the journal, in this order. */
+  | { readonly kind: 'append'; readonly header: FrameHeader; readonly records: readonly StreamRecord[] }
+  | { readonly kind: 'sendAck'; readonly connection: ConnectionId; readonly durableSeq: number; readonly creditBytes: number };
+
+export interface ReceiverStatus {
+  readonly state: 'closed' | 'opening' | 'open';
+  readonly connection: ConnectionId | null;
+  readonly incarnation: number;
+  readonly receivedSeq: number;
+  readonly durableSeq: number;
+  /** Raw bytes received and not durable yet. */
+  readonly pendingBytes: number;
+}
+
+/** What both engines say to each other, for hosts that pass it on. */
+export type { CheckpointMarker, CheckpointSeal, OpenedReply, OpenRequest, RefusedReply };
