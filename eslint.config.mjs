@@ -23,7 +23,8 @@ export default tseslint.config(
       '@typescript-eslint/no-floating-promises': ['error', { ignoreVoid: true }],
       '@typescript-eslint/no-misused-promises': 'error',
       '@typescript-eslint/return-await': ['error', 'error-handling-correctness-only'],
-      '@typescript-eslint/only-throw-error': 'error',
+      // An engine that broke keeps what broke it, of type unknown, and throws it again.
+      '@typescript-eslint/only-throw-error': ['error', { allowThrowingUnknown: true, allowThrowingAny: false }],
       '@typescript-eslint/promise-function-async': 'off',
       'require-atomic-updates': ['error', { allowProperties: true }],
 
@@ -33,7 +34,7 @@ export default tseslint.config(
       ],
       '@typescript-eslint/no-explicit-any': 'error',
       '@typescript-eslint/no-non-null-assertion': 'error',
-      '@typescript-eslint/consistent-type-imports': 'off',
+      '@typescript-eslint/no-unnecessary-condition': ['error', { allowConstantLoopConditions: 'only-allowed-literals' }],
       'no-restricted-syntax': [
         'error',
         { selector: 'ExportDefaultDeclaration', message: 'No default exports: a name is the same everywhere.' },
@@ -71,6 +72,21 @@ export default tseslint.config(
       '@typescript-eslint/no-restricted-imports': ['error', PURE_IMPORTS],
       'no-restricted-globals': ['error', ...PURE_GLOBALS],
       'no-restricted-properties': ['error', ...PURE_PROPERTIES],
+    },
+  },
+
+  {
+    files: ['tools/**/*.mjs', 'bench/**/*.mjs', '*.mjs', '*.js'],
+    rules: {
+      'no-unused-vars': ['error', { argsIgnorePattern: '^_' }],
+      'no-unreachable': 'error',
+      'no-fallthrough': 'error',
+      'no-redeclare': 'error',
+      'prefer-const': 'error',
+      'require-atomic-updates': ['error', { allowProperties: true }],
+      eqeqeq: ['error', 'always'],
+      'max-lines': ['error', { max: 500, skipBlankLines: true, skipComments: true }],
+      'max-lines-per-function': ['error', { max: 80, skipBlankLines: true, skipComments: true, IIFEs: true }],
     },
   },
 

@@ -2,7 +2,7 @@
  * The lint target of the workspace project, run by `nx run workspace:lint`. One ESLint process for all projects: loading
  * the type information once is what takes the time. Without a project graph the boundary rule only warns and skips, so
  * this first proves that the rule is awake, and takes a skip for a failure.
- * Options: paths to lint (default: everything) and --fix.
+ * Options: paths to lint (default: everything), --fix, and --json for the results as ESLint's JSON.
  */
 import { existsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -15,7 +15,7 @@ const CANARY_FILE = join(root, 'libs/core/base/src/index.ts');
 
 const asked = [...process.argv.slice(2), ...(process.env.TIDEMARK_LINT ?? '').split(' ')].filter(Boolean);
 const paths = asked.filter((word) => !word.startsWith('--'));
-const everything = ['apps', 'libs', 'bench'].filter((folder) => existsSync(join(root, folder)));
+const everything = ['apps', 'libs', 'bench', 'tools', '*.mjs', '*.js'].filter((path) => path.includes('*') || existsSync(join(root, path)));
 const eslint = new ESLint({ cwd: root, fix: asked.includes('--fix'), errorOnUnmatchedPattern: false });
 
 /** Runs `work` and keeps what it wrote to stdout and stderr: the rule reports a missing graph only as text. */
@@ -46,8 +46,9 @@ if (text) console.error(text);
 if (SKIPPED.test(text)) throw new Error('ESLint had no project graph: run it as `npm run lint`');
 
 await ESLint.outputFixes(results);
-const formatter = await eslint.loadFormatter('stylish');
+const isJson = asked.includes('--json');
+const formatter = await eslint.loadFormatter(isJson ? 'json' : 'stylish');
 console.log(await formatter.format(results));
 const problems = results.reduce((sum, { errorCount, warningCount }) => sum + errorCount + warningCount, 0);
-console.log(`${results.length} files linted, ${problems} problems`);
+if (!isJson) console.log(`${results.length} files linted, ${problems} problems`);
 process.exitCode = problems > 0 ? 1 : 0;
