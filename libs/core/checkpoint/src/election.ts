@@ -92,6 +92,7 @@ export class Election {
   }
 
   peerUp(vraId: string): void {
+    if (this.peer(vraId).isUp) return;
     Object.assign(this.peer(vraId), { isUp: true, hello: undefined, followedTerm: 0 });
   }
 

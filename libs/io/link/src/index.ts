@@ -1,1 +1,6 @@
-export {};
+export * from './checksum.js';
+export * from './connect-link.js';
+export * from './link.js';
+export * from './link-error.js';
+export * from './link-server.js';
+export * from './transport.js';
