@@ -1,1 +1,2 @@
-export {};
+export * from './block-file.js';
+export type { BlockFileOptions } from './open-file.js';

@@ -1,5 +1,6 @@
 import { constants } from 'node:os';
 import type { KoffiFunc } from 'koffi';
+import { fdatasyncOf } from './fdatasync.js';
 import type { FileRange, Sys } from './sys.js';
 import { sysErrorOf } from './sys-error.js';
 
@@ -91,6 +92,10 @@ export class LinuxSys implements Sys {
     const errno = this.#errno();
     if (errno === 'EAGAIN' || errno === 'EINTR') return 0;
     throw sysErrorOf('preadv2(RWF_NOWAIT)', errno);
+  }
+
+  fdatasync(fd: number): Promise<void> {
+    return fdatasyncOf(fd);
   }
 
   #errno(): string {

@@ -1,3 +1,4 @@
+import { fdatasyncOf } from './fdatasync.js';
 import type { Sys } from './sys.js';
 import { SysError } from './sys-error.js';
 
@@ -40,6 +41,10 @@ export class NoSys implements Sys {
 
   readCached(): number {
     throw unsupported('readCached');
+  }
+
+  fdatasync(fd: number): Promise<void> {
+    return fdatasyncOf(fd);
   }
 }
 
