@@ -1,0 +1,65 @@
+import { PAIRING_STATUS } from './enumerations.js';
+import { Decimal, EnumNumber, Flag, Int, Section, Text } from './fields.js';
+import { ResourceLink } from './links.js';
+
+export class LocalSiteApi {
+  @Section(() => ResourceLink, { isRequired: true }) Link!: ResourceLink;
+  @Text({ isRequired: true }) SiteIdentifier!: string;
+  @Text({ isRequired: true }) SiteName!: string;
+  @Text() Location?: string | null;
+  @Text({ isRequired: true }) Version!: string;
+  @Text() DisplayVersion?: string | null;
+  @Text() ZvmApiVersion?: string | null;
+  @Text() ContactEmail?: string | null;
+  @Text() ContactName?: string | null;
+  @Text() ContactPhone?: string | null;
+  @Flag() IsReplicationToSelfEnabled?: boolean | null;
+  @Int({ min: -1440, max: 1440 }) UtcOffsetInMinutes?: number | null;
+  @Text() SiteType?: string | null;
+  @Text() SiteTypeVersion?: string | null;
+  @Text() IpAddress?: string | null;
+  /** −1: unlimited. */
+  @Decimal() BandwidthThrottlingInMBs?: number | null;
+  @Flag() IsLoginBannerEnabled?: boolean | null;
+  @Text() LoginBanner?: string | null;
+}
+
+/** `POST /peersites` */
+export class PairDataApi {
+  @Text({ isRequired: true, lengthMin: 1, lengthMax: 255 }) HostName!: string;
+  /** Where the peer site listens for paired sites; 9081 when absent. */
+  @Int({ min: 1, max: 65535 }) Port?: number | null;
+  @Text() Token?: string | null;
+}
+
+/** `DELETE /peersites/{site}` */
+export class UnPairDataApi {
+  @Flag() IsKeepTargetDisks?: boolean | null;
+}
+
+export class PeerSiteApi {
+  @Section(() => ResourceLink, { isRequired: true }) Link!: ResourceLink;
+  @Text({ isRequired: true }) SiteIdentifier!: string;
+  @Text({ isRequired: true }) PeerSiteName!: string;
+  @EnumNumber(PAIRING_STATUS, { isRequired: true }) PairingStatus!: number;
+  @Text() Location?: string | null;
+  @Text({ isRequired: true }) HostName!: string;
+  @Int({ isRequired: true, min: 1, max: 65535 }) Port!: number;
+  /** MB. */
+  @Int() ProvisionedStorage?: number | null;
+  /** MB. */
+  @Int() UsedStorage?: number | null;
+  /** Mbit/s. */
+  @Decimal() IncomingThroughputInMb?: number | null;
+  /** Mbit/s. */
+  @Decimal() OutgoingBandWidth?: number | null;
+  @Text() Version?: string | null;
+  @Text() SiteType?: string | null;
+  @Text() RegionName?: string | null;
+}
+
+export class VirtualizationSiteApi {
+  @Text({ isRequired: true }) SiteIdentifier!: string;
+  @Text({ isRequired: true }) VirtualizationSiteName!: string;
+  @Section(() => ResourceLink) Link?: ResourceLink | null;
+}

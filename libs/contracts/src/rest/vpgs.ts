@@ -1,0 +1,137 @@
+import {
+  CHECKPOINT_TYPE, COMMIT_POLICY, ENTITY_TYPE, PRIORITY, SHUTDOWN_POLICY, VPG_ALERT_STATUS, VPG_STATUS, VPG_SUB_STATUS,
+  type CommitPolicyName, type ShutdownPolicyName,
+} from './enumerations.js';
+import { Choice, Decimal, EnumNumber, Flag, Instant, Int, Section, Text, Texts } from './fields.js';
+import { ResourceLink } from './links.js';
+
+export class CheckpointApi {
+  /** An ever-growing number, as text. */
+  @Text({ isRequired: true }) CheckpointIdentifier!: string;
+  @Instant({ isRequired: true }) TimeStamp!: string;
+  @Text() Tag?: string | null;
+  @EnumNumber(CHECKPOINT_TYPE, { isRequired: true }) Type!: number;
+  /** The older name of application-consistent. */
+  @Flag() Vss?: boolean | null;
+}
+
+export class VpgCheckpointsStatsApi {
+  @Section(() => CheckpointApi) Earliest?: CheckpointApi | null;
+  @Section(() => CheckpointApi) Latest?: CheckpointApi | null;
+}
+
+/** `POST /vpgs/{vpg}/checkpoints` */
+export class VpgInsertTagCheckpointDataApi {
+  @Text({ isRequired: true, lengthMin: 1, lengthMax: 200 }) CheckpointName!: string;
+}
+
+/** `POST /vpgs/{vpg}/FailoverTest` */
+export class FailOverTestStartDataApi {
+  /** The newest listed one when absent. */
+  @Text({ lengthMax: 20 }) CheckpointIdentifier?: string | null;
+  /** All VMs of the VPG when absent. */
+  @Texts() VmIdentifiers?: string[] | null;
+}
+
+/** `POST /vpgs/{vpg}/FailoverTestStop` */
+export class StopFailoverTestDataApi {
+  @Flag() FailoverTestSuccess?: boolean | null;
+  @Text({ lengthMax: 4096 }) FailoverTestSummary?: string | null;
+}
+
+/** `POST /vpgs/{vpg}/Failover` */
+export class FailoverDataApi {
+  /** The newest listed one when absent. */
+  @Text({ lengthMax: 20 }) CheckpointIdentifier?: string | null;
+  /** What happens by itself when the time is up; None waits for a person. */
+  @Choice(COMMIT_POLICY) CommitPolicy?: CommitPolicyName | null;
+  /** Time until CommitPolicy acts; 0 acts at once. The vendor's odd name. */
+  @Int({ max: 86_400 }) TimeToWaitBeforeShutdownInSec?: number | null;
+  @Choice(SHUTDOWN_POLICY) ShutdownPolicy?: ShutdownPolicyName | null;
+  @Flag() IsReverseProtection?: boolean | null;
+  @Texts() VmIdentifiers?: string[] | null;
+}
+
+/** `POST /vpgs/{vpg}/FailoverCommit` */
+export class FailoverCommitDataApi {
+  @Flag() IsReverseProtection?: boolean | null;
+}
+
+/** `DELETE /vpgs/{vpg}` */
+export class VpgDeleteDataApi {
+  @Flag() KeepRecoveryVolumes?: boolean | null;
+  /** Delete although the other site does not answer. */
+  @Flag() Force?: boolean | null;
+}
+
+export class VpgEntitiesApi {
+  @EnumNumber(ENTITY_TYPE, { isRequired: true }) Protected!: number;
+  @EnumNumber(ENTITY_TYPE, { isRequired: true }) Recovery!: number;
+  @EnumNumber(ENTITY_TYPE) Source?: number | null;
+  @EnumNumber(ENTITY_TYPE) Target?: number | null;
+}
+
+export class FailOverTestApi {
+  @Text() Stage?: string | null;
+}
+
+export class VpgActiveProcessesApi {
+  /** null: no failover test. */
+  @Section(() => FailOverTestApi) RunningFailOverTestApi?: FailOverTestApi | null;
+}
+
+export class JournalHealthStatusApi {
+  /** Minutes. */
+  @Int({ isRequired: true }) ActualFailSafeHistory!: number;
+  /** Minutes. */
+  @Int({ isRequired: true }) ConfiguredFailSafeHistory!: number;
+  @Text() FailSafeDescription?: string | null;
+}
+
+export class HistoryStatusApi {
+  @Int({ isRequired: true }) ActualHistoryInMinutes!: number;
+  @Int({ isRequired: true }) ConfiguredHistoryInMinutes!: number;
+  @Section(() => CheckpointApi) EarliestCheckpoint?: CheckpointApi | null;
+}
+
+export class VpgApi {
+  @Text({ isRequired: true }) VpgIdentifier!: string;
+  @Text({ isRequired: true }) VpgName!: string;
+  @Section(() => ResourceLink, { isRequired: true }) Link!: ResourceLink;
+  @EnumNumber(VPG_STATUS, { isRequired: true }) Status!: number;
+  @Text() StatusDescription?: string | null;
+  @EnumNumber(VPG_SUB_STATUS, { isRequired: true }) SubStatus!: number;
+  @Text() SubStatusDescription?: string | null;
+  @EnumNumber(VPG_ALERT_STATUS) AlertStatus?: number | null;
+  /** Of what SubStatus names: a sync, a promotion. */
+  @Decimal({ isRequired: true }) ProgressPercentage!: number;
+  @EnumNumber(PRIORITY, { isRequired: true }) Priority!: number;
+  @Int({ isRequired: true }) VmsCount!: number;
+  @Int() ProvisionedStorageInMB?: number | null;
+  @Int() UsedStorageInMB?: number | null;
+  @Int() IOPs?: number | null;
+  @Int() IoPs?: number | null;
+  @Decimal() ThroughputInMB?: number | null;
+  /** Seconds since the newest recoverable checkpoint; null when there is none or it is not known. Never 0 for lack of knowledge. */
+  @Int() ActualRPO?: number | null;
+  @Int({ isRequired: true }) ConfiguredRpoSeconds!: number;
+  @Instant() LastTest?: string | null;
+  @Text() VpgDescription?: string | null;
+  @Text() VpgType?: string | null;
+  @Text() SourceSite?: string | null;
+  @Text() TargetSite?: string | null;
+  @Text() ProtectedSiteName?: string | null;
+  @Section(() => ResourceLink) ProtectedSite?: ResourceLink | null;
+  @Text() RecoverySiteName?: string | null;
+  @Section(() => ResourceLink) RecoverySite?: ResourceLink | null;
+  @Text() OrganizationName?: string | null;
+  @Section(() => ResourceLink) Zorg?: ResourceLink | null;
+  @Text() ServiceProfileIdentifier?: string | null;
+  @Text() ServiceProfileName?: string | null;
+  @Section(() => ResourceLink) ServiceProfile?: ResourceLink | null;
+  @Section(() => VpgEntitiesApi) Entities?: VpgEntitiesApi | null;
+  @Section(() => VpgActiveProcessesApi) ActiveProcessesApi?: VpgActiveProcessesApi | null;
+  @Flag() BackupEnabled?: boolean | null;
+  @Section(() => JournalHealthStatusApi) FailSafeHistory?: JournalHealthStatusApi | null;
+  @Section(() => HistoryStatusApi) HistoryStatusApi?: HistoryStatusApi | null;
+}
