@@ -1,3 +1,4 @@
+import 'reflect-metadata';
 export * from './subjects/subjects.js';
 export * from './vra/index.js';
 export * from './peer/index.js';
