@@ -1,5 +1,9 @@
 import type { BarrierMember } from './types.js';
 
+/**
+ * A checkpoint id in retirement always names the checkpoint that *stays* as the oldest one: everything older is dropped, and mirrors
+ * may roll forward to it.
+ */
 /** Who recovers the VMs of one VPG: the first one leads retirement. */
 export interface RetirementConfig {
   readonly vpgId: string;
@@ -17,7 +21,7 @@ export interface AgedCheckpoint {
 
 export interface RetirementOptions {
   readonly selfVraId: string;
-  /** Highest checkpoint that a journal of this VRA holds as durably retired; 0: none. */
+  /** The checkpoint up to which every journal of this VRA is durably retired (the lowest over its VMs); 0: none. */
   readonly retiredId: number;
   /** How long a promise not to pin stands, and the leader waits for answers, ms. Default 5000. */
   readonly answerTimeoutMs?: number;
@@ -36,17 +40,21 @@ export type RetirementEvent = { readonly nowMs: number } & (
   | { readonly type: 'listed'; readonly checkpoints: readonly AgedCheckpoint[] }
   /** Answer of `askPins`. */
   | { readonly type: 'pinsAnswered'; readonly checkpointId: number; readonly isFree: boolean; readonly reason: string }
-  /** Answer of `makeRetired`: durable in the journal of each own VM (idempotent: at or above counts), or not at all known. */
+  /** Answer of `makeRetired`: durable in the journal of each own VM, or not known to be. */
   | { readonly type: 'retired'; readonly checkpointId: number; readonly isDurable: boolean; readonly reason: string }
 );
 
 export type RetirementEffect =
   | { readonly type: 'send'; readonly vraId: string; readonly message: RetirementMessage }
-  /** Is any checkpoint ≤ this one pinned by a view, failover or backup here? Until the promise ends, `canPin` says no. */
+  /**
+   * May this checkpoint become the oldest one here: does the journal of each own VM hold it, and is nothing older pinned by a view,
+   * failover or backup? (Without the first half a VRA whose stream stood still for long would lose its last checkpoint.)
+   * After a yes `canPin` refuses older ones until the promise ends.
+   */
   | { readonly type: 'askPins'; readonly checkpointId: number; readonly vmIds: readonly string[] }
-  /** Make `retire(≤ C)` durable in the journal of each own VM. Nothing may be applied past C yet. */
+  /** Make it durable in the journal of each own VM: everything older is dropped. Nothing may be applied yet. Idempotent. */
   | { readonly type: 'makeRetired'; readonly checkpointId: number; readonly vmIds: readonly string[] }
-  /** Durable everywhere: each own VM may apply past C. */
+  /** Durable everywhere: each own VM may roll its mirror forward to this checkpoint. Comes again after restarts. */
   | { readonly type: 'allowApply'; readonly checkpointId: number; readonly vmIds: readonly string[] }
   | { readonly type: 'wakeAt'; readonly atMs: number };
 
@@ -70,7 +78,7 @@ export type RetirementMessage = MessageBase &
 
 export interface RetirementStatus {
   readonly isLeading: boolean;
-  /** Everything up to here is retired in every journal of the VPG. */
+  /** Everything older is retired in every journal of the VPG. */
   readonly allowedId: number;
   readonly phase: 'idle' | 'asking' | 'retiring';
   /** Why the last attempt ended without success; null after a success. */
