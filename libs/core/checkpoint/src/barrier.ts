@@ -102,7 +102,7 @@ export class Barrier {
     this.#participant.reset('a new configuration came', this.#now.nowMs, this.#effects);
     this.#config = config;
     this.#ownVmIds = config.members.find((member) => member.vraId === this.#self)?.vmIds ?? [];
-    this.#allVmIds = config.members.flatMap((member) => member.vmIds);
+    this.#allVmIds = [...new Set(config.members.flatMap((member) => member.vmIds))];
     this.#election.configure(config, this.#now.nowMs);
     for (const vraId of this.#election.upPeers) this.#sendHello(vraId);
   }

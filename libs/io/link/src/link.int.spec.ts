@@ -1,0 +1,237 @@
+import { once } from 'node:events';
+import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
+import { afterEach, describe, expect, it } from '@jest/globals';
+import { ProtocolError } from '@tidemark/base';
+import { encodeFrame, FrameKind, type FrameHeader } from '@tidemark/frame';
+import { connectLink, crc32c, LinkKeeper, LinkServer, type Link, type LinkHandlers, type LinkOptions } from './index.js';
+
+const control = (text: string): Uint8Array[] => encodeFrame({ kind: FrameKind.control }, [Buffer.from(JSON.stringify({ text }))], crc32c);
+const LOOPBACK = '127.0.0.1';
+
+const closers: (() => Promise<unknown>)[] = [];
+afterEach(async () => {
+  for (const close of closers.splice(0).reverse()) await close();
+});
+
+interface Received extends LinkHandlers {
+  readonly texts: string[];
+  readonly closed: Promise<Error | undefined>;
+  waitFor(count: number): Promise<void>;
+}
+
+function receiver(onFrame?: (header: FrameHeader) => void): Received {
+  const texts: string[] = [];
+  let wake = (): void => undefined;
+  let close: (cause: Error | undefined) => void = () => undefined;
+  const closed = new Promise<Error | undefined>((resolve) => (close = resolve));
+  return {
+    texts,
+    closed,
+    onFrame(header, body) {
+      onFrame?.(header);
+      texts.push((JSON.parse(Buffer.from(body).toString()) as { text: string }).text);
+      wake();
+    },
+    onClose: (cause) => close(cause),
+    async waitFor(count) {
+      while (texts.length < count) await new Promise<void>((resolve) => (wake = resolve));
+    },
+  };
+}
+
+async function listen(onLink: (link: Link) => void, link: LinkOptions = {}): Promise<LinkServer> {
+  const server = await LinkServer.listen({ address: LOOPBACK, port: 0, link }, onLink);
+  closers.push(() => server.close());
+  return server;
+}
+
+async function dial(port: number, handlers: LinkHandlers, options: LinkOptions = {}): Promise<Link> {
+  const link = await connectLink({ address: LOOPBACK, port, link: options });
+  closers.push(() => link.close());
+  link.start(handlers);
+  return link;
+}
+
+/** A peer of bare bytes. */
+async function rawPeer(port: number): Promise<Socket> {
+  const socket = connect(port, LOOPBACK);
+  socket.on('error', () => undefined);
+  await once(socket, 'connect');
+  closers.push(() => Promise.resolve(socket.destroy()));
+  return socket;
+}
+
+/** Listens with bare sockets: a peer whose behaviour the test decides. */
+async function rawServer(onSocket: (socket: Socket) => void): Promise<number> {
+  const sockets = new Set<Socket>();
+  const server = createServer((socket) => {
+    sockets.add(socket.on('error', () => undefined));
+    onSocket(socket);
+  }).listen(0, LOOPBACK);
+  await once(server, 'listening');
+  closers.push(async () => {
+    for (const socket of sockets) socket.destroy();
+    server.close();
+    await once(server, 'close');
+  });
+  return (server.address() as AddressInfo).port;
+}
+
+describe('a link', () => {
+  it('carries frames in order in both directions, whatever waits before start', async () => {
+    const atServer = receiver();
+    const server = await listen((link) => {
+      setTimeout(() => link.start(atServer), 50);
+      link.send(control('welcome'));
+    });
+    const atClient = receiver();
+    const link = await dial(server.port, atClient);
+    for (let index = 0; index < 500; index += 1) link.send(control(`${index}`));
+    await atServer.waitFor(500);
+    await atClient.waitFor(1);
+    expect(atServer.texts).toEqual(Array.from({ length: 500 }, (_, index) => `${index}`));
+    expect(atClient.texts).toEqual(['welcome']);
+    expect(link.sentBytes).toBeGreaterThan(500 * 64);
+  });
+
+  it('measures the round trip by pings that no handler sees', async () => {
+    const server = await listen((link) => link.start(receiver()));
+    const measured = await new Promise<number>((resolve) => {
+      const handlers: LinkHandlers = { onFrame: () => expect(true).toBe(false), onClose: () => undefined, onRoundTrip: resolve };
+      void dial(server.port, handlers, { pingIntervalMs: 20 });
+    });
+    expect(measured).toBeGreaterThan(0);
+    expect(measured).toBeLessThan(1000);
+  });
+
+  it('delivers what was sent before close, and both ends close without a cause', async () => {
+    const atServer = receiver();
+    const server = await listen((link) => link.start(atServer));
+    const atClient = receiver();
+    const link = await dial(server.port, atClient);
+    link.send(control('last words'));
+    await link.close();
+    expect(await atServer.closed).toBeUndefined();
+    expect(await atClient.closed).toBeUndefined();
+    expect(atServer.texts).toEqual(['last words']);
+    expect(link.send(control('too late'))).toBe(false);
+  });
+
+  it('ends with LINK_CUT when the peer ends inside a frame, at every place of it', async () => {
+    const frame = Buffer.concat(control('half'));
+    for (const cut of [1, 63, 64, 65, frame.length - 1]) {
+      const atServer = receiver();
+      const server = await listen((link) => link.start(atServer));
+      const peer = await rawPeer(server.port);
+      peer.write(frame);
+      peer.end(frame.subarray(0, cut));
+      expect(await atServer.closed).toMatchObject({ code: 'LINK_CUT' });
+      expect(atServer.texts).toEqual(['half']);
+    }
+  });
+
+  it('drops a peer that sends garbage, a kind it may not send, or a damaged body', async () => {
+    const damaged = Buffer.concat(control('damage'));
+    damaged.writeUInt8(damaged.readUInt8(damaged.length - 3) ^ 1, damaged.length - 3);
+    const wrongKind = Buffer.concat(encodeFrame({ kind: FrameKind.closeStream }, [], crc32c));
+    for (const bytes of [Buffer.alloc(64, 0x41), damaged, wrongKind]) {
+      const atServer = receiver();
+      const server = await listen((link) => link.start(atServer), { kinds: [FrameKind.control] });
+      const peer = await rawPeer(server.port);
+      peer.write(bytes);
+      expect(await atServer.closed).toBeInstanceOf(ProtocolError);
+      expect(atServer.texts).toEqual([]);
+    }
+  });
+
+  it('ends with what a handler throws', async () => {
+    const atServer = receiver(() => {
+      throw new ProtocolError('PROTOCOL_ORDER', 'not now');
+    });
+    const server = await listen((link) => link.start(atServer));
+    const link = await dial(server.port, receiver());
+    link.send(control('x'));
+    expect(await atServer.closed).toMatchObject({ code: 'PROTOCOL_ORDER' });
+    await link.closed;
+  });
+
+  it('notices a peer that is half open: connected, reading, silent', async () => {
+    const port = await rawServer((socket) => socket.resume());
+    const atClient = receiver();
+    const beganAtMs = performance.now();
+    await dial(port, atClient, { pingIntervalMs: 30, silenceMs: 150 });
+    expect(await atClient.closed).toMatchObject({ code: 'LINK_SILENT' });
+    expect(performance.now() - beganAtMs).toBeGreaterThanOrEqual(145);
+  });
+
+  it('tells its sender to wait when the peer does not read, and to go on when it does', async () => {
+    let peer: Socket | undefined;
+    const port = await rawServer((socket) => (peer = socket.pause()));
+    const drained = new Promise<void>((resolve) => {
+      void dial(port, { onFrame: () => undefined, onClose: () => undefined, onDrain: resolve }, { bufferedBytesMax: 1 << 20 }).then((link) => {
+        const frame = encodeFrame({ kind: FrameKind.control }, [Buffer.alloc(1 << 19, 0x20)], crc32c);
+        let sends = 1;
+        while (link.send(frame)) sends += 1;
+        expect(sends).toBeGreaterThan(1);
+        expect(link.bufferedBytes).toBeGreaterThan(1 << 20);
+        peer?.resume();
+      });
+    });
+    await drained;
+  });
+
+  it('gives up a peer for which more waits than may', async () => {
+    const port = await rawServer((socket) => socket.pause());
+    const atClient = receiver();
+    const link = await dial(port, atClient, { bufferedBytesMax: 1 << 20 });
+    const frame = encodeFrame({ kind: FrameKind.control }, [Buffer.alloc(1 << 20, 0x20)], crc32c);
+    for (let index = 0; index < 100; index += 1) link.send(frame);
+    expect(await atClient.closed).toMatchObject({ code: 'LINK_OVERFLOW' });
+  });
+});
+
+describe('listening and connecting', () => {
+  it('reports an address in use, and a peer that is not there', async () => {
+    const server = await listen(() => undefined);
+    await expect(LinkServer.listen({ address: LOOPBACK, port: server.port }, () => undefined)).rejects.toMatchObject({ code: 'LINK_LISTEN' });
+    const port = await rawServer(() => undefined);
+    await closers.pop()?.();
+    await expect(connectLink({ address: LOOPBACK, port })).rejects.toMatchObject({ code: 'LINK_UNREACHABLE', isRetryable: true });
+  });
+
+  it('connects from the address it is told to', async () => {
+    const seen = new Promise<string>((resolve) => {
+      void listen((link) => resolve(link.remoteAddress)).then((server) =>
+        connectLink({ address: LOOPBACK, port: server.port, localAddress: '127.0.0.9' }).then((link) => closers.push(() => link.close())),
+      );
+    });
+    expect(await seen).toBe('127.0.0.9');
+  });
+
+  it('a keeper connects again after each end, and stops when closed', async () => {
+    let accepted = 0;
+    const server = await listen((link) => {
+      accepted += 1;
+      link.start({ onFrame: () => undefined, onClose: () => undefined });
+      if (accepted < 3) link.destroy(new Error('test'));
+    });
+    let opened = 0;
+    const third = new Promise<Link>((resolve) => {
+      const keeper = new LinkKeeper({
+        address: LOOPBACK,
+        port: server.port,
+        random: () => 0,
+        onLink(link) {
+          opened += 1;
+          link.start({ onFrame: () => undefined, onClose: () => undefined });
+          if (opened === 3) resolve(link);
+        },
+      });
+      closers.push(() => keeper.close());
+    });
+    const link = await third;
+    await closers.pop()?.();
+    expect(link.isOpen).toBe(false);
+    expect(accepted).toBe(3);
+  });
+});
