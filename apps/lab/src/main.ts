@@ -1,0 +1,80 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Command } from 'commander';
+import { TidemarkError } from '@tidemark/base';
+import { currentStatus, labDown, labKill, labStart, labUp, parseTarget } from './lab.js';
+import { statusText } from './status-table.js';
+import { paint, Screen, secondsText } from './terminal.js';
+
+const REFRESH_MS = 1000;
+const screen = new Screen(process.stderr);
+const tell = (line: string): void => {
+  screen.line(`${paint.dim('·')} ${line}`);
+};
+
+async function up({ detach }: { readonly detach?: boolean }): Promise<void> {
+  const startedAtMs = performance.now();
+  const stop = detach ? undefined : interruption();
+  await labUp(process.env, tell);
+  screen.line(`${paint.green('✔')} two sites are up (${secondsText(performance.now() - startedAtMs)})`);
+  if (!stop) {
+    process.stdout.write(`${statusText(await currentStatus(process.env))}\n`);
+    return;
+  }
+  if (!screen.isLive) screen.line(statusText(await currentStatus(process.env)));
+  await showUntil(stop);
+  await down();
+}
+
+/** Aborts at the first Ctrl-C or SIGTERM; a second one ends at once. */
+function interruption(): AbortSignal {
+  const stop = new AbortController();
+  const onSignal = (): void => {
+    if (stop.signal.aborted) process.exit(130);
+    stop.abort();
+  };
+  process.on('SIGINT', onSignal);
+  process.on('SIGTERM', onSignal);
+  return stop.signal;
+}
+
+async function showUntil(stop: AbortSignal): Promise<void> {
+  while (!stop.aborted) {
+    const text = statusText(await currentStatus(process.env));
+    screen.live([...text.split('\n'), paint.dim('Ctrl-C takes the lab down')]);
+    await sleep(REFRESH_MS, undefined, { signal: stop }).catch(() => undefined);
+  }
+  screen.keep();
+}
+
+async function down(): Promise<void> {
+  const wasUp = await labDown(process.env);
+  screen.line(wasUp ? `${paint.green('✔')} the lab is down, its folder is removed` : 'nothing to take down');
+}
+
+async function status({ json }: { readonly json?: boolean }): Promise<void> {
+  const current = await currentStatus(process.env);
+  process.stdout.write(`${json ? JSON.stringify(current, null, 2) : statusText(current)}\n`);
+}
+
+async function kill(text: string): Promise<void> {
+  const killed = await labKill(process.env, parseTarget(text));
+  screen.line(killed.length > 0 ? `killed: ${killed.join(', ')}` : 'nothing of it was running');
+}
+
+async function start(text: string): Promise<void> {
+  const started = await labStart(process.env, parseTarget(text));
+  screen.line(started.length > 0 ? `started: ${started.join(', ')}` : 'all of it is running');
+}
+
+const program = new Command('lab').description('two whole sites as processes on loopback addresses');
+program.command('up').description('bring both sites up; without --detach they go down with Ctrl-C').option('--detach', 'return when everything answers').action(up);
+program.command('status').description('what runs, where, and how to reach it').option('--json', 'for scripts').action(status);
+program.command('kill').description('SIGKILL a site or one process of it').argument('<site[/process]>').action(kill);
+program.command('start').description('start again what is dead').argument('<site[/process]>').action(start);
+program.command('down').description('end and remove everything').action(down);
+
+program.parseAsync().catch((error: unknown) => {
+  const isExpected = error instanceof TidemarkError;
+  screen.line(`${paint.red('✘')} ${isExpected ? error.message : error instanceof Error ? (error.stack ?? error.message) : String(error)}`);
+  process.exitCode = 1;
+});

@@ -1,0 +1,70 @@
+import { LabError } from '../lab-error.js';
+import { PORTS, type SiteLayout } from '../layout.js';
+import { ADMINISTRATOR, certificatePath, readPassword } from '../servers/zvm.js';
+import { SiteApi } from './site-api.js';
+
+const VRA_MEMORY_GB = 1;
+
+/** A logged-in API of the site. LAB_NOT_UP while its ZVM was never started. */
+export async function siteApi(site: SiteLayout): Promise<SiteApi> {
+  const password = await readPassword(site);
+  if (password === null) throw new LabError('LAB_NOT_UP', `site ${site.name} has no administrator yet: its ZVM never ran; see ${site.logFolder}/zvm.log`);
+  return new SiteApi({ restUrl: site.restUrl, user: ADMINISTRATOR, password, caFile: certificatePath(site) });
+}
+
+interface NamedHost {
+  readonly HostIdentifier: string;
+  readonly VirtualizationHostName: string;
+}
+
+/** Installs a VRA on every host of the site that has none; the site's own operation, over its REST API. */
+export async function installVras(site: SiteLayout, api: SiteApi): Promise<string[]> {
+  const { SiteIdentifier: siteId } = await api.get<{ SiteIdentifier: string }>('/localsite');
+  const base = `/virtualizationsites/${siteId}`;
+  const [hosts, datastores, networks, vras] = await Promise.all([
+    api.get<NamedHost[]>(`${base}/hosts`),
+    api.get<{ DatastoreIdentifier: string }[]>(`${base}/datastores`),
+    api.get<{ NetworkIdentifier: string }[]>(`${base}/networks`),
+    api.get<{ HostIdentifier: string }[]>('/vras'),
+  ]);
+  const [datastore] = datastores;
+  const [network] = networks;
+  if (!datastore || !network) throw new LabError('LAB_REFUSED', `site ${site.name} shows no datastore or no network`);
+  const bare = hosts.filter((host) => !vras.some((vra) => vra.HostIdentifier === host.HostIdentifier));
+  const installs = bare.map((host) => api.run('POST', '/vras', vraRequest(host, { datastore, network, address: addressOf(site, host) })));
+  const results = await Promise.allSettled(installs);
+  const failed = results.find((result) => result.status === 'rejected');
+  if (failed) throw failed.reason;
+  return bare.map((host) => host.VirtualizationHostName);
+}
+
+function addressOf(site: SiteLayout, host: NamedHost): string {
+  return site.hosts.find((candidate) => candidate.name === host.VirtualizationHostName)?.address ?? '';
+}
+
+interface VraPlace {
+  readonly datastore: { readonly DatastoreIdentifier: string };
+  readonly network: { readonly NetworkIdentifier: string };
+  readonly address: string;
+}
+
+const vraRequest = (host: NamedHost, { datastore, network, address }: VraPlace): object => ({
+  HostIdentifier: host.HostIdentifier,
+  DatastoreIdentifier: datastore.DatastoreIdentifier,
+  NetworkIdentifier: network.NetworkIdentifier,
+  HostRootPassword: null,
+  UsePublicKeyInsteadOfCredentials: true,
+  MemoryInGb: VRA_MEMORY_GB,
+  NumOfCpus: 1,
+  GroupName: 'default_group',
+  VraNetworkDataApi: { VraIPConfigurationTypeApi: 'Static', VraIPAddress: address, SubnetMask: '255.255.255.0', DefaultGateway: null },
+});
+
+/** Pairs the sites unless they are. @returns whether it had to. */
+export async function pairSites(from: SiteApi, peer: SiteLayout, peerApi: SiteApi): Promise<boolean> {
+  const peers = await from.get<{ HostName: string }[]>('/peersites');
+  if (peers.some((known) => known.HostName === peer.managerAddress)) return false;
+  const { Token: token } = await peerApi.call<{ Token?: string }>('POST', '/peersites/generatetoken').catch(() => ({ Token: undefined }));
+  await from.run('POST', '/peersites', { HostName: peer.managerAddress, Port: PORTS.natsPeer, ...(token === undefined ? {} : { Token: token }) });
+  return true;
+}

@@ -1,0 +1,131 @@
+import { existsSync } from 'node:fs';
+import { mkdtemp, rm, stat } from 'node:fs/promises';
+import { createServer, type Server } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import pg from 'pg';
+import { databaseUrlOf, findOrMakeLab, type Lab } from './identity.js';
+import { labDown, labKill, labStart, parseTarget, processesOf } from './lab.js';
+import { childrenOf, isRunning } from './process/proc.js';
+import { labStatus } from './status.js';
+
+/** Servers of one site on addresses of their own; ZVM and VRAs belong to the end-to-end tests. */
+describe('the servers of a lab site', () => {
+  let environment: Record<string, string>;
+  let lab: Lab;
+
+  beforeAll(async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'tidemark-lab-'));
+    await rm(folder, { recursive: true });
+    environment = { TIDEMARK_LAB_DIR: folder, TIDEMARK_LAB_SUBNETS: '31,32' };
+    lab = await findOrMakeLab(environment);
+    await processesOf(lab, 'a').startServers();
+  });
+  afterAll(async () => {
+    await labDown(environment);
+  });
+
+  const statusOfA = async () => (await labStatus(lab)).sites[0]!;
+  const processOfA = async (name: string) => (await statusOfA()).processes.find((process) => process.name === name)!;
+  const query = async (text: string) => {
+    const client = new pg.Client({ connectionString: databaseUrlOf(lab.layout.sites.a, lab.identity.sites.a) });
+    await client.connect();
+    try {
+      return (await client.query(text)).rows as unknown[];
+    } finally {
+      await client.end();
+    }
+  };
+
+  it('answer once started, as the real processes, with the sample VMs of site a', async () => {
+    const { processes, vms } = await statusOfA();
+    expect(processes.map(({ name, isAlive }) => [name, isAlive])).toEqual([['hypervisor', true], ['nats', true], ['postgres', true]]);
+    expect(vms.map((vm) => [vm.name, vm.host, vm.powerState, ...vm.disks.map((disk) => disk.sizeBytes / 2 ** 20)])).toEqual([
+      ['web01', 'host-a1', 'poweredOn', 64],
+      ['db01', 'host-a2', 'poweredOn', 128, 64],
+      ['app01', 'host-a1', 'poweredOn', 256],
+    ]);
+    for (const disk of vms.flatMap((vm) => vm.disks)) {
+      expect((await stat(disk.location)).size).toBe(disk.sizeBytes);
+      expect(Buffer.byteLength(new URL(disk.nbdUri).searchParams.get('socket')!)).toBeLessThan(100);
+    }
+  });
+
+  it('what a database committed survives lab kill, whose process and children are gone, and lab start', async () => {
+    await query('CREATE TABLE IF NOT EXISTS kept (value int)');
+    await query('INSERT INTO kept VALUES (42)');
+    const before = await processOfA('postgres');
+    const children = childrenOf(before.pid);
+    expect(children.length).toBeGreaterThan(0);
+    expect(await labKill(environment, parseTarget('a/postgres'))).toEqual(['postgres']);
+    expect((await processOfA('postgres')).isAlive).toBe(false);
+    expect(children.filter(isRunning)).toEqual([]);
+    expect(await labKill(environment, parseTarget('a/postgres'))).toEqual([]);
+    expect(await labStart(environment, parseTarget('a'))).toEqual(['postgres']);
+    expect((await processOfA('postgres')).pid).not.toBe(before.pid);
+    expect(await query('SELECT value FROM kept')).toEqual([{ value: 42 }]);
+  });
+
+  it('with the manager dead or silent the status still tells what it last knew, in time', async () => {
+    const before = await statusOfA();
+    const { pid } = await processOfA('hypervisor');
+    process.kill(pid, 'SIGSTOP');
+    expect((await statusOfA()).vms).toEqual(before.vms);
+    process.kill(pid, 'SIGCONT');
+    await labKill(environment, parseTarget('a/hypervisor'));
+    const startedAtMs = performance.now();
+    expect((await statusOfA()).vms).toEqual(before.vms);
+    expect(performance.now() - startedAtMs).toBeLessThan(5000);
+    await labStart(environment, parseTarget('a/hypervisor'));
+    expect((await statusOfA()).vms).toEqual(before.vms);
+  });
+
+  it('starting what runs changes nothing', async () => {
+    const before = (await statusOfA()).processes;
+    await processesOf(lab, 'a').startServers();
+    expect((await statusOfA()).processes).toEqual(before);
+  });
+
+  it('a port that another program has is named, with what to do', async () => {
+    const taken = await listenOn('127.0.32.1', 4222);
+    try {
+      await expect(processesOf(lab, 'b').startServers()).rejects.toMatchObject({
+        code: 'LAB_PORT_IN_USE',
+        message: expect.stringMatching(/nats needs 127\.0\.32\.1:4222.*TIDEMARK_LAB_SUBNETS/),
+      });
+    } finally {
+      taken.close();
+    }
+  });
+
+  it.each([
+    ['c', /a site \(a, b\)/],
+    ['a/', /SITE\/PROCESS/],
+    ['a/nats/x', /SITE\/PROCESS/],
+  ])("the target '%s' is refused with what is possible", (target, message) => {
+    expect(() => parseTarget(target)).toThrow(message);
+  });
+
+  it('an unknown process is refused with those that exist', async () => {
+    await expect(labKill(environment, parseTarget('a/vra9'))).rejects.toThrow('site a has no process vra9; there are: nats, postgres, hypervisor');
+  });
+
+  it('down ends every process, removes the folder, and is harmless when there is nothing', async () => {
+    const { processes } = await statusOfA();
+    const postgres = processes.find((process) => process.name === 'postgres')!;
+    const children = childrenOf(postgres.pid);
+    expect(await labDown(environment)).toBe(true);
+    expect(existsSync(lab.layout.folder)).toBe(false);
+    expect(children.filter(isRunning)).toEqual([]);
+    expect(await labDown(environment)).toBe(false);
+  });
+});
+
+function listenOn(host: string, port: number): Promise<Server> {
+  return new Promise((resolve, reject) => {
+    const server = createServer();
+    server.once('error', reject);
+    server.listen({ host, port }, () => resolve(server));
+  });
+}

@@ -1,0 +1,107 @@
+import { LabError } from './lab-error.js';
+import { databaseUrlOf, type SiteIdentity } from './identity.js';
+import { type HostLayout, PORTS, type SiteLayout } from './layout.js';
+import { isAlive, type ProcessRecord, ProcessRegistry } from './process/process-registry.js';
+import { ProcessRunner, waitUntilAnswers } from './process/process-runner.js';
+import { hypervisorSpec, probeHypervisor } from './servers/hypervisor.js';
+import { natsSpec, probeNats } from './servers/nats.js';
+import { ensureDatabase, postgresSpec, probePostgres } from './servers/postgres.js';
+import { zvmSpec } from './servers/zvm.js';
+import { probeZvm } from './rest/probe-zvm.js';
+
+/** The order in which a site comes up; what needs another comes after it. */
+const ORDER = ['nats', 'postgres', 'hypervisor', 'zvm'];
+const rank = (name: string): number => (ORDER.includes(name) ? ORDER.indexOf(name) : ORDER.length);
+
+/** The processes of one site. */
+export class SiteProcesses {
+  readonly runner: ProcessRunner;
+
+  constructor(
+    readonly site: SiteLayout,
+    private readonly identity: SiteIdentity,
+  ) {
+    this.runner = new ProcessRunner(new ProcessRegistry(site.runFolder));
+  }
+
+  /** In the order of their start. */
+  async list(): Promise<ProcessRecord[]> {
+    const records = await this.runner.registry.list();
+    return records.sort((left, right) => rank(left.name) - rank(right.name) || left.name.localeCompare(right.name));
+  }
+
+  /** Starts NATS, PostgreSQL and the hypervisor manager where they do not run, and waits until they answer. */
+  async startServers(): Promise<void> {
+    const { site, identity } = this;
+    const starts: Promise<void>[] = [hypervisorSpec(site, identity).then((spec) => this.#startAndWait(spec))];
+    if (identity.externalNatsUrl === undefined) starts.push(natsSpec(site).then((spec) => this.#startAndWait(spec)));
+    if (identity.externalDatabaseUrl === undefined) {
+      starts.push(
+        postgresSpec(site, identity.databasePassword)
+          .then((spec) => this.#startAndWait(spec))
+          .then(() => ensureDatabase(site, identity.databasePassword)),
+      );
+    }
+    await allDone(starts);
+  }
+
+  async startZvm(): Promise<void> {
+    const { site, identity } = this;
+    const spec = zvmSpec(site, {
+      siteId: identity.siteId,
+      siteName: `site-${site.name}`,
+      natsUrl: identity.externalNatsUrl ?? `nats://${site.managerAddress}:${PORTS.nats}`,
+      databaseUrl: databaseUrlOf(site, identity),
+    });
+    await this.#startAndWait(spec);
+  }
+
+  async #startAndWait(spec: Parameters<ProcessRunner['start']>[0]): Promise<void> {
+    const record = await this.runner.start(spec);
+    await waitUntilAnswers(record, () => this.#probe(record.name));
+  }
+
+  /** SIGKILL. @returns the names of those that ran. Unknown process: LAB_UNKNOWN naming those that exist. */
+  async kill(name: string | undefined): Promise<string[]> {
+    const alive = (await this.#chosen(name)).filter(isAlive);
+    await Promise.all(alive.map((record) => this.runner.kill(record)));
+    return alive.map((record) => record.name);
+  }
+
+  /** Starts again what is dead, as it was started before, and waits until it answers. @returns the names of those started. */
+  async start(name: string | undefined): Promise<string[]> {
+    const dead = (await this.#chosen(name)).filter((record) => !isAlive(record));
+    for (const { pid: _pid, startTime: _startTime, ...spec } of dead) await this.#startAndWait(spec);
+    return dead.map((record) => record.name);
+  }
+
+  async #chosen(name: string | undefined): Promise<ProcessRecord[]> {
+    const records = await this.list();
+    if (name === undefined) return records;
+    const chosen = records.filter((record) => record.name === name);
+    if (chosen.length > 0) return chosen;
+    throw new LabError('LAB_UNKNOWN', `site ${this.site.name} has no process ${name}; there are: ${records.map((record) => record.name).join(', ')}`);
+  }
+
+  async #probe(name: string): Promise<void> {
+    const { site, identity } = this;
+    const host = site.hosts.find((candidate) => candidate.vraName === name);
+    if (host) await probeVra(host);
+    else if (name === 'nats') await probeNats(site);
+    else if (name === 'postgres') await probePostgres(site, identity.databasePassword);
+    else if (name === 'hypervisor') await probeHypervisor(site);
+    else if (name === 'zvm') await probeZvm(site.restUrl);
+  }
+}
+
+async function probeVra(host: HostLayout): Promise<void> {
+  const response = await fetch(`http://${host.address}:${PORTS.vraHealth}/health`, { signal: AbortSignal.timeout(2000) });
+  if (!response.ok) throw new LabError('LAB_REFUSED', `health of ${host.vraName} answers ${response.status}`);
+}
+
+/** Like Promise.all, but none is left running when it rejects with the first failure. */
+async function allDone(work: readonly Promise<void>[]): Promise<void> {
+  const results = await Promise.allSettled(work);
+  const failed = results.find((result) => result.status === 'rejected');
+  if (failed) throw failed.reason;
+}
