@@ -106,7 +106,8 @@ function checkShape(isRight: boolean): void {
   if (!isRight) throw new ProtocolError('PROTOCOL_LAYOUT', 'record fields do not fit its type');
 }
 
-function checkInsideVolume(record: StreamRecord, volumeSizesBytes: readonly number[]): void {
+/** Throws ProtocolError if a record that changes a volume lies outside the volumes of its stream. */
+export function checkInsideVolume(record: StreamRecord, volumeSizesBytes: readonly number[]): void {
   if (!isVolumeRecord(record.type)) return;
   const sizeBytes = volumeSizesBytes[record.volume];
   if (sizeBytes === undefined) throw new ProtocolError('PROTOCOL_LIMIT', `record for volume ${record.volume} of ${volumeSizesBytes.length}`);

@@ -64,7 +64,7 @@ export class MemoryBudget {
   }
 
   #guaranteedBytes(): number {
-    return this.limitBytes / 2 / Math.max(1, this.#shares.size);
+    return Math.floor(this.limitBytes / 2 / Math.max(1, this.#shares.size));
   }
 
   #commonOf(usedBytes: number): number {

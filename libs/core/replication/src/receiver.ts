@@ -1,20 +1,219 @@
-import type { FrameHeader, StreamRecord } from '@tidemark/frame';
+import { ProtocolError, unreachable } from '@tidemark/base';
+import {
+  checkInsideVolume, decodeMarker, decodeSeal, decodeSyncStart, isVolumeRecord, RecordType, type FrameHeader, type RefusedCode, type StreamRecord,
+} from '@tidemark/frame';
+import { CREDIT_BYTES_MAX, ReceiveWindow } from './receive-window.js';
+import { nextReceiverState, type ReceiverEvent, type ReceiverState } from './receiver-states.js';
 import type { ConnectionId, IncarnationResult, JournalState, OpenRequest, ReceiverEffect, ReceiverOptions, ReceiverStatus } from './types.js';
 
-/** Signatures first: the host is written against them. */
-export declare class Receiver {
-  constructor(options: ReceiverOptions);
-  open(connection: ConnectionId, request: OpenRequest, effects: ReceiverEffect[]): void;
-  incarnationBegan(result: IncarnationResult, effects: ReceiverEffect[]): void;
-  frame(connection: ConnectionId, header: FrameHeader, records: readonly StreamRecord[], effects: ReceiverEffect[]): void;
-  durable(seq: number, effects: ReceiverEffect[]): void;
-  connectionLost(connection: ConnectionId): void;
-  journalState(state: JournalState, effects: ReceiverEffect[]): void;
-  /** Frames given to `append` were lost before they were durable: the sender must send them again. */
-  appendsLost(effects: ReceiverEffect[]): void;
-  /** Ownership has moved on: streams of an older epoch are closed and refused. */
-  setEpoch(epoch: number, effects: ReceiverEffect[]): void;
-  /** The protection has ended here (failover committed): nothing is taken any more. */
-  end(effects: ReceiverEffect[]): void;
-  status(): ReceiverStatus;
+/**
+ * The recovering end of one stream: lets one connection at a time in, fences older ones, takes records without a gap and within the
+ * credit, and acknowledges what the journal has made durable, never earlier.
+ *
+ * Invariant: durableSeq <= receivedSeq; what is acknowledged is durable.
+ */
+export class Receiver {
+  readonly #options: ReceiverOptions;
+  readonly #creditBytesMax: number;
+  #epoch: number;
+  #isEnded = false;
+  #journal: JournalState = 'opening';
+  #state: ReceiverState = 'closed';
+  #connection: ConnectionId | null = null;
+  /** Tells the answer to the newest `beginIncarnation` from older ones. */
+  #openId = 0;
+  #incarnation = 0;
+  #isFirstFrame = true;
+  #receivedSeq = 0;
+  #durableSeq = 0;
+  #window = new ReceiveWindow();
+
+  constructor(options: ReceiverOptions) {
+    this.#options = options;
+    this.#creditBytesMax = options.creditBytesMax ?? CREDIT_BYTES_MAX;
+    this.#epoch = options.epoch;
+  }
+
+  /** A sender asks. It is refused, or the older stream is closed and a new incarnation begun. */
+  open(connection: ConnectionId, request: OpenRequest, effects: ReceiverEffect[]): void {
+    const refusal = this.#refusalOf(request);
+    if (refusal !== undefined) {
+      effects.push({ kind: 'sendRefused', connection, reply: { code: refusal[0], message: refusal[1] } });
+      return;
+    }
+    if (this.#connection !== null && this.#connection !== connection) effects.push({ kind: 'closeStream', connection: this.#connection });
+    this.#turn('openTaken');
+    this.#connection = connection;
+    this.#openId += 1;
+    const { epoch, sessionId, ackedSeq } = request;
+    effects.push({ kind: 'beginIncarnation', openId: this.#openId, epoch, sessionId, ackedSeq });
+  }
+
+  /** The journal's answer. One that belongs to an `open` which is no longer wanted is passed over. */
+  incarnationBegan(result: IncarnationResult, effects: ReceiverEffect[]): void {
+    if (result.openId !== this.#openId || this.#state !== 'opening' || this.#connection === null) return;
+    const connection = this.#connection;
+    if (!result.isBegun) {
+      this.#turn('incarnationFailed');
+      this.#connection = null;
+      effects.push({ kind: 'sendRefused', connection, reply: { code: 'notReady', message: result.message } });
+      return;
+    }
+    this.#turn('incarnationBegan');
+    this.#incarnation = result.incarnation;
+    this.#durableSeq = result.durableSeq;
+    this.#receivedSeq = result.durableSeq;
+    this.#isFirstFrame = true;
+    this.#window = new ReceiveWindow();
+    const { incarnation, durableSeq, lastSessionId, isBaseComplete } = result;
+    effects.push({ kind: 'sendOpened', connection, reply: { incarnation, durableSeq, lastSessionId, isBaseComplete, creditBytes: this.#grant() } });
+  }
+
+  /**
+   * A records frame, decompressed and decoded by the host. From an older connection it is dropped, and that stream closed once more. Throws
+   * ProtocolError: the host closes the connection.
+   */
+  frame(connection: ConnectionId, header: FrameHeader, records: readonly StreamRecord[], effects: ReceiverEffect[]): void {
+    if (connection !== this.#connection) {
+      effects.push({ kind: 'closeStream', connection });
+      return;
+    }
+    if (this.#state !== 'open') throw new ProtocolError('PROTOCOL_ORDER', 'records before the stream is open');
+    this.#checkHeader(header, records);
+    for (const record of records) this.#checkRecord(header, record);
+    this.#window.received({ lastSeq: header.lastSeq, rawBytes: header.rawBytes });
+    this.#isFirstFrame = false;
+    this.#receivedSeq = header.lastSeq;
+    effects.push({ kind: 'append', header, records });
+  }
+
+  /** The journal is durable up to `seq`: now, and only now, the sender may forget. */
+  durable(seq: number, effects: ReceiverEffect[]): void {
+    if (seq <= this.#durableSeq) return;
+    this.#durableSeq = seq;
+    if (this.#state !== 'open' || this.#connection === null) return;
+    this.#window.durable(seq);
+    this.#acknowledge(this.#connection, effects);
+  }
+
+  connectionLost(connection: ConnectionId): void {
+    if (connection === this.#connection) this.#close();
+  }
+
+  journalState(state: JournalState, effects: ReceiverEffect[]): void {
+    if (state === this.#journal) return;
+    this.#journal = state;
+    if (this.#connection === null) return;
+    switch (state) {
+      case 'ready':
+      case 'full':
+        if (this.#state === 'open') this.#acknowledge(this.#connection, effects);
+        return;
+      case 'opening':
+        this.#refuse('notReady', 'the journal is being opened', effects);
+        return;
+      case 'broken':
+        this.#refuse('notReady', 'the journal is broken', effects);
+        return;
+      default:
+        unreachable(state);
+    }
+  }
+
+  /** Frames given to `append` were lost before they were durable: the stream is closed, and the sender resumes from the durable position. */
+  appendsLost(effects: ReceiverEffect[]): void {
+    if (this.#connection === null) return;
+    effects.push({ kind: 'closeStream', connection: this.#connection });
+    this.#close();
+  }
+
+  /** Ownership has moved on: a stream of an older epoch is closed and refused from now on. */
+  setEpoch(epoch: number, effects: ReceiverEffect[]): void {
+    if (epoch <= this.#epoch) return;
+    this.#epoch = epoch;
+    this.#refuse('fenced', `epoch ${epoch} is in force`, effects);
+  }
+
+  /** The protection has ended here (failover committed, recovery removed): nothing is taken any more. */
+  end(effects: ReceiverEffect[]): void {
+    this.#isEnded = true;
+    this.#refuse('fenced', 'the protection has ended', effects);
+  }
+
+  status(): ReceiverStatus {
+    return {
+      state: this.#state,
+      connection: this.#connection,
+      incarnation: this.#incarnation,
+      receivedSeq: this.#receivedSeq,
+      durableSeq: this.#durableSeq,
+      pendingBytes: this.#window.pendingBytes,
+    };
+  }
+
+  #refusalOf(request: OpenRequest): readonly [RefusedCode, string] | undefined {
+    const { vpgId, vmId, volumeSizesBytes } = this.#options;
+    if (request.vpgId !== vpgId || request.vmId !== vmId) return ['unknown', 'no such protection'];
+    if (this.#isEnded) return ['fenced', 'the protection has ended'];
+    if (request.epoch < this.#epoch) return ['fenced', `epoch ${this.#epoch} is in force`];
+    if (request.epoch > this.#epoch) return ['notReady', `epoch ${request.epoch} is not known here yet`];
+    const isSameShape = request.volumes.length === volumeSizesBytes.length && request.volumes.every((size, index) => size === volumeSizesBytes[index]);
+    if (!isSameShape) return ['notReady', `volumes of ${request.volumes.join(', ')} bytes, the mirrors have ${volumeSizesBytes.join(', ')}`];
+    if (this.#journal === 'opening') return ['notReady', 'the journal is being opened'];
+    if (this.#journal === 'broken') return ['notReady', 'the journal is broken'];
+    return undefined;
+  }
+
+  #checkHeader(header: FrameHeader, records: readonly StreamRecord[]): void {
+    if (header.incarnation !== this.#incarnation) {
+      throw new ProtocolError('PROTOCOL_ORDER', `frame of incarnation ${header.incarnation}, open is ${this.#incarnation}`);
+    }
+    if (header.epoch !== this.#epoch) throw new ProtocolError('PROTOCOL_ORDER', `frame of epoch ${header.epoch}, in force is ${this.#epoch}`);
+    if (header.firstSeq === this.#receivedSeq + 1) return;
+    // Numbers may jump upwards at the start of an incarnation, and only to a sync: what is in between was dropped into its bitmap.
+    const isJump = this.#isFirstFrame && header.firstSeq > this.#receivedSeq && records[0]?.type === RecordType.syncStart;
+    if (!isJump) throw new ProtocolError('PROTOCOL_ORDER', `frame starts at ${header.firstSeq}, expected ${this.#receivedSeq + 1}`);
+  }
+
+  #checkRecord(header: FrameHeader, record: StreamRecord): void {
+    if (isVolumeRecord(record.type)) {
+      checkInsideVolume(record, this.#options.volumeSizesBytes);
+    } else if (record.type === RecordType.marker) {
+      const marker = decodeMarker(record.payload ?? new Uint8Array());
+      const isOurs = marker.vpgId === this.#options.vpgId && marker.epoch === header.epoch && marker.vmIds.includes(this.#options.vmId);
+      if (!isOurs) throw new ProtocolError('PROTOCOL_LAYOUT', 'marker of another VPG, epoch or VM');
+    } else if (record.type === RecordType.seal) {
+      const seal = decodeSeal(record.payload ?? new Uint8Array());
+      if (seal.vpgId !== this.#options.vpgId) throw new ProtocolError('PROTOCOL_LAYOUT', 'seal of another VPG');
+    } else if (record.type === RecordType.syncStart) {
+      decodeSyncStart(record.payload ?? new Uint8Array());
+    }
+  }
+
+  #acknowledge(connection: ConnectionId, effects: ReceiverEffect[]): void {
+    effects.push({ kind: 'sendAck', connection, durableSeq: this.#durableSeq, creditBytes: this.#grant() });
+  }
+
+  /** What the sender is told to be its credit now. */
+  #grant(): number {
+    const creditBytes = this.#journal === 'full' ? 0 : this.#creditBytesMax;
+    this.#window.grant(creditBytes);
+    return creditBytes;
+  }
+
+  #refuse(code: RefusedCode, message: string, effects: ReceiverEffect[]): void {
+    if (this.#connection === null) return;
+    effects.push({ kind: 'sendRefused', connection: this.#connection, reply: { code, message } });
+    this.#close();
+  }
+
+  #close(): void {
+    this.#turn('closed');
+    this.#connection = null;
+    this.#openId += 1;
+  }
+
+  #turn(event: ReceiverEvent): void {
+    this.#state = nextReceiverState(this.#state, event);
+  }
 }

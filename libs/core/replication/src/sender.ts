@@ -1,28 +1,418 @@
-import type { CaptureSink, CheckpointMarker, CheckpointSeal, GuestWrite, OpenedReply, OpenRequest, OutgoingFrame, RefusedReply, SenderOptions, SenderStatus, StreamAck, SyncRead } from './types.js';
+import { assert, BLOCK_BYTES, KiB, MiB, ProtocolError } from '@tidemark/base';
+import { encodeMarker, encodeSeal, encodeSyncStart, isVolumeRecord, RECORD_LENGTH_MAX, RecordType, type StreamRecord, type SyncKind } from '@tidemark/frame';
+import type { CaptureSink, GuestWrite } from '@tidemark/splitter';
+import { SyncWalk, type SyncRead } from '@tidemark/sync';
+import { decideOpen, type SenderMode, type SenderPosition } from './open-decision.js';
+import { SendQueue } from './send-queue.js';
+import { nextLinkState, type LinkEvent, type LinkState } from './sender-states.js';
+import type {
+  CheckpointMarker, CheckpointSeal, OpenedReply, OpenRequest, OutgoingFrame, RefusedReply, SenderOptions, SenderState, SenderStatus, StreamAck, SyncProgress,
+} from './types.js';
 
-/** Signatures first: the host is written against them. */
-export declare class Sender implements CaptureSink {
-  constructor(options: SenderOptions);
-  capture(write: GuestWrite): void;
-  captureFailed(write: GuestWrite): void;
-  placeMarker(marker: CheckpointMarker): boolean;
-  placeSeal(seal: CheckpointSeal): boolean;
-  /** True when the host should send `open` (after its backoff if the last attempt failed): no stream is open or being opened. */
-  get wantsOpen(): boolean;
-  openRequest(): OpenRequest;
-  opened(reply: OpenedReply): void;
-  refused(reply: RefusedReply): void;
-  linkDown(): void;
-  acked(ack: StreamAck): void;
-  nextFrame(rawBytesMax: number): OutgoingFrame | undefined;
-  nextSyncRead(): SyncRead | undefined;
-  syncReadDone(readId: number, bytes: Uint8Array | 'zeroes'): void;
-  syncReadFailed(readId: number): void;
-  /** Pieces that could not be read are tried again. Call it every few seconds. */
-  retrySyncReads(): void;
-  /** Everything is copied again. */
-  forceSync(reason: string): void;
-  status(): SenderStatus;
-  /** Gives the memory back. */
-  close(): void;
+/** One read of a sync. Longer ones gain little on SSDs and are voided more often by the guest's writes. */
+export const SYNC_READ_BYTES_MAX = 256 * KiB;
+/** Sync bytes being read or queued and not sent: enough to keep the link busy while reads take 10 ms at 400 MB/s. */
+export const SYNC_AHEAD_BYTES_MAX = 4 * MiB;
+/** With more than this of guest writes unsent, only one piece of the sync is under way at a time: guest writes go first. */
+export const SYNC_YIELD_BYTES = 1 * MiB;
+
+interface RunningSync {
+  readonly kind: SyncKind;
+  readonly reason: string;
+  totalBytes: number;
+  /** Its syncEnd; 0 until that is queued. The sync is over when it is durable. */
+  endSeq: number;
+  /** Position of the capture fence that must be passed before syncEnd; undefined: not asked for yet. */
+  fence: number | undefined;
 }
+
+interface PlacedMarker {
+  readonly checkpointId: number;
+  readonly term: number;
+  readonly seq: number;
+}
+
+/**
+ * The protecting end of one stream: gives every captured write its writeSeq, keeps it until it is durable at the recovery site, and
+ * falls back to a bitmap of what differs when memory ends. Never refuses a write and never waits.
+ *
+ * Invariant: a captured byte that is not durable remotely is in the queue, in the bitmap, or in a sync read whose result will be queued.
+ */
+export class Sender implements CaptureSink {
+  readonly #options: SenderOptions;
+  readonly #queue: SendQueue;
+  readonly #walk: SyncWalk;
+  #mode: SenderMode = 'tracking';
+  #link: LinkState = 'down';
+  #refusal: RefusedReply | undefined;
+  #incarnation = 0;
+  #ackedSeq = 0;
+  #creditBytes = 0;
+  #sync: RunningSync | undefined;
+  #lastSyncEndSeq = 0;
+  /** The newest marker, as long as a seal for it would count. */
+  #marker: PlacedMarker | undefined;
+  /** Sync reads that the host has not answered, with the memory reserved for each. */
+  readonly #reads = new Map<number, number>();
+  #lossDetail = '';
+  #lostAcknowledgedCount = 0;
+  #writtenBytes = 0;
+  #writeCount = 0;
+
+  /** Everything counts as dirty until a sync has shown otherwise: a reply that got lost can then never make a sync too small. */
+  constructor(options: SenderOptions) {
+    this.#options = options;
+    this.#queue = new SendQueue(options.budget);
+    this.#walk = new SyncWalk(options.volumeSizesBytes);
+    this.#walk.markAll();
+  }
+
+  capture(write: GuestWrite): void {
+    this.#writeCount += 1;
+    this.#writtenBytes += write.length;
+    switch (this.#mode) {
+      case 'streaming':
+        if (!this.#push(write, write.offset, write.offset + write.length)) this.#overflow(write);
+        return;
+      case 'syncing':
+        this.#captureInSync(write);
+        return;
+      case 'tracking':
+        this.#walk.mark(write.volume, write.offset, write.offset + write.length);
+    }
+  }
+
+  /** The range holds nobody knows what: it is read and sent again. */
+  captureFailed(write: GuestWrite): void {
+    this.#walk.mark(write.volume, write.offset, write.offset + write.length);
+    if (this.#mode === 'streaming') this.#startSync('bitmapSync', 'a write failed on the protected volume');
+  }
+
+  /**
+   * Puts a checkpoint's marker behind everything captured so far. False, and nothing placed, when the stream is not a plain one (a sync
+   * is under way or needed, refused, no memory): the checkpoint must be void.
+   */
+  placeMarker(marker: CheckpointMarker): boolean {
+    if (this.#mode !== 'streaming' || this.#link === 'refused') return false;
+    if (!this.#queue.tryPush(mark(RecordType.marker, encodeMarker(marker)))) return false;
+    this.#marker = { checkpointId: marker.checkpointId, term: marker.term, seq: this.#queue.lastSeq };
+    return true;
+  }
+
+  /** False, and nothing placed, when the marker is gone, is another one, or may lie in an older incarnation than the seal would. */
+  placeSeal(seal: CheckpointSeal): boolean {
+    const marker = this.#marker;
+    if (marker?.checkpointId !== seal.checkpointId || marker.term !== seal.term) return false;
+    this.#marker = undefined;
+    return this.#queue.tryPush(mark(RecordType.seal, encodeSeal(seal)));
+  }
+
+  /** True when the host should send `open`: no stream is open or being opened, and asking (again) makes sense. The host keeps its backoff. */
+  get wantsOpen(): boolean {
+    return this.#link === 'down' || (this.#link === 'refused' && this.#refusal?.code !== 'fenced');
+  }
+
+  /** The body of `open`; the host sends it, on a stream number that this connection has not used before. */
+  openRequest(): OpenRequest {
+    this.#turnLink('openSent');
+    const { vpgId, vmId, epoch, sessionId, volumeSizesBytes } = this.#options;
+    return {
+      vpgId, vmId, epoch, sessionId, volumes: volumeSizesBytes,
+      firstQueuedSeq: this.#queue.firstSeq, lastSeq: this.#queue.lastSeq, ackedSeq: this.#ackedSeq,
+    };
+  }
+
+  /** Throws ProtocolError if no `open` is unanswered. */
+  opened(reply: OpenedReply): void {
+    this.#turnLink('opened');
+    this.#refusal = undefined;
+    this.#incarnation = reply.incarnation;
+    this.#creditBytes = reply.creditBytes;
+    this.#queue.unsend();
+    const decision = decideOpen(this.#position(), reply);
+    if (decision.kind === 'resume') {
+      this.#forgetUpTo(reply.durableSeq);
+      return;
+    }
+    this.#dropQueue();
+    if (decision.isEverythingDirty) this.#walk.markAll();
+    if (decision.isLoss) {
+      this.#lostAcknowledgedCount += 1;
+      this.#lossDetail = decision.reason;
+    }
+    this.#queue.reset(Math.max(this.#queue.lastSeq, reply.durableSeq) + 1);
+    this.#ackedSeq = reply.durableSeq;
+    this.#lastSyncEndSeq = 0;
+    this.#startSync(decision.syncKind, decision.reason);
+  }
+
+  /** The answer to `open`, or the end of a stream that was open. */
+  refused(reply: RefusedReply): void {
+    this.#turnLink('refused');
+    this.#refusal = reply;
+    this.#loseStream();
+    if (reply.code === 'fenced') this.#dropQueue();
+  }
+
+  /** The connection, or this stream on it (`closeStream`), is gone. */
+  linkDown(): void {
+    this.#turnLink('lost');
+    this.#loseStream();
+  }
+
+  /** Throws ProtocolError for an ack of what was not sent. One that was under way while the stream ended is passed over. */
+  acked(ack: StreamAck): void {
+    if (this.#link !== 'open') return;
+    if (ack.durableSeq < this.#ackedSeq || ack.durableSeq > Math.max(this.#queue.sentSeq, this.#ackedSeq)) {
+      throw new ProtocolError('PROTOCOL_ORDER', `ack of ${ack.durableSeq}, acknowledged ${this.#ackedSeq}, sent ${this.#queue.sentSeq}`);
+    }
+    this.#creditBytes = ack.creditBytes;
+    this.#forgetUpTo(ack.durableSeq);
+  }
+
+  /**
+   * Records for the next frame, at most `rawBytesMax` in all (one longer record goes alone), within the credit. Undefined: nothing to
+   * send now; ask again after a capture, an ack or a sync read.
+   */
+  nextFrame(rawBytesMax: number): OutgoingFrame | undefined {
+    if (this.#link !== 'open') return undefined;
+    this.#endSyncIfDone();
+    const creditLeft = this.#creditBytes - this.#queue.sentRawBytes;
+    // A record longer than the whole window would never fit: it goes when nothing else is under way.
+    const isAlone = this.#queue.sentRawBytes === 0 && this.#creditBytes > 0;
+    const batch = this.#queue.send({ rawBytesMax, creditLeftBytes: creditLeft, isFirstFree: isAlone });
+    if (batch === undefined) return undefined;
+    const lastSeq = batch.firstSeq + batch.records.length - 1;
+    return { incarnation: this.#incarnation, epoch: this.#options.epoch, lastSeq, ...batch };
+  }
+
+  /** The next piece of the protected volume to read for a sync; undefined: none now. Reads may be under way together and end in any order. */
+  nextSyncRead(): SyncRead | undefined {
+    if (this.#mode !== 'syncing' || this.#link !== 'open') return undefined;
+    const aheadBytes = this.#walk.readingBytes + this.#queue.unsentSyncBytes;
+    const aheadMax = this.#queue.unsentOtherBytes > SYNC_YIELD_BYTES ? 1 : SYNC_AHEAD_BYTES_MAX;
+    if (aheadBytes >= aheadMax) return undefined;
+    const bytesMax = this.#reserveForRead();
+    if (bytesMax === 0) return undefined;
+    const read = this.#walk.nextRead(bytesMax);
+    this.#options.budget.release(bytesMax - (read?.length ?? 0));
+    if (read === undefined) return undefined;
+    this.#reads.set(read.readId, read.length);
+    if (this.#sync !== undefined) this.#sync.fence = undefined;
+    return read;
+  }
+
+  /** What the piece holds, as long as asked for; 'zeroes' for a hole or a piece without a set bit. It is queued now, without what was overwritten meanwhile. */
+  syncReadDone(readId: number, bytes: Uint8Array | 'zeroes'): void {
+    this.#releaseRead(readId);
+    const done = this.#walk.readDone(readId);
+    if (done === undefined) return;
+    for (const { start, end } of done.parts) {
+      const payload = bytes === 'zeroes' ? undefined : bytes.subarray(start - done.extent.start, end - done.extent.start);
+      assert(payload === undefined || payload.byteLength === end - start, 'a sync read returns what was asked for');
+      const type = payload === undefined ? RecordType.syncZeroes : RecordType.syncWrite;
+      const isQueued = this.#queue.tryPush({ type, volume: done.volume, offset: start, length: end - start, payload });
+      if (!isQueued) this.#walk.mark(done.volume, start, end);
+    }
+  }
+
+  /** The piece stays dirty and is passed over until {@link retrySyncReads} or a write to it. */
+  syncReadFailed(readId: number): void {
+    this.#releaseRead(readId);
+    this.#walk.readFailed(readId);
+  }
+
+  /** Tries pieces again that could not be read. For the host's timer, every few seconds. */
+  retrySyncReads(): void {
+    this.#walk.retry();
+  }
+
+  /** Sends everything again, e.g. on an operator's wish. */
+  forceSync(reason: string): void {
+    this.#walk.markAll();
+    if (this.#mode === 'streaming') this.#startSync('deltaSync', reason);
+  }
+
+  status(): SenderStatus {
+    return {
+      state: this.#state(),
+      detail: this.#detail(),
+      sync: this.#progress(),
+      lagBytes: this.#queue.volumeBytes + this.#walk.dirtyBytes + this.#walk.readingBytes,
+      queuedBytes: this.#queue.volumeBytes,
+      dirtyBytes: this.#walk.dirtyBytes,
+      writtenBytes: this.#writtenBytes,
+      writeCount: this.#writeCount,
+      lastSeq: this.#queue.lastSeq,
+      sentSeq: this.#queue.sentSeq,
+      ackedSeq: this.#ackedSeq,
+      incarnation: this.#incarnation,
+      lostAcknowledgedCount: this.#lostAcknowledgedCount,
+    };
+  }
+
+  /** Gives the memory back. No other call may follow, but for reads that end late. */
+  close(): void {
+    this.#walk.abortReads();
+    this.#reads.clear();
+    this.#dropQueue();
+    this.#options.budget.close();
+  }
+
+  #turnLink(event: LinkEvent): void {
+    this.#link = nextLinkState(this.#link, event);
+  }
+
+  #loseStream(): void {
+    // A seal would go into another incarnation than this marker did.
+    if (this.#marker !== undefined && this.#marker.seq <= this.#queue.sentSeq) this.#marker = undefined;
+    this.#queue.unsend();
+    this.#creditBytes = 0;
+  }
+
+  #position(): SenderPosition {
+    return {
+      sessionId: this.#options.sessionId,
+      mode: this.#mode,
+      ackedSeq: this.#ackedSeq,
+      firstQueuedSeq: this.#queue.firstSeq,
+      lastSeq: this.#queue.lastSeq,
+      isSyncStartQueuedFirst: this.#queue.oldest?.type === RecordType.syncStart,
+      syncEndSeq: this.#lastSyncEndSeq,
+    };
+  }
+
+  /** Queues `[start, end)` of a write; false if memory ended on the way. */
+  #push(write: GuestWrite, start: number, end: number): boolean {
+    const { volume, payload } = write;
+    if (payload === undefined) return this.#pushZeroes(volume, start, end);
+    const length = end - start;
+    const part = length === payload.byteLength ? payload : payload.subarray(start - write.offset, end - write.offset);
+    return this.#queue.tryPush({ type: RecordType.write, volume, offset: start, length, payload: part });
+  }
+
+  #pushZeroes(volume: number, start: number, end: number): boolean {
+    for (let offset = start; offset < end; offset += RECORD_LENGTH_MAX) {
+      const length = Math.min(RECORD_LENGTH_MAX, end - offset);
+      if (!this.#queue.tryPush({ type: RecordType.zeroes, volume, offset, length, payload: undefined })) return false;
+    }
+    return true;
+  }
+
+  /** Parts on dirty blocks only leave the bit set; clean parts are streamed. Without memory they become dirty, or all does when nobody drains the queue. */
+  #captureInSync(write: GuestWrite): void {
+    const end = write.offset + write.length;
+    this.#walk.overtake(write.volume, write.offset, end);
+    for (let from = write.offset; from < end; ) {
+      const part = this.#walk.nextCleanPart(write.volume, from, end);
+      if (part === undefined) return;
+      if (!this.#push(write, part.start, part.end)) {
+        if (this.#link !== 'open') {
+          this.#overflow(write);
+          return;
+        }
+        this.#walk.mark(write.volume, part.start, part.end);
+      }
+      from = part.end;
+    }
+  }
+
+  #overflow(write: GuestWrite): void {
+    this.#dropQueue();
+    this.#walk.mark(write.volume, write.offset, write.offset + write.length);
+    this.#turnLink('queueDropped');
+  }
+
+  /** Everything that is not durable remotely goes into the bitmap, blocks of a sync that are queued or being read included. */
+  #dropQueue(): void {
+    for (const record of this.#queue.all()) {
+      if (isVolumeRecord(record.type)) this.#walk.mark(record.volume, record.offset, record.offset + record.length);
+    }
+    this.#walk.abortReads();
+    this.#queue.reset(this.#queue.lastSeq + 1);
+    this.#marker = undefined;
+    this.#sync = undefined;
+    this.#mode = 'tracking';
+  }
+
+  #startSync(kind: SyncKind, reason: string): void {
+    if (!this.#queue.tryPush(mark(RecordType.syncStart, encodeSyncStart({ kind, reason })))) {
+      this.#dropQueue();
+      this.#turnLink('queueDropped');
+      return;
+    }
+    this.#mode = 'syncing';
+    this.#marker = undefined;
+    this.#sync = { kind, reason, totalBytes: this.#walk.dirtyBytes, endSeq: 0, fence: undefined };
+  }
+
+  /**
+   * A sync block may hold bytes of a write that is on the volume and not captured yet. Ending the sync before that capture would let a
+   * marker stand between the two: the image would hold a later write without an earlier one.
+   */
+  #endSyncIfDone(): void {
+    const sync = this.#sync;
+    if (this.#mode !== 'syncing' || sync === undefined || !this.#walk.isDone) return;
+    sync.fence ??= this.#options.fence?.fence();
+    if (sync.fence !== undefined && this.#options.fence?.isPast(sync.fence) === false) return;
+    if (!this.#queue.tryPush({ type: RecordType.syncEnd, volume: 0, offset: 0, length: 0, payload: undefined })) return;
+    sync.endSeq = this.#queue.lastSeq;
+    this.#lastSyncEndSeq = sync.endSeq;
+    this.#mode = 'streaming';
+  }
+
+  #forgetUpTo(durableSeq: number): void {
+    this.#queue.acknowledge(durableSeq);
+    this.#ackedSeq = durableSeq;
+    if (this.#mode === 'streaming' && this.#sync !== undefined && this.#sync.endSeq <= durableSeq) {
+      this.#sync = undefined;
+      this.#lossDetail = '';
+    }
+  }
+
+  /** Memory for a sync read, as much as there is: a length in whole blocks, or 0. */
+  #reserveForRead(): number {
+    for (let bytes = SYNC_READ_BYTES_MAX; bytes >= BLOCK_BYTES; bytes /= 2) if (this.#options.budget.tryReserve(bytes)) return bytes;
+    return 0;
+  }
+
+  #releaseRead(readId: number): void {
+    this.#options.budget.release(this.#reads.get(readId) ?? 0);
+    this.#reads.delete(readId);
+  }
+
+  #state(): SenderState {
+    if (this.#link === 'refused') return 'refused';
+    if (this.#link !== 'open') return 'connecting';
+    if (this.#creditBytes === 0) return 'paused';
+    if (this.#sync === undefined) return 'replicating';
+    return this.#isStuck() ? 'failed' : this.#sync.kind;
+  }
+
+  /** All that is left of the sync cannot be read. */
+  #isStuck(): boolean {
+    const { unreadableBytes, dirtyBytes, readingBytes } = this.#walk;
+    return unreadableBytes > 0 && unreadableBytes === dirtyBytes && readingBytes === 0;
+  }
+
+  #detail(): string {
+    if (this.#link === 'refused') return this.#refusal?.message ?? '';
+    if (this.#lossDetail !== '') return this.#lossDetail;
+    if (this.#walk.unreadableBytes > 0) return `${this.#walk.unreadableBytes} bytes of the protected volumes cannot be read`;
+    if (this.#link === 'open' && this.#creditBytes === 0) return 'the recovery site takes no more for now';
+    if (this.#link !== 'open') return this.#mode === 'tracking' ? 'writes are tracked in a bitmap' : 'writes are queued';
+    return '';
+  }
+
+  #progress(): SyncProgress | null {
+    const sync = this.#sync;
+    if (sync === undefined) return null;
+    const { dirtyBytes, readingBytes, unreadableBytes } = this.#walk;
+    const remainingBytes = dirtyBytes + readingBytes + this.#queue.syncBytes;
+    // Blocks that memory had no room for become dirty again: the total may grow.
+    sync.totalBytes = Math.max(sync.totalBytes, remainingBytes);
+    return { kind: sync.kind, reason: sync.reason, totalBytes: sync.totalBytes, remainingBytes, unreadableBytes };
+  }
+}
+
+const mark = (type: RecordType, payload: Uint8Array): StreamRecord => ({ type, volume: 0, offset: 0, length: 0, payload });
