@@ -1,5 +1,6 @@
 export * from './enumerations.js';
 export * from './inventory.js';
+export * from './keys.js';
 export * from './links.js';
 export * from './parse-body.js';
 export * from './session.js';

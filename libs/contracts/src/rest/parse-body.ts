@@ -1,33 +1,9 @@
 import { plainToInstance } from 'class-transformer';
 import { type ValidationError, validateSync } from 'class-validator';
+import { TooDeepError, toPascalKeys } from './keys.js';
 
 /** What a request body turned out to be. */
 export type ParsedBody<T> = { readonly isValid: true; readonly value: T } | { readonly isValid: false; readonly messages: readonly string[] };
-
-/** Deeper bodies are refused: nothing in this API nests beyond 7. */
-const DEPTH_MAX = 16;
-
-/** Spellings in use for one field. */
-const ALIASES: Readonly<Record<string, string>> = { MemoryInGB: 'MemoryInGb', VCD: 'Vcd', IPConfig: 'IpConfig' };
-
-class TooDeepError extends Error {}
-
-/** `rpoInSeconds` → `RpoInSeconds`, at every depth; other values unchanged. Throws on nesting deeper than 16. */
-export function toPascalKeys(body: unknown): unknown {
-  return renamed(body, 0);
-}
-
-function renamed(value: unknown, depth: number): unknown {
-  if (depth > DEPTH_MAX) throw new TooDeepError('the body is nested too deeply');
-  if (Array.isArray(value)) return value.map((item) => renamed(item, depth + 1));
-  if (typeof value !== 'object' || value === null) return value;
-  return Object.fromEntries(Object.entries(value).map(([key, item]) => [pascalKey(key), renamed(item, depth + 1)]));
-}
-
-function pascalKey(key: string): string {
-  const pascal = key.charAt(0).toUpperCase() + key.slice(1);
-  return ALIASES[pascal] ?? pascal;
-}
 
 /**
  * Reads a request body as `type`: camelCase keys become PascalCase, enumerations become names, unknown fields are

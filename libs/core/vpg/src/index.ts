@@ -1,1 +1,11 @@
-export {};
+export * from './alerts.js';
+export * from './defaults.js';
+export * from './facts.js';
+export * from './limits.js';
+export * from './placement.js';
+export * from './settings.js';
+export * from './sla.js';
+export * from './state.js';
+export { faultsText, validateVpgSettings } from './validate.js';
+export { guardBytesOf } from './validate-storage.js';
+export * from './visual-status.js';

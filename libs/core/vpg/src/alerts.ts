@@ -1,0 +1,102 @@
+import { rpoLevel } from './sla.js';
+
+/** Reference §11; the ids of this version. */
+export type AlertId = 'VPG0009' | 'VPG0010' | 'VPG0014' | 'ZVM0002' | 'ZVM0003';
+
+export interface AlertDefinition {
+  readonly level: 'Warning' | 'Error';
+  readonly entity: 'Zvm' | 'Vra' | 'Vpg';
+}
+
+export const ALERTS: Readonly<Record<AlertId, AlertDefinition>> = {
+  VPG0009: { level: 'Warning', entity: 'Vpg' }, // RPO 15 to 25 % above its target
+  VPG0010: { level: 'Error', entity: 'Vpg' }, // RPO 25 % or more above it
+  VPG0014: { level: 'Warning', entity: 'Vpg' }, // failover waits for commit or rollback
+  ZVM0002: { level: 'Error', entity: 'Vra' }, // VRA unreachable
+  ZVM0003: { level: 'Error', entity: 'Zvm' }, // paired site unreachable
+};
+
+/** An alert that should be on now. */
+export interface WantedAlert extends AlertDefinition {
+  readonly helpIdentifier: AlertId;
+  /** What it is about: with the id it names the alert. */
+  readonly subject: string;
+  readonly description: string;
+  readonly vpgIds: readonly string[];
+}
+
+export interface AlertFacts {
+  readonly vpgs: readonly {
+    readonly vpgId: string;
+    readonly name: string;
+    /** Protected and past its first checkpoint; false while failing over, deleting, initialising. */
+    readonly isReplicating: boolean;
+    /** null: not known here (then the link or the VRA has an alert of its own). */
+    readonly rpoMs: number | null;
+    readonly rpoTargetMs: number;
+    readonly isWaitingForCommit: boolean;
+  }[];
+  readonly peers: readonly { readonly siteId: string; readonly name: string; readonly isConnected: boolean; readonly vpgIds: readonly string[] }[];
+  readonly vras: readonly { readonly vraId: string; readonly name: string; readonly isConnected: boolean; readonly vpgIds: readonly string[] }[];
+}
+
+function alert(helpIdentifier: AlertId, about: { subject: string; description: string; vpgIds: readonly string[] }): WantedAlert {
+  return { helpIdentifier, ...ALERTS[helpIdentifier], ...about };
+}
+
+/** Every alert that the facts ask for; what is on and not in here has cleared. */
+export function alertsFor(facts: AlertFacts): WantedAlert[] {
+  return [...facts.vpgs.flatMap(vpgAlerts), ...facts.vras.flatMap(vraAlert), ...facts.peers.flatMap(peerAlert)];
+}
+
+function vpgAlerts(vpg: AlertFacts['vpgs'][number]): WantedAlert[] {
+  const about = (description: string) => ({ subject: vpg.vpgId, description, vpgIds: [vpg.vpgId] });
+  const wanted: WantedAlert[] = [];
+  if (vpg.isWaitingForCommit) wanted.push(alert('VPG0014', about(`VPG '${vpg.name}' is failed over and waits for commit or rollback`)));
+  if (!vpg.isReplicating || vpg.rpoMs === null) return wanted;
+  const level = rpoLevel(vpg.rpoMs, vpg.rpoTargetMs);
+  if (level === 'fine') return wanted;
+  const over = Math.floor(100 * (vpg.rpoMs / vpg.rpoTargetMs - 1));
+  const text = `RPO of VPG '${vpg.name}' is ${Math.round(vpg.rpoMs / 1000)} s, ${over} % above its target of ${Math.round(vpg.rpoTargetMs / 1000)} s`;
+  wanted.push(alert(level === 'error' ? 'VPG0010' : 'VPG0009', about(text)));
+  return wanted;
+}
+
+function vraAlert({ vraId, name, isConnected, vpgIds }: AlertFacts['vras'][number]): WantedAlert[] {
+  if (isConnected) return [];
+  return [alert('ZVM0002', { subject: vraId, description: `VRA '${name}' does not answer: its volumes get no new checkpoints that this site could list`, vpgIds })];
+}
+
+function peerAlert({ siteId, name, isConnected, vpgIds }: AlertFacts['peers'][number]): WantedAlert[] {
+  if (isConnected) return [];
+  return [alert('ZVM0003', { subject: siteId, description: `site '${name}' does not answer`, vpgIds })];
+}
+
+export interface ActiveAlert {
+  readonly alertId: string;
+  readonly helpIdentifier: string;
+  readonly subject: string;
+  readonly description: string;
+}
+
+export interface AlertChanges<Active extends ActiveAlert> {
+  readonly turnedOn: readonly WantedAlert[];
+  readonly turnedOff: readonly Active[];
+  /** On before and after, with another text. */
+  readonly reworded: readonly { readonly active: Active; readonly wanted: WantedAlert }[];
+}
+
+/** What to change so that exactly the wanted alerts are on. Going from VPG0009 to VPG0010 is one off and one on. */
+export function alertChanges<Active extends ActiveAlert>(active: readonly Active[], wanted: readonly WantedAlert[]): AlertChanges<Active> {
+  const key = (one: { helpIdentifier: string; subject: string }): string => `${one.helpIdentifier} ${one.subject}`;
+  const wantedByKey = new Map(wanted.map((one) => [key(one), one]));
+  const activeKeys = new Set(active.map(key));
+  return {
+    turnedOn: [...wantedByKey].filter(([name]) => !activeKeys.has(name)).map(([, one]) => one),
+    turnedOff: active.filter((one) => !wantedByKey.has(key(one))),
+    reworded: active.flatMap((one) => {
+      const now = wantedByKey.get(key(one));
+      return now !== undefined && now.description !== one.description ? [{ active: one, wanted: now }] : [];
+    }),
+  };
+}

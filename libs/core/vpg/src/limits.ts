@@ -1,0 +1,15 @@
+import { GiB } from '@tidemark/base';
+
+/** Reference §2.5. */
+export const VPG_LIMITS = {
+  nameLengthMax: 80,
+  historyHoursMin: 1,
+  historyHoursMax: 720,
+  rpoSecondsMin: 60,
+  rpoSecondsMax: 864_200,
+  disksPerVmMax: 60,
+  vpgsPerVmMax: 3,
+  /** Free space that a datastore of recovery volumes and journals keeps: these bytes or this share of it, whichever is smaller. */
+  guardBytesMax: 30 * GiB,
+  guardShare: 0.15,
+} as const;
