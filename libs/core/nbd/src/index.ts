@@ -1,1 +1,6 @@
-export {};
+export * from './limits.js';
+export * from './replies.js';
+export * from './server-session.js';
+export type { AllocateBytes } from './transmission.js';
+export * from './types.js';
+export * from './wire.js';

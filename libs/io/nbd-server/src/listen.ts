@@ -1,0 +1,66 @@
+import { chmod, lstat, unlink } from 'node:fs/promises';
+import { connect, type Server } from 'node:net';
+import { NbdServerError } from './nbd-server-error.js';
+
+export interface SocketPlace {
+  readonly socketPath: string;
+  /** Permissions of the socket file; those of the process's umask if not given. */
+  readonly mode?: number;
+}
+
+export interface TcpPlace {
+  readonly host: string;
+  /** 0 takes a free one. */
+  readonly port: number;
+}
+
+/** sockaddr_un holds 108 bytes with the final zero; the kernel would cut the rest off silently. */
+const SOCKET_PATH_BYTES_MAX = 107;
+
+/** Starts listening. Throws `NBD_LISTEN`. */
+export async function listenAt(server: Server, place: SocketPlace | TcpPlace): Promise<void> {
+  if (!('socketPath' in place)) return await startListening(server, { host: place.host, port: place.port });
+  if (Buffer.byteLength(place.socketPath) > SOCKET_PATH_BYTES_MAX) {
+    throw new NbdServerError('NBD_LISTEN', `socket path is longer than ${String(SOCKET_PATH_BYTES_MAX)} bytes: ${place.socketPath}`);
+  }
+  await removeStaleSocket(place.socketPath);
+  await startListening(server, { path: place.socketPath });
+  if (place.mode !== undefined) await chmod(place.socketPath, place.mode);
+}
+
+function startListening(server: Server, where: { path: string } | { host: string; port: number }): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const failed = (cause: Error): void => reject(new NbdServerError('NBD_LISTEN', cause.message, { cause }));
+    server.once('error', failed);
+    server.listen({ ...where, backlog: 511 }, () => {
+      server.off('error', failed);
+      resolve();
+    });
+  });
+}
+
+/** A socket file outlives a killed server. It is removed only if nobody answers there, and never if it is anything else. */
+async function removeStaleSocket(path: string): Promise<void> {
+  const stat = await lstat(path).catch((error: unknown) => {
+    if ((error as { code?: unknown }).code === 'ENOENT') return undefined;
+    throw new NbdServerError('NBD_LISTEN', `cannot look at ${path}`, { cause: error });
+  });
+  if (stat === undefined) return;
+  if (!stat.isSocket()) throw new NbdServerError('NBD_LISTEN', `${path} is not a socket`);
+  if (await isAnswered(path)) throw new NbdServerError('NBD_LISTEN', `${path} is in use by another process`);
+  await unlink(path).catch((cause: unknown) => {
+    if ((cause as { code?: unknown }).code !== 'ENOENT') throw new NbdServerError('NBD_LISTEN', `cannot remove ${path}`, { cause });
+  });
+}
+
+function isAnswered(path: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect({ path });
+    socket.once('connect', () => {
+      socket.destroy();
+      resolve(true);
+    });
+    // Anything but a refusal (no rights, full backlog) may be a living server.
+    socket.once('error', (error: NodeJS.ErrnoException) => resolve(error.code !== 'ECONNREFUSED' && error.code !== 'ENOENT'));
+  });
+}
