@@ -14,7 +14,7 @@ import { TARGETS, isBuilt } from './bootstrap/targets.mjs';
 async function setUp(target, rest) {
   const { tools, mayInstall } = target.needs(rest);
   await withSetupLock(async () => {
-    ensureNpmPackages();
+    await ensureNpmPackages();
     ensureTools(tools, { mayInstall });
     if (isBuilt(target)) await runToEnd(nodePath(), ['tools/build.mjs'], { stdoutTo: 'stderr' });
   });

@@ -1,4 +1,4 @@
-import { spawnSync } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -6,6 +6,8 @@ import { SetupError, say } from './say.mjs';
 
 const root = dirname(dirname(import.meta.dirname));
 const STAMP = join(root, 'node_modules', '.tidemark-lock');
+
+const HEARTBEAT_MS = 30_000;
 
 /** What node_modules was made from: the lock file and the platform its binaries are for. */
 function wantedStamp() {
@@ -19,16 +21,29 @@ function npmCommand() {
   return cli && /npm-cli\.[cm]?js$/.test(cli) ? [process.execPath, cli] : ['npm'];
 }
 
+/** npm is silent for as long as it works, or waits for a registry that does not answer: say that time goes by. */
+function runWithHeartbeat(command, args) {
+  const startedAt = performance.now();
+  const beat = setInterval(() => say(`… npm is at work since ${Math.round((performance.now() - startedAt) / 1000)} s`), HEARTBEAT_MS);
+  return new Promise((resolve, reject) => {
+    const child = spawn(command, args, { cwd: root, stdio: ['ignore', 2, 2] });
+    child.once('error', reject);
+    child.once('exit', (code) => resolve(code));
+  }).finally(() => clearInterval(beat));
+}
+
 /** `npm ci`, unless node_modules was made from exactly this package-lock.json. */
-export function ensureNpmPackages() {
+export async function ensureNpmPackages() {
   const wanted = wantedStamp();
   if (existsSync(STAMP) && readFileSync(STAMP, 'utf8') === wanted) return;
   say('installing npm packages (npm ci), a minute or two …');
   const [command, ...prefix] = npmCommand();
   // Scripts run with NODE_ENV=production or an omit= in ~/.npmrc would leave out the compiler.
-  const args = [...prefix, 'ci', '--include=dev', '--include=optional', '--loglevel=error', '--no-progress'];
-  const { status, error } = spawnSync(command, args, { cwd: root, stdio: ['ignore', 2, 2] });
-  if (error || status !== 0) throw new SetupError(`npm ci failed${error ? `: ${error.message}` : ''}; its messages are above`);
+  const args = [...prefix, 'ci', '--include=dev', '--include=optional', '--loglevel=error', '--no-progress', '--fetch-retry-maxtimeout=10000'];
+  const status = await runWithHeartbeat(command, args).catch((error) => {
+    throw new SetupError(`cannot run npm ci: ${error.message}`);
+  });
+  if (status !== 0) throw new SetupError('npm ci failed; its messages are above');
   writeFileSync(STAMP, wanted);
 }
 
