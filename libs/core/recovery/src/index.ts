@@ -1,1 +1,3 @@
-export {};
+export * from './checkpoint-catalogue.js';
+export * from './plan-run.js';
+export * from './plans.js';

@@ -1,0 +1,130 @@
+/** A checkpoint as one VM's journal holds it: marker and seal durable, of one incarnation. */
+export interface HeldCheckpoint {
+  /** Grows with every checkpoint of a VPG. */
+  readonly checkpointId: number;
+  readonly epoch: number;
+  readonly term: number;
+  /** The VMs that it was made over. */
+  readonly vmIds: readonly string[];
+  /** The leader's clock before it sent the mark. */
+  readonly atMs: number;
+  readonly tag: string | null;
+  readonly kind: 'automatic' | 'tagged' | 'applicationConsistent';
+}
+
+/** News of one VM's journal, as its recovering VRA answers `checkpoint.list`. */
+export interface HeldChanges<Held extends HeldCheckpoint> {
+  /** True: `held` is everything. */
+  readonly isWhole: boolean;
+  readonly held: readonly Held[];
+  readonly dropped: readonly number[];
+}
+
+export interface CatalogueChanges<Held extends HeldCheckpoint> {
+  readonly added: readonly Held[];
+  readonly removed: readonly number[];
+}
+
+/**
+ * The checkpoints of one VPG that can be recovered: those that every VM of their own VM set holds, with the same epoch and
+ * term. Fed with the news of each VM's journal; tells what became listed and what went. A checkpoint that is listed again with
+ * another epoch, term or time is in both lists.
+ */
+export class CheckpointCatalogue<Held extends HeldCheckpoint = HeldCheckpoint> {
+  readonly #held = new Map<string, Map<number, Held>>();
+  readonly #listed = new Map<number, Held>();
+  /** Sorted by id; undefined: to be sorted at the next question. */
+  #inOrder: readonly Held[] | undefined = [];
+
+  apply(vmId: string, changes: HeldChanges<Held>): CatalogueChanges<Held> {
+    const before = this.#held.get(vmId) ?? new Map<number, Held>();
+    const after = changes.isWhole ? new Map<number, Held>() : before;
+    const touched = new Set<number>(changes.isWhole ? before.keys() : []);
+    for (const checkpointId of changes.dropped) {
+      after.delete(checkpointId);
+      touched.add(checkpointId);
+    }
+    for (const checkpoint of changes.held) {
+      after.set(checkpoint.checkpointId, checkpoint);
+      touched.add(checkpoint.checkpointId);
+    }
+    this.#held.set(vmId, after);
+    return this.#relist(touched);
+  }
+
+  /** The VM left the VPG: what it held is gone, and with it every checkpoint that it was part of. */
+  removeVm(vmId: string): CatalogueChanges<Held> {
+    const touched = new Set(this.#held.get(vmId)?.keys() ?? []);
+    this.#held.delete(vmId);
+    return this.#relist(touched);
+  }
+
+  /** Oldest first. */
+  listed(): readonly Held[] {
+    this.#inOrder ??= [...this.#listed.values()].sort((a, b) => a.checkpointId - b.checkpointId);
+    return this.#inOrder;
+  }
+
+  find(checkpointId: number): Held | undefined {
+    return this.#listed.get(checkpointId);
+  }
+
+  get earliest(): Held | undefined {
+    return this.listed()[0];
+  }
+
+  get latest(): Held | undefined {
+    return this.listed().at(-1);
+  }
+
+  #relist(touched: ReadonlySet<number>): CatalogueChanges<Held> {
+    const added: Held[] = [];
+    const removed: number[] = [];
+    for (const checkpointId of touched) {
+      const before = this.#listed.get(checkpointId);
+      const after = this.#completeOne(checkpointId);
+      if (before !== undefined && after !== undefined && isSame(before, after)) continue;
+      if (before !== undefined) {
+        this.#listed.delete(checkpointId);
+        removed.push(checkpointId);
+      }
+      if (after !== undefined) {
+        this.#listed.set(checkpointId, after);
+        added.push(after);
+      }
+    }
+    if (added.length + removed.length > 0) this.#inOrder = undefined;
+    added.sort((a, b) => a.checkpointId - b.checkpointId);
+    return { added, removed: removed.sort((a, b) => a - b) };
+  }
+
+  /** As the first VM of its set reports it (any other one says the same), or undefined when a VM of the set lacks it. */
+  #completeOne(checkpointId: number): Held | undefined {
+    for (const journal of this.#held.values()) {
+      const candidate = journal.get(checkpointId);
+      if (candidate !== undefined && this.#isHeldByAll(candidate)) return this.#held.get(firstOf(candidate.vmIds))?.get(checkpointId);
+    }
+    return undefined;
+  }
+
+  #isHeldByAll(candidate: Held): boolean {
+    return candidate.vmIds.length > 0 && candidate.vmIds.every((vmId) => {
+      const held = this.#held.get(vmId)?.get(candidate.checkpointId);
+      return held !== undefined && isSame(held, candidate);
+    });
+  }
+}
+
+/** Independent of the order in which the VMs reported. */
+const firstOf = (vmIds: readonly string[]): string => [...vmIds].sort()[0] ?? '';
+
+/** Two journals speak of one checkpoint: id, epoch and term as the leader numbered it, over the same VMs. */
+function isSame(a: HeldCheckpoint, b: HeldCheckpoint): boolean {
+  return a.checkpointId === b.checkpointId && a.epoch === b.epoch && a.term === b.term && a.vmIds.length === b.vmIds.length
+    && a.vmIds.every((vmId) => b.vmIds.includes(vmId));
+}
+
+/** Of checkpoints in order, those between two instants (ms since 1970, both inclusive; null: open). */
+export function betweenInstants<Held extends HeldCheckpoint>(checkpoints: readonly Held[], range: { fromMs: number | null; toMs: number | null }): Held[] {
+  return checkpoints.filter(({ atMs }) => (range.fromMs === null || atMs >= range.fromMs) && (range.toMs === null || atMs <= range.toMs));
+}

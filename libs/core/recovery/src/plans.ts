@@ -1,0 +1,115 @@
+/**
+ * The long operations as ordered steps. Every step is idempotent: after a restart the one that was under way is done
+ * again. The order of the steps is where the safety rules live; plans.spec.ts states them.
+ */
+export type StepName =
+  // createVpg
+  | 'recordVpg' | 'copyToPeer' | 'prepareRecovery' | 'startProtection' | 'markProtecting'
+  // deleteVpg
+  | 'markDeleting' | 'stopProtection' | 'removeRecovery' | 'removePeerCopy' | 'removeVpg'
+  // insertCheckpoint
+  | 'requestCheckpoint' | 'awaitListed' | 'awaitListedAtPeer'
+  // failoverTest and its stop
+  | 'recordTest' | 'openTestViews' | 'createTestVms' | 'powerOnTestVms' | 'markTestRunning'
+  | 'markTestStopping' | 'powerOffTestVms' | 'deleteTestVms' | 'closeTestViews' | 'tagTestedCheckpoint' | 'clearTest'
+  // failover, its commit and its rollback
+  | 'recordFailover' | 'reserveEpoch' | 'openViews' | 'shutDownProtectedVms' | 'createVms' | 'powerOnVms' | 'markBeforeCommit'
+  | 'markCommitting' | 'commitEpoch' | 'startPromotion' | 'endReplication' | 'markPromoting'
+  | 'awaitPromotion' | 'switchDisksToFiles' | 'closePromotedViews' | 'removeJournals' | 'markPromoted'
+  | 'markRollingBack' | 'powerOffVms' | 'deleteVms' | 'closeViews' | 'burnEpoch' | 'powerOnProtectedVms' | 'markRolledBack';
+
+export type PlanKind =
+  | 'createVpg' | 'deleteVpg' | 'insertCheckpoint' | 'failoverTest' | 'failoverTestStop' | 'failover' | 'failoverCommit' | 'promotion' | 'failoverRollback';
+
+export interface Step {
+  readonly name: StepName;
+  /** What users read while it is under way. */
+  readonly title: string;
+  /** Its share of the progress bar. */
+  readonly weight: number;
+  /** Has an undo, which must also be right when the step was done in part or not at all. */
+  readonly isUndoable: boolean;
+  /** `rollBack`: undo this step and all before it. `retry`: there is no way back, try until it works. */
+  readonly onFailure: 'rollBack' | 'retry';
+}
+
+/** Can be undone; leaves something behind when done. */
+const undoable = (name: StepName, title: string, weight = 1): Step => ({ name, title, weight, isUndoable: true, onFailure: 'rollBack' });
+/** Leaves nothing behind, or what it leaves is taken away by the undo of an earlier step. */
+const plain = (name: StepName, title: string, weight = 1): Step => ({ name, title, weight, isUndoable: false, onFailure: 'rollBack' });
+/** From here on there is only forward. */
+const forward = (name: StepName, title: string, weight = 1): Step => ({ name, title, weight, isUndoable: false, onFailure: 'retry' });
+
+export const PLANS: Readonly<Record<PlanKind, readonly Step[]>> = {
+  createVpg: [
+    undoable('recordVpg', 'recording the VPG'),
+    undoable('copyToPeer', 'recording the VPG at the protected site'),
+    undoable('prepareRecovery', 'creating journals and recovery volumes', 4),
+    undoable('startProtection', 'starting replication', 3),
+    plain('markProtecting', 'finishing'),
+  ],
+  // Capture stops first: a stream that meets a missing journal would be reported as an error. A mirror goes before the records that know its path.
+  deleteVpg: [
+    forward('markDeleting', 'recording the deletion'),
+    forward('stopProtection', 'stopping replication', 3),
+    forward('removeRecovery', 'removing journals and recovery volumes', 4),
+    forward('removePeerCopy', 'removing the VPG at the protected site'),
+    forward('removeVpg', 'removing the VPG'),
+  ],
+  insertCheckpoint: [
+    plain('requestCheckpoint', 'putting the checkpoint into the streams', 3),
+    plain('awaitListed', 'waiting until every journal holds it', 5),
+    plain('awaitListedAtPeer', 'waiting until both sites list it', 2),
+  ],
+  failoverTest: [
+    undoable('recordTest', 'recording the test'),
+    undoable('openTestViews', 'opening the disks at the checkpoint', 3),
+    undoable('createTestVms', 'creating the test VMs', 3),
+    undoable('powerOnTestVms', 'powering on the test VMs', 3),
+    plain('markTestRunning', 'finishing'),
+  ],
+  failoverTestStop: [
+    forward('markTestStopping', 'recording the end of the test'),
+    forward('powerOffTestVms', 'powering off the test VMs', 3),
+    forward('deleteTestVms', 'deleting the test VMs', 2),
+    forward('closeTestViews', 'dropping the scratch volumes', 2),
+    forward('tagTestedCheckpoint', 'tagging the tested checkpoint'),
+    forward('clearTest', 'finishing'),
+  ],
+  // The newer epoch is durable on every recovering VRA before anything of it can run. Production is stopped only after the recovered disks are open.
+  failover: [
+    undoable('recordFailover', 'recording the failover'),
+    undoable('reserveEpoch', 'reserving the ownership epoch on every recovering VRA', 2),
+    undoable('openViews', 'opening the disks at the checkpoint', 3),
+    undoable('shutDownProtectedVms', 'shutting down the protected VMs', 3),
+    undoable('createVms', 'creating the recovered VMs', 3),
+    undoable('powerOnVms', 'powering on the recovered VMs', 3),
+    plain('markBeforeCommit', 'finishing'),
+  ],
+  // The decision is durable first, so that no timer and no restart can roll back a failover of which one VRA has committed.
+  failoverCommit: [
+    forward('markCommitting', 'recording the commit: the history before the failover ends'),
+    forward('commitEpoch', 'committing the ownership epoch on every recovering VRA', 3),
+    forward('startPromotion', 'starting the promotion of the journals', 2),
+    forward('endReplication', 'ending replication from the old protected site', 2),
+    forward('markPromoting', 'finishing'),
+  ],
+  // In the background, while the recovered VMs run. The journal goes last: until the disks are files, the views read it.
+  promotion: [
+    forward('awaitPromotion', 'promoting journal and scratch into the recovered disks', 20),
+    forward('switchDisksToFiles', 'switching the recovered disks to their files', 2),
+    forward('closePromotedViews', 'closing the checkpoint views'),
+    forward('removeJournals', 'removing the journals', 2),
+    forward('markPromoted', 'finishing'),
+  ],
+  // Nothing of the reserved epoch may run any more when it is burned, and the protected VMs start only after that.
+  failoverRollback: [
+    forward('markRollingBack', 'recording the rollback'),
+    forward('powerOffVms', 'powering off the recovered VMs', 3),
+    forward('deleteVms', 'deleting the recovered VMs', 2),
+    forward('closeViews', 'dropping the scratch volumes', 2),
+    forward('burnEpoch', 'burning the reserved epoch on every recovering VRA', 2),
+    forward('powerOnProtectedVms', 'powering on the protected VMs', 2),
+    forward('markRolledBack', 'finishing'),
+  ],
+};
