@@ -25,7 +25,7 @@ export class Election {
   #isLeading = false;
   #followedVraId: string | null = null;
   #lastHeardAtMs = 0;
-  /** No leader was heard in this version since this process, or this version, began. */
+  /** Nobody was voted for in this version since this process, or this version, began. */
   #isFresh = true;
   readonly #peers = new Map<string, Peer>();
 
@@ -147,6 +147,7 @@ export class Election {
     this.#lastHeardAtMs = nowMs;
     // A vote of an older version's row still binds, but nobody leads by it.
     if (this.#config === undefined || storing.term < firstTermOf(this.#config.version)) return undefined;
+    this.#isFresh = false;
     this.#isLeading = storing.leaderVraId === this.selfVraId;
     if (!this.#isLeading) this.#heard(storing.leaderVraId, nowMs);
     return storing;
@@ -205,6 +206,5 @@ export class Election {
     if (vraId === this.selfVraId) return;
     this.#followedVraId = vraId;
     this.#lastHeardAtMs = nowMs;
-    this.#isFresh = false;
   }
 }
