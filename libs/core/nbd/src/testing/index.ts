@@ -1,0 +1,2 @@
+export * from './client-bytes.js';
+export * from './reply-reader.js';
