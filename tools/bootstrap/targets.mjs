@@ -28,7 +28,7 @@ function forTests(args) {
 const forBench = () => ({ tools: ['fio', 'qemu-utils', 'nbdkit'], mayInstall: false });
 
 export const TARGETS = {
-  demo: { command: ['apps/lab/dist/demo.js'], needs: () => install(...siteServers(), ...GUEST_TOOLS) },
+  demo: { command: ['apps/lab/dist/demo/main.js'], needs: () => install(...siteServers(), ...GUEST_TOOLS) },
   lab: { command: ['apps/lab/dist/main.js'], needs: forLab },
   cli: { command: ['apps/cli/dist/main.js'], needs: nothing },
   bench: { command: ['bench/run.mjs'], needs: forBench },

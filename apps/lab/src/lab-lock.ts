@@ -6,13 +6,21 @@ import { isRunning, procStat } from './process/proc.js';
 
 const ownerSchema = z.object({ pid: z.number(), startTime: z.number(), what: z.string() });
 
-/** Runs `work` while no other command changes this lab. A lock whose owner died is taken over. */
+const held = new Set<string>();
+
+/**
+ * Runs `work` while no other command changes this lab. A lock whose owner died is taken over. This process may come in again: `down`
+ * after Ctrl-C does not wait for its own `up`.
+ */
 export async function withLabLock<T>(folder: string, what: string, work: () => Promise<T>): Promise<T> {
   const path = join(folder, 'lock.json');
+  if (held.has(path)) return await work();
   await takeLock(path, what);
+  held.add(path);
   try {
     return await work();
   } finally {
+    held.delete(path);
     await rm(path, { force: true });
   }
 }

@@ -1,5 +1,4 @@
 import { rm } from 'node:fs/promises';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { LabError } from './lab-error.js';
 import { findLab, findOrMakeLab, type Lab } from './identity.js';
 import { isSiteName, SITE_NAMES, type SiteName } from './layout.js';
@@ -126,17 +125,6 @@ export async function labDown(environment: Environment): Promise<boolean> {
     await rm(lab.layout.folder, { recursive: true, force: true, maxRetries: 3 });
   });
   return true;
-}
-
-/** Polls `read` until it gives something; LAB_TIMEOUT naming `what` when it does not in time. */
-export async function until<T>(what: string, read: () => Promise<T | undefined>, { timeoutMs = 60_000, everyMs = 200 } = {}): Promise<T> {
-  const startedAtMs = performance.now();
-  for (;;) {
-    const found = await read();
-    if (found !== undefined) return found;
-    if (performance.now() - startedAtMs > timeoutMs) throw new LabError('LAB_TIMEOUT', `${what}: not within ${timeoutMs / 1000} s`);
-    await sleep(everyMs);
-  }
 }
 
 export const currentStatus = async (environment: Environment): Promise<LabStatus> => await labStatus(await findLab(environment));

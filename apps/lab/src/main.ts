@@ -14,16 +14,24 @@ const tell = (line: string): void => {
 async function up({ detach }: { readonly detach?: boolean }): Promise<void> {
   const startedAtMs = performance.now();
   const stop = detach ? undefined : interruption();
-  await labUp(process.env, tell);
-  screen.line(`${paint.green('✔')} two sites are up (${secondsText(performance.now() - startedAtMs)})`);
+  const raised = labUp(process.env, tell);
+  const isUp = await (stop ? Promise.race([raised.then(() => true), aborted(stop).then(() => false)]) : raised.then(() => true));
+  if (isUp) screen.line(`${paint.green('✔')} two sites are up (${secondsText(performance.now() - startedAtMs)})`);
   if (!stop) {
     process.stdout.write(`${statusText(await currentStatus(process.env))}\n`);
     return;
   }
-  if (!screen.isLive) screen.line(statusText(await currentStatus(process.env)));
+  if (isUp && !screen.isLive) screen.line(statusText(await currentStatus(process.env)));
   await showUntil(stop);
+  raised.catch(() => undefined); // It fails because the lab is taken from under it.
   await down();
+  process.exit();
 }
+
+const aborted = (signal: AbortSignal): Promise<void> =>
+  new Promise((resolve) => {
+    signal.addEventListener('abort', () => resolve());
+  });
 
 /** Aborts at the first Ctrl-C or SIGTERM; a second one ends at once. */
 function interruption(): AbortSignal {

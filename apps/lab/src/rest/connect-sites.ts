@@ -1,9 +1,11 @@
 import { LabError } from '../lab-error.js';
 import { PORTS, type SiteLayout } from '../layout.js';
 import { ADMINISTRATOR, certificatePath, readPassword } from '../servers/zvm.js';
+import { until } from '../until.js';
 import { SiteApi } from './site-api.js';
 
 const VRA_MEMORY_GB = 1;
+const VRA_INSTALLED = 0;
 
 /** A logged-in API of the site. LAB_NOT_UP while its ZVM was never started. */
 export async function siteApi(site: SiteLayout): Promise<SiteApi> {
@@ -35,7 +37,15 @@ export async function installVras(site: SiteLayout, api: SiteApi): Promise<strin
   const results = await Promise.allSettled(installs);
   const failed = results.find((result) => result.status === 'rejected');
   if (failed) throw failed.reason;
+  await until(`the VRAs of site ${site.name}`, () => allInstalled(api, hosts.length));
   return bare.map((host) => host.VirtualizationHostName);
+}
+
+/** An installation that an earlier `up` began is the ZVM's to finish. */
+async function allInstalled(api: SiteApi, count: number): Promise<true | undefined> {
+  const vras = await api.get<{ Status: number; IsConnected?: boolean | null }[]>('/vras');
+  const ready = vras.filter((vra) => vra.Status === VRA_INSTALLED && vra.IsConnected !== false);
+  return ready.length >= count ? true : undefined;
 }
 
 function addressOf(site: SiteLayout, host: NamedHost): string {
