@@ -37,16 +37,20 @@ export class ReceiveWindow {
     this.#pendingBytes += frame.rawBytes;
   }
 
-  durable(seq: number): void {
+  /** The journal is durable up to `seq`. Returns the end of the newest frame that lies wholly below it; undefined if that is none. */
+  durable(seq: number): number | undefined {
     let count = 0;
     let bytes = 0;
+    let lastSeq: number | undefined;
     for (const frame of this.#pending) {
       if (frame.lastSeq > seq) break;
       count += 1;
       bytes += frame.rawBytes;
+      lastSeq = frame.lastSeq;
     }
     if (count > 0) this.#pending = this.#pending.slice(count);
     this.#pendingBytes -= bytes;
     this.#grantedBytes = Math.max(0, this.#grantedBytes - bytes);
+    return lastSeq;
   }
 }

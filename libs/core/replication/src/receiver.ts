@@ -1,4 +1,4 @@
-import { ProtocolError, unreachable } from '@tidemark/base';
+import { assert, ProtocolError, unreachable } from '@tidemark/base';
 import {
   checkInsideVolume, decodeMarker, decodeSeal, decodeSyncStart, isVolumeRecord, RecordType, type FrameHeader, type RefusedCode, type StreamRecord,
 } from '@tidemark/frame';
@@ -89,10 +89,12 @@ export class Receiver {
 
   /** The journal is durable up to `seq`: now, and only now, the sender may forget. */
   durable(seq: number, effects: ReceiverEffect[]): void {
-    if (seq <= this.#durableSeq) return;
-    this.#durableSeq = seq;
     if (this.#state !== 'open' || this.#connection === null) return;
-    this.#window.durable(seq);
+    assert(seq <= this.#receivedSeq, 'durable is what was received');
+    // Credit is counted in whole frames on both sides, so acks lie between frames.
+    const durableSeq = this.#window.durable(seq);
+    if (durableSeq === undefined) return;
+    this.#durableSeq = durableSeq;
     this.#acknowledge(this.#connection, effects);
   }
 

@@ -21,17 +21,16 @@ export type LinkEvent =
 
 /** An absent cell is illegal: the peer's fault for what the peer sends, ours otherwise. */
 export const LINK_NEXT: Readonly<Record<LinkState, Partial<Record<LinkEvent, LinkState>>>> = {
-  down: { openSent: 'opening', lost: 'down', queueDropped: 'down' },
+  // A refusal may still be under way when the stream was given up here.
+  down: { openSent: 'opening', refused: 'refused', lost: 'down', queueDropped: 'down' },
   opening: { opened: 'open', refused: 'refused', lost: 'down', queueDropped: 'opening' },
   open: { refused: 'refused', lost: 'down', queueDropped: 'down' },
-  refused: { openSent: 'opening', lost: 'refused', queueDropped: 'refused' },
+  refused: { openSent: 'opening', refused: 'refused', lost: 'refused', queueDropped: 'refused' },
 };
-
-const FROM_PEER: ReadonlySet<LinkEvent> = new Set<LinkEvent>(['opened', 'refused']);
 
 export function nextLinkState(state: LinkState, event: LinkEvent): LinkState {
   const next = LINK_NEXT[state][event];
-  if (next === undefined && FROM_PEER.has(event)) throw new ProtocolError('PROTOCOL_ORDER', `'${event}' for a stream that is ${state}`);
+  if (next === undefined && event === 'opened') throw new ProtocolError('PROTOCOL_ORDER', `'${event}' for a stream that is ${state}`);
   assert(next !== undefined, `${event} while the stream is ${state}`);
   return next;
 }

@@ -69,7 +69,10 @@ export interface StreamAck {
   readonly creditBytes: number;
 }
 
-/** One connection at the recovering side, as the host numbers them; a number is never used again. */
+/**
+ * One opened stream at the recovering side. The host gives every `open` that arrives a number that it never uses again (a reopened stream on the same
+ * TCP connection is another one): what an older stream still sends or is still told can then never be taken for the new one's.
+ */
 export type ConnectionId = number;
 
 export interface ReceiverOptions {
