@@ -31,9 +31,15 @@ const VMS = ['vm1', 'vm2', 'vm3', 'vm4'] as const;
 function run(seed: number): Run {
   const random = randomOf(seed);
   const pick = <T>(from: readonly T[]): T => from[Math.floor(random() * from.length)] as T;
-  const cluster = new BarrierCluster({ config: CONFIG, random, delayMsMax: pick([1, 10, 30, 60]), confirmMsMax: pick([1, 20, 200]), storeMsMax: pick([1, 80]) });
+  // The slow profiles sit around the bound of 50 ms, where a checkpoint may just come about or just not.
+  const cluster = new BarrierCluster({ config: CONFIG, random, ...pick([
+    { delayMsMax: 2, confirmMsMax: 5, storeMsMax: 5 },
+    { delayMsMax: 25, confirmMsMax: 60, storeMsMax: 80 },
+    { delayMsMax: 60, confirmMsMax: 300, storeMsMax: 5 },
+    { delayMsMax: 90, confirmMsMax: 300, storeMsMax: 5 },
+  ]) });
   const completedAt = new Map<number, number>();
-  const thinkMs = pick([2, 20]);
+  const thinkMs = pick([2, 8]);
   let isWriting = true;
   const chain = (after: readonly number[]): void => {
     if (!isWriting) return;
@@ -67,6 +73,25 @@ function run(seed: number): Run {
   return { cluster, completedAt };
 }
 
+/** Compared by hand: `expect` per write would take most of the time. */
+function violations(cluster: BarrierCluster, completedAt: ReadonlyMap<number, number>): string[] {
+  const found: string[] = [];
+  const streams = [...cluster.vms.values()].map((vm) => vm.stream);
+  const writes = streams.flat().filter((entry) => entry.type === 'write');
+  for (const checkpointId of cluster.listed()) {
+    const image = cluster.imageAt(checkpointId);
+    const atMs = Math.min(...streams.flatMap(markersOf).filter((marker) => marker.checkpointId === checkpointId).map((marker) => marker.atMs - 1e12));
+    for (const { id, after } of writes) {
+      if (image.has(id) && !after.every((earlier) => image.has(earlier))) found.push(`checkpoint ${checkpointId} cuts a chain before write ${id}`);
+      if (!image.has(id) && (completedAt.get(id) ?? Infinity) < atMs) found.push(`checkpoint ${checkpointId} misses write ${id}`);
+    }
+  }
+  for (const ids of streams.map((stream) => markersOf(stream).map((marker) => marker.checkpointId))) {
+    if (new Set(ids).size !== ids.length) found.push('a number was given twice');
+  }
+  return found;
+}
+
 const markersOf = (stream: readonly Entry[]) => stream.filter((entry) => entry.type === 'marker');
 
 describe('barrier under faults', () => {
@@ -75,25 +100,11 @@ describe('barrier under faults', () => {
       fc.property(fc.integer(), (seed) => {
         const { cluster, completedAt } = run(seed);
         cluster.runFor(500);
-        for (const checkpointId of cluster.listed()) {
-          const image = cluster.imageAt(checkpointId);
-          const atMs = Math.min(...[...cluster.vms.values()].flatMap((vm) => markersOf(vm.stream).filter((entry) => entry.checkpointId === checkpointId).map((entry) => entry.atMs - 1e12)));
-          for (const { stream } of cluster.vms.values()) {
-            for (const entry of stream) {
-              if (entry.type !== 'write') continue;
-              if (image.has(entry.id)) for (const id of entry.after) expect(image.has(id)).toBe(true);
-              if ((completedAt.get(entry.id) ?? Infinity) < atMs) expect(image.has(entry.id)).toBe(true);
-            }
-          }
-        }
-        for (const { stream } of cluster.vms.values()) {
-          const ids = markersOf(stream).map((entry) => entry.checkpointId);
-          expect(new Set(ids).size).toBe(ids.length);
-        }
+        expect(violations(cluster, completedAt)).toEqual([]);
         const bound = 50;
         expect(Math.max(0, ...cluster.holdsMs)).toBeLessThanOrEqual(bound + 1e-6);
       }),
-      { numRuns: 150 },
+      { numRuns: 250 },
     );
   });
 
@@ -110,7 +121,7 @@ describe('barrier under faults', () => {
         const { voidCount } = cluster.node(cluster.leaders()[0] ?? '').barrier?.status() ?? { voidCount: 0 };
         expect(cluster.listed().length > before || voidCount > 5).toBe(true);
       }),
-      { numRuns: 100 },
+      { numRuns: 80 },
     );
   });
 });
