@@ -11,29 +11,42 @@ export type ServerMessage =
   | { readonly kind: 'status'; readonly cookie: number; readonly runs: readonly (readonly [length: number, state: number])[] }
   | { readonly kind: 'error'; readonly cookie: number; readonly errno: number; readonly message: string };
 
-/** Splits what a server sent after its 18 bytes of greeting. `readLengths`: bytes that follow a simple reply to that cookie. */
+/**
+ * Splits what a server sent after its 18 bytes of greeting; a message that has not wholly arrived is left out. `readLengths`: bytes
+ * that follow a simple reply to that cookie.
+ */
 export function serverMessages(bytes: Uint8Array, readLengths: ReadonlyMap<number, number> = new Map()): ServerMessage[] {
   const messages: ServerMessage[] = [];
   const view = viewOf(bytes);
-  for (let at = 0; at < bytes.length; ) {
-    const magic = view.getUint32(at);
-    if (magic === OPTION_REPLY_MAGIC_HIGH && view.getUint32(at + 4) === OPTION_REPLY_MAGIC_LOW) {
-      const length = view.getUint32(at + 16);
-      messages.push({ kind: 'option', option: view.getUint32(at + 8), type: view.getUint32(at + 12), body: bytes.slice(at + 20, at + 20 + length) });
-      at += 20 + length;
-    } else if (magic === SIMPLE_REPLY_MAGIC) {
-      const cookie = getOffset(view, at + 8);
-      const errno = view.getUint32(at + 4);
-      const length = errno === 0 ? (readLengths.get(cookie) ?? 0) : 0;
-      messages.push({ kind: 'simple', cookie, errno, bytes: bytes.slice(at + SIMPLE_REPLY_BYTES, at + SIMPLE_REPLY_BYTES + length) });
-      at += SIMPLE_REPLY_BYTES + length;
-    } else if (magic === CHUNK_MAGIC) {
-      const length = view.getUint32(at + 16);
-      messages.push(chunkOf(bytes.slice(at, at + CHUNK_HEADER_BYTES + length)));
-      at += CHUNK_HEADER_BYTES + length;
-    } else throw new Error(`no message begins at ${String(at)} of ${String(bytes.length)}`);
+  for (let at = 0; at + SIMPLE_REPLY_BYTES <= bytes.length; ) {
+    const length = messageBytes(view, at, readLengths);
+    if (at + length > bytes.length) break;
+    messages.push(messageOf(bytes.slice(at, at + length)));
+    at += length;
   }
   return messages;
+}
+
+function messageBytes(view: DataView, at: number, readLengths: ReadonlyMap<number, number>): number {
+  const magic = view.getUint32(at);
+  if (magic === SIMPLE_REPLY_MAGIC) {
+    return SIMPLE_REPLY_BYTES + (view.getUint32(at + 4) === 0 ? (readLengths.get(getOffset(view, at + 8)) ?? 0) : 0);
+  }
+  const isOption = magic === OPTION_REPLY_MAGIC_HIGH && view.getUint32(at + 4) === OPTION_REPLY_MAGIC_LOW;
+  if (!isOption && magic !== CHUNK_MAGIC) throw new Error(`no message begins at ${String(at)} of ${String(view.byteLength)}`);
+  return at + CHUNK_HEADER_BYTES <= view.byteLength ? CHUNK_HEADER_BYTES + view.getUint32(at + 16) : Infinity;
+}
+
+function messageOf(message: Uint8Array): ServerMessage {
+  const view = viewOf(message);
+  switch (view.getUint32(0)) {
+    case SIMPLE_REPLY_MAGIC:
+      return { kind: 'simple', cookie: getOffset(view, 8), errno: view.getUint32(4), bytes: message.slice(SIMPLE_REPLY_BYTES) };
+    case CHUNK_MAGIC:
+      return chunkOf(message);
+    default:
+      return { kind: 'option', option: view.getUint32(8), type: view.getUint32(12), body: message.slice(CHUNK_HEADER_BYTES) };
+  }
 }
 
 function chunkOf(chunk: Uint8Array): ServerMessage {
