@@ -5,6 +5,8 @@
 export type StepName =
   // createVpg
   | 'recordVpg' | 'copyToPeer' | 'prepareRecovery' | 'startProtection' | 'markProtecting'
+  // updateVpg
+  | 'recordSettings' | 'applySettings' | 'copySettings'
   // deleteVpg
   | 'markDeleting' | 'stopProtection' | 'removeRecovery' | 'removePeerCopy' | 'removeVpg'
   // insertCheckpoint
@@ -16,10 +18,15 @@ export type StepName =
   | 'recordFailover' | 'reserveEpoch' | 'openViews' | 'shutDownProtectedVms' | 'createVms' | 'powerOnVms' | 'markBeforeCommit'
   | 'markCommitting' | 'commitEpoch' | 'startPromotion' | 'endReplication' | 'markPromoting'
   | 'awaitPromotion' | 'switchDisksToFiles' | 'closePromotedViews' | 'removeJournals' | 'markPromoted'
-  | 'markRollingBack' | 'powerOffVms' | 'deleteVms' | 'closeViews' | 'burnEpoch' | 'powerOnProtectedVms' | 'markRolledBack';
+  | 'markRollingBack' | 'powerOffVms' | 'deleteVms' | 'closeViews' | 'burnEpoch' | 'powerOnProtectedVms' | 'markRolledBack'
+  // installVra and uninstallVra
+  | 'deployAppliance' | 'awaitHeartbeat' | 'registerVra' | 'retireVra' | 'removeAppliance' | 'forgetVra'
+  // pair and unpair
+  | 'askPeer' | 'recordPeer' | 'awaitPeer' | 'removePairVpgs' | 'tellUnpaired' | 'forgetPeer';
 
 export type PlanKind =
-  | 'createVpg' | 'deleteVpg' | 'insertCheckpoint' | 'failoverTest' | 'failoverTestStop' | 'failover' | 'failoverCommit' | 'promotion' | 'failoverRollback';
+  | 'createVpg' | 'deleteVpg' | 'insertCheckpoint' | 'failoverTest' | 'failoverTestStop' | 'failover' | 'failoverCommit' | 'promotion' | 'failoverRollback'
+  | 'updateVpg' | 'installVra' | 'uninstallVra' | 'pair' | 'unpair';
 
 export interface Step {
   readonly name: StepName;
@@ -63,8 +70,8 @@ export const PLANS: Readonly<Record<PlanKind, readonly Step[]>> = {
   ],
   failoverTest: [
     undoable('recordTest', 'recording the test'),
-    undoable('openTestViews', 'opening the disks at the checkpoint', 3),
     undoable('createTestVms', 'creating the test VMs', 3),
+    undoable('openTestViews', 'opening the disks at the checkpoint', 3),
     undoable('powerOnTestVms', 'powering on the test VMs', 3),
     plain('markTestRunning', 'finishing'),
   ],
@@ -76,13 +83,14 @@ export const PLANS: Readonly<Record<PlanKind, readonly Step[]>> = {
     forward('tagTestedCheckpoint', 'tagging the tested checkpoint'),
     forward('clearTest', 'finishing'),
   ],
-  // The newer epoch is durable on every recovering VRA before anything of it can run. Production is stopped only after the recovered disks are open.
+  // The newer epoch is durable on every recovering VRA before anything of it can run. VMs are created before the views: the hypervisor names the
+  // exports that the views serve. Production is stopped only after the recovered disks are open.
   failover: [
     undoable('recordFailover', 'recording the failover'),
     undoable('reserveEpoch', 'reserving the ownership epoch on every recovering VRA', 2),
+    undoable('createVms', 'creating the recovered VMs', 3),
     undoable('openViews', 'opening the disks at the checkpoint', 3),
     undoable('shutDownProtectedVms', 'shutting down the protected VMs', 3),
-    undoable('createVms', 'creating the recovered VMs', 3),
     undoable('powerOnVms', 'powering on the recovered VMs', 3),
     plain('markBeforeCommit', 'finishing'),
   ],
@@ -111,5 +119,30 @@ export const PLANS: Readonly<Record<PlanKind, readonly Step[]>> = {
     forward('burnEpoch', 'burning the reserved epoch on every recovering VRA', 2),
     forward('powerOnProtectedVms', 'powering on the protected VMs', 2),
     forward('markRolledBack', 'finishing'),
+  ],
+  updateVpg: [
+    undoable('recordSettings', 'recording the new settings'),
+    plain('applySettings', 'handing them to the recovering VRAs', 2),
+    plain('copySettings', 'telling the protected site'),
+  ],
+  installVra: [
+    undoable('deployAppliance', 'deploying the appliance', 4),
+    plain('awaitHeartbeat', 'waiting for its first heartbeat', 4),
+    plain('registerVra', 'registering it'),
+  ],
+  uninstallVra: [
+    undoable('retireVra', 'taking it out of service'),
+    plain('removeAppliance', 'removing the appliance', 4),
+    forward('forgetVra', 'forgetting it'),
+  ],
+  pair: [
+    plain('askPeer', 'asking the other site', 2),
+    undoable('recordPeer', 'recording the pairing'),
+    plain('awaitPeer', 'waiting to hear from the other site', 2),
+  ],
+  unpair: [
+    forward('removePairVpgs', 'deleting the VPGs between the sites', 4),
+    forward('tellUnpaired', 'telling the other site'),
+    forward('forgetPeer', 'forgetting the other site'),
   ],
 };

@@ -1,0 +1,144 @@
+import { Type } from 'class-transformer';
+import {
+  ArrayMaxSize, IsArray, IsBoolean, IsIn, IsInt, IsNumber, IsObject, IsOptional, IsString, IsUUID, Length, Max, MaxLength, Min, ValidateNested,
+} from 'class-validator';
+import type { ProtectionStatusV1, RecoveryStatusV1 } from '../vra/status.js';
+import { VpgRecordV1 } from './vpg-record.js';
+
+/**
+ * Site id in the subject of `control peer.hello`, the one request that a site may send before it knows whom it talks to: every ZVM answers
+ * it on its own broker under this name as well.
+ */
+export const UNKNOWN_SITE = 'local';
+
+/** Who a site is and where its peers reach it. */
+export class SiteCardV1 {
+  @IsUUID() siteId!: string;
+  @IsString() @Length(1, 200) name!: string;
+  @IsString() @MaxLength(200) location!: string;
+  @IsString() @Length(1, 50) version!: string;
+  /** Host of its peer listener (9081). */
+  @IsString() @Length(1, 255) address!: string;
+  @IsInt() @Min(1) @Max(65535) port!: number;
+}
+
+/** `control peer.pair`: answered with the other's {@link SiteCardV1} once it has reached the asking site in turn. */
+export class PeerPairV1 {
+  @ValidateNested() @Type(() => SiteCardV1) site!: SiteCardV1;
+}
+
+/** What every request between paired sites carries; one that is not paired is refused (PEER_NOT_PAIRED). */
+export class FromSiteV1 {
+  @IsUUID() fromSiteId!: string;
+}
+
+/** `control peer.unpair` */
+export class PeerUnpairV1 extends FromSiteV1 {
+  @IsBoolean() isTargetKept!: boolean;
+}
+
+/** `control vpg.put`: the recovery site's record replaces an older generation of the copy. */
+export class VpgPutV1 extends FromSiteV1 {
+  @ValidateNested() @Type(() => VpgRecordV1) record!: VpgRecordV1;
+}
+
+/** `control vpg.act`: run this at the recovery site under this task id; asked twice, it runs once. Refused with the ZVM_… code a REST client would get. */
+export class VpgActV1 extends FromSiteV1 {
+  @IsString() @Length(1, 100) taskId!: string;
+  @IsString() @Length(1, 50) action!: string;
+  @IsString() @MaxLength(200) initiatedBy!: string;
+  @IsOptional() @IsUUID() vpgId!: string | null;
+  @IsObject() input!: object;
+}
+
+/** `control checkpoint.insert`, to the protected site: put a tagged checkpoint into the streams now. */
+export class PeerCheckpointInsertV1 extends FromSiteV1 {
+  @IsUUID() vpgId!: string;
+  @IsString() @Length(1, 200) tag!: string;
+}
+
+export class CatalogueEntryV1 {
+  @IsInt() @Min(1) checkpointId!: number;
+  @IsNumber() atMs!: number;
+  @IsOptional() @IsString() @MaxLength(400) tag!: string | null;
+  @IsIn(['automatic', 'tagged', 'applicationConsistent']) kind!: 'automatic' | 'tagged' | 'applicationConsistent';
+  @IsInt() @Min(1) epoch!: number;
+  @IsInt() @Min(0) term!: number;
+  @IsArray() @IsString({ each: true }) vmIds!: string[];
+}
+
+/** `control catalogue.put`: brings the protected site's copy of a checkpoint list from `baseRevision` to `revision`; isWhole replaces it. */
+export class CataloguePutV1 extends FromSiteV1 {
+  @IsUUID() vpgId!: string;
+  @IsInt() @Min(0) baseRevision!: number;
+  @IsInt() @Min(0) revision!: number;
+  @IsBoolean() isWhole!: boolean;
+  @IsArray() @ValidateNested({ each: true }) @Type(() => CatalogueEntryV1) added!: CatalogueEntryV1[];
+  @IsArray() @IsInt({ each: true }) removed!: number[];
+}
+
+/** Answer to `catalogue.put`: what the copy is at now. */
+export interface CatalogueRevisionV1 {
+  readonly revision: number;
+}
+
+/** `control vm.power`, to the protected site, for the shutdown policy of a failover and its rollback. */
+export class VmPowerV1 extends FromSiteV1 {
+  @IsUUID() vpgId!: string;
+  @IsArray() @ArrayMaxSize(512) @IsString({ each: true }) vmIds!: string[];
+  @IsIn(['on', 'shutdown', 'forceOff']) action!: 'on' | 'shutdown' | 'forceOff';
+}
+
+/** Those that changed state. */
+export interface VmPowerResultV1 {
+  readonly changedVmIds: readonly string[];
+}
+
+export interface TaskNewsV1 {
+  readonly taskId: string;
+  readonly type: string;
+  readonly state: 'InProgress' | 'Failed' | 'Completed';
+  readonly progress: number;
+  readonly initiatedBy: string;
+  readonly reason: string;
+  readonly related: { readonly vpgIds: readonly string[]; readonly siteIds: readonly string[]; readonly hostIds: readonly string[] };
+  readonly runnerSiteId: string;
+  readonly startedAtMs: number;
+  readonly completedAtMs: number | null;
+  readonly generation: number;
+}
+
+/** What a site knows of a VPG that it shares with the peer; measured values are of the moment of sending. */
+export interface VpgNewsV1 {
+  readonly vpgId: string;
+  readonly generation: number;
+  readonly catalogueRevision: number;
+  /** From the protected site. */
+  readonly protections: readonly ProtectionStatusV1[];
+  /** From the recovery site. */
+  readonly recoveries: readonly RecoveryStatusV1[];
+  readonly newestCheckpointAgeMs: number | null;
+  readonly areVrasAlive: boolean;
+}
+
+/** `event peer.news`, every second, published into the peer's broker: heartbeat, and everything that the other side shows. */
+export interface PeerNewsV1 {
+  readonly fromSiteId: string;
+  readonly siteName: string;
+  readonly location: string;
+  readonly version: string;
+  readonly vpgs: readonly VpgNewsV1[];
+  readonly removedVpgIds: readonly string[];
+  readonly tasks: readonly TaskNewsV1[];
+}
+
+/** One VRA in the answer to `control inventory.get`. */
+export interface PeerVraV1 {
+  readonly vraId: string;
+  readonly name: string;
+  readonly hostId: string;
+  readonly address: string;
+  readonly controlPort: number;
+  readonly dataPort: number;
+  readonly isAlive: boolean;
+}

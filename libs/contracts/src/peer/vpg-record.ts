@@ -1,0 +1,109 @@
+import { Type } from 'class-transformer';
+import {
+  ArrayMaxSize, IsArray, IsBoolean, IsIn, IsInt, IsNumber, IsObject, IsOptional, IsString, IsUUID, Length, Max, MaxLength, Min, ValidateNested,
+} from 'class-validator';
+import { VraAddressV1 } from '../vra/desired-state.js';
+
+export class VpgDiskV1 {
+  @IsString() @Length(1, 64) diskId!: string;
+  @IsInt() @Min(1) sizeBytes!: number;
+  @IsString() @Length(1, 200) recoveryDatastoreId!: string;
+  @IsString() @Length(1, 4096) mirrorPath!: string;
+}
+
+export class VpgNicV1 {
+  @IsString() @Length(1, 200) nicId!: string;
+  @IsString() @MaxLength(64) mac!: string;
+  /** null: left unconnected. */
+  @IsOptional() @IsString() @Length(1, 200) failoverNetworkId!: string | null;
+  @IsBoolean() isFailoverMacNew!: boolean;
+  @IsOptional() @IsString() @Length(1, 200) testNetworkId!: string | null;
+  @IsBoolean() isTestMacNew!: boolean;
+}
+
+export class VpgJournalDatastoreV1 {
+  @IsString() @Length(1, 200) id!: string;
+  @IsString() @Length(1, 4096) path!: string;
+  @IsInt() @Min(1) capacityBytes!: number;
+}
+
+/** One VM of a VPG with everything that its recovery needs when the protected site is gone. */
+export class VpgVmV1 {
+  @IsString() @Length(1, 200) vmId!: string;
+  @IsString() @Length(1, 200) name!: string;
+  @IsInt() @Min(1) cpuCount!: number;
+  @IsInt() @Min(1) memoryMiB!: number;
+  @IsString() @MaxLength(200) guestOs!: string;
+  @IsString() @Length(1, 64) bootGroupId!: string;
+  @IsString() @Length(1, 200) recoveryHostId!: string;
+  @IsOptional() @IsString() @MaxLength(200) recoveryFolderId!: string | null;
+  @ValidateNested() @Type(() => VraAddressV1) recoveringVra!: VraAddressV1;
+  @IsString() @Length(1, 4096) journalFolder!: string;
+  @ValidateNested() @Type(() => VpgJournalDatastoreV1) journalDatastore!: VpgJournalDatastoreV1;
+  @IsArray() @ArrayMaxSize(60) @ValidateNested({ each: true }) @Type(() => VpgDiskV1) disks!: VpgDiskV1[];
+  @IsArray() @ArrayMaxSize(32) @ValidateNested({ each: true }) @Type(() => VpgNicV1) nics!: VpgNicV1[];
+}
+
+/** What both sites hold of a VPG, letter for letter. */
+export class VpgDefinitionV1 {
+  @IsUUID() vpgId!: string;
+  @IsString() @Length(1, 200) name!: string;
+  @IsUUID() protectedSiteId!: string;
+  @IsString() @Length(1, 200) protectedSiteName!: string;
+  @IsUUID() recoverySiteId!: string;
+  @IsString() @Length(1, 200) recoverySiteName!: string;
+  @IsInt() @Min(200) @Max(3_600_000) checkpointIntervalMs!: number;
+  @IsInt() @Min(1000) historyMs!: number;
+  /** VpgSettings of @tidemark/vpg as committed. */
+  @IsObject() settings!: object;
+  @IsArray() @ArrayMaxSize(512) @ValidateNested({ each: true }) @Type(() => VpgVmV1) vms!: VpgVmV1[];
+}
+
+export const VPG_STATES_V1 = ['creating', 'protecting', 'failingOver', 'promoting', 'needsConfiguration', 'deleting', 'removed'] as const;
+
+/** A recovered VM; every id is chosen before the step that needs it, so that a repeated step makes no second one. */
+export class RecoveredVmV1 {
+  @IsString() @Length(1, 200) vmId!: string;
+  @IsUUID() viewId!: string;
+  @IsString() @Length(1, 300) name!: string;
+  /** null: not created yet. */
+  @IsOptional() @IsString() @MaxLength(200) recoveredVmId!: string | null;
+}
+
+export class FailoverRecordV1 {
+  @IsString() @Length(1, 100) taskId!: string;
+  @IsIn(['starting', 'beforeCommit', 'committing', 'rollingBack', 'promoting']) phase!: 'starting' | 'beforeCommit' | 'committing' | 'rollingBack' | 'promoting';
+  @IsInt() @Min(1) checkpointId!: number;
+  @IsNumber() checkpointAtMs!: number;
+  @IsInt() @Min(1) reservedEpoch!: number;
+  @IsIn(['Rollback', 'Commit', 'None']) commitPolicy!: 'Rollback' | 'Commit' | 'None';
+  @IsInt() @Min(0) waitMs!: number;
+  /** Wall clock of the recovery site; null: nobody decides but the user. */
+  @IsOptional() @IsNumber() decideAtMs!: number | null;
+  @IsIn(['None', 'Shutdown', 'ForceShutdown']) shutdownPolicy!: 'None' | 'Shutdown' | 'ForceShutdown';
+  /** Protected VMs that this failover powered off. */
+  @IsArray() @IsString({ each: true }) shutDownVmIds!: string[];
+  @IsArray() @ValidateNested({ each: true }) @Type(() => RecoveredVmV1) vms!: RecoveredVmV1[];
+}
+
+export class FailoverTestRecordV1 {
+  @IsString() @Length(1, 100) taskId!: string;
+  @IsIn(['starting', 'running', 'stopping']) phase!: 'starting' | 'running' | 'stopping';
+  @IsInt() @Min(1) checkpointId!: number;
+  @IsNumber() startedAtMs!: number;
+  @IsArray() @ValidateNested({ each: true }) @Type(() => RecoveredVmV1) vms!: RecoveredVmV1[];
+}
+
+/** The recovery site decides over a VPG; the protected site holds a copy of the newest generation that it was told. */
+export class VpgRecordV1 {
+  @ValidateNested() @Type(() => VpgDefinitionV1) definition!: VpgDefinitionV1;
+  @IsIn(VPG_STATES_V1) state!: (typeof VPG_STATES_V1)[number];
+  @IsInt() @Min(1) generation!: number;
+  @IsInt() @Min(1) epoch!: number;
+  @IsInt() @Min(1) epochMax!: number;
+  @IsOptional() @ValidateNested() @Type(() => FailoverRecordV1) failover!: FailoverRecordV1 | null;
+  @IsOptional() @ValidateNested() @Type(() => FailoverTestRecordV1) failoverTest!: FailoverTestRecordV1 | null;
+  @IsOptional() @IsNumber() lastTestAtMs!: number | null;
+  @IsOptional() @IsString() @MaxLength(2000) problem!: string | null;
+  @IsNumber() createdAtMs!: number;
+}
