@@ -1,5 +1,6 @@
 import { connect, type NatsConnection, type Subscription } from '@nats-io/transport-node';
-import { wsconnect } from '@nats-io/nats-core';
+// nats-core keeps its transport in a module-wide variable: TCP and WebSocket connections in one process need two copies of it.
+import { wsconnect } from 'nats-websocket';
 import { plainToInstance } from 'class-transformer';
 import { validate, type ValidationError } from 'class-validator';
 import type { Reply } from '@tidemark/contracts';
@@ -60,7 +61,7 @@ export class ControlBus {
   async #connectForEver(): Promise<void> {
     const options = {
       servers: this.url, name: this.name, maxReconnectAttempts: -1, reconnectTimeWait: 500, reconnectJitter: 100,
-      waitOnFirstConnect: true, timeout: 2000, pingInterval: 2000, maxPingOut: 2,
+      timeout: 2000, pingInterval: 2000, maxPingOut: 2,
     };
     while (!this.#closed.signal.aborted) {
       try {

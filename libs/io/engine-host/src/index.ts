@@ -1,1 +1,5 @@
-export {};
+export * from './engine-error.js';
+export { StateFile } from './state-file.js';
+export type { EngineStatus, ProtectionStatus, RecoveryStatus, ViewStatus, BarrierHostStatus } from './status.js';
+export * from './types.js';
+export * from './vra-engine.js';

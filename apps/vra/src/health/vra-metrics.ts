@@ -1,0 +1,58 @@
+import { Inject, Injectable } from '@nestjs/common';
+import { VraEngine } from '@tidemark/engine-host';
+import { Gauge, Registry, collectDefaultMetrics } from 'prom-client';
+
+const LABELS = ['vpg', 'vm'] as const;
+
+/** Prometheus view of the engine's status; read when asked, so that it costs nothing between scrapes. */
+@Injectable()
+export class VraMetrics {
+  readonly #registry = new Registry();
+  readonly #gauges = new Map<string, Gauge<'vpg' | 'vm'>>();
+
+  constructor(@Inject(VraEngine) private readonly engine: VraEngine) {
+    collectDefaultMetrics({ register: this.#registry });
+    this.#gauge('tidemark_lag_bytes', 'Captured bytes that are not durable at the recovery site');
+    this.#gauge('tidemark_written_bytes', 'Bytes written by the guest since the stream began');
+    this.#gauge('tidemark_sent_bytes', 'Bytes sent on 4008, after compression');
+    this.#gauge('tidemark_sync_remaining_bytes', 'Bytes that the running sync still has to send');
+    this.#gauge('tidemark_journal_bytes', 'Bytes of the journal on disk');
+    this.#gauge('tidemark_durable_seq', 'Last stream position that is durable in the journal');
+    this.#gauge('tidemark_barrier_hold_ms_p99', 'Time that guest completions were held by a checkpoint barrier, p99');
+    this.#gauge('tidemark_barrier_void_count', 'Checkpoints that were begun and not sealed');
+  }
+
+  #gauge(name: string, help: string): void {
+    this.#gauges.set(name, new Gauge({ name, help, labelNames: LABELS, registers: [this.#registry] }));
+  }
+
+  #set(name: string, ids: { vpgId: string; vmId?: string }, value: number): void {
+    this.#gauges.get(name)?.set({ vpg: ids.vpgId, vm: ids.vmId ?? '' }, value);
+  }
+
+  streamStates(): Record<string, number> {
+    const counts: Record<string, number> = {};
+    for (const { state } of this.engine.status().protections) counts[state] = (counts[state] ?? 0) + 1;
+    return counts;
+  }
+
+  async text(): Promise<string> {
+    for (const gauge of this.#gauges.values()) gauge.reset();
+    const status = this.engine.status();
+    for (const protection of status.protections) {
+      this.#set('tidemark_lag_bytes', protection, protection.lagBytes);
+      this.#set('tidemark_written_bytes', protection, protection.writtenBytes);
+      this.#set('tidemark_sent_bytes', protection, protection.sentBytes);
+      this.#set('tidemark_sync_remaining_bytes', protection, protection.sync?.remainingBytes ?? 0);
+    }
+    for (const recovery of status.recoveries) {
+      this.#set('tidemark_journal_bytes', recovery, recovery.journalBytes);
+      this.#set('tidemark_durable_seq', recovery, recovery.durableSeq);
+    }
+    for (const barrier of status.barriers) {
+      this.#set('tidemark_barrier_hold_ms_p99', barrier, barrier.holdMsP99);
+      this.#set('tidemark_barrier_void_count', barrier, barrier.voidCount);
+    }
+    return await this.#registry.metrics();
+  }
+}

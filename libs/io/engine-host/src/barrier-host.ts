@@ -1,0 +1,193 @@
+import { unreachable } from '@tidemark/base';
+import { Barrier, type BarrierConfig, type BarrierEffect, type BarrierEvent, type BarrierMessage, type BarrierStatus } from '@tidemark/checkpoint';
+import type { CheckpointMarker, CheckpointSeal } from '@tidemark/frame';
+import { EngineError } from './engine-error.js';
+import type { BarrierSpec, Logger } from './types.js';
+import type { VoteStore } from './vote-store.js';
+
+/** What a barrier needs of the rest of the VRA. All of it answers at once. */
+export interface BarrierSurroundings {
+  readonly selfVraId: string;
+  readonly votes: VoteStore;
+  readonly log: Logger;
+  send(vraId: string, message: BarrierMessage): void;
+  isPeerUp(vraId: string): boolean;
+  hold(vpgId: string, vmIds: readonly string[]): void;
+  release(vpgId: string, vmIds: readonly string[]): void;
+  /** undefined: in every stream; else why not. */
+  placeMarkers(marker: CheckpointMarker, vmIds: readonly string[]): string | undefined;
+  placeSeals(seal: CheckpointSeal, vmIds: readonly string[]): boolean;
+  /** undefined: each VM runs here and its capture path stands; else why not. Asked of the host when called. */
+  confirmCapture(vpgId: string, vmIds: readonly string[]): Promise<string | undefined>;
+}
+
+/** Without the event's time: that is read when the event is taken. */
+type Untimed<T> = T extends unknown ? Omit<T, 'nowMs' | 'wallMs'> : never;
+type HostEvent = Untimed<BarrierEvent>;
+
+interface Insert {
+  readonly resolve: (checkpointId: number) => void;
+  readonly reject: (error: Error) => void;
+}
+
+/** One VPG's barrier engine with real time, streams and connections around it. */
+export class BarrierHost {
+  readonly #engine: Barrier;
+  readonly #events: HostEvent[] = [];
+  readonly #inserts = new Map<number, Insert>();
+  #isStepping = false;
+  #isClosed = false;
+  #timer: NodeJS.Timeout | undefined;
+  #nextRequest = 1;
+  #spec: BarrierSpec;
+  #ownVmIds: readonly string[] = [];
+
+  constructor(
+    spec: BarrierSpec,
+    private readonly around: BarrierSurroundings,
+  ) {
+    this.#spec = spec;
+    this.#engine = new Barrier({ selfVraId: around.selfVraId, storedVote: around.votes.of(spec.vpgId) });
+    this.configure(spec);
+  }
+
+  get spec(): BarrierSpec {
+    return this.#spec;
+  }
+
+  configure(spec: BarrierSpec): void {
+    this.around.release(this.#spec.vpgId, this.#ownVmIds);
+    this.#spec = spec;
+    this.#ownVmIds = spec.members.find((member) => member.vra.vraId === this.around.selfVraId)?.vmIds ?? [];
+    this.#take({ type: 'configured', config: configOf(spec) });
+    for (const { vra } of spec.members) {
+      if (vra.vraId !== this.around.selfVraId && this.around.isPeerUp(vra.vraId)) this.peerUp(vra.vraId);
+    }
+  }
+
+  peerUp(vraId: string): void {
+    this.#take({ type: 'peerUp', vraId });
+  }
+
+  peerLost(vraId: string): void {
+    this.#take({ type: 'peerLost', vraId });
+  }
+
+  roundTripMeasured(vraId: string, roundTripMs: number): void {
+    this.#take({ type: 'roundTripMeasured', vraId, roundTripMs });
+  }
+
+  message(fromVraId: string, message: BarrierMessage): void {
+    this.#take({ type: 'message', fromVraId, message });
+  }
+
+  status(): BarrierStatus {
+    return this.#engine.status();
+  }
+
+  /** Resolves with the checkpoint's id when every protecting VRA has sealed it; rejects CHECKPOINT_VOID or CHECKPOINT_NOT_LEADER. */
+  insert(tag: string): Promise<number> {
+    const { leaderVraId, isLeading } = this.#engine.status();
+    if (!isLeading) return Promise.reject(new EngineError('CHECKPOINT_NOT_LEADER', leaderVraId ?? ''));
+    const requestId = this.#nextRequest;
+    this.#nextRequest += 1;
+    return new Promise((resolve, reject) => {
+      this.#inserts.set(requestId, { resolve, reject });
+      this.#take({ type: 'insertRequested', requestId, tag, kind: 'tagged' });
+    });
+  }
+
+  close(): void {
+    this.#isClosed = true;
+    clearTimeout(this.#timer);
+    this.around.release(this.#spec.vpgId, this.#ownVmIds);
+    for (const insert of this.#inserts.values()) insert.reject(new EngineError('CHECKPOINT_VOID', 'the VPG is not protected here any more'));
+    this.#inserts.clear();
+  }
+
+  /** All effects of one event are carried out before the next event is stepped; answers that come meanwhile wait their turn. */
+  #take(event: HostEvent): void {
+    if (this.#isClosed) return;
+    this.#events.push(event);
+    if (this.#isStepping) return;
+    this.#isStepping = true;
+    try {
+      for (let next = this.#events.shift(); next; next = this.#events.shift()) {
+        const effects: BarrierEffect[] = [];
+        this.#engine.step({ ...next, nowMs: performance.now(), wallMs: Date.now() } as BarrierEvent, effects);
+        for (const effect of effects) this.#carryOut(effect);
+      }
+    } finally {
+      this.#isStepping = false;
+    }
+  }
+
+  #carryOut(effect: BarrierEffect): void {
+    const { vpgId } = this.#spec;
+    switch (effect.type) {
+      case 'send':
+        return this.around.send(effect.vraId, effect.message);
+      case 'hold':
+        return this.around.hold(vpgId, this.#ownVmIds);
+      case 'release':
+        return this.around.release(vpgId, this.#ownVmIds);
+      case 'placeMarkers':
+        return this.#placeMarkers(effect.marker, effect.vmIds);
+      case 'placeSeals': {
+        const isPlaced = this.around.placeSeals(effect.seal, effect.vmIds);
+        return this.#take({ type: 'sealsPlaced', checkpointId: effect.seal.checkpointId, isPlaced });
+      }
+      case 'confirmCapture':
+        return this.#confirmCapture(effect.checkpointId, effect.vmIds);
+      case 'storeTerm':
+        return this.#storeTerm(effect.vote);
+      case 'wakeAt':
+        return this.#wakeAt(effect.atMs);
+      case 'sealed':
+        this.#inserts.get(effect.requestId)?.resolve(effect.checkpointId);
+        this.#inserts.delete(effect.requestId);
+        return;
+      case 'voided':
+        this.#inserts.get(effect.requestId)?.reject(new EngineError('CHECKPOINT_VOID', effect.reason));
+        this.#inserts.delete(effect.requestId);
+        return;
+      default:
+        return unreachable(effect);
+    }
+  }
+
+  #placeMarkers(marker: CheckpointMarker, vmIds: readonly string[]): void {
+    const { checkpointId } = marker;
+    const reason = this.around.placeMarkers(marker, vmIds);
+    this.#take(reason === undefined ? { type: 'markersPlaced', checkpointId } : { type: 'markersRefused', checkpointId, reason });
+  }
+
+  #confirmCapture(checkpointId: number, vmIds: readonly string[]): void {
+    const confirmed = this.around.confirmCapture(this.#spec.vpgId, vmIds).catch((error: unknown) => String(error));
+    void confirmed.then((reason) => {
+      this.#take({ type: 'captureConfirmed', checkpointId, isConfirmed: reason === undefined, reason: reason ?? '' });
+    });
+  }
+
+  #storeTerm(vote: { readonly term: number; readonly leaderVraId: string }): void {
+    void this.around.votes.save(this.#spec.vpgId, vote).then(
+      () => this.#take({ type: 'termStored', ...vote }),
+      (error: unknown) => this.around.log.error({ vpgId: this.#spec.vpgId, error: String(error) }, 'cannot make the barrier vote durable: no checkpoints from here'),
+    );
+  }
+
+  #wakeAt(atMs: number): void {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.#take({ type: 'tick' }), Math.max(0, atMs - performance.now()));
+  }
+}
+
+function configOf(spec: BarrierSpec): BarrierConfig {
+  return {
+    vpgId: spec.vpgId,
+    version: spec.version,
+    epoch: spec.epoch,
+    intervalMs: spec.intervalMs,
+    members: spec.members.map(({ vra, vmIds }) => ({ vraId: vra.vraId, vmIds })),
+  };
+}

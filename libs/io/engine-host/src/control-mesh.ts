@@ -1,0 +1,128 @@
+import { ProtocolError } from '@tidemark/base';
+import { decodeControlMessage, encodeControlMessage, type ControlMessage } from '@tidemark/checkpoint';
+import { decodeControl, encodeFrame, encodeJson, FrameKind } from '@tidemark/frame';
+import { crc32c, LinkKeeper, LinkServer, type Link } from '@tidemark/link';
+import { decodeHeldReport, type HeldReport } from './held-report.js';
+import type { Logger, VraAddress } from './types.js';
+
+export interface MeshHandlers {
+  peerUp(vraId: string): void;
+  peerLost(vraId: string): void;
+  roundTripMeasured(vraId: string, roundTripMs: number): void;
+  message(fromVraId: string, message: ControlMessage): void;
+  heldReport(fromVraId: string, report: HeldReport): void;
+}
+
+/**
+ * Port 4007: one connection between any two VRAs that make checkpoints or retire journals together. The one with the smaller id
+ * connects; each says who it is, and the connection works in both directions from the other's hello on.
+ */
+export class ControlMesh {
+  readonly #keepers = new Map<string, { readonly address: VraAddress; readonly keeper: LinkKeeper }>();
+  readonly #links = new Map<string, Link>();
+  #server: LinkServer | undefined;
+
+  constructor(
+    private readonly self: { readonly vraId: string; readonly address: string },
+    private readonly handlers: MeshHandlers,
+    private readonly log: Logger,
+  ) {}
+
+  async listen(port: number): Promise<number> {
+    const listen = { address: this.self.address, port, link: { kinds: [FrameKind.control] } };
+    this.#server = await LinkServer.listen(listen, (link) => this.#start(link, undefined));
+    return this.#server.port;
+  }
+
+  isPeerUp(vraId: string): boolean {
+    return this.#links.has(vraId);
+  }
+
+  send(vraId: string, message: ControlMessage | HeldReport): void {
+    const link = this.#links.get(vraId);
+    if (link) sendControl(link, message.type === 'held' ? encodeJson(message) : encodeControlMessage(message));
+  }
+
+  /** Keeps connections to exactly these VRAs (those that this one has to connect to). */
+  setPeers(peers: readonly VraAddress[]): void {
+    const wanted = new Map(peers.filter(({ vraId }) => vraId > this.self.vraId).map((peer) => [peer.vraId, peer]));
+    for (const [vraId, { address, keeper }] of this.#keepers) {
+      const peer = wanted.get(vraId);
+      if (peer?.address === address.address && peer.controlPort === address.controlPort) continue;
+      this.#keepers.delete(vraId);
+      void keeper.close();
+    }
+    for (const peer of wanted.values()) if (!this.#keepers.has(peer.vraId)) this.#keep(peer);
+  }
+
+  #keep(peer: VraAddress): void {
+    const keeper = new LinkKeeper({
+      address: peer.address,
+      port: peer.controlPort,
+      localAddress: this.self.address,
+      link: { kinds: [FrameKind.control] },
+      onLink: (link) => this.#start(link, peer.vraId),
+    });
+    this.#keepers.set(peer.vraId, { address: peer, keeper });
+  }
+
+  /** `expected`: whom we called; undefined: somebody called us. */
+  #start(link: Link, expected: string | undefined): void {
+    let vraId: string | undefined;
+    link.start({
+      onFrame: (_, body) => {
+        if (vraId === undefined) {
+          vraId = decodeHello(body);
+          if (expected !== undefined && vraId !== expected) throw new ProtocolError('PROTOCOL_ORDER', `VRA ${vraId} answers where ${expected} should be`);
+          this.#up(vraId, link);
+        } else this.#message(vraId, body);
+      },
+      onRoundTrip: (roundTripMs) => {
+        if (vraId !== undefined) this.handlers.roundTripMeasured(vraId, roundTripMs);
+      },
+      onClose: (cause) => {
+        if (vraId !== undefined && this.#links.get(vraId) === link) this.#lost(vraId, cause);
+      },
+    });
+    sendControl(link, encodeJson({ type: 'hello', vraId: this.self.vraId }));
+  }
+
+  #up(vraId: string, link: Link): void {
+    const older = this.#links.get(vraId);
+    if (older) {
+      this.#lost(vraId, undefined);
+      older.destroy(new ProtocolError('PROTOCOL_ORDER', 'the same VRA has connected again'));
+    }
+    this.#links.set(vraId, link);
+    this.handlers.peerUp(vraId);
+  }
+
+  #lost(vraId: string, cause: Error | undefined): void {
+    this.#links.delete(vraId);
+    this.log.warn({ peer: vraId, cause: cause?.message ?? 'closed' }, 'control connection to a VRA ended');
+    this.handlers.peerLost(vraId);
+  }
+
+  #message(vraId: string, body: Uint8Array): void {
+    const { type } = decodeControl(body);
+    if (type === 'held') this.handlers.heldReport(vraId, decodeHeldReport(body));
+    else this.handlers.message(vraId, decodeControlMessage(body));
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([...this.#keepers.values()].map(({ keeper }) => keeper.close()));
+    await this.#server?.close();
+  }
+}
+
+function sendControl(link: Link, body: Uint8Array): void {
+  link.send(encodeFrame({ kind: FrameKind.control }, [body], crc32c));
+}
+
+function decodeHello(body: Uint8Array): string {
+  const { type, fields } = decodeControl(body);
+  if (type !== 'hello') throw new ProtocolError('PROTOCOL_ORDER', `control connection begins with ${type}`);
+  const vraId = fields.text('vraId', 64);
+  fields.end();
+  return vraId;
+}

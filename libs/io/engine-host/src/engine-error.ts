@@ -1,0 +1,18 @@
+import { TidemarkError } from '@tidemark/base';
+
+export type EngineErrorCode =
+  | 'VRA_UNKNOWN_PROTECTION'
+  | 'VRA_UNKNOWN_VIEW'
+  | 'VRA_UNKNOWN_CHECKPOINT'
+  | 'VRA_CONFLICT'
+  | 'VRA_EPOCH'
+  | 'VRA_DISK'
+  | 'CHECKPOINT_VOID'
+  | 'CHECKPOINT_NOT_LEADER';
+
+/** A command that this VRA cannot carry out. */
+export class EngineError extends TidemarkError<EngineErrorCode> {
+  get isRetryable(): boolean {
+    return this.code === 'CHECKPOINT_VOID' || this.code === 'CHECKPOINT_NOT_LEADER';
+  }
+}

@@ -1,0 +1,285 @@
+import { unreachable, type Done } from '@tidemark/base';
+import { BlockFile } from '@tidemark/block-file';
+import type { ExportTable } from '@tidemark/nbd-server';
+import { Splitter, type CaptureSink, type SplitterEffect } from '@tidemark/splitter';
+import { VolumeError, type AllocationRun, type Volume, type WriteOptions, type WriteZeroesOptions } from '@tidemark/volume';
+import { EngineError } from './engine-error.js';
+import type { AttachedDisk, AttachedVmSpec, Logger } from './types.js';
+
+interface PendingWrite {
+  readonly volume: number;
+  readonly offset: number;
+  readonly length: number;
+  readonly source: Uint8Array | undefined;
+  readonly options: WriteZeroesOptions | undefined;
+  resolve: (() => void) | undefined;
+  reject: ((error: unknown) => void) | undefined;
+  error: unknown;
+  isDone: boolean;
+}
+
+interface PendingRead {
+  readonly volume: number;
+  readonly offset: number;
+  readonly target: Uint8Array;
+  resolve: (() => void) | undefined;
+  reject: ((error: unknown) => void) | undefined;
+  error: unknown;
+  isDone: boolean;
+}
+
+/** Exports that a promoted view served until now, and the recovery volume behind each: connections stay, the file changes hands. */
+export type TakenOver = ReadonlyMap<string, BlockFile>;
+
+/**
+ * A VM that runs on this host: its disks as NBD exports, every write through one splitter, protected or not. (An unprotected VM's
+ * writes pass the splitter too: a write in flight when protection begins must be captured when it completes.)
+ */
+export class GuestVm {
+  readonly splitter = new Splitter();
+  readonly #files: BlockFile[] = [];
+  readonly #writes = new Map<number, PendingWrite>();
+  readonly #reads = new Map<number, PendingRead>();
+  #effects: SplitterEffect[] = [];
+  #isDraining = false;
+
+  private constructor(
+    readonly spec: AttachedVmSpec,
+    private readonly exports: ExportTable,
+  ) {}
+
+  get vmId(): string {
+    return this.spec.vmId;
+  }
+
+  /** Opens the disks and exports them. Throws {@link EngineError} VRA_DISK, with nothing left open, when one cannot be opened. */
+  static async attach(spec: AttachedVmSpec, exports: ExportTable, takenOver: TakenOver = new Map()): Promise<GuestVm> {
+    const vm = new GuestVm(spec, exports);
+    const opened: BlockFile[] = [];
+    try {
+      for (const disk of spec.disks) {
+        const file = takenOver.get(disk.exportName) ?? (await BlockFile.open({ path: disk.path, sizeBytes: disk.sizeBytes, isReadOnly: false }));
+        vm.#files.push(file);
+        if (!takenOver.has(disk.exportName)) opened.push(file);
+      }
+    } catch (cause) {
+      await Promise.all(opened.map((file) => file.close()));
+      throw new EngineError('VRA_DISK', `cannot open a disk of VM ${spec.vmId}: ${String(cause)}`, { cause });
+    }
+    for (const [index, disk] of spec.disks.entries()) {
+      const volume = new ProxyVolume(vm, index, disk.sizeBytes);
+      if (takenOver.has(disk.exportName)) await exports.replaceVolume(disk.exportName, volume);
+      else exports.add({ name: disk.exportName, volume, description: `${spec.vmId} ${disk.diskId}` });
+    }
+    return vm;
+  }
+
+  /** Ends the exports (requests in flight first) and closes the disks. Sinks get nothing any more. */
+  async detach(log: Logger): Promise<void> {
+    await Promise.all(this.spec.disks.map((disk) => this.exports.remove(disk.exportName)));
+    for (const file of this.#files) {
+      await file.flush();
+      await file.close();
+    }
+    log.info({ vmId: this.vmId }, 'VM detached');
+  }
+
+  /** True if every disk of the VM is still served by this process: the capture path stands. */
+  get isServed(): boolean {
+    return this.spec.disks.every((disk) => this.exports.find(disk.exportName) !== undefined);
+  }
+
+  volumeIndexOf(diskId: string): number {
+    return this.spec.disks.findIndex((disk) => disk.diskId === diskId);
+  }
+
+  disk(index: number): AttachedDisk | undefined {
+    return this.spec.disks[index];
+  }
+
+  /** The protected volume itself, past the splitter: what a sync reads. */
+  file(index: number): BlockFile {
+    const file = this.#files[index];
+    if (!file) throw new EngineError('VRA_DISK', `VM ${this.vmId} has no disk ${String(index)}`);
+    return file;
+  }
+
+  addSink(key: string, sink: CaptureSink): void {
+    this.splitter.addSink(key, sink);
+  }
+
+  removeSink(key: string): void {
+    this.splitter.removeSink(key, this.#effects);
+    this.#drain();
+  }
+
+  hold(key: string): void {
+    this.splitter.hold(key, this.#effects);
+    this.#drain();
+  }
+
+  release(key: string): void {
+    this.splitter.release(key, this.#effects);
+    this.#drain();
+  }
+
+  write(volume: number, offset: number, length: number, source: Uint8Array | undefined, options: WriteZeroesOptions | undefined): Done {
+    const pending: PendingWrite = {
+      volume, offset, length, source, options, resolve: undefined, reject: undefined, error: undefined, isDone: false,
+    };
+    const writeId = this.splitter.submitWrite({ volume, offset, length, payload: source }, this.#effects);
+    this.#writes.set(writeId, pending);
+    this.#drain();
+    if (!pending.isDone) return new Promise((resolve, reject) => Object.assign(pending, { resolve, reject }));
+    if (pending.error !== undefined) throw pending.error;
+  }
+
+  read(volume: number, offset: number, target: Uint8Array): Done {
+    const pending: PendingRead = { volume, offset, target, resolve: undefined, reject: undefined, error: undefined, isDone: false };
+    const readId = this.splitter.submitRead({ volume, offset, length: target.length }, this.#effects);
+    this.#reads.set(readId, pending);
+    this.#drain();
+    if (!pending.isDone) return new Promise((resolve, reject) => Object.assign(pending, { resolve, reject }));
+    if (pending.error !== undefined) throw pending.error;
+  }
+
+  /** Carries out effects until none is left; what they cause (a local write that is done at once) appends to the same list. */
+  #drain(): void {
+    if (this.#isDraining) return;
+    this.#isDraining = true;
+    const effects = this.#effects;
+    for (let index = 0; index < effects.length; index += 1) {
+      const effect = effects[index];
+      if (effect) this.#carryOut(effect);
+    }
+    effects.length = 0;
+    this.#isDraining = false;
+  }
+
+  #carryOut(effect: SplitterEffect): void {
+    switch (effect.kind) {
+      case 'writeLocal':
+        this.#writeLocal(effect.writeId);
+        return;
+      case 'startRead':
+        this.#startRead(effect.readId);
+        return;
+      case 'complete':
+        this.#complete(effect.writeId);
+        return;
+      default:
+        unreachable(effect);
+    }
+  }
+
+  #writeLocal(writeId: number): void {
+    const pending = this.#writes.get(writeId);
+    if (!pending) return;
+    const file = this.file(pending.volume);
+    let done: Done;
+    try {
+      done = pending.source
+        ? file.write(pending.offset, pending.source, pending.options)
+        : file.writeZeroes(pending.offset, pending.length, pending.options);
+    } catch (error) {
+      pending.error = error;
+      this.splitter.localWriteDone(writeId, false, this.#effects);
+      return;
+    }
+    if (done === undefined) {
+      this.splitter.localWriteDone(writeId, true, this.#effects);
+      return;
+    }
+    done.then(
+      () => {
+        this.splitter.localWriteDone(writeId, true, this.#effects);
+        this.#drain();
+      },
+      (error: unknown) => {
+        pending.error = error;
+        this.splitter.localWriteDone(writeId, false, this.#effects);
+        this.#drain();
+      },
+    );
+  }
+
+  #complete(writeId: number): void {
+    const pending = this.#writes.get(writeId);
+    if (!pending) return;
+    this.#writes.delete(writeId);
+    settle(pending);
+  }
+
+  #startRead(readId: number): void {
+    const pending = this.#reads.get(readId);
+    if (!pending) return;
+    let done: Done = undefined;
+    try {
+      done = this.file(pending.volume).read(pending.offset, pending.target);
+    } catch (error) {
+      pending.error = error;
+    }
+    if (done === undefined) {
+      this.#readDone(readId, pending);
+      return;
+    }
+    done.then(
+      () => {
+        this.#readDone(readId, pending);
+        this.#drain();
+      },
+      (error: unknown) => {
+        pending.error = error;
+        this.#readDone(readId, pending);
+        this.#drain();
+      },
+    );
+  }
+
+  #readDone(readId: number, pending: PendingRead): void {
+    this.#reads.delete(readId);
+    this.splitter.readDone(readId, this.#effects);
+    settle(pending);
+  }
+}
+
+function settle(pending: PendingRead | PendingWrite): void {
+  pending.isDone = true;
+  if (pending.error === undefined) pending.resolve?.();
+  else pending.reject?.(pending.error);
+}
+
+/** What the guest sees: the protected volume behind the splitter. A flush goes to the protected volume and waits for nothing else. */
+class ProxyVolume implements Volume {
+  readonly isReadOnly = false;
+
+  constructor(
+    private readonly vm: GuestVm,
+    private readonly index: number,
+    readonly sizeBytes: number,
+  ) {}
+
+  read(offset: number, target: Uint8Array): Done {
+    return this.vm.read(this.index, offset, target);
+  }
+
+  write(offset: number, source: Uint8Array, options?: WriteOptions): Done {
+    return this.vm.write(this.index, offset, source.length, source, options);
+  }
+
+  writeZeroes(offset: number, length: number, options?: WriteZeroesOptions): Done {
+    return this.vm.write(this.index, offset, length, undefined, options);
+  }
+
+  flush(): Done {
+    return this.vm.file(this.index).flush();
+  }
+
+  allocation(offset: number, length: number): AllocationRun[] | Promise<AllocationRun[]> {
+    return this.vm.file(this.index).allocation(offset, length);
+  }
+
+  close(): Promise<void> {
+    return Promise.reject(new VolumeError('VOLUME_READ_ONLY', 'a guest volume is closed by detaching its VM'));
+  }
+}

@@ -1,0 +1,269 @@
+import { mkdir, rm } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { unreachable } from '@tidemark/base';
+import { BlockFile } from '@tidemark/block-file';
+import {
+  decodeRecords, encodeAck, encodeFrame, encodeOpened, encodeRefused, FrameKind, type FrameHeader, type OpenRequest,
+} from '@tidemark/frame';
+import type { HeldCheckpoint, JournalState } from '@tidemark/journal';
+import { JournalFile, type JournalFileStats } from '@tidemark/journal-file';
+import { crc32c } from '@tidemark/link';
+import { Receiver, type ReceiverEffect } from '@tidemark/replication';
+import { unpackBody } from './compression.js';
+import type { DatastoreSpace } from './datastore-space.js';
+import { protectionKey, type Logger, type RecoverySpec } from './types.js';
+
+/** Where a stream's frames go back: one opening of it on one connection. */
+export interface StreamReply {
+  readonly connection: number;
+  readonly streamId: number;
+  send(chunks: readonly Uint8Array[]): void;
+  /** Refused or closed: frames that still come for it mean nothing. */
+  ended(): void;
+}
+
+export interface RecoveryHooks {
+  readonly log: Logger;
+  readonly space: DatastoreSpace;
+  onCheckpointsChanged(key: string): void;
+}
+
+/** Space on the datastore that is left to others: a journal that fills it to the last byte would stop mirrors and scratch too. */
+const SPACE_RESERVE_BYTES = 16 * 1024 * 1024;
+
+/** One VM of one VPG at the recovering VRA: its receiver engine, its journal and its mirror volumes. */
+export class RecoveryHost {
+  readonly key: string;
+  readonly #receiver: Receiver;
+  readonly #mirrors: BlockFile[] = [];
+  readonly #taken = new Set<BlockFile>();
+  readonly #replies = new Map<number, StreamReply>();
+  #journal: JournalFile | undefined;
+  #body: Uint8Array = new Uint8Array(0);
+  #receivedBytes = 0;
+  #receivedRawBytes = 0;
+  #isClosed = false;
+
+  private constructor(
+    public spec: RecoverySpec,
+    private readonly hooks: RecoveryHooks,
+    epoch: number,
+  ) {
+    this.key = protectionKey(spec);
+    this.#receiver = new Receiver({
+      vpgId: spec.vpgId,
+      vmId: spec.vmId,
+      epoch,
+      volumeSizesBytes: spec.volumes.map(({ sizeBytes }) => sizeBytes),
+    });
+  }
+
+  /** Opens (or makes) mirrors and journal. Streams are taken from then on. */
+  static async open(spec: RecoverySpec, hooks: RecoveryHooks): Promise<RecoveryHost> {
+    const host = new RecoveryHost(spec, hooks, spec.epoch);
+    try {
+      await host.#openMirrors();
+      await host.#openJournal();
+    } catch (error) {
+      await host.close();
+      throw error;
+    }
+    return host;
+  }
+
+  async #openMirrors(): Promise<void> {
+    for (const { mirrorPath, sizeBytes } of this.spec.volumes) {
+      await mkdir(dirname(mirrorPath), { recursive: true });
+      this.#mirrors.push(await BlockFile.open({ path: mirrorPath, sizeBytes, isReadOnly: false, create: true }));
+    }
+  }
+
+  async #openJournal(): Promise<void> {
+    const journal = await JournalFile.open({
+      folder: this.spec.journalFolder,
+      identity: { vpgId: this.spec.vpgId, vmId: this.spec.vmId },
+      volumes: this.spec.volumes.map(({ sizeBytes }, index) => ({ sizeBytes, mirror: this.mirror(index) })),
+      epoch: this.spec.epoch,
+      clocks: { monotonicMs: () => performance.now(), wallClockMs: () => Date.now() },
+      crc32c,
+      decompress: unpackBody,
+      spaceGuard: () => Math.max(0, this.hooks.space.freeBytes - SPACE_RESERVE_BYTES),
+      onDurable: (seq) => this.#step((effects) => this.#receiver.durable(seq, effects)),
+      onCheckpointsChanged: () => this.hooks.onCheckpointsChanged(this.key),
+      onState: (state) => this.#journalState(state),
+    });
+    this.#journal = journal;
+    const { epoch, state } = journal.stats();
+    this.#step((effects) => this.#receiver.setEpoch(epoch, effects));
+    this.#journalState(state);
+  }
+
+  mirror(index: number): BlockFile {
+    const mirror = this.#mirrors[index];
+    if (!mirror) throw new RangeError(`no mirror volume ${String(index)}`);
+    return mirror;
+  }
+
+  get journal(): JournalFile {
+    if (!this.#journal) throw new Error('the journal is not open');
+    return this.#journal;
+  }
+
+  get stats(): JournalFileStats {
+    return this.journal.stats();
+  }
+
+  get receivedBytes(): { readonly raw: number; readonly onWire: number } {
+    return { raw: this.#receivedRawBytes, onWire: this.#receivedBytes };
+  }
+
+  get isReceiving(): boolean {
+    return this.#receiver.status().state === 'open';
+  }
+
+  held(): readonly HeldCheckpoint[] {
+    return this.journal.checkpoints();
+  }
+
+  /** A stream asks to be opened. The receiver decides; what it answers goes through `reply`. */
+  open(reply: StreamReply, request: OpenRequest): void {
+    this.#replies.set(reply.connection, reply);
+    this.#step((effects) => this.#receiver.open(reply.connection, request, effects));
+  }
+
+  /** A records frame. Throws ProtocolError for bytes that the specification does not allow: the connection ends. */
+  frame(connection: number, header: FrameHeader, body: Uint8Array): void {
+    const raw = unpackBody(header.codec, body, header.rawBytes);
+    const records = decodeRecords(header, raw, this.spec.volumes.map(({ sizeBytes }) => sizeBytes));
+    this.#receivedBytes += header.bodyBytes;
+    this.#receivedRawBytes += header.rawBytes;
+    this.#body = body;
+    this.#step((effects) => this.#receiver.frame(connection, header, records, effects));
+  }
+
+  connectionLost(connection: number): void {
+    this.#replies.delete(connection);
+    this.#receiver.connectionLost(connection);
+  }
+
+  async reserveEpoch(epoch: number): Promise<void> {
+    await this.journal.reserveEpoch(epoch);
+  }
+
+  /** From here on the old history is closed: nothing of an older epoch is taken. */
+  async commitEpoch(epoch: number): Promise<void> {
+    await this.journal.commitEpoch(epoch);
+    this.#step((effects) => {
+      this.#receiver.setEpoch(epoch, effects);
+      this.#receiver.end(effects);
+    });
+  }
+
+  async burnEpoch(epoch: number): Promise<void> {
+    await this.journal.burnEpoch(epoch);
+  }
+
+  #journalState(state: JournalState): void {
+    if (this.#isClosed) return;
+    if (state.phase !== 'open') this.hooks.log.warn({ protection: this.key, ...state }, 'journal state');
+    this.#step((effects) => {
+      switch (state.phase) {
+        case 'open':
+          return this.#receiver.journalState('ready', effects);
+        case 'full':
+          this.#receiver.journalState('full', effects);
+          return this.#receiver.appendsLost(effects);
+        case 'broken':
+          return this.#receiver.journalState('broken', effects);
+        case 'ended':
+          return this.#receiver.end(effects);
+        default:
+          return unreachable(state.phase);
+      }
+    });
+  }
+
+  /** After a while there may be space again: the journal finds out by itself with the next frame. */
+  tick(): void {
+    if (this.#journal?.stats().state.phase === 'full' && this.hooks.space.freeBytes > 2 * SPACE_RESERVE_BYTES) this.#journal.resume();
+  }
+
+  #step(act: (effects: ReceiverEffect[]) => void): void {
+    const effects: ReceiverEffect[] = [];
+    act(effects);
+    for (const effect of effects) this.#carryOut(effect);
+  }
+
+  #carryOut(effect: ReceiverEffect): void {
+    switch (effect.kind) {
+      case 'append':
+        return this.journal.append(effect.header, this.#body, effect.records);
+      case 'sendAck': {
+        const fields = { kind: FrameKind.ack, lastSeq: effect.durableSeq } as const;
+        return this.#send(effect.connection, fields, encodeAck(effect.creditBytes));
+      }
+      case 'sendOpened':
+        return this.#send(effect.connection, { kind: FrameKind.opened }, encodeOpened(effect.reply));
+      case 'sendRefused':
+        return this.#send(effect.connection, { kind: FrameKind.refused }, encodeRefused(effect.reply));
+      case 'closeStream':
+        return this.#send(effect.connection, { kind: FrameKind.closeStream }, undefined);
+      case 'beginIncarnation':
+        return this.#beginIncarnation(effect);
+      default:
+        return unreachable(effect);
+    }
+  }
+
+  #send(connection: number, fields: { readonly kind: FrameKind; readonly lastSeq?: number }, body: Uint8Array | undefined): void {
+    const reply = this.#replies.get(connection);
+    if (!reply) return;
+    reply.send(encodeFrame({ ...fields, stream: reply.streamId }, body ? [body] : [], crc32c));
+    if (fields.kind !== FrameKind.refused && fields.kind !== FrameKind.closeStream) return;
+    this.#replies.delete(connection);
+    reply.ended();
+  }
+
+  #beginIncarnation(effect: Extract<ReceiverEffect, { kind: 'beginIncarnation' }>): void {
+    const { openId, sessionId, epoch, ackedSeq } = effect;
+    void this.journal.beginIncarnation({ sessionId, epoch }).then(
+      (begun) => {
+        if (begun.durableSeq < ackedSeq) {
+          this.hooks.log.error({ protection: this.key, durableSeq: begun.durableSeq, ackedSeq }, 'ACKNOWLEDGED WRITES ARE MISSING from this journal: everything is copied again');
+        }
+        this.#step((effects) => this.#receiver.incarnationBegan({ openId, isBegun: true, ...begun }, effects));
+      },
+      (error: unknown) => {
+        this.#step((effects) => this.#receiver.incarnationBegan({ openId, isBegun: false, message: String(error) }, effects));
+      },
+    );
+  }
+
+  /** After promotion the recovered VM has the volume: it is not closed here any more. */
+  takeMirror(index: number): BlockFile {
+    const mirror = this.mirror(index);
+    this.#taken.add(mirror);
+    return mirror;
+  }
+
+  async #closeMirrors(): Promise<void> {
+    await Promise.all(this.#mirrors.filter((mirror) => !this.#taken.has(mirror)).map((mirror) => mirror.close()));
+  }
+
+  async close(): Promise<void> {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    await this.#journal?.close();
+    await this.#closeMirrors();
+  }
+
+  /** Removes the journal, and the mirror files unless they are kept. */
+  async remove({ isMirrorKept }: { readonly isMirrorKept: boolean }): Promise<void> {
+    this.#step((effects) => this.#receiver.end(effects));
+    this.#isClosed = true;
+    await this.journal.remove();
+    await this.#closeMirrors();
+    if (isMirrorKept) return;
+    for (const { mirrorPath } of this.spec.volumes) await rm(mirrorPath, { force: true });
+  }
+}

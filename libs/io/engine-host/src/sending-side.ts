@@ -1,0 +1,271 @@
+import { stat } from 'node:fs/promises';
+import type { BarrierMessage, BarrierStatus } from '@tidemark/checkpoint';
+import type { CheckpointMarker, CheckpointSeal } from '@tidemark/frame';
+import type { ExportTable } from '@tidemark/nbd-server';
+import { MemoryBudget } from '@tidemark/replication';
+import { BarrierHost, type BarrierSurroundings } from './barrier-host.js';
+import { EngineError } from './engine-error.js';
+import { GuestVm, type TakenOver } from './guest-vm.js';
+import { SendingPeer } from './sending-peer.js';
+import { SendingStream } from './sending-stream.js';
+import { protectionKey, type AttachedVmSpec, type BarrierSpec, type DesiredState, type ProtectionSpec, type VraOptions } from './types.js';
+import type { VoteStore } from './vote-store.js';
+
+export interface SendingSurroundings {
+  readonly options: VraOptions;
+  readonly exports: ExportTable;
+  readonly votes: VoteStore;
+  sendBarrier(vraId: string, message: BarrierMessage): void;
+  isPeerUp(vraId: string): boolean;
+  /**
+   * What stands in the way of attaching: a recovery that still owns the disk's file or its export. Otherwise the exports that a
+   * promoted view hands over.
+   */
+  takeOver(spec: AttachedVmSpec): TakenOver | 'notYet';
+}
+
+interface Stream {
+  readonly stream: SendingStream;
+  readonly peer: SendingPeer;
+}
+
+/** Everything of a VRA that concerns VMs running on its own host: their disks, streams and barriers, made to match the desired state. */
+export class SendingSide {
+  readonly #guests = new Map<string, GuestVm>();
+  readonly #streams = new Map<string, Stream>();
+  readonly #peers = new Map<string, SendingPeer>();
+  readonly #barriers = new Map<string, BarrierHost>();
+  readonly #faults = new Map<string, string>();
+  readonly #budget: MemoryBudget;
+  #socketInode: number | undefined;
+  #desired: DesiredState = { revision: -1, attachedVms: [], protections: [], barriers: [] };
+  #last: Promise<void> = Promise.resolve();
+
+  constructor(private readonly around: SendingSurroundings) {
+    this.#budget = new MemoryBudget(around.options.captureBytesMax);
+  }
+
+  get desired(): DesiredState {
+    return this.#desired;
+  }
+
+  get attachedVmIds(): readonly string[] {
+    return [...this.#guests.keys()];
+  }
+
+  get streams(): readonly SendingStream[] {
+    return [...this.#streams.values()].map(({ stream }) => stream);
+  }
+
+  /** Why a VM could not be attached, or a protection not be started; it is tried again. */
+  faultOf(key: string): string | undefined {
+    return this.#faults.get(key);
+  }
+
+  barrierStatuses(): readonly { readonly spec: BarrierSpec; readonly status: BarrierStatus }[] {
+    return [...this.#barriers.values()].map((barrier) => ({ spec: barrier.spec, status: barrier.status() }));
+  }
+
+  /** One after the other: what is asked for while a change is under way comes after it. */
+  apply(desired: DesiredState): Promise<void> {
+    this.#desired = desired;
+    const applied = this.#last.then(() => this.#reconcile(this.#desired));
+    this.#last = applied.catch(() => undefined);
+    return applied;
+  }
+
+  async #reconcile(desired: DesiredState): Promise<void> {
+    this.#dropBarriers(desired.barriers);
+    this.#dropStreams(desired.protections);
+    await this.#reconcileVms(desired.attachedVms);
+    for (const spec of desired.protections) this.#ensureStream(spec);
+    await this.#dropPeers();
+    for (const spec of desired.barriers) this.#ensureBarrier(spec);
+  }
+
+  async #reconcileVms(specs: readonly AttachedVmSpec[]): Promise<void> {
+    const wanted = new Map(specs.map((spec) => [spec.vmId, spec]));
+    for (const [vmId, guest] of this.#guests) {
+      const spec = wanted.get(vmId);
+      if (spec && isSameVm(spec, guest.spec)) continue;
+      this.#closeStreamsOf(vmId);
+      this.#guests.delete(vmId);
+      await guest.detach(this.around.options.log);
+    }
+    for (const spec of specs) if (!this.#guests.has(spec.vmId)) await this.#attach(spec);
+  }
+
+  async #attach(spec: AttachedVmSpec): Promise<void> {
+    const takenOver = this.around.takeOver(spec);
+    if (takenOver === 'notYet') {
+      this.#faults.set(spec.vmId, 'its disks are still being promoted');
+      return;
+    }
+    try {
+      this.#guests.set(spec.vmId, await GuestVm.attach(spec, this.around.exports, takenOver));
+      this.#faults.delete(spec.vmId);
+      this.around.options.log.info({ vmId: spec.vmId, disks: spec.disks.length }, 'VM attached');
+    } catch (error) {
+      this.#faults.set(spec.vmId, String(error));
+      this.around.options.log.error({ vmId: spec.vmId, error: String(error) }, 'cannot attach VM');
+    }
+  }
+
+  #dropStreams(specs: readonly ProtectionSpec[]): void {
+    const wanted = new Map(specs.map((spec) => [protectionKey(spec), spec]));
+    for (const [key, { stream }] of this.#streams) {
+      const spec = wanted.get(key);
+      if (!spec || !isSameStream(spec, stream.spec)) this.#closeStream(key);
+      else stream.spec = spec;
+    }
+    for (const key of this.#faults.keys()) if (key.includes('/') && !wanted.has(key)) this.#faults.delete(key);
+  }
+
+  #closeStreamsOf(vmId: string): void {
+    for (const [key, { stream }] of this.#streams) if (stream.spec.vmId === vmId) this.#closeStream(key);
+  }
+
+  #closeStream(key: string): void {
+    const entry = this.#streams.get(key);
+    if (!entry) return;
+    this.#streams.delete(key);
+    entry.stream.close();
+    entry.peer.remove(entry.stream);
+  }
+
+  #ensureStream(spec: ProtectionSpec): void {
+    const key = protectionKey(spec);
+    if (this.#streams.has(key)) return;
+    const guest = this.#guests.get(spec.vmId);
+    const missing = guest ? spec.diskIds.filter((diskId) => guest.volumeIndexOf(diskId) < 0) : [];
+    if (!guest || missing.length > 0) {
+      this.#faults.set(key, guest ? `the VM has no disk ${missing.join(', ')}` : (this.#faults.get(spec.vmId) ?? 'the VM does not run on this host'));
+      return;
+    }
+    this.#faults.delete(key);
+    const peer = this.#ensurePeer(spec);
+    const stream = new SendingStream(spec, guest, peer, this.#budget, this.around.options.log);
+    this.#streams.set(key, { stream, peer });
+    peer.add(stream);
+  }
+
+  #ensurePeer({ recoveringVra }: ProtectionSpec): SendingPeer {
+    const key = `${recoveringVra.address}:${String(recoveringVra.dataPort)}`;
+    let peer = this.#peers.get(key);
+    if (!peer) {
+      peer = new SendingPeer(recoveringVra, this.around.options.address, this.around.options.log);
+      this.#peers.set(key, peer);
+    }
+    return peer;
+  }
+
+  async #dropPeers(): Promise<void> {
+    for (const [key, peer] of this.#peers) {
+      if (!peer.isEmpty) continue;
+      this.#peers.delete(key);
+      await peer.close();
+    }
+  }
+
+  /** Why the recovering VRA of a stream is not reached; empty when it is. */
+  unreachableReason(key: string): string {
+    return this.#streams.get(key)?.peer.unreachableReason ?? '';
+  }
+
+  #dropBarriers(specs: readonly BarrierSpec[]): void {
+    const wanted = new Set(specs.map(({ vpgId }) => vpgId));
+    for (const [vpgId, barrier] of this.#barriers) {
+      if (wanted.has(vpgId)) continue;
+      barrier.close();
+      this.#barriers.delete(vpgId);
+    }
+  }
+
+  #ensureBarrier(spec: BarrierSpec): void {
+    const barrier = this.#barriers.get(spec.vpgId);
+    if (!barrier) this.#barriers.set(spec.vpgId, new BarrierHost(spec, this.#barrierSurroundings()));
+    else if (JSON.stringify(barrier.spec) !== JSON.stringify(spec)) barrier.configure(spec);
+  }
+
+  #barrierSurroundings(): BarrierSurroundings {
+    return {
+      selfVraId: this.around.options.vraId,
+      votes: this.around.votes,
+      log: this.around.options.log,
+      send: (vraId, message) => this.around.sendBarrier(vraId, message),
+      isPeerUp: (vraId) => this.around.isPeerUp(vraId),
+      hold: (vpgId, vmIds) => vmIds.forEach((vmId) => this.#guests.get(vmId)?.hold(protectionKey({ vpgId, vmId }))),
+      release: (vpgId, vmIds) => vmIds.forEach((vmId) => this.#guests.get(vmId)?.release(protectionKey({ vpgId, vmId }))),
+      placeMarkers: (marker, vmIds) => this.#placeMarkers(marker, vmIds),
+      placeSeals: (seal, vmIds) => this.#placeSeals(seal, vmIds),
+      confirmCapture: (vpgId, vmIds) => this.#confirmCapture(vpgId, vmIds),
+    };
+  }
+
+  #placeMarkers(marker: CheckpointMarker, vmIds: readonly string[]): string | undefined {
+    for (const vmId of vmIds) {
+      const entry = this.#streams.get(protectionKey({ vpgId: marker.vpgId, vmId }));
+      if (!entry) return `VM ${vmId} is not replicated from here`;
+      if (!entry.stream.sender.placeMarker(marker)) return `VM ${vmId} is ${entry.stream.status().state}`;
+      entry.peer.work(0);
+    }
+    return undefined;
+  }
+
+  #placeSeals(seal: CheckpointSeal, vmIds: readonly string[]): boolean {
+    const entries = vmIds.map((vmId) => this.#streams.get(protectionKey({ vpgId: seal.vpgId, vmId })));
+    let isPlaced = true;
+    for (const entry of entries) {
+      isPlaced = (entry?.stream.sender.placeSeal(seal) ?? false) && isPlaced;
+      entry?.peer.work(0);
+    }
+    return isPlaced;
+  }
+
+  /** The host's answer: every VM is attached, its exports stand, and the socket that its guest connects to is still ours. */
+  async #confirmCapture(vpgId: string, vmIds: readonly string[]): Promise<string | undefined> {
+    const { ino } = await stat(this.around.options.nbdSocketPath);
+    if (ino !== this.#socketInode) return 'the NBD socket of this host belongs to another process';
+    const lost = vmIds.find((vmId) => !this.#guests.get(vmId)?.isServed || !this.#streams.has(protectionKey({ vpgId, vmId })));
+    return lost === undefined ? undefined : `VM ${lost} is not captured here any more`;
+  }
+
+  /** Remembers the socket that the NBD server has just made. */
+  async listening(): Promise<void> {
+    this.#socketInode = (await stat(this.around.options.nbdSocketPath)).ino;
+  }
+
+  barrierOf(vpgId: string): BarrierHost {
+    const barrier = this.#barriers.get(vpgId);
+    if (!barrier) throw new EngineError('VRA_UNKNOWN_PROTECTION', `this VRA makes no checkpoints of VPG ${vpgId}`);
+    return barrier;
+  }
+
+  forEachBarrier(act: (barrier: BarrierHost) => void): void {
+    for (const barrier of this.#barriers.values()) act(barrier);
+  }
+
+  /** Whatever could not be done before is tried again. */
+  async tick(nowMs: number): Promise<void> {
+    for (const peer of this.#peers.values()) peer.tick(nowMs);
+    if (this.#faults.size > 0) await this.apply(this.#desired);
+  }
+
+  async close(): Promise<void> {
+    await this.#last;
+    for (const barrier of this.#barriers.values()) barrier.close();
+    for (const key of [...this.#streams.keys()]) this.#closeStream(key);
+    await Promise.all([...this.#peers.values()].map((peer) => peer.close()));
+    for (const guest of this.#guests.values()) await guest.detach(this.around.options.log);
+    this.#guests.clear();
+  }
+}
+
+const isSameVm = (a: AttachedVmSpec, b: AttachedVmSpec): boolean => JSON.stringify(a.disks) === JSON.stringify(b.disks);
+
+const isSameStream = (a: ProtectionSpec, b: ProtectionSpec): boolean =>
+  a.epoch === b.epoch &&
+  JSON.stringify(a.diskIds) === JSON.stringify(b.diskIds) &&
+  a.recoveringVra.vraId === b.recoveringVra.vraId &&
+  a.recoveringVra.address === b.recoveringVra.address &&
+  a.recoveringVra.dataPort === b.recoveringVra.dataPort;

@@ -1,0 +1,265 @@
+import { randomUUID } from 'node:crypto';
+import {
+  decodeAck, decodeOpened, decodeRefused, encodeFrame, encodeOpen, encodeRecordsBody, encodeRecordsFrame, FrameKind,
+  type FrameHeader,
+} from '@tidemark/frame';
+import { crc32c, type Link } from '@tidemark/link';
+import { Sender, type MemoryBudget, type OutgoingFrame, type SenderStatus, type SyncRead } from '@tidemark/replication';
+import type { CaptureSink, GuestWrite } from '@tidemark/splitter';
+import { COMPRESSED_BYTES_MIN, packBody } from './compression.js';
+import type { GuestVm } from './guest-vm.js';
+import { RateMeter } from './rate.js';
+import { protectionKey, type Logger, type ProtectionSpec } from './types.js';
+
+/** One frame gathers up to this much: enough that checksum, syscall and fdatasync are shared by many small writes. */
+export const FRAME_RAW_BYTES = 512 * 1024;
+const REOPEN_MS_MIN = 100;
+const REOPEN_MS_MAX = 2000;
+
+export interface SendingRates {
+  readonly sentBytes: number;
+  readonly bytesPerSecond: number;
+  readonly writesPerSecond: number;
+  readonly syncBytesPerSecond: number;
+}
+
+/** What a stream asks of the connection that it shares with others. */
+export interface StreamPeer {
+  /** A stream number that this connection has not used before: frames of an earlier opening can then never be taken for this one's. */
+  numberStream(stream: SendingStream): number;
+  /** There is, or may be, something to send. */
+  work(queuedBytes: number): void;
+}
+
+/** One protection's stream: the sender engine with its VM's disks on one side and a link on the other. */
+export class SendingStream {
+  readonly key: string;
+  readonly sender: Sender;
+  readonly #sink: CaptureSink;
+  readonly #volumeOfVm: readonly number[];
+  #link: Link | undefined;
+  #streamId = 0;
+  #isPacking = false;
+  #readsInFlight = 0;
+  #reopenMs = REOPEN_MS_MIN;
+  #reopenAtMs = 0;
+  #isRefused = false;
+  #sentBytes = 0;
+  readonly #byteRate = new RateMeter();
+  readonly #writeRate = new RateMeter();
+  readonly #syncRate = new RateMeter();
+  #isClosed = false;
+
+  constructor(
+    public spec: ProtectionSpec,
+    readonly guest: GuestVm,
+    private readonly peer: StreamPeer,
+    budget: MemoryBudget,
+    private readonly log: Logger,
+  ) {
+    this.key = protectionKey(spec);
+    this.#volumeOfVm = spec.diskIds.map((diskId) => guest.volumeIndexOf(diskId));
+    this.sender = new Sender({
+      vpgId: spec.vpgId,
+      vmId: spec.vmId,
+      epoch: spec.epoch,
+      sessionId: randomUUID(),
+      volumeSizesBytes: this.#volumeOfVm.map((index) => guest.disk(index)?.sizeBytes ?? 0),
+      budget: budget.share(),
+      fence: guest.splitter,
+    });
+    this.#sink = this.#makeSink();
+    guest.addSink(this.key, this.#sink);
+  }
+
+  /** All disks in VM order is the common case: then the sender itself is told, with one call less per write. */
+  #makeSink(): CaptureSink {
+    const toStream = this.guest.spec.disks.map((_, index) => this.#volumeOfVm.indexOf(index));
+    const isSame = toStream.every((volume, index) => volume === index);
+    const mapped = (write: GuestWrite): GuestWrite | undefined => {
+      if (isSame) return write;
+      const volume = toStream[write.volume] ?? -1;
+      return volume < 0 ? undefined : { ...write, volume };
+    };
+    return {
+      capture: (write) => {
+        const captured = mapped(write);
+        if (!captured) return;
+        this.sender.capture(captured);
+        this.peer.work(captured.length);
+      },
+      captureFailed: (write) => {
+        const failed = mapped(write);
+        if (!failed) return;
+        this.sender.captureFailed(failed);
+        this.peer.work(0);
+      },
+    };
+  }
+
+  close(): void {
+    this.#isClosed = true;
+    this.guest.removeSink(this.key);
+    if (this.#streamId > 0) this.#link?.send(encodeFrame({ kind: FrameKind.closeStream, stream: this.#streamId }, [], crc32c));
+    this.#link = undefined;
+    this.sender.close();
+  }
+
+  linkUp(link: Link): void {
+    this.#link = link;
+    this.#reopenAtMs = 0;
+    this.#open();
+  }
+
+  linkDown(): void {
+    this.#link = undefined;
+    this.sender.linkDown();
+  }
+
+  /** Every second or so: opens again what was refused or closed, reads again what could not be read. */
+  tick(nowMs: number): void {
+    this.sender.retrySyncReads();
+    if (this.#link && this.sender.wantsOpen && nowMs >= this.#reopenAtMs) this.#open();
+    this.peer.work(0);
+  }
+
+  #open(): void {
+    if (!this.#link || !this.sender.wantsOpen) return;
+    this.#streamId = this.peer.numberStream(this);
+    const body = encodeOpen(this.sender.openRequest());
+    this.#link.send(encodeFrame({ kind: FrameKind.open, stream: this.#streamId, epoch: this.spec.epoch }, [body], crc32c));
+  }
+
+  /** A frame of the other end for this stream. Throws ProtocolError for what it may not send. */
+  frame(header: FrameHeader, body: Uint8Array): void {
+    switch (header.kind) {
+      case FrameKind.opened: {
+        const reply = decodeOpened(body);
+        this.#reopenMs = REOPEN_MS_MIN;
+        this.#isRefused = false;
+        this.sender.opened(reply);
+        this.log.info({ stream: this.key, ...reply, state: this.sender.status().state }, 'stream opened');
+        break;
+      }
+      case FrameKind.refused: {
+        const reply = decodeRefused(body);
+        if (!this.#isRefused) this.log.warn({ stream: this.key, ...reply }, 'stream refused');
+        this.#isRefused = true;
+        this.sender.refused(reply);
+        this.#backOff();
+        break;
+      }
+      case FrameKind.closeStream:
+        this.sender.linkDown();
+        this.#backOff();
+        break;
+      case FrameKind.ack:
+        this.sender.acked({ durableSeq: header.lastSeq, creditBytes: decodeAck(body) });
+        break;
+      default:
+        this.log.warn({ stream: this.key, kind: header.kind }, 'frame of a kind that a recovering VRA does not send');
+    }
+    this.peer.work(0);
+  }
+
+  #backOff(): void {
+    this.#reopenAtMs = performance.now() + this.#reopenMs;
+    this.#reopenMs = Math.min(2 * this.#reopenMs, REOPEN_MS_MAX);
+    setTimeout(() => this.tick(performance.now()), this.#reopenAtMs - performance.now() + 1).unref();
+  }
+
+  /** Sends what may be sent now. False: the link is full, wait for its drain. */
+  pump(): boolean {
+    this.#startSyncReads();
+    for (;;) {
+      const link = this.#link;
+      if (!link || this.#isPacking || this.#isClosed) return true;
+      const frame = this.sender.nextFrame(FRAME_RAW_BYTES);
+      if (!frame) return true;
+      if (this.spec.isCompressed && frame.rawBytes >= COMPRESSED_BYTES_MIN) {
+        this.#sendPacked(link, frame);
+        return true;
+      }
+      if (!this.#sendPlain(link, frame)) return false;
+      this.#startSyncReads();
+    }
+  }
+
+  #sendPlain(link: Link, frame: OutgoingFrame): boolean {
+    const { incarnation, epoch, firstSeq } = frame;
+    const chunks = encodeRecordsFrame({ stream: this.#streamId, incarnation, epoch, firstSeq }, frame.records, crc32c);
+    return this.#send(link, chunks);
+  }
+
+  /** One frame is compressed at a time, so frames leave in stream order. */
+  #sendPacked(link: Link, frame: OutgoingFrame): void {
+    this.#isPacking = true;
+    const body = encodeRecordsBody(frame.records);
+    const packed = packBody(body, frame.rawBytes).then((result) => {
+      // A link that ended meanwhile took the frame's stream with it: the sender has it queued and begins again from the durable position.
+      if (this.#link !== link || this.#isClosed) return;
+      const { incarnation, epoch, firstSeq, lastSeq, records, rawBytes } = frame;
+      const fields = { kind: FrameKind.records, stream: this.#streamId, incarnation, epoch, firstSeq, lastSeq, count: records.length, codec: result.codec, rawBytes };
+      this.#send(link, encodeFrame(fields, result.chunks, crc32c));
+    });
+    void packed
+      .catch((error: unknown) => this.log.error({ stream: this.key, error: String(error) }, 'compression failed'))
+      .finally(() => {
+        this.#isPacking = false;
+        this.peer.work(0);
+      });
+  }
+
+  #send(link: Link, chunks: readonly Uint8Array[]): boolean {
+    for (const chunk of chunks) this.#sentBytes += chunk.byteLength;
+    return link.send(chunks);
+  }
+
+  #startSyncReads(): void {
+    for (let read = this.sender.nextSyncRead(); read; read = this.sender.nextSyncRead()) {
+      this.#readsInFlight += 1;
+      void this.#syncRead(read).finally(() => {
+        this.#readsInFlight -= 1;
+        if (!this.#isClosed) this.peer.work(0);
+      });
+    }
+  }
+
+  async #syncRead({ readId, volume, offset, length }: SyncRead): Promise<void> {
+    const bytes = Buffer.allocUnsafe(length);
+    try {
+      await this.guest.file(this.#volumeOfVm[volume] ?? -1).read(offset, bytes);
+    } catch (error) {
+      this.log.warn({ stream: this.key, volume, offset, length, error: String(error) }, 'the protected volume cannot be read for the sync');
+      if (!this.#isClosed) this.sender.syncReadFailed(readId);
+      return;
+    }
+    if (!this.#isClosed) this.sender.syncReadDone(readId, isZero(bytes) ? 'zeroes' : bytes);
+  }
+
+  status(): SenderStatus {
+    return this.sender.status();
+  }
+
+  rates(nowMs: number): SendingRates {
+    const status = this.sender.status();
+    const syncedBytes = status.sync ? status.sync.totalBytes - status.sync.remainingBytes : 0;
+    return {
+      sentBytes: this.#sentBytes,
+      bytesPerSecond: this.#byteRate.sample(status.writtenBytes, nowMs),
+      writesPerSecond: this.#writeRate.sample(status.writeCount, nowMs),
+      syncBytesPerSecond: this.#syncRate.sample(syncedBytes, nowMs),
+    };
+  }
+}
+
+const ZEROES = Buffer.alloc(256 * 1024);
+
+/** memcmp against a page of zeroes: about 10 GB/s, no byte loop. */
+export function isZero(bytes: Buffer): boolean {
+  for (let at = 0; at < bytes.length; at += ZEROES.length) {
+    const part = bytes.subarray(at, at + ZEROES.length);
+    if (Buffer.compare(part, ZEROES.subarray(0, part.length)) !== 0) return false;
+  }
+  return true;
+}

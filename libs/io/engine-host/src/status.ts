@@ -1,0 +1,175 @@
+import type { JournalPhase } from '@tidemark/journal';
+import type { SenderState } from '@tidemark/replication';
+import type { RecoveringSide } from './recovering-side.js';
+import type { RecoveryHost } from './recovery-host.js';
+import type { SendingSide } from './sending-side.js';
+import type { SendingStream } from './sending-stream.js';
+import { protectionKey, type ProtectionSpec, type RecoverySpec, type ViewSpec } from './types.js';
+import type { ViewProgress } from './view-host.js';
+
+export interface SyncStatus {
+  readonly reason: string;
+  readonly totalBytes: number;
+  readonly remainingBytes: number;
+  readonly bytesPerSecond: number;
+  readonly estimatedMs: number | null;
+}
+
+export interface ProtectionStatus {
+  readonly vpgId: string;
+  readonly vmId: string;
+  readonly epoch: number;
+  readonly state: SenderState;
+  readonly detail: string;
+  readonly sync: SyncStatus | null;
+  readonly lagBytes: number;
+  readonly writtenBytes: number;
+  readonly writeCount: number;
+  readonly sentBytes: number;
+  readonly bytesPerSecond: number;
+  readonly writesPerSecond: number;
+}
+
+export interface RecoveryStatus {
+  readonly vpgId: string;
+  readonly vmId: string;
+  readonly epoch: number;
+  readonly reservedEpoch: number | null;
+  readonly state: 'waiting' | 'initialSync' | 'syncing' | 'receiving' | 'full' | 'broken' | 'ended';
+  readonly detail: string;
+  readonly durableSeq: number;
+  readonly journalBytes: number;
+  readonly mirrorBytes: number;
+  readonly receivedRawBytes: number;
+  readonly receivedBytes: number;
+  readonly newestCheckpointId: number | null;
+  readonly oldestCheckpointId: number | null;
+  readonly instance: string;
+  readonly lastChange: number;
+}
+
+export interface ViewStatus extends ViewProgress {
+  readonly viewId: string;
+  readonly vpgId: string;
+  readonly vmId: string;
+  readonly checkpointId: number;
+}
+
+export interface BarrierHostStatus {
+  readonly vpgId: string;
+  readonly version: number;
+  readonly leaderVraId: string | null;
+  readonly term: number;
+  readonly holdMsP99: number;
+  readonly voidCount: number;
+  readonly sealedCount: number;
+}
+
+export interface EngineStatus {
+  readonly revision: number;
+  readonly attachedVmIds: readonly string[];
+  readonly protections: readonly ProtectionStatus[];
+  readonly recoveries: readonly RecoveryStatus[];
+  readonly views: readonly ViewStatus[];
+  readonly barriers: readonly BarrierHostStatus[];
+}
+
+/** A picture of both sides, made when asked. */
+export function engineStatus(sending: SendingSide, recovering: RecoveringSide, instance: string): EngineStatus {
+  const nowMs = performance.now();
+  const running = new Map(sending.streams.map((stream) => [stream.key, stream]));
+  return {
+    revision: sending.desired.revision,
+    attachedVmIds: sending.attachedVmIds,
+    protections: sending.desired.protections.map((spec) => {
+      const key = protectionKey(spec);
+      const stream = running.get(key);
+      if (!stream) return notRunning(spec, sending.faultOf(key) ?? '');
+      return protectionStatus(stream, sending.unreachableReason(key), nowMs);
+    }),
+    recoveries: [
+      ...recovering.recoveries.map((recovery) => recoveryStatus(recovery, instance)),
+      ...recovering.failures.map(({ spec, reason }) => failedRecovery(spec, reason, instance)),
+    ],
+    views: recovering.viewEntries.map(({ spec, view, fault }) => viewStatus(spec, view?.progress(), fault)),
+    barriers: sending.barrierStatuses().map(({ spec, status }) => ({
+      vpgId: spec.vpgId,
+      version: status.version,
+      leaderVraId: status.leaderVraId,
+      term: status.term,
+      holdMsP99: status.holdMsP99,
+      voidCount: status.voidCount,
+      sealedCount: status.sealedCount,
+    })),
+  };
+}
+
+function protectionStatus(stream: SendingStream, unreachableReason: string, nowMs: number): ProtectionStatus {
+  const status = stream.status();
+  const rates = stream.rates(nowMs);
+  const { vpgId, vmId, epoch } = stream.spec;
+  return {
+    vpgId,
+    vmId,
+    epoch,
+    state: status.state,
+    detail: status.state === 'connecting' && unreachableReason !== '' ? unreachableReason : status.detail,
+    sync: status.sync && syncStatus(status.sync, rates.syncBytesPerSecond),
+    lagBytes: status.lagBytes,
+    writtenBytes: status.writtenBytes,
+    writeCount: status.writeCount,
+    sentBytes: rates.sentBytes,
+    bytesPerSecond: rates.bytesPerSecond,
+    writesPerSecond: rates.writesPerSecond,
+  };
+}
+
+function syncStatus(sync: { readonly reason: string; readonly totalBytes: number; readonly remainingBytes: number }, bytesPerSecond: number): SyncStatus {
+  const { reason, totalBytes, remainingBytes } = sync;
+  const estimatedMs = bytesPerSecond > 0 ? Math.round((remainingBytes / bytesPerSecond) * 1000) : null;
+  return { reason, totalBytes, remainingBytes, bytesPerSecond, estimatedMs };
+}
+
+function notRunning({ vpgId, vmId, epoch }: ProtectionSpec, detail: string): ProtectionStatus {
+  const none = { lagBytes: 0, writtenBytes: 0, writeCount: 0, sentBytes: 0, bytesPerSecond: 0, writesPerSecond: 0 };
+  return { vpgId, vmId, epoch, state: 'failed', detail, sync: null, ...none };
+}
+
+function recoveryStatus(recovery: RecoveryHost, instance: string): RecoveryStatus {
+  const { spec, stats, receivedBytes } = recovery;
+  const held = recovery.held();
+  return {
+    vpgId: spec.vpgId,
+    vmId: spec.vmId,
+    epoch: stats.epoch,
+    reservedEpoch: stats.reservedEpoch,
+    state: recoveryState(recovery, stats.state.phase),
+    detail: stats.state.reason,
+    durableSeq: stats.durableSeq,
+    journalBytes: stats.journalBytes,
+    mirrorBytes: spec.volumes.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0),
+    receivedRawBytes: receivedBytes.raw,
+    receivedBytes: receivedBytes.onWire,
+    newestCheckpointId: held.at(-1)?.checkpointId ?? null,
+    oldestCheckpointId: held[0]?.checkpointId ?? null,
+    instance,
+    lastChange: recovery.journal.lastChange,
+  };
+}
+
+function recoveryState(recovery: RecoveryHost, phase: JournalPhase): RecoveryStatus['state'] {
+  if (phase !== 'open') return phase;
+  if (!recovery.isReceiving) return 'waiting';
+  if (!recovery.stats.isBaseComplete) return 'initialSync';
+  return recovery.stats.isSyncing ? 'syncing' : 'receiving';
+}
+
+function failedRecovery({ vpgId, vmId, epoch }: RecoverySpec, reason: string, instance: string): RecoveryStatus {
+  const none = { durableSeq: 0, journalBytes: 0, mirrorBytes: 0, receivedRawBytes: 0, receivedBytes: 0, lastChange: 0 };
+  return { vpgId, vmId, epoch, reservedEpoch: null, state: 'broken', detail: reason, newestCheckpointId: null, oldestCheckpointId: null, instance, ...none };
+}
+
+function viewStatus({ viewId, vpgId, vmId, checkpointId }: ViewSpec, progress: ViewProgress | undefined, fault: string): ViewStatus {
+  const closed: ViewProgress = { state: 'failed', detail: fault, scratchBytes: 0, promotedBytes: 0, totalBytes: 0 };
+  return { viewId, vpgId, vmId, checkpointId, ...(progress ?? closed) };
+}

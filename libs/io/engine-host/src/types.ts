@@ -1,0 +1,98 @@
+/**
+ * What a VRA is told and what it tells. Same shapes as the control messages (V1 types of @tidemark/contracts, validated by
+ * the app before they come here); declared here because io knows no control plane.
+ */
+export interface VraAddress {
+  readonly vraId: string;
+  readonly address: string;
+  readonly controlPort: number;
+  readonly dataPort: number;
+}
+
+export interface AttachedDisk {
+  readonly diskId: string;
+  readonly exportName: string;
+  readonly path: string;
+  readonly sizeBytes: number;
+}
+
+export interface AttachedVmSpec {
+  readonly vmId: string;
+  readonly disks: readonly AttachedDisk[];
+}
+
+export interface ProtectionSpec {
+  readonly vpgId: string;
+  readonly vmId: string;
+  readonly epoch: number;
+  readonly diskIds: readonly string[];
+  readonly recoveringVra: VraAddress;
+  readonly isCompressed: boolean;
+  readonly priority: 'low' | 'medium' | 'high';
+}
+
+export interface BarrierMemberSpec {
+  readonly vra: VraAddress;
+  readonly vmIds: readonly string[];
+}
+
+export interface BarrierSpec {
+  readonly vpgId: string;
+  readonly version: number;
+  readonly epoch: number;
+  readonly intervalMs: number;
+  readonly members: readonly BarrierMemberSpec[];
+}
+
+export interface DesiredState {
+  readonly revision: number;
+  readonly attachedVms: readonly AttachedVmSpec[];
+  readonly protections: readonly ProtectionSpec[];
+  readonly barriers: readonly BarrierSpec[];
+}
+
+export interface RecoverySpec {
+  readonly vpgId: string;
+  readonly vmId: string;
+  readonly epoch: number;
+  readonly recoverers: readonly BarrierMemberSpec[];
+  readonly volumes: readonly { readonly diskId: string; readonly sizeBytes: number; readonly mirrorPath: string }[];
+  readonly journalFolder: string;
+  readonly datastore: { readonly path: string; readonly capacityBytes: number };
+  readonly historyMs: number;
+}
+
+export interface ViewSpec {
+  readonly viewId: string;
+  readonly vpgId: string;
+  readonly vmId: string;
+  readonly checkpointId: number;
+  readonly purpose: 'test' | 'live';
+  readonly volumes: readonly { readonly diskId: string; readonly exportName: string }[];
+}
+
+export interface ProtectionRef {
+  readonly vpgId: string;
+  readonly vmId: string;
+}
+
+/** `vpgId/vmId`: the key of a stream, a journal, a hold. */
+export const protectionKey = ({ vpgId, vmId }: ProtectionRef): string => `${vpgId}/${vmId}`;
+
+export interface Logger {
+  info(fields: object, message: string): void;
+  warn(fields: object, message: string): void;
+  error(fields: object, message: string): void;
+}
+
+export interface VraOptions {
+  readonly vraId: string;
+  readonly address: string;
+  readonly controlPort: number;
+  readonly dataPort: number;
+  readonly nbdSocketPath: string;
+  readonly stateFolder: string;
+  /** Budget for captured writes that are not yet durable at the other site. */
+  readonly captureBytesMax: number;
+  readonly log: Logger;
+}

@@ -1,0 +1,25 @@
+import type { TermVote } from '@tidemark/checkpoint';
+import { StateFile } from './state-file.js';
+
+/** The barrier votes of this VRA, per VPG: durable before a term is obeyed, so that no term ever has two leaders. */
+export class VoteStore {
+  readonly #file: StateFile<Record<string, TermVote>>;
+  #votes: Record<string, TermVote> = {};
+
+  constructor(path: string) {
+    this.#file = new StateFile(path);
+  }
+
+  async load(): Promise<void> {
+    this.#votes = (await this.#file.load()) ?? {};
+  }
+
+  of(vpgId: string): TermVote | null {
+    return this.#votes[vpgId] ?? null;
+  }
+
+  async save(vpgId: string, vote: TermVote): Promise<void> {
+    this.#votes = { ...this.#votes, [vpgId]: vote };
+    await this.#file.save(this.#votes);
+  }
+}

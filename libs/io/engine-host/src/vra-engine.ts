@@ -1,0 +1,248 @@
+import { randomUUID } from 'node:crypto';
+import { mkdir } from 'node:fs/promises';
+import { ExportTable, NbdServer } from '@tidemark/nbd-server';
+import type { HeldCheckpoint } from '@tidemark/journal';
+import { ControlMesh } from './control-mesh.js';
+import { DataServer } from './data-server.js';
+import { RecoveringSide } from './recovering-side.js';
+import { SendingSide } from './sending-side.js';
+import { StateFile } from './state-file.js';
+import { engineStatus, type EngineStatus } from './status.js';
+import type { DesiredState, ProtectionRef, RecoverySpec, ViewSpec, VraAddress, VraOptions } from './types.js';
+import { protectionKey } from './types.js';
+import { VoteStore } from './vote-store.js';
+
+const TICK_MS = 1000;
+
+export interface JournalCheckpoint {
+  readonly checkpointId: number;
+  readonly epoch: number;
+  readonly term: number;
+  readonly vmIds: readonly string[];
+  readonly atMs: number;
+  readonly ageMs: number;
+  readonly tag: string | null;
+  readonly kind: HeldCheckpoint['marker']['kind'];
+}
+
+export interface CheckpointListing {
+  readonly instance: string;
+  readonly lastChange: number;
+  readonly isWhole: boolean;
+  readonly held: readonly JournalCheckpoint[];
+  readonly dropped: readonly number[];
+}
+
+/**
+ * The data plane of one VRA: guests' disks, capture, replication, checkpoints, journals, recovered disks. Runs without Nest,
+ * NATS or a ZVM by what it was told last; the app around it passes control messages in and status out.
+ */
+export class VraEngine {
+  /** New with every process: change numbers of listings count from there. */
+  readonly instance = randomUUID();
+  readonly #startedMs = performance.now();
+  readonly #exports = new ExportTable();
+  readonly #desiredFile: StateFile<DesiredState>;
+  readonly #votes: VoteStore;
+  readonly #mesh: ControlMesh;
+  readonly #dataServer: DataServer;
+  readonly #sending: SendingSide;
+  readonly #recovering: RecoveringSide;
+  #nbdServer: NbdServer | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  #isTicking = false;
+  #isClosed = false;
+  #dataPort = 0;
+  #controlPort = 0;
+
+  private constructor(readonly options: VraOptions) {
+    this.#desiredFile = new StateFile(`${options.stateFolder}/desired.json`);
+    this.#votes = new VoteStore(`${options.stateFolder}/votes.json`);
+    this.#mesh = new ControlMesh(options, this.#meshHandlers(), options.log);
+    this.#dataServer = new DataServer((key) => this.#recovering.find(key), options.log);
+    this.#sending = new SendingSide({
+      options,
+      exports: this.#exports,
+      votes: this.#votes,
+      sendBarrier: (vraId, message) => this.#mesh.send(vraId, message),
+      isPeerUp: (vraId) => this.#mesh.isPeerUp(vraId),
+      takeOver: (spec) => this.#recovering.takeOver(spec),
+    });
+    this.#recovering = new RecoveringSide({
+      options,
+      exports: this.#exports,
+      sendRetirement: (vraId, message) => this.#mesh.send(vraId, message),
+      isPeerUp: (vraId) => this.#mesh.isPeerUp(vraId),
+      onCheckpointsChanged: () => undefined,
+    });
+  }
+
+  /**
+   * Guests first: the disks of VMs that ran here are served again before journals are opened and peers are called. Throws when a
+   * listener or the state folder cannot be had; single VMs or journals that fail are reported in the status and tried again.
+   */
+  static async start(options: VraOptions): Promise<VraEngine> {
+    await mkdir(options.stateFolder, { recursive: true, mode: 0o700 });
+    const engine = new VraEngine(options);
+    try {
+      await engine.#start();
+    } catch (error) {
+      await engine.close();
+      throw error;
+    }
+    return engine;
+  }
+
+  async #start(): Promise<void> {
+    await this.#votes.load();
+    await this.#recovering.loadNames();
+    const desired = await this.#desiredFile.load();
+    if (desired) await this.#sending.apply({ ...desired, barriers: [] });
+    this.#nbdServer = await NbdServer.listen({ socketPath: this.options.nbdSocketPath }, this.#exports, {
+      onProblem: (error) => this.options.log.warn({ error: String(error) }, 'NBD connection'),
+    });
+    await this.#sending.listening();
+    await this.#recovering.start();
+    this.#dataPort = await this.#dataServer.listen(this.options.address, this.options.dataPort);
+    this.#controlPort = await this.#mesh.listen(this.options.controlPort);
+    if (desired) await this.#apply(desired);
+    this.#setPeers();
+    this.#timer = setInterval(() => void this.#tick(), TICK_MS);
+  }
+
+  get address(): VraAddress {
+    return { vraId: this.options.vraId, address: this.options.address, controlPort: this.#controlPort, dataPort: this.#dataPort };
+  }
+
+  /** Names of everything that is served over NBD now. */
+  get exportNames(): readonly string[] {
+    return this.#exports.list().map(({ name }) => name);
+  }
+
+  async applyDesiredState(desired: DesiredState): Promise<void> {
+    await this.#desiredFile.save(desired);
+    await this.#apply(desired);
+  }
+
+  async #apply(desired: DesiredState): Promise<void> {
+    await this.#sending.apply(desired);
+    this.#setPeers();
+  }
+
+  async putRecovery(spec: RecoverySpec): Promise<void> {
+    await this.#recovering.put(spec);
+    this.#setPeers();
+  }
+
+  async removeRecovery({ vpgId, vmId, isMirrorKept }: ProtectionRef & { readonly isMirrorKept: boolean }): Promise<void> {
+    await this.#recovering.remove({ vpgId, vmId }, { isMirrorKept });
+    this.#setPeers();
+  }
+
+  openView(spec: ViewSpec): Promise<void> {
+    return this.#recovering.openView(spec);
+  }
+
+  closeView(viewId: string): Promise<void> {
+    return this.#recovering.closeView(viewId);
+  }
+
+  promoteView(viewId: string): Promise<void> {
+    return this.#recovering.promoteView(viewId);
+  }
+
+  reserveEpoch({ epoch, ...ref }: ProtectionRef & { readonly epoch: number }): Promise<void> {
+    return this.#recovering.recoveryOf(ref).reserveEpoch(epoch);
+  }
+
+  commitEpoch({ epoch, ...ref }: ProtectionRef & { readonly epoch: number }): Promise<void> {
+    return this.#recovering.recoveryOf(ref).commitEpoch(epoch);
+  }
+
+  burnEpoch({ epoch, ...ref }: ProtectionRef & { readonly epoch: number }): Promise<void> {
+    return this.#recovering.recoveryOf(ref).burnEpoch(epoch);
+  }
+
+  async insertCheckpoint({ vpgId, tag }: { readonly vpgId: string; readonly tag: string }): Promise<{ readonly checkpointId: number }> {
+    return { checkpointId: await this.#sending.barrierOf(vpgId).insert(tag) };
+  }
+
+  listCheckpoints({ afterChange, ...ref }: ProtectionRef & { readonly afterChange?: number }): CheckpointListing {
+    const changes = this.#recovering.recoveryOf(ref).journal.changesSince(afterChange ?? 0);
+    const isWhole = changes.isWhole || (afterChange ?? 0) === 0;
+    return { ...changes, isWhole, instance: this.instance, held: changes.held.map((checkpoint) => this.#checkpointOf(checkpoint)) };
+  }
+
+  /**
+   * Age on the monotonic clock, plus the age on arrival. For a checkpoint from before this process the time that the VRA was down is
+   * missing there, so the wall clock's word counts when it says more: an RPO must not look better than it is.
+   */
+  #checkpointOf({ checkpointId, marker, arrivedMs, arrivedAtMs }: HeldCheckpoint): JournalCheckpoint {
+    const monotonicMs = performance.now() - arrivedMs;
+    const sinceMs = arrivedMs < this.#startedMs ? Math.max(monotonicMs, Date.now() - arrivedAtMs) : monotonicMs;
+    const { epoch, term, vmIds, atMs, tag, kind } = marker;
+    return { checkpointId, epoch, term, vmIds, atMs, ageMs: Math.max(0, sinceMs) + marker.ageMs, tag, kind };
+  }
+
+  status(): EngineStatus {
+    return engineStatus(this.#sending, this.#recovering, this.instance);
+  }
+
+  #meshHandlers(): ConstructorParameters<typeof ControlMesh>[1] {
+    return {
+      peerUp: (vraId) => {
+        this.#sending.forEachBarrier((barrier) => barrier.peerUp(vraId));
+        this.#recovering.forEachRetirement((retirement) => retirement.peerUp(vraId));
+      },
+      peerLost: (vraId) => {
+        this.#sending.forEachBarrier((barrier) => barrier.peerLost(vraId));
+        this.#recovering.forEachRetirement((retirement) => retirement.peerLost(vraId));
+      },
+      roundTripMeasured: (vraId, roundTripMs) => this.#sending.forEachBarrier((barrier) => barrier.roundTripMeasured(vraId, roundTripMs)),
+      message: (fromVraId, message) => {
+        if (message.type === 'retirement') this.#recovering.retirementOf(message.vpgId)?.message(fromVraId, message);
+        else this.#sending.forEachBarrier((barrier) => barrier.spec.vpgId === message.vpgId && barrier.message(fromVraId, message));
+      },
+      heldReport: (fromVraId, report) => this.#recovering.heldReport(fromVraId, report),
+    };
+  }
+
+  /** VRAs of this site that make checkpoints or retire journals with this one. */
+  #setPeers(): void {
+    const members = [
+      ...this.#sending.desired.barriers.flatMap(({ members: each }) => each),
+      ...this.#recovering.recoveries.flatMap(({ spec }) => spec.recoverers),
+    ];
+    const byId = new Map(members.map(({ vra }) => [vra.vraId, vra]));
+    this.#mesh.setPeers([...byId.values()]);
+  }
+
+  async #tick(): Promise<void> {
+    if (this.#isTicking || this.#isClosed) return;
+    this.#isTicking = true;
+    try {
+      const nowMs = performance.now();
+      await this.#recovering.tick(nowMs);
+      await this.#sending.tick(nowMs);
+    } catch (error) {
+      this.options.log.error({ error: String(error) }, 'periodic work failed; it is tried again');
+    } finally {
+      this.#isTicking = false;
+    }
+  }
+
+  /** What still is not opened, by key, for people: see {@link protectionKey}. */
+  faultOf(ref: ProtectionRef): string | undefined {
+    return this.#sending.faultOf(protectionKey(ref));
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    clearInterval(this.#timer);
+    await this.#nbdServer?.close();
+    await this.#sending.close();
+    await this.#dataServer.close();
+    await this.#recovering.close();
+    await this.#mesh.close();
+  }
+}

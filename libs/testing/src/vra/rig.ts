@@ -1,0 +1,224 @@
+import { execFile } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
+import { mkdir, mkdtemp, open, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { MiB } from '@tidemark/base';
+import { VraEngine, type BarrierSpec, type DesiredState, type Logger, type ProtectionSpec, type RecoverySpec } from '@tidemark/engine-host';
+
+const run = promisify(execFile);
+
+/** Only what a test should see when it fails. */
+export const quietLog: Logger = {
+  info: () => undefined,
+  warn: () => undefined,
+  error: (fields, message) => console.error(message, fields),
+};
+
+export interface RigVm {
+  readonly vmId: string;
+  /** Index of the protecting VRA. */
+  readonly host: number;
+  /** Index of the recovering VRA. */
+  readonly recoveryHost: number;
+  readonly diskBytes: readonly number[];
+}
+
+export interface RigOptions {
+  readonly protectingCount: number;
+  readonly recoveringCount: number;
+  readonly vms: readonly RigVm[];
+  readonly intervalMs?: number;
+  readonly historyMs?: number;
+  readonly isCompressed?: boolean;
+}
+
+/** Protecting and recovering VRAs as engines in this process, on loopback sockets and real files. */
+export class VraRig {
+  readonly vpgId = randomUUID();
+  readonly protecting: VraEngine[] = [];
+  readonly recovering: VraEngine[] = [];
+  #revision = 1;
+
+  private constructor(
+    readonly folder: string,
+    readonly options: RigOptions,
+  ) {}
+
+  static async start(options: RigOptions): Promise<VraRig> {
+    const rig = new VraRig(await mkdtemp(join(tmpdir(), 'tidemark-rig-')), options);
+    for (let index = 0; index < options.protectingCount; index += 1) rig.protecting.push(await rig.startVra('p', index));
+    for (let index = 0; index < options.recoveringCount; index += 1) rig.recovering.push(await rig.startVra('r', index));
+    await rig.#makeDisks();
+    for (const index of rig.protecting.keys()) await rig.apply(index, { isProtected: false });
+    return rig;
+  }
+
+  async startVra(role: 'p' | 'r', index: number, ports: { readonly control?: number; readonly data?: number } = {}): Promise<VraEngine> {
+    const name = `${role}${String(index)}`;
+    return await VraEngine.start({
+      vraId: name,
+      address: '127.0.0.1',
+      controlPort: ports.control ?? 0,
+      dataPort: ports.data ?? 0,
+      nbdSocketPath: this.socketPath(role, index),
+      stateFolder: join(this.folder, name, 'state'),
+      captureBytesMax: 64 * MiB,
+      log: quietLog,
+    });
+  }
+
+  /** Ends the engine in good order and starts it again on the same files and ports. */
+  async restart(role: 'p' | 'r', index: number): Promise<void> {
+    const list = role === 'p' ? this.protecting : this.recovering;
+    const old = list[index];
+    if (!old) throw new RangeError(`no VRA ${role}${String(index)}`);
+    const { controlPort, dataPort } = old.address;
+    await old.close();
+    list[index] = await this.startVra(role, index, { control: controlPort, data: dataPort });
+  }
+
+  socketPath(role: 'p' | 'r', index: number): string {
+    return join(this.folder, `${role}${String(index)}.sock`);
+  }
+
+  diskPath(vmId: string, disk: number): string {
+    return join(this.folder, 'protected', `${vmId}-${String(disk)}.raw`);
+  }
+
+  uri(role: 'p' | 'r', index: number, exportName: string): string {
+    return `nbd+unix:///${exportName}?socket=${this.socketPath(role, index)}`;
+  }
+
+  async #makeDisks(): Promise<void> {
+    await mkdir(join(this.folder, 'protected'), { recursive: true });
+    for (const vm of this.options.vms) {
+      for (const [disk, sizeBytes] of vm.diskBytes.entries()) {
+        const file = await open(this.diskPath(vm.vmId, disk), 'w');
+        await file.truncate(sizeBytes);
+        await file.close();
+      }
+    }
+  }
+
+  #vra(role: 'p' | 'r', index: number): VraEngine {
+    const vra = (role === 'p' ? this.protecting : this.recovering)[index];
+    if (!vra) throw new RangeError(`no VRA ${role}${String(index)}`);
+    return vra;
+  }
+
+  #desired(index: number, isProtected: boolean): DesiredState {
+    const vms = this.options.vms.filter(({ host }) => host === index);
+    const attachedVms = vms.map(({ vmId, diskBytes }) => ({
+      vmId,
+      disks: diskBytes.map((sizeBytes, disk) => ({ diskId: `scsi:0:${String(disk)}`, exportName: `${vmId}-${String(disk)}`, path: this.diskPath(vmId, disk), sizeBytes })),
+    }));
+    const protections = vms.map((vm): ProtectionSpec => ({
+      vpgId: this.vpgId,
+      vmId: vm.vmId,
+      epoch: 1,
+      diskIds: vm.diskBytes.map((_, disk) => `scsi:0:${String(disk)}`),
+      recoveringVra: this.#vra('r', vm.recoveryHost).address,
+      isCompressed: this.options.isCompressed ?? false,
+      priority: 'medium',
+    }));
+    this.#revision += 1;
+    const barriers = vms.length > 0 ? [this.#barrier()] : [];
+    return { revision: this.#revision, attachedVms, protections: isProtected ? protections : [], barriers: isProtected ? barriers : [] };
+  }
+
+  #barrier(): BarrierSpec {
+    const hosts = [...new Set(this.options.vms.map(({ host }) => host))];
+    const members = hosts.map((host) => ({
+      vra: this.#vra('p', host).address,
+      vmIds: this.options.vms.filter((vm) => vm.host === host).map(({ vmId }) => vmId),
+    }));
+    return { vpgId: this.vpgId, version: 1, epoch: 1, intervalMs: this.options.intervalMs ?? 300, members };
+  }
+
+  async apply(index: number, { isProtected }: { readonly isProtected: boolean }): Promise<void> {
+    await this.#vra('p', index).applyDesiredState(this.#desired(index, isProtected));
+  }
+
+  mirrorPath(vmId: string, disk: number): string {
+    return join(this.folder, 'recovery', `${vmId}-${String(disk)}.mirror`);
+  }
+
+  recoverySpec(vm: RigVm): RecoverySpec {
+    const hosts = [...new Set(this.options.vms.map(({ recoveryHost }) => recoveryHost))];
+    return {
+      vpgId: this.vpgId,
+      vmId: vm.vmId,
+      epoch: 1,
+      recoverers: hosts.map((host) => ({
+        vra: this.#vra('r', host).address,
+        vmIds: this.options.vms.filter(({ recoveryHost }) => recoveryHost === host).map(({ vmId }) => vmId),
+      })),
+      volumes: vm.diskBytes.map((sizeBytes, disk) => ({ diskId: `scsi:0:${String(disk)}`, sizeBytes, mirrorPath: this.mirrorPath(vm.vmId, disk) })),
+      journalFolder: join(this.folder, 'recovery', `${vm.vmId}-journal`),
+      datastore: { path: join(this.folder, 'recovery'), capacityBytes: 20 * 1024 * MiB },
+      historyMs: this.options.historyMs ?? 3_600_000,
+    };
+  }
+
+  /** Recovery first, as the ZVM does it: then the streams find somebody who knows them. */
+  async protect(): Promise<void> {
+    for (const vm of this.options.vms) await this.#vra('r', vm.recoveryHost).putRecovery(this.recoverySpec(vm));
+    for (const index of this.protecting.keys()) await this.apply(index, { isProtected: true });
+  }
+
+  /** Checkpoints that every VM's journal holds, oldest first. */
+  listed(): number[] {
+    const lists = this.options.vms.map(({ vmId, recoveryHost }) => {
+      const { held } = this.#vra('r', recoveryHost).listCheckpoints({ vpgId: this.vpgId, vmId });
+      return held.map(({ checkpointId }) => checkpointId);
+    });
+    const [first = [], ...others] = lists;
+    return first.filter((id) => others.every((list) => list.includes(id)));
+  }
+
+  /** A view of every VM at the checkpoint; exports are called `<vmId>-<disk>-at-<checkpoint>`. */
+  async openViews(checkpointId: number, purpose: 'test' | 'live' = 'test'): Promise<{ readonly viewIds: readonly string[] }> {
+    const viewIds: string[] = [];
+    for (const vm of this.options.vms) {
+      const viewId = randomUUID();
+      viewIds.push(viewId);
+      const volumes = vm.diskBytes.map((_, disk) => ({ diskId: `scsi:0:${String(disk)}`, exportName: `${vm.vmId}-${String(disk)}-at-${String(checkpointId)}` }));
+      await this.#vra('r', vm.recoveryHost).openView({ viewId, vpgId: this.vpgId, vmId: vm.vmId, checkpointId, purpose, volumes });
+    }
+    return { viewIds };
+  }
+
+  /** The whole export, read by nbdcopy. */
+  async image(uri: string): Promise<Buffer> {
+    const path = join(this.folder, `copy-${randomUUID()}`);
+    await run('nbdcopy', [uri, path]);
+    const bytes = await readFile(path);
+    await rm(path);
+    return bytes;
+  }
+
+  async close(): Promise<void> {
+    for (const vra of [...this.protecting, ...this.recovering]) await vra.close();
+    await rm(this.folder, { recursive: true, force: true });
+  }
+}
+
+/** Polls until `probe` gives something other than undefined or false; throws with `what` after `timeoutMs`. */
+export async function until<T>(what: string, probe: () => T | undefined | false, timeoutMs = 20_000): Promise<T> {
+  const deadlineMs = performance.now() + timeoutMs;
+  for (;;) {
+    const value = probe();
+    if (value !== undefined && value !== false) return value;
+    if (performance.now() > deadlineMs) throw new Error(`not within ${String(timeoutMs)} ms: ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 25));
+  }
+}
+
+/** Runs qemu-io commands against an export; throws with its output when one fails. */
+export async function qemuIo(uri: string, ...commands: readonly string[]): Promise<string> {
+  const { stdout } = await run('qemu-io', ['-f', 'raw', ...commands.flatMap((command) => ['-c', command]), uri]);
+  if (/failed|error|Pattern verification/i.test(stdout)) throw new Error(stdout);
+  return stdout;
+}
