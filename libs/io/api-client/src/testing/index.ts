@@ -1,0 +1,1 @@
+export { type ApiRequest, type ApiReply, type ApiServer, startApiServer } from './api-server.js';
