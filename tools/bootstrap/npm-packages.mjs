@@ -15,6 +15,22 @@ function wantedStamp() {
   return createHash('sha256').update(lock).update(`${process.platform}-${process.arch}`).digest('hex');
 }
 
+/** Wanted packages that npm's own record of node_modules lacks or has in another version; optional ones may be missing. */
+export function findMissing(wanted, installed) {
+  return Object.entries(wanted)
+    .filter(([path]) => path.startsWith('node_modules/') || path.includes('/node_modules/'))
+    .filter(([path, entry]) => (installed[path] ? installed[path].version !== entry.version : !entry.optional))
+    .map(([path]) => path);
+}
+
+/** True if somebody's `npm install` already brought node_modules to what package-lock.json says. */
+function isAlreadyInstalled() {
+  const record = join(root, 'node_modules', '.package-lock.json');
+  if (!existsSync(record)) return false;
+  const packagesOf = (file) => JSON.parse(readFileSync(file, 'utf8')).packages ?? {};
+  return findMissing(packagesOf(join(root, 'package-lock.json')), packagesOf(record)).length === 0;
+}
+
 /** Where npm itself stands when we were started by it; else the one on PATH. */
 function npmCommand() {
   const cli = process.env.npm_execpath;
@@ -36,6 +52,10 @@ function runWithHeartbeat(command, args) {
 export async function ensureNpmPackages() {
   const wanted = wantedStamp();
   if (existsSync(STAMP) && readFileSync(STAMP, 'utf8') === wanted) return;
+  if (isAlreadyInstalled()) {
+    writeFileSync(STAMP, wanted);
+    return;
+  }
   say('installing npm packages (npm ci), a minute or two …');
   const [command, ...prefix] = npmCommand();
   // Scripts run with NODE_ENV=production or an omit= in ~/.npmrc would leave out the compiler.
