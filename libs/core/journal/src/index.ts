@@ -1,2 +1,13 @@
+export { decodeJournalRecord, decodeSegmentHeader, encodeJournalRecord, encodeSegmentHeader, paddingAfter, recordBytes } from './codec.js';
+export type { JournalRecordHeader, SegmentHeader } from './codec.js';
+export * from './image-map.js';
 export * from './journal-error.js';
+export * from './journal.js';
+export * from './journal-writer.js';
+export * from './layout.js';
+export * from './recovery-table.js';
+export * from './recovery.js';
+export * from './scanner.js';
 export * from './types.js';
+export type { JournalSnapshot, SyncPhase } from './control-bodies.js';
+export type { WriteColumns } from './write-index.js';

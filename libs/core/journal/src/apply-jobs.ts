@@ -1,0 +1,148 @@
+import { assert } from '@tidemark/base';
+import { controlRecord, type CommitLog } from './commit-log.js';
+import { encodeApplied, type JournalSnapshot } from './control-bodies.js';
+import type { DurableState } from './durable-state.js';
+import { JournalError } from './journal-error.js';
+import { JournalRecordKind } from './layout.js';
+import type { Pins } from './pins.js';
+import type { JournalEffect, JournalPhase, StorageFailure } from './types.js';
+
+interface ApplyJob {
+  readonly request: number;
+  /** The mirrors roll forward to this position, included. */
+  readonly throughSeq: number;
+}
+
+/** Volume bytes per step; each step syncs the mirrors and writes one record. */
+const STEP_BYTES_MAX = 64 * 1024 * 1024;
+
+/**
+ * Rolls the mirrors forward to a retired position: read frames back, write the mirrors in order, sync them, make appliedSeq durable, free
+ * whole segments. A crash between any two of these repeats writes that change nothing.
+ */
+export class ApplyJobs {
+  readonly #jobs: ApplyJob[] = [];
+  readonly #afterwards: ((effects: JournalEffect[]) => void)[] = [];
+  /** Position that the step under way reaches; undefined: none. */
+  #stepSeq: number | undefined;
+  #isRemoving = false;
+
+  constructor(
+    private readonly parts: { readonly state: DurableState; readonly log: CommitLog; readonly pins: Pins; readonly tail: () => JournalSnapshot },
+  ) {}
+
+  error(checkpointId: number, phase: JournalPhase): JournalError | undefined {
+    const { state } = this.parts;
+    if (this.parts.tail().isEnded) return new JournalError('JOURNAL_ENDED', 'a failover was committed');
+    if (phase === 'broken') return new JournalError('JOURNAL_BROKEN', 'the mirrors must stay as the readable checkpoints need them');
+    const checkpoint = state.ledger.find(checkpointId);
+    if (checkpoint === undefined) return new JournalError('JOURNAL_CHECKPOINT', `checkpoint ${checkpointId} is not held by the journal`);
+    if (state.snapshot.retiredSeq >= checkpoint.markerSeq) return undefined;
+    return new JournalError('JOURNAL_NOT_RETIRED', `checkpoints older than ${checkpointId} are not durably retired`);
+  }
+
+  allow({ request, checkpointId }: { readonly request: number; readonly checkpointId: number }, effects: JournalEffect[]): void {
+    const markerSeq = this.parts.state.ledger.find(checkpointId)?.markerSeq;
+    assert(markerSeq !== undefined, 'error() was asked first');
+    this.#jobs.push({ request, throughSeq: markerSeq - 1 });
+    if (this.#jobs.length === 1) this.#next(effects);
+  }
+
+  /** Runs `then` when no mirror write is under way; later jobs find a committed failover and are refused. */
+  whenIdle(then: (effects: JournalEffect[]) => void, effects: JournalEffect[]): void {
+    if (this.#jobs.length === 0) then(effects);
+    else this.#afterwards.push(then);
+  }
+
+  mirrorDone(type: 'mirrorWritten' | 'mirrorSynced', effects: JournalEffect[]): void {
+    if (this.#stepSeq === undefined) return; // the step was given up after a failure
+    if (type === 'mirrorWritten') effects.push({ type: 'mirrorSync' });
+    else this.#recordApplied(this.#stepSeq, effects);
+  }
+
+  mirrorFailed(reason: StorageFailure, detail: string, effects: JournalEffect[]): void {
+    this.#stepSeq = undefined;
+    this.#refuseAll(new JournalError(reason === 'noSpace' ? 'JOURNAL_FULL' : 'JOURNAL_IO', `mirror volume: ${detail}`), effects);
+  }
+
+  /** The log was cut back: a step whose record was lost is refused; the mirrors hold more than appliedSeq says, which is harmless. */
+  wasCutBack(effects: JournalEffect[]): void {
+    if (this.#lostRecord === undefined) return;
+    const error = new JournalError(this.#lostRecord === 'full' ? 'JOURNAL_FULL' : 'JOURNAL_IO', 'the applied position could not be written');
+    this.#lostRecord = undefined;
+    this.#stepSeq = undefined;
+    this.#refuseAll(error, effects);
+  }
+
+  #lostRecord: 'full' | 'failed' | undefined;
+  #isRecorded = false;
+
+  /** Called after records became durable. */
+  recordsDurable(effects: JournalEffect[]): void {
+    if (!this.#isRecorded) return;
+    this.#isRecorded = false;
+    this.#stepSeq = undefined;
+    this.freeSegments(effects);
+    this.#next(effects);
+  }
+
+  /** Whole segments whose writes the mirrors hold, oldest first, one at a time; none while a view or failover may read from one. */
+  freeSegments(effects: JournalEffect[]): void {
+    const { state, log, pins } = this.parts;
+    const [oldest] = state.segments;
+    if (this.#isRemoving || oldest === undefined || pins.count > 0 || oldest.segment === log.currentSegment) return;
+    const isSealed = state.segments.length > 1;
+    if (!isSealed || oldest.lastSeq > state.snapshot.appliedSeq || state.snapshot.brokenReason !== null) return;
+    this.#isRemoving = true;
+    effects.push({ type: 'removeSegment', segment: oldest.segment });
+  }
+
+  /** A file that could not be removed is found again by the next scan or the next apply. */
+  segmentRemoved(isRemoved: boolean, effects: JournalEffect[]): void {
+    if (!this.#isRemoving) return; // a leftover of a crash, removed at the start
+    this.#isRemoving = false;
+    if (!isRemoved) return;
+    this.parts.state.segments.shift();
+    this.freeSegments(effects);
+  }
+
+  #next(effects: JournalEffect[]): void {
+    const { state } = this.parts;
+    const [job] = this.#jobs;
+    if (job === undefined) {
+      for (const then of this.#afterwards.splice(0)) then(effects);
+      return;
+    }
+    if (this.parts.tail().isEnded) return this.#refuseAll(new JournalError('JOURNAL_ENDED', 'a failover was committed'), effects);
+    if (state.snapshot.appliedSeq >= job.throughSeq) {
+      this.#jobs.shift();
+      effects.push({ type: 'answered', request: job.request, answer: undefined });
+      return this.#next(effects);
+    }
+    const lowest = this.parts.pins.lowest();
+    assert(lowest === undefined || lowest.markerSeq > job.throughSeq, 'apply never passes a pin: retirement was refused');
+    this.#step(job.throughSeq, effects);
+  }
+
+  #step(throughSeq: number, effects: JournalEffect[]): void {
+    const { state } = this.parts;
+    const { frames, lastSeq } = state.index.nextFrames(throughSeq, STEP_BYTES_MAX);
+    this.#stepSeq = frames.length === 0 ? throughSeq : lastSeq;
+    if (frames.length === 0) this.#recordApplied(throughSeq, effects);
+    else effects.push({ type: 'mirrorReplay', frames, afterSeq: state.snapshot.appliedSeq, throughSeq: this.#stepSeq });
+  }
+
+  #recordApplied(appliedSeq: number, effects: JournalEffect[]): void {
+    const record = controlRecord(JournalRecordKind.applied, encodeApplied(appliedSeq), this.parts.tail(), (outcome) => {
+      if (outcome === 'durable') this.#isRecorded = true;
+      else this.#lostRecord = outcome;
+    });
+    this.parts.log.push(record, effects);
+    if (this.#lostRecord !== undefined) this.wasCutBack(effects);
+  }
+
+  #refuseAll(error: JournalError, effects: JournalEffect[]): void {
+    for (const { request } of this.#jobs.splice(0)) effects.push({ type: 'refused', request, error });
+    for (const then of this.#afterwards.splice(0)) then(effects);
+  }
+}

@@ -1,0 +1,94 @@
+import type { CheckpointMarker, CheckpointSeal } from '@tidemark/frame';
+import type { CheckpointChanges, HeldCheckpoint } from './types.js';
+
+/** Markers that wait for their seal. One checkpoint of a VPG is open at a time; more are void ones that never get theirs. */
+const OPEN_MARKERS_MAX = 64;
+/** A reader that lags further behind gets the whole list. */
+const CHANGES_MAX = 4096;
+
+type Change = { readonly held: HeldCheckpoint } | { readonly dropped: number };
+
+/** Which checkpoints the journal holds, in stream order, and what changed when. Knows nothing of files. */
+export class CheckpointLedger {
+  #held: HeldCheckpoint[] = [];
+  readonly #open = new Map<number, HeldCheckpoint>();
+  #changes: Change[] = [];
+  #lastChange = 0;
+
+  get lastChange(): number {
+    return this.#lastChange;
+  }
+
+  get held(): readonly HeldCheckpoint[] {
+    return this.#held;
+  }
+
+  get oldest(): HeldCheckpoint | undefined {
+    return this.#held[0];
+  }
+
+  get newest(): HeldCheckpoint | undefined {
+    return this.#held.at(-1);
+  }
+
+  find(checkpointId: number): HeldCheckpoint | undefined {
+    return this.#held.find((checkpoint) => checkpoint.checkpointId === checkpointId);
+  }
+
+  /** A marker of a complete base with no sync under way. */
+  marker(marker: CheckpointMarker, arrival: Omit<HeldCheckpoint, 'checkpointId' | 'marker'>): void {
+    if (this.#open.size === OPEN_MARKERS_MAX) {
+      const [first] = this.#open.keys();
+      if (first !== undefined) this.#open.delete(first);
+    }
+    this.#open.set(marker.checkpointId, { ...arrival, checkpointId: marker.checkpointId, marker });
+  }
+
+  /** Holds the checkpoint if its marker is of the same incarnation and term; otherwise it is void. */
+  seal(seal: CheckpointSeal, incarnation: number): void {
+    const open = this.#open.get(seal.checkpointId);
+    this.#open.delete(seal.checkpointId);
+    if (open === undefined || open.incarnation !== incarnation || open.marker.term !== seal.term || open.marker.vpgId !== seal.vpgId) return;
+    if (this.find(seal.checkpointId) !== undefined) return;
+    this.#held.push(open);
+    this.#held.sort((a, b) => a.markerSeq - b.markerSeq);
+    this.#note({ held: open });
+  }
+
+  /** A new incarnation: what was not sealed never will be. */
+  voidOpen(): void {
+    this.#open.clear();
+  }
+
+  /** A checkpoint below what is retired must not come to be held by a late seal. */
+  voidOpenBefore(markerSeq: number): void {
+    for (const [id, open] of this.#open) if (open.markerSeq < markerSeq) this.#open.delete(id);
+  }
+
+  /** Drops the checkpoints for which `isKept` is false. */
+  keep(isKept: (checkpoint: HeldCheckpoint) => boolean): void {
+    const dropped = this.#held.filter((checkpoint) => !isKept(checkpoint));
+    if (dropped.length === 0) return;
+    this.#held = this.#held.filter(isKept);
+    for (const { checkpointId } of dropped) this.#note({ dropped: checkpointId });
+  }
+
+  /** What was added and dropped since change number `after`; 0 or one that is too old or unknown gets everything. */
+  changesSince(after: number): CheckpointChanges {
+    const from = after - (this.#lastChange - this.#changes.length);
+    if (after === 0 || from < 0 || after > this.#lastChange) {
+      return { lastChange: this.#lastChange, isWhole: true, held: [...this.#held], dropped: [] };
+    }
+    const changes = this.#changes.slice(from);
+    const dropped = changes.flatMap((change) => ('dropped' in change ? [change.dropped] : []));
+    const gone = new Set(dropped);
+    const held = changes.flatMap((change) => ('held' in change && !gone.has(change.held.checkpointId) ? [change.held] : []));
+    return { lastChange: this.#lastChange, isWhole: false, held, dropped };
+  }
+
+  #note(change: Change): void {
+    this.#lastChange += 1;
+    this.#changes.push(change);
+    if (this.#changes.length > CHANGES_MAX) this.#changes = this.#changes.slice(-CHANGES_MAX / 2);
+  }
+}

@@ -1,0 +1,179 @@
+import { unreachable } from '@tidemark/base';
+import { decodeMarker, decodeSeal, RecordType, type StreamRecord } from '@tidemark/frame';
+import { CheckpointLedger } from './checkpoint-ledger.js';
+import type { JournalRecordHeader } from './codec.js';
+import {
+  decodeApplied, decodeDirect, decodeEpoch, decodePromotion, decodeReason, decodeRetirement, decodeSession, decodeSnapshot,
+  type JournalSnapshot, type SyncPhase,
+} from './control-bodies.js';
+import { JournalRecordKind } from './layout.js';
+import type { FramePlace, JournalIdentity } from './types.js';
+import { WriteIndex } from './write-index.js';
+
+export interface SegmentSummary {
+  readonly segment: number;
+  readonly generation: number;
+  /** End of the last durable record. */
+  readonly bytes: number;
+  /** Stream position at that end. */
+  readonly lastSeq: number;
+}
+
+/** A record that is on disk, with what is needed to take it into account. */
+export interface DurableRecord {
+  readonly header: JournalRecordHeader;
+  readonly place: FramePlace;
+  /** First byte behind the record in its segment. */
+  readonly endAt: number;
+  /** Body as stored. */
+  readonly body: Uint8Array;
+  /** Of frames: the decoded table. */
+  readonly records: readonly StreamRecord[];
+}
+
+/** Sync phase after a record of a frame. A syncEnd counts only for a sync whose start was seen. */
+export function syncPhaseAfter(phase: SyncPhase, type: RecordType): SyncPhase {
+  if (type === RecordType.syncStart) return 'running';
+  return type === RecordType.syncEnd && phase === 'running' ? 'idle' : phase;
+}
+
+/**
+ * What the durable records of a journal add up to. Live and at the scan after a restart the same code takes them in, one by one, so both
+ * agree. Decoders throw ProtocolError for bodies that make no sense.
+ */
+export class DurableState {
+  readonly index = new WriteIndex();
+  readonly ledger = new CheckpointLedger();
+  readonly segments: SegmentSummary[] = [];
+  recordNo = 0;
+  chain = 0;
+  clockMs = 0;
+  snapshot: JournalSnapshot;
+  /** False until the first record: then its snapshot counts. */
+  #hasBegun = false;
+
+  constructor(
+    private readonly identity: JournalIdentity,
+    epoch: number,
+  ) {
+    this.snapshot = {
+      epoch, reservedEpoch: null, highestEpoch: epoch, isEnded: false, incarnation: 0, sessionId: null, isBaseComplete: false, sync: 'needed',
+      lastSeq: 0, appliedSeq: 0, retiredSeq: 0, promotion: null, brokenReason: null,
+    };
+  }
+
+  /** A segment was opened; its records follow. */
+  beginSegment(segment: number, generation: number, headerBytes: number): void {
+    this.segments.push({ segment, generation, bytes: headerBytes, lastSeq: this.snapshot.lastSeq });
+  }
+
+  /** Stream position before the oldest segment: everything up to it must have been applied when that segment's forerunner was freed. */
+  seqBeforeFirstSegment = 0;
+
+  add(record: DurableRecord): void {
+    this.#take(record);
+    this.recordNo = record.header.recordNo;
+    this.chain = record.header.chain;
+    this.clockMs = Math.max(this.clockMs, record.header.clockMs);
+    const open = this.segments.at(-1);
+    if (open !== undefined) this.segments[this.segments.length - 1] = { ...open, bytes: record.endAt, lastSeq: this.snapshot.lastSeq };
+  }
+
+  #take(record: DurableRecord): void {
+    const { header, body } = record;
+    switch (header.kind) {
+      case JournalRecordKind.state:
+        return this.#takeState(body);
+      case JournalRecordKind.frame:
+        return this.#takeFrame(record);
+      case JournalRecordKind.incarnation:
+        return this.#takeIncarnation(header, decodeSession(body));
+      case JournalRecordKind.epochReserve: {
+        const epoch = decodeEpoch(body);
+        return this.#set({ reservedEpoch: epoch, highestEpoch: Math.max(epoch, this.snapshot.highestEpoch) });
+      }
+      case JournalRecordKind.epochCommit:
+        return this.#set({ epoch: decodeEpoch(body), reservedEpoch: null, isEnded: true });
+      case JournalRecordKind.epochBurn:
+        return this.#set({ reservedEpoch: null, highestEpoch: Math.max(decodeEpoch(body), this.snapshot.highestEpoch) });
+      case JournalRecordKind.retire:
+        return this.#takeRetirement(decodeRetirement(body).markerSeq);
+      case JournalRecordKind.applied:
+        return this.#takeApplied(decodeApplied(body));
+      case JournalRecordKind.direct:
+        return this.#set({ lastSeq: header.lastSeq, appliedSeq: header.lastSeq, sync: decodeDirect(body) });
+      case JournalRecordKind.baseComplete:
+        return this.#set({ isBaseComplete: true, sync: 'running' });
+      case JournalRecordKind.generation:
+        this.ledger.voidOpen();
+        return this.#set({ brokenReason: decodeReason(body) });
+      case JournalRecordKind.promotionStart:
+        return this.#takePromotion(decodePromotion(body));
+      case JournalRecordKind.promotionEnd:
+        return this.#set({ promotion: { checkpointId: decodePromotion(body), isDone: true } });
+      case JournalRecordKind.scratch:
+        return;
+      default:
+        return unreachable(header.kind);
+    }
+  }
+
+  #set(change: Partial<JournalSnapshot>): void {
+    this.snapshot = { ...this.snapshot, ...change };
+  }
+
+  /** Within a scan the snapshot only repeats what is known; the first one stands for the segments that are gone. */
+  #takeState(body: Uint8Array): void {
+    const snapshot = decodeSnapshot(body);
+    if (this.#hasBegun) return;
+    this.#hasBegun = true;
+    this.snapshot = snapshot;
+    this.seqBeforeFirstSegment = snapshot.lastSeq;
+  }
+
+  #takeIncarnation(header: JournalRecordHeader, sessionId: string): void {
+    this.ledger.voidOpen();
+    // Another session: writes between the two may never have been captured, so no image is whole until its sync ends.
+    const sync = sessionId === this.snapshot.sessionId ? this.snapshot.sync : 'needed';
+    this.#set({ incarnation: header.incarnation, sessionId, sync });
+  }
+
+  #takeFrame({ header, place, records }: DurableRecord): void {
+    const { snapshot } = this;
+    let sync: SyncPhase = header.firstSeq === snapshot.lastSeq + 1 ? snapshot.sync : 'needed';
+    let seq = header.firstSeq;
+    for (const record of records) {
+      sync = syncPhaseAfter(sync, record.type);
+      if (record.type === RecordType.marker && sync === 'idle') this.#takeMarker(header, seq, record);
+      if (record.type === RecordType.seal && record.payload !== undefined) this.ledger.seal(decodeSeal(record.payload), header.incarnation);
+      seq += 1;
+    }
+    this.index.addFrame(place, header.firstSeq, records);
+    this.#set({ lastSeq: header.lastSeq, sync });
+  }
+
+  #takeMarker(header: JournalRecordHeader, markerSeq: number, record: StreamRecord): void {
+    if (record.payload === undefined || !this.snapshot.isBaseComplete) return;
+    const marker = decodeMarker(record.payload);
+    if (marker.vpgId !== this.identity.vpgId) return;
+    this.ledger.marker(marker, { markerSeq, incarnation: header.incarnation, arrivedMs: header.clockMs, arrivedAtMs: header.atMs });
+  }
+
+  #takeRetirement(markerSeq: number): void {
+    this.ledger.keep((checkpoint) => checkpoint.markerSeq >= markerSeq);
+    this.ledger.voidOpenBefore(markerSeq);
+    this.#set({ retiredSeq: Math.max(markerSeq, this.snapshot.retiredSeq) });
+  }
+
+  #takeApplied(appliedSeq: number): void {
+    this.index.dropThrough(appliedSeq);
+    this.#set({ appliedSeq: Math.max(appliedSeq, this.snapshot.appliedSeq) });
+  }
+
+  /** From now on the mirrors turn into this checkpoint's disks: no other image can be put together any more. */
+  #takePromotion(checkpointId: number): void {
+    this.ledger.voidOpen();
+    this.ledger.keep((checkpoint) => checkpoint.checkpointId === checkpointId);
+    this.#set({ promotion: { checkpointId, isDone: false } });
+  }
+}

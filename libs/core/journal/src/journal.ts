@@ -1,0 +1,472 @@
+import { assert, type Crc32c, type MonotonicMs, unreachable, type WallClockMs } from '@tidemark/base';
+import { decodeMarker, decodeSeal, type FrameHeader, isVolumeRecord, RecordType, type StreamRecord } from '@tidemark/frame';
+import { ApplyJobs } from './apply-jobs.js';
+import { CommitLog, controlRecord } from './commit-log.js';
+import { attempt, encodeEpoch, encodePromotion, encodeRetirement, encodeSession, type JournalSnapshot } from './control-bodies.js';
+import { DirectWriter, type InboxItem } from './direct-writer.js';
+import { syncPhaseAfter, type DurableState } from './durable-state.js';
+import { JournalError } from './journal-error.js';
+import { JournalRecordKind } from './layout.js';
+import { JournalWriter, type PendingRecord } from './journal-writer.js';
+import { Pins } from './pins.js';
+import type { RecoveredJournal } from './recovery.js';
+import type {
+  CheckpointChanges, HeldCheckpoint, IncarnationBegun, JournalCommand, JournalCompletion, JournalEffect, JournalEvent, JournalIdentity, JournalPhase,
+  JournalState, StorageFailure,
+} from './types.js';
+import type { WriteColumns } from './write-index.js';
+
+export interface JournalOptions {
+  readonly identity: JournalIdentity;
+  /** Sizes of the volumes, bytes; the position is the volume index of records. */
+  readonly volumeBytes: readonly number[];
+  readonly segmentBytes: number;
+  /** 8 random bytes for a journal that does not exist yet. */
+  readonly freshSalt: Uint8Array;
+  readonly crc32c: Crc32c;
+  readonly clocks: { readonly monotonicMs: MonotonicMs; readonly wallClockMs: WallClockMs };
+}
+
+type CommandType<T extends JournalCommand['type']> = Extract<JournalCommand, { readonly type: T }>;
+
+/**
+ * The journal of one protection. Synchronous: `step` changes its state and appends effects that the caller carries out, in order; each file
+ * or mirror effect is answered by one completion event. Nothing is announced (`durable`, `answered`, checkpoints) before the sync behind it succeeded.
+ */
+export class Journal {
+  readonly #options: JournalOptions;
+  readonly #state: DurableState;
+  readonly #log: CommitLog;
+  readonly #direct: DirectWriter;
+  readonly #apply: ApplyJobs;
+  readonly #pins = new Pins();
+  readonly #recovered: RecoveredJournal;
+  /** What the state will be when all that was taken in is durable: the next frame and command are checked against it. */
+  #tail: JournalSnapshot;
+  #phase: JournalPhase = 'open';
+  #reason = '';
+  #announcedSeq: number;
+  #announcedChange: number;
+  /** Adds to a record's clock to get this process's monotonic time. */
+  readonly #clockOffsetMs: number;
+
+  constructor(options: JournalOptions, recovered: RecoveredJournal) {
+    this.#options = options;
+    this.#recovered = recovered;
+    this.#state = recovered.state;
+    this.#tail = this.#state.snapshot;
+    this.#clockOffsetMs = options.clocks.monotonicMs() - this.#state.clockMs;
+    this.#announcedSeq = this.#tail.lastSeq;
+    this.#announcedChange = this.#state.ledger.lastChange;
+    const { identity, crc32c, segmentBytes } = options;
+    const writer = new JournalWriter({ identity, crc32c, salt: recovered.salt ?? options.freshSalt });
+    const owner = {
+      becameDurable: (effects: JournalEffect[]): void => this.#announce(effects),
+      storageFailed: (reason: StorageFailure, detail: string, effects: JournalEffect[]): void => this.#storageFailed(reason, detail, effects),
+      wasCutBack: (effects: JournalEffect[]): void => this.#cutBack(effects),
+    };
+    this.#log = new CommitLog({ state: this.#state, writer, segmentBytes, times: () => this.#times(), owner }, recovered);
+    this.#direct = new DirectWriter(this.#log, this.#tail.isBaseComplete);
+    this.#apply = new ApplyJobs({ state: this.#state, log: this.#log, pins: this.#pins, tail: () => this.#tail });
+    if (this.#tail.isEnded) this.#phase = 'ended';
+    if (this.#tail.brokenReason !== null) this.#setBroken(this.#tail.brokenReason);
+  }
+
+  /** The first effects: what the scan found is made durable, or the first segment is made. Call once, before `step`. */
+  start(effects: JournalEffect[]): void {
+    this.#log.start(this.#recovered, effects);
+  }
+
+  get state(): JournalState {
+    return { phase: this.#phase, reason: this.#reason };
+  }
+
+  /** False while the start, a repair or a new segment is under way. */
+  get isSettled(): boolean {
+    return this.#log.isSettled;
+  }
+
+  /** What is durable. */
+  get durable(): JournalSnapshot {
+    return this.#state.snapshot;
+  }
+
+  get segments(): DurableState['segments'] {
+    return this.#state.segments;
+  }
+
+  get retainedWrites(): number {
+    return this.#state.index.count;
+  }
+
+  /** Held checkpoints, oldest first. */
+  get checkpoints(): readonly HeldCheckpoint[] {
+    return this.#state.ledger.held.map((checkpoint) => this.#onThisClock(checkpoint));
+  }
+
+  get lastChange(): number {
+    return this.#state.ledger.lastChange;
+  }
+
+  checkpoint(checkpointId: number): HeldCheckpoint | undefined {
+    const found = this.#state.ledger.find(checkpointId);
+    return found === undefined ? undefined : this.#onThisClock(found);
+  }
+
+  changesSince(change: number): CheckpointChanges {
+    const changes = this.#state.ledger.changesSince(change);
+    return { ...changes, held: changes.held.map((checkpoint) => this.#onThisClock(checkpoint)) };
+  }
+
+  /** The writes of one volume that an image at `checkpoint` takes from the journal. */
+  writesBefore(checkpoint: HeldCheckpoint, volume: number): WriteColumns {
+    return this.#state.index.columns(volume, checkpoint.markerSeq);
+  }
+
+  /** Why this checkpoint cannot be pinned now; undefined: it can. */
+  pinError(checkpointId: number): JournalError | undefined {
+    const checkpoint = this.#state.ledger.find(checkpointId);
+    const isRetiring = checkpoint !== undefined && checkpoint.markerSeq < this.#tail.retiredSeq;
+    const isPromoting = this.#tail.promotion !== null && this.#tail.promotion.checkpointId !== checkpointId;
+    if (checkpoint !== undefined && !isRetiring && !isPromoting) return undefined;
+    return new JournalError('JOURNAL_CHECKPOINT', `checkpoint ${checkpointId} is not held by the journal`);
+  }
+
+  /** Why this frame cannot be appended now; undefined: it can. The records' decoding is the caller's. */
+  frameError(header: FrameHeader, records: readonly StreamRecord[]): JournalError | undefined {
+    return this.#phaseError() ?? this.#orderError(header) ?? this.#recordsError(header, records);
+  }
+
+  step(event: JournalEvent, effects: JournalEffect[]): void {
+    switch (event.type) {
+      case 'append':
+        return this.#append(event, effects);
+      case 'resume':
+        return this.#resume(effects);
+      case 'guardReached':
+        if (this.#phase === 'open') this.#log.fail('noSpace', event.detail, effects);
+        return;
+      case 'pin': {
+        assert(this.pinError(event.checkpointId) === undefined, 'pinError was asked first');
+        const markerSeq = this.#state.ledger.find(event.checkpointId)?.markerSeq ?? 0;
+        return this.#pins.add(event.key, { markerSeq, checkpointId: event.checkpointId });
+      }
+      case 'unpin':
+        this.#pins.remove(event.key);
+        return this.#apply.freeSegments(effects);
+      case 'mirrorWritten':
+      case 'mirrorSynced':
+      case 'mirrorFailed':
+        return this.#mirrorDone(event, effects);
+      case 'segmentRemoved':
+      case 'segmentRemoveFailed':
+        return this.#apply.segmentRemoved(event.type === 'segmentRemoved', effects);
+      case 'appended':
+      case 'appendFailed':
+      case 'synced':
+      case 'syncFailed':
+      case 'segmentCreated':
+      case 'segmentCreateFailed':
+      case 'truncated':
+      case 'truncateFailed':
+        return this.#log.complete(event, effects);
+      default:
+        return this.#command(event, effects);
+    }
+  }
+
+  #command(command: JournalCommand, effects: JournalEffect[]): void {
+    const error = this.#commandError(command);
+    if (error !== undefined) {
+      effects.push({ type: 'refused', request: command.request, error });
+      return;
+    }
+    switch (command.type) {
+      case 'beginIncarnation':
+        return this.#beginIncarnation(command, effects);
+      case 'reserveEpoch':
+        return this.#epochStep(command, { reservedEpoch: command.epoch, highestEpoch: Math.max(command.epoch, this.#tail.highestEpoch) }, effects);
+      case 'commitEpoch':
+        return this.#epochStep(command, { epoch: command.epoch, reservedEpoch: null, isEnded: true }, effects);
+      case 'burnEpoch':
+        return this.#epochStep(command, { reservedEpoch: null, highestEpoch: Math.max(command.epoch, this.#tail.highestEpoch) }, effects);
+      case 'retire':
+        return this.#retire(command, effects);
+      case 'allowApply':
+        return this.#apply.allow(command, effects);
+      case 'startPromotion':
+        // A mirror effect of an apply that is under way must not land on top of what promotion writes.
+        return this.#apply.whenIdle((then) => this.#promotionStep(command, { checkpointId: command.checkpointId, isDone: false }, then), effects);
+      case 'finishPromotion':
+        return this.#promotionStep(command, { checkpointId: command.checkpointId, isDone: true }, effects);
+      default:
+        return unreachable(command);
+    }
+  }
+
+  #commandError(command: JournalCommand): JournalError | undefined {
+    if (this.#log.isDead) return new JournalError('JOURNAL_IO', this.#reason);
+    switch (command.type) {
+      case 'beginIncarnation':
+        return this.#phaseError() ?? this.#epochError(command.epoch) ?? sessionError(command.sessionId);
+      case 'reserveEpoch':
+        return this.#reserveError(command.epoch);
+      case 'commitEpoch':
+        if (this.#tail.isEnded && this.#tail.epoch === command.epoch) return undefined;
+        return this.#tail.reservedEpoch === command.epoch ? undefined : epochError(`epoch ${command.epoch} is not reserved`);
+      case 'burnEpoch':
+        if (this.#tail.isEnded) return new JournalError('JOURNAL_ENDED', 'a failover was committed');
+        return this.#tail.reservedEpoch === null || this.#tail.reservedEpoch === command.epoch
+          ? undefined : epochError(`epoch ${this.#tail.reservedEpoch} is reserved, not ${command.epoch}`);
+      case 'retire':
+        return this.#retireError(command.checkpointId);
+      case 'allowApply':
+        return this.#apply.error(command.checkpointId, this.#phase);
+      case 'startPromotion':
+        return this.#promotionError(command.checkpointId);
+      case 'finishPromotion':
+        return this.#tail.promotion?.checkpointId === command.checkpointId ? undefined
+          : new JournalError('JOURNAL_CHECKPOINT', `checkpoint ${command.checkpointId} is not being promoted`);
+      default:
+        return unreachable(command);
+    }
+  }
+
+  #phaseError(): JournalError | undefined {
+    if (this.#tail.isEnded) return new JournalError('JOURNAL_ENDED', 'a failover was committed: the history is closed');
+    switch (this.#phase) {
+      case 'open':
+        return undefined;
+      case 'full':
+        return new JournalError('JOURNAL_FULL', this.#reason);
+      case 'broken':
+        return new JournalError('JOURNAL_BROKEN', this.#reason);
+      case 'ended':
+        return new JournalError('JOURNAL_ENDED', this.#reason);
+      default:
+        return unreachable(this.#phase);
+    }
+  }
+
+  #epochError(epoch: number): JournalError | undefined {
+    return epoch === this.#tail.epoch ? undefined : new JournalError('JOURNAL_FENCED', `epoch ${epoch}, the journal is at ${this.#tail.epoch}`);
+  }
+
+  #orderError(header: FrameHeader): JournalError | undefined {
+    const { incarnation, lastSeq } = this.#tail;
+    if (header.incarnation !== incarnation || incarnation === 0) {
+      return new JournalError('JOURNAL_FENCED', `frame of incarnation ${header.incarnation}, the journal is at ${incarnation}`);
+    }
+    const epochWrong = this.#epochError(header.epoch);
+    if (epochWrong !== undefined) return epochWrong;
+    const isNext = this.#isFirstFrame ? header.firstSeq > lastSeq : header.firstSeq === lastSeq + 1;
+    if (isNext) return undefined;
+    return new JournalError('JOURNAL_ORDER', `frame starts at ${header.firstSeq}, the journal ends at ${lastSeq}`);
+  }
+
+  /** The only place where a gap in the numbers is legal. */
+  #isFirstFrame = false;
+
+  #recordsError(header: FrameHeader, records: readonly StreamRecord[]): JournalError | undefined {
+    if (records.length === 0 || records.length !== header.count || header.lastSeq - header.firstSeq + 1 !== header.count) {
+      return new JournalError('JOURNAL_ORDER', 'frame header and records do not agree');
+    }
+    const wrong = records.find((record) => !this.#isSound(record));
+    return wrong === undefined ? undefined : new JournalError('JOURNAL_ORDER', `record of type ${wrong.type} outside its volume or undecodable`);
+  }
+
+  #isSound(record: StreamRecord): boolean {
+    if (isVolumeRecord(record.type)) return record.offset + record.length <= (this.#options.volumeBytes[record.volume] ?? -1);
+    const { payload } = record;
+    if (record.type === RecordType.marker) return payload !== undefined && attempt(() => decodeMarker(payload)) !== undefined;
+    if (record.type === RecordType.seal) return payload !== undefined && attempt(() => decodeSeal(payload)) !== undefined;
+    return true;
+  }
+
+  #append({ header, body, records }: Extract<JournalEvent, { readonly type: 'append' }>, effects: JournalEffect[]): void {
+    const error = this.frameError(header, records);
+    assert(error === undefined, `frameError was asked first: ${error?.message ?? ''}`);
+    let sync = header.firstSeq === this.#tail.lastSeq + 1 ? this.#tail.sync : 'needed';
+    let baseRecords = -1;
+    for (let i = 0; i < records.length; i += 1) {
+      sync = syncPhaseAfter(sync, records[i]?.type ?? RecordType.write);
+      if (sync === 'idle' && !this.#tail.isBaseComplete && baseRecords < 0) baseRecords = i + 1;
+    }
+    const record: PendingRecord = {
+      kind: JournalRecordKind.frame, epoch: header.epoch, incarnation: header.incarnation, firstSeq: header.firstSeq, lastSeq: header.lastSeq,
+      body, frame: header, records, settle: undefined,
+    };
+    const before = this.#tail;
+    this.#isFirstFrame = false;
+    this.#tail = { ...before, lastSeq: header.lastSeq, sync, isBaseComplete: before.isBaseComplete || baseRecords >= 0 };
+    const item: InboxItem = { record, syncAfter: sync, seqBefore: before.lastSeq, baseRecords: baseRecords < 0 ? undefined : baseRecords };
+    this.#direct.push(item, effects);
+  }
+
+  #beginIncarnation({ request, sessionId }: CommandType<'beginIncarnation'>, effects: JournalEffect[]): void {
+    const lastSessionId = this.#tail.sessionId;
+    const incarnation = this.#tail.incarnation + 1;
+    const sync = sessionId === lastSessionId ? this.#tail.sync : 'needed';
+    this.#tail = { ...this.#tail, incarnation, sessionId, sync };
+    this.#isFirstFrame = true;
+    this.#control(JournalRecordKind.incarnation, encodeSession(sessionId), request, effects, () => {
+      const { lastSeq, isBaseComplete } = this.#state.snapshot;
+      return { incarnation, durableSeq: lastSeq, lastSessionId, isBaseComplete };
+    });
+  }
+
+  #reserveError(epoch: number): JournalError | undefined {
+    const { reservedEpoch, highestEpoch, isEnded } = this.#tail;
+    if (isEnded) return new JournalError('JOURNAL_ENDED', 'a failover was committed');
+    if (reservedEpoch === epoch) return undefined;
+    if (reservedEpoch !== null) return epochError(`epoch ${reservedEpoch} is reserved already`);
+    return epoch > highestEpoch ? undefined : epochError(`epoch ${epoch} was used: the next is above ${highestEpoch}`);
+  }
+
+  /** Written again when it is repeated: what is answered must be durable, and the first one may not be yet. */
+  #epochStep(command: CommandType<'reserveEpoch' | 'commitEpoch' | 'burnEpoch'>, change: Partial<JournalSnapshot>, effects: JournalEffect[]): void {
+    const kinds = {
+      reserveEpoch: JournalRecordKind.epochReserve, commitEpoch: JournalRecordKind.epochCommit, burnEpoch: JournalRecordKind.epochBurn,
+    } as const;
+    this.#tail = { ...this.#tail, ...change };
+    this.#control(kinds[command.type], encodeEpoch(command.epoch), command.request, effects);
+  }
+
+  #retireError(checkpointId: number): JournalError | undefined {
+    if (this.#tail.isEnded) return new JournalError('JOURNAL_ENDED', 'a failover was committed');
+    if (this.#phase === 'broken') return new JournalError('JOURNAL_BROKEN', this.#reason);
+    const checkpoint = this.#state.ledger.find(checkpointId);
+    if (checkpoint === undefined) return new JournalError('JOURNAL_CHECKPOINT', `checkpoint ${checkpointId} is not held by the journal`);
+    const pinned = this.#pins.lowest();
+    if (pinned === undefined || pinned.markerSeq >= checkpoint.markerSeq) return undefined;
+    return new JournalError('JOURNAL_PINNED', `checkpoint ${pinned.checkpointId} is in use`);
+  }
+
+  #retire({ request, checkpointId }: CommandType<'retire'>, effects: JournalEffect[]): void {
+    const markerSeq = this.#state.ledger.find(checkpointId)?.markerSeq ?? 0;
+    this.#tail = { ...this.#tail, retiredSeq: Math.max(markerSeq, this.#tail.retiredSeq) };
+    this.#control(JournalRecordKind.retire, encodeRetirement({ checkpointId, markerSeq }), request, effects);
+  }
+
+  #promotionError(checkpointId: number): JournalError | undefined {
+    const { promotion, isEnded } = this.#tail;
+    if (!isEnded) return new JournalError('JOURNAL_EPOCH', 'promotion before the failover is committed');
+    if (promotion !== null && promotion.checkpointId === checkpointId) return undefined;
+    if (promotion !== null) return new JournalError('JOURNAL_CHECKPOINT', `checkpoint ${promotion.checkpointId} is being promoted`);
+    if (this.#state.ledger.find(checkpointId) === undefined) return new JournalError('JOURNAL_CHECKPOINT', `checkpoint ${checkpointId} is not held`);
+    const other = this.#pins.other(checkpointId);
+    return other === undefined ? undefined : new JournalError('JOURNAL_PINNED', `checkpoint ${other.checkpointId} is in use`);
+  }
+
+  #promotionStep(command: CommandType<'startPromotion' | 'finishPromotion'>, promotion: NonNullable<JournalSnapshot['promotion']>, effects: JournalEffect[]): void {
+    const kind = promotion.isDone ? JournalRecordKind.promotionEnd : JournalRecordKind.promotionStart;
+    if (this.#state.snapshot.promotion?.isDone === true) {
+      effects.push({ type: 'answered', request: command.request, answer: undefined });
+      return;
+    }
+    this.#tail = { ...this.#tail, promotion };
+    this.#control(kind, encodePromotion(command.checkpointId), command.request, effects);
+  }
+
+  /** Writes a control record behind everything taken in before it; answers when it is durable. */
+  #control(kind: JournalRecordKind, body: Uint8Array, request: number, effects: JournalEffect[], answer?: () => IncarnationBegun): void {
+    const record = controlRecord(kind, body, this.#tail, (outcome) => {
+      if (outcome === 'durable') this.#settled.push({ type: 'answered', request, answer: answer?.() });
+      else this.#settled.push({ type: 'refused', request, error: lostError(outcome, this.#reason) });
+    });
+    this.#direct.push({ record, syncAfter: this.#tail.sync, seqBefore: this.#tail.lastSeq, baseRecords: undefined }, effects);
+    this.#drain(effects);
+  }
+
+  /** Answers of records that were settled inside the log: given out behind `durable`, which they may rely on. */
+  readonly #settled: JournalEffect[] = [];
+
+  #drain(effects: JournalEffect[]): void {
+    effects.push(...this.#settled.splice(0));
+  }
+
+  #mirrorDone(event: Extract<JournalCompletion, { type: `mirror${string}` }>, effects: JournalEffect[]): void {
+    if (event.type === 'mirrorFailed') {
+      this.#mirrorFailed(event, effects);
+      return;
+    }
+    if (this.#direct.isBusy) this.#direct.mirrorDone(event.type, effects);
+    else this.#apply.mirrorDone(event.type, effects);
+  }
+
+  /** A full mirror only stops an apply; any other failure, and every one during the base copy, stops the journal. */
+  #mirrorFailed({ reason, detail }: Extract<JournalCompletion, { type: 'mirrorFailed' }>, effects: JournalEffect[]): void {
+    const isDirect = this.#direct.isBusy;
+    const isOurs = isDirect ? this.#direct.mirrorFailed(effects) : reason === 'io';
+    if (!isDirect) this.#apply.mirrorFailed(reason, detail, effects);
+    if (isOurs || reason === 'io') this.#log.fail(reason, `mirror volume: ${detail}`, effects);
+  }
+
+  #announce(effects: JournalEffect[]): void {
+    const { lastSeq, isEnded } = this.#state.snapshot;
+    if (lastSeq > this.#announcedSeq) {
+      this.#announcedSeq = lastSeq;
+      effects.push({ type: 'durable', seq: lastSeq });
+    }
+    if (this.lastChange !== this.#announcedChange) {
+      this.#announcedChange = this.lastChange;
+      effects.push({ type: 'checkpointsChanged', lastChange: this.lastChange });
+    }
+    if (isEnded && this.#phase !== 'ended' && this.#phase !== 'broken') this.#setPhase('ended', 'a failover was committed', effects);
+    this.#drain(effects);
+    this.#apply.recordsDurable(effects);
+  }
+
+  #storageFailed(reason: StorageFailure, detail: string, effects: JournalEffect[]): void {
+    if (reason === 'io') {
+      this.#setBroken(detail);
+      effects.push({ type: 'stateChanged', state: this.state });
+    } else if (this.#phase === 'open') {
+      this.#setPhase('full', detail, effects);
+    }
+  }
+
+  /** Everything that was not durable is gone: what was built on it is refused. */
+  #cutBack(effects: JournalEffect[]): void {
+    this.#direct.discard(this.#phase === 'broken' ? 'failed' : 'full', this.#state.snapshot.isBaseComplete);
+    this.#tail = this.#state.snapshot;
+    // The frames that are gone must not turn into a legal gap.
+    this.#isFirstFrame = false;
+    this.#drain(effects);
+    this.#apply.wasCutBack(effects);
+  }
+
+  #resume(effects: JournalEffect[]): void {
+    if (this.#phase === 'full') this.#setPhase(this.#state.snapshot.isEnded ? 'ended' : 'open', '', effects);
+    this.#log.resume(effects);
+  }
+
+  #setPhase(phase: JournalPhase, reason: string, effects: JournalEffect[]): void {
+    this.#phase = phase;
+    this.#reason = reason;
+    effects.push({ type: 'stateChanged', state: this.state });
+  }
+
+  #setBroken(reason: string): void {
+    this.#phase = 'broken';
+    this.#reason = reason;
+  }
+
+  #times(): { readonly clockMs: number; readonly atMs: number } {
+    const { clocks } = this.#options;
+    return { clockMs: Math.max(0, clocks.monotonicMs() - this.#clockOffsetMs), atMs: clocks.wallClockMs() };
+  }
+
+  #onThisClock(checkpoint: HeldCheckpoint): HeldCheckpoint {
+    return { ...checkpoint, arrivedMs: checkpoint.arrivedMs + this.#clockOffsetMs };
+  }
+}
+
+const epochError = (message: string): JournalError => new JournalError('JOURNAL_EPOCH', message);
+
+/** What the scan could not read back must not be written. */
+const sessionError = (sessionId: string): JournalError | undefined =>
+  sessionId.length > 0 && sessionId.length <= 200 ? undefined : new JournalError('JOURNAL_ORDER', 'session id empty or above 200 characters');
+
+const lostError = (outcome: 'full' | 'failed', reason: string): JournalError =>
+  outcome === 'full' ? new JournalError('JOURNAL_FULL', reason) : new JournalError('JOURNAL_IO', reason);

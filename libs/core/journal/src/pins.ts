@@ -1,0 +1,33 @@
+/** Who needs which checkpoint. While anyone does, no segment is freed and nothing below it is retired. */
+export interface Pin {
+  readonly checkpointId: number;
+  readonly markerSeq: number;
+}
+
+export class Pins {
+  readonly #pins = new Map<string, Pin>();
+
+  get count(): number {
+    return this.#pins.size;
+  }
+
+  add(key: string, pin: Pin): void {
+    this.#pins.set(key, pin);
+  }
+
+  remove(key: string): void {
+    this.#pins.delete(key);
+  }
+
+  /** The pin of the oldest checkpoint. */
+  lowest(): Pin | undefined {
+    let lowest: Pin | undefined;
+    for (const pin of this.#pins.values()) if (lowest === undefined || pin.markerSeq < lowest.markerSeq) lowest = pin;
+    return lowest;
+  }
+
+  /** A pin of another checkpoint than this one. */
+  other(checkpointId: number): Pin | undefined {
+    return [...this.#pins.values()].find((pin) => pin.checkpointId !== checkpointId);
+  }
+}

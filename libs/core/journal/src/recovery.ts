@@ -1,0 +1,101 @@
+import { ProtocolError, type Crc32c } from '@tidemark/base';
+import type { SegmentHeader } from './codec.js';
+import { DurableState } from './durable-state.js';
+import { JournalError } from './journal-error.js';
+import { JournalRecordKind, SEGMENT_HEADER_BYTES } from './layout.js';
+import { decodeFrameBody, JournalScanner, planScan, type DecompressBody, type FoundRecord, type ScanPlan, type SegmentFound } from './scanner.js';
+import type { JournalIdentity } from './types.js';
+
+export interface RecoveryOptions {
+  readonly identity: JournalIdentity;
+  /** Epoch of a journal that does not exist yet. */
+  readonly epoch: number;
+  readonly crc32c: Crc32c;
+  readonly decompress: DecompressBody;
+  /** Highest stream position known to have been acknowledged, if the caller knows one. */
+  readonly ackedSeq?: number;
+}
+
+/** What a journal's files say, ready for `new Journal`. */
+export interface RecoveredJournal {
+  readonly state: DurableState;
+  /** undefined: there is no journal yet. */
+  readonly salt: Uint8Array | undefined;
+  /** To cut the last segment to, when its tail is torn. */
+  readonly cut: { readonly segment: number; readonly bytes: number } | undefined;
+  readonly leftover: number | undefined;
+  readonly highestSegment: number;
+  /** Set when acknowledged bytes are gone: nothing is cut, checkpoints before the break stay. */
+  readonly corruption: string | undefined;
+  /** Set when a torn tail was found, for the log. */
+  readonly tornTail: string | undefined;
+}
+
+/** The scan of an existing journal: feed the segments of `plan` in order, then `finish`. */
+export class JournalRecovery {
+  readonly plan: ScanPlan;
+  readonly #state: DurableState;
+  readonly #scanner: JournalScanner;
+  #salt: Uint8Array | undefined;
+
+  /** Throws JOURNAL_IDENTITY when the files belong to another protection. */
+  constructor(
+    private readonly options: RecoveryOptions,
+    files: readonly SegmentFound[],
+  ) {
+    for (const { header } of files) if (header !== undefined) checkIdentity(header.identity, options.identity);
+    this.plan = planScan(files);
+    this.#state = new DurableState(options.identity, options.epoch);
+    this.#scanner = new JournalScanner({
+      crc32c: options.crc32c,
+      ...(options.ackedSeq === undefined ? {} : { ackedSeq: options.ackedSeq }),
+      take: (record, segment) => this.#take(record, segment),
+      beginSegment: (header) => this.#begin(header),
+    });
+  }
+
+  /** `bytes`: the file from its start to its limit (or its end). */
+  feed(found: SegmentFound, bytes: Uint8Array): void {
+    this.#scanner.segment(found, bytes);
+  }
+
+  finish(): RecoveredJournal {
+    const end = this.#scanner.finish();
+    const { leftover, highestSegment } = this.plan;
+    const base = { state: this.#state, salt: this.#salt, leftover, highestSegment };
+    const corruption = end?.verdict === 'corrupt' ? end.why : this.#missingFront();
+    if (corruption !== undefined) return { ...base, cut: undefined, corruption, tornTail: undefined };
+    if (end === undefined) return { ...base, cut: undefined, corruption: undefined, tornTail: undefined };
+    return { ...base, cut: { segment: end.segment, bytes: end.at }, corruption: undefined, tornTail: end.why };
+  }
+
+  /** Segments are freed only when all they hold is applied; otherwise somebody else removed them, and no image can be put together. */
+  #missingFront(): string | undefined {
+    const { seqBeforeFirstSegment, snapshot } = this.#state;
+    if (seqBeforeFirstSegment <= snapshot.appliedSeq) return undefined;
+    this.#state.ledger.keep(() => false);
+    return `segments with stream positions ${snapshot.appliedSeq + 1} to ${seqBeforeFirstSegment} are missing`;
+  }
+
+  #begin(header: SegmentHeader): void {
+    this.#salt = header.salt;
+    this.#state.beginSegment(header.segment, header.generation, SEGMENT_HEADER_BYTES);
+  }
+
+  #take({ header, body, at, endAt }: FoundRecord, segment: number): boolean {
+    try {
+      const isFrame = header.kind === JournalRecordKind.frame;
+      const records = isFrame ? decodeFrameBody(header, this.options.decompress(header.codec, body, header.rawBytes)) : [];
+      this.#state.add({ header, place: { segment, at }, endAt, body, records });
+      return true;
+    } catch (error) {
+      if (error instanceof ProtocolError) return false;
+      throw error;
+    }
+  }
+}
+
+function checkIdentity(found: JournalIdentity, expected: JournalIdentity): void {
+  if (found.vpgId === expected.vpgId && found.vmId === expected.vmId) return;
+  throw new JournalError('JOURNAL_IDENTITY', `the folder holds the journal of VM ${found.vmId} in VPG ${found.vpgId}`);
+}

@@ -1,0 +1,218 @@
+import { assert, viewOf, type Crc32c } from '@tidemark/base';
+import { decodeRecords, FrameKind, type FrameCodec, type FrameHeader, type StreamRecord } from '@tidemark/frame';
+import { decodeJournalRecord, expectedChain, isEqual, isFrameKind, recordBytes, type JournalRecordHeader, type SegmentHeader } from './codec.js';
+import { judgeBreak, type BreakVerdict } from './recovery-table.js';
+import { JOURNAL_RECORD_AT, JOURNAL_RECORD_HEADER_BYTES, RECORD_ALIGN_BYTES, RECORD_MAGIC, SEGMENT_HEADER_BYTES } from './layout.js';
+
+export type DecompressBody = (codec: FrameCodec, body: Uint8Array, rawBytes: number) => Uint8Array;
+
+/** A segment file as found. `header` is undefined when its first bytes are not a valid one. */
+export interface SegmentFound {
+  readonly segment: number;
+  readonly fileBytes: number;
+  readonly header: SegmentHeader | undefined;
+}
+
+/** Where the scan could not go on. */
+export interface ScanBreak {
+  readonly segment: number;
+  readonly at: number;
+  readonly verdict: Exclude<BreakVerdict, 'complete'>;
+  readonly why: string;
+}
+
+/** What a found record holds, its checksums and chain verified. */
+export interface FoundRecord {
+  readonly header: JournalRecordHeader;
+  readonly bytes: Uint8Array;
+  readonly at: number;
+  readonly endAt: number;
+  readonly body: Uint8Array;
+}
+
+export interface ScanPlan {
+  /** To be read in this order; `limitBytes`: what lies beyond belongs to nobody. */
+  readonly segments: readonly { readonly found: SegmentFound; readonly limitBytes: number }[];
+  /** A file whose creation never finished: to be removed. */
+  readonly leftover: number | undefined;
+  readonly highestSegment: number;
+}
+
+/**
+ * Which segments form the journal: from the last one back along "resumes at". A later generation says where the valid part of the one before
+ * ends; files behind that place are left out, and left alone.
+ */
+export function planScan(files: readonly SegmentFound[]): ScanPlan {
+  const sorted = [...files].sort((a, b) => a.segment - b.segment);
+  const highestSegment = sorted.at(-1)?.segment ?? 0;
+  // The header is durable before the first record is written: a file without one that holds no more is a creation that a crash stopped.
+  const last = sorted.at(-1);
+  const isLeftover = last !== undefined && last.header === undefined && last.fileBytes <= SEGMENT_HEADER_BYTES;
+  const whole = isLeftover ? sorted.slice(0, -1) : sorted;
+  const segments: { found: SegmentFound; limitBytes: number }[] = [];
+  let limitBytes = Infinity;
+  for (let at = whole.length - 1; at >= 0;) {
+    const found = whole[at];
+    assert(found !== undefined, 'index inside the list');
+    segments.unshift({ found, limitBytes: Math.min(limitBytes, found.fileBytes) });
+    if (found.header?.resumesSegment === 0) break;
+    const before = found.header?.resumesSegment ?? found.segment - 1;
+    limitBytes = found.header?.resumesAt ?? Infinity;
+    at = whole.findIndex(({ segment }) => segment === before);
+  }
+  return { segments, leftover: isLeftover ? last.segment : undefined, highestSegment };
+}
+
+export interface ScannerOptions {
+  readonly crc32c: Crc32c;
+  /** Highest stream position that is known to have been acknowledged; 0: nothing known. */
+  readonly ackedSeq?: number;
+  /** Called for every valid record in order. False: it decodes to nonsense although its checksums hold. */
+  readonly take: (record: FoundRecord, segment: number) => boolean;
+  readonly beginSegment: (header: SegmentHeader) => void;
+}
+
+/** Reads segments in the order of a plan and says where the valid part ends and why. Keeps no bytes. */
+export class JournalScanner {
+  recordNo: number | undefined;
+  chain = 0;
+  lastSeq = 0;
+  #salt: Uint8Array | undefined;
+  #break: { segment: number; at: number; isCleanEnd: boolean; isNonsense: boolean } | undefined;
+  #laterRecordNo = 0;
+  #laterCommittedNo = 0;
+
+  constructor(private readonly options: ScannerOptions) {}
+
+  /** `bytes`: the whole file, or its part up to the limit. Segments after a break are only looked at for what they say about it. */
+  segment(found: SegmentFound, bytes: Uint8Array): void {
+    const { header } = found;
+    if (this.#break !== undefined) {
+      this.#noteLater(header);
+      return;
+    }
+    if (header === undefined || !this.#follows(header)) {
+      this.#break = { segment: found.segment, at: 0, isCleanEnd: header !== undefined, isNonsense: false };
+      this.#noteBrokenHeader(header);
+      this.#probe(bytes, SEGMENT_HEADER_BYTES);
+      return;
+    }
+    this.#begin(header);
+    this.#records(found.segment, bytes);
+  }
+
+  /** After the last segment of the plan. */
+  finish(): ScanBreak | undefined {
+    const end = this.#break;
+    if (end === undefined) return this.#judgeCleanEnd();
+    const expected = (this.recordNo ?? 0) + 1;
+    if (end.isNonsense) {
+      return { segment: end.segment, at: end.at, verdict: 'corrupt', why: `record ${expected} has valid checksums but does not decode` };
+    }
+    const facts = {
+      isCleanEnd: end.isCleanEnd,
+      hasLater: this.#laterRecordNo > expected,
+      isCommitted: this.#laterCommittedNo >= expected,
+      isAcked: this.#isAcked(),
+    };
+    const { verdict, why } = judgeBreak(facts);
+    assert(verdict !== 'complete', 'a break is never a complete end');
+    return { segment: end.segment, at: end.at, verdict, why: `record ${expected} in segment ${end.segment} at byte ${end.at}: ${why}` };
+  }
+
+  #judgeCleanEnd(): ScanBreak | undefined {
+    const { verdict, why } = judgeBreak({ isCleanEnd: true, hasLater: false, isCommitted: false, isAcked: this.#isAcked() });
+    return verdict === 'complete' ? undefined : { segment: 0, at: 0, verdict, why: `journal ends at stream position ${this.lastSeq}: ${why}` };
+  }
+
+  #isAcked(): boolean {
+    return this.lastSeq < (this.options.ackedSeq ?? 0);
+  }
+
+  #follows(header: SegmentHeader): boolean {
+    if (this.recordNo === undefined) return header.firstRecordNo > 0;
+    const isSameJournal = this.#salt !== undefined && isEqual(header.salt, this.#salt);
+    return isSameJournal && header.firstRecordNo === this.recordNo + 1 && header.chainStart === this.chain;
+  }
+
+  #begin(header: SegmentHeader): void {
+    this.recordNo ??= header.firstRecordNo - 1;
+    this.chain = header.chainStart;
+    this.#salt = header.salt;
+    this.options.beginSegment(header);
+  }
+
+  #records(segment: number, bytes: Uint8Array): void {
+    let at = SEGMENT_HEADER_BYTES;
+    while (at < bytes.byteLength) {
+      const record = this.#recordAt(bytes, at);
+      const isTaken = record !== undefined && this.options.take(record, segment);
+      if (!isTaken) {
+        this.#break = { segment, at, isCleanEnd: false, isNonsense: record !== undefined };
+        this.#probe(bytes, at);
+        return;
+      }
+      this.recordNo = record.header.recordNo;
+      this.chain = record.header.chain;
+      this.lastSeq = record.header.lastSeq;
+      at = record.endAt;
+    }
+  }
+
+  /** The record at `at` if its header, chain and body hold and it is the next one. */
+  #recordAt(bytes: Uint8Array, at: number): FoundRecord | undefined {
+    const header = this.#headerAt(bytes, at);
+    if (header === undefined || header.recordNo !== (this.recordNo ?? 0) + 1) return undefined;
+    const headerBytes = bytes.subarray(at, at + JOURNAL_RECORD_HEADER_BYTES);
+    if (header.chain !== expectedChain(headerBytes, this.chain, this.options.crc32c)) return undefined;
+    const endAt = at + recordBytes(header.bodyBytes);
+    if (endAt > bytes.byteLength) return undefined;
+    const body = bytes.subarray(at + JOURNAL_RECORD_HEADER_BYTES, at + JOURNAL_RECORD_HEADER_BYTES + header.bodyBytes);
+    if (this.options.crc32c(body) !== header.bodyCrc) return undefined;
+    return { header, bytes: headerBytes, at, endAt, body };
+  }
+
+  #headerAt(bytes: Uint8Array, at: number): JournalRecordHeader | undefined {
+    if (this.#salt === undefined || at + JOURNAL_RECORD_HEADER_BYTES > bytes.byteLength) return undefined;
+    return decodeJournalRecord(bytes.subarray(at, at + JOURNAL_RECORD_HEADER_BYTES), this.#salt, this.options.crc32c);
+  }
+
+  /** Looks for records of this journal behind the break: records start at multiples of 64 bytes, and nobody else knows the salt. */
+  #probe(bytes: Uint8Array, from: number): void {
+    const expected = (this.recordNo ?? 0) + 1;
+    const view = viewOf(bytes);
+    for (let at = from; at + JOURNAL_RECORD_HEADER_BYTES <= bytes.byteLength; at += RECORD_ALIGN_BYTES) {
+      if (view.getUint32(at + JOURNAL_RECORD_AT.magic, true) !== RECORD_MAGIC) continue;
+      const header = this.#headerAt(bytes, at);
+      if (header === undefined || header.recordNo <= expected) continue;
+      this.#laterRecordNo = Math.max(this.#laterRecordNo, header.recordNo);
+      this.#laterCommittedNo = Math.max(this.#laterCommittedNo, header.committedRecordNo);
+    }
+  }
+
+  /** A header is durable before anything follows it: one that does not read, or does not continue what was read, is never a torn tail. */
+  #noteBrokenHeader(header: SegmentHeader | undefined): void {
+    const expected = (this.recordNo ?? 0) + 1;
+    this.#laterRecordNo = expected + 1;
+    if (header === undefined) this.#laterCommittedNo = expected;
+    this.#noteLater(header);
+  }
+
+  #noteLater(header: SegmentHeader | undefined): void {
+    if (header === undefined) return;
+    this.#laterRecordNo = Math.max(this.#laterRecordNo, header.firstRecordNo);
+    this.#laterCommittedNo = Math.max(this.#laterCommittedNo, header.committedRecordNo);
+  }
+}
+
+/** The stream records of a frame or scratch record whose checksums hold. Throws ProtocolError when they do not decode. */
+export function decodeFrameBody(header: JournalRecordHeader, rawBody: Uint8Array): StreamRecord[] {
+  assert(isFrameKind(header.kind), 'a record with stream data');
+  return decodeRecords(frameHeaderOf(header), rawBody);
+}
+
+/** The frame header that a journalled frame came with, apart from its connection's stream number. */
+export function frameHeaderOf(header: JournalRecordHeader): FrameHeader {
+  const { incarnation, epoch, count, firstSeq, lastSeq, bodyBytes, rawBytes, bodyCrc, codec } = header;
+  return { kind: FrameKind.records, stream: 1, incarnation, epoch, count, firstSeq, lastSeq, bodyBytes, rawBytes, bodyCrc, codec };
+}

@@ -1,0 +1,388 @@
+import { randomBytes } from 'node:crypto';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { assert, MiB, unreachable } from '@tidemark/base';
+import { type FrameHeader, isVolumeRecord, RecordType, type StreamRecord } from '@tidemark/frame';
+import {
+  type CheckpointChanges, type FramePlace, type HeldCheckpoint, ImageMap, type IncarnationBegun, Journal, type JournalCommand, type JournalEffect,
+  JournalError, type JournalEvent, JournalRecovery, recordBytes, type RecoveredJournal, SEGMENT_BYTES_DEFAULT,
+} from '@tidemark/journal';
+import { CheckpointView } from './checkpoint-view.js';
+import { crc32c as defaultCrc32c, decompressBody, storageFailure } from './defaults.js';
+import { FrameReader } from './frame-reader.js';
+import { nodeFiles } from './node-files.js';
+import { ScratchJournal } from './scratch-journal.js';
+import { SegmentFiles } from './segment-files.js';
+import type { JournalFileOptions, JournalFileStats, OpenViewOptions } from './types.js';
+
+type Answer = { readonly resolve: (answer: IncarnationBegun | undefined) => void; readonly reject: (error: JournalError) => void };
+type WithoutRequest<T> = T extends JournalCommand ? Omit<T, 'request'> : never;
+
+const CACHE_BYTES_DEFAULT = 32 * MiB;
+
+/** The journal of one protection on real files. All rules are the engine's (`Journal`); this class carries out what it says. */
+export class JournalFile {
+  readonly #options: JournalFileOptions;
+  readonly #segments: SegmentFiles;
+  readonly #reader: FrameReader;
+  readonly #journal: Journal;
+  readonly #answers = new Map<number, Answer>();
+  readonly #views = new Set<CheckpointView>();
+  /** File and mirror work under way; owned here: close waits for it. */
+  readonly #work = new Set<Promise<void>>();
+  #effects: JournalEffect[] = [];
+  #isDraining = false;
+  #lastRequest = 0;
+  #isClosed = false;
+  #settledWaiters: (() => void)[] = [];
+
+  /** What the scan found: for the log. Empty when all was in order. */
+  readonly tornTail: string;
+
+  private constructor(options: JournalFileOptions, parts: { segments: SegmentFiles; recovered: RecoveredJournal }) {
+    const salt = randomBytes(8);
+    this.#options = options;
+    this.#segments = parts.segments;
+    this.tornTail = parts.recovered.tornTail ?? '';
+    const crc32c = options.crc32c ?? defaultCrc32c;
+    this.#journal = new Journal(
+      {
+        identity: options.identity,
+        volumeBytes: options.volumes.map(({ sizeBytes }) => sizeBytes),
+        segmentBytes: options.segmentBytes ?? SEGMENT_BYTES_DEFAULT,
+        freshSalt: salt,
+        crc32c,
+        clocks: options.clocks,
+      },
+      parts.recovered,
+    );
+    this.#reader = new FrameReader({
+      segments: parts.segments,
+      salt: () => parts.recovered.salt ?? salt,
+      crc32c,
+      decompress: options.decompress ?? decompressBody,
+      cacheBytesMax: options.cacheBytesMax ?? CACHE_BYTES_DEFAULT,
+    });
+  }
+
+  /**
+   * Opens the journal in `folder`, or makes one. A torn tail is cut; corruption of acknowledged bytes leaves the journal `broken` with the
+   * checkpoints before it readable. When this returns, everything found is durable. Throws JOURNAL_IDENTITY for another protection's folder.
+   */
+  static async open(options: JournalFileOptions): Promise<JournalFile> {
+    const segments = new SegmentFiles(options.folder, options.files ?? nodeFiles);
+    try {
+      const recovered = await scan(options, segments);
+      const file = new JournalFile(options, { segments, recovered });
+      file.#act((effects) => file.#journal.start(effects));
+      await file.#settled();
+      return file;
+    } catch (error) {
+      await segments.closeAll();
+      throw error;
+    }
+  }
+
+  /** Numbers a new incarnation, durable with its session before this resolves. Frames of older ones are refused from the call on. */
+  async beginIncarnation({ sessionId, epoch }: { readonly sessionId: string; readonly epoch: number }): Promise<IncarnationBegun> {
+    const begun = await this.#request({ type: 'beginIncarnation', sessionId, epoch });
+    assert(begun !== undefined, 'an incarnation is answered with its facts');
+    return begun;
+  }
+
+  /**
+   * Takes a frame as received; `body` and `records` (its decoded table) are handed over. `onDurable` says when it may be acknowledged. Throws
+   * JOURNAL_FENCED or JOURNAL_ORDER for a frame that must not come; in a full, broken or ended journal, which `onState` has
+   * announced, the frame is dropped: it was never acknowledged, so the sender still has it.
+   */
+  append(header: FrameHeader, body: Uint8Array, records: readonly StreamRecord[]): void {
+    if (this.#isClosed) throw closedError();
+    const error = this.#journal.frameError(header, records);
+    if (error !== undefined) {
+      if (error.code === 'JOURNAL_FENCED' || error.code === 'JOURNAL_ORDER') throw error;
+      return;
+    }
+    const spaceBytes = this.#options.spaceGuard?.() ?? Infinity;
+    if (spaceBytes < recordBytes(header.bodyBytes)) {
+      this.#step({ type: 'guardReached', detail: `the journal may take ${Math.floor(spaceBytes)} more bytes, a frame of ${header.bodyBytes} has come` });
+      return;
+    }
+    this.#step({ type: 'append', header, body, records });
+  }
+
+  /** Space may be there again: a full journal takes frames again and finds out. */
+  resume(): void {
+    this.#step({ type: 'resume' });
+  }
+
+  /** Held checkpoints, oldest first. */
+  checkpoints(): readonly HeldCheckpoint[] {
+    return this.#journal.checkpoints;
+  }
+
+  get lastChange(): number {
+    return this.#journal.lastChange;
+  }
+
+  /** Numbers start anew with every open. */
+  changesSince(change: number): CheckpointChanges {
+    return this.#journal.changesSince(change);
+  }
+
+  /** Keeps the checkpoint from being retired until `unpin` with the same key. Throws JOURNAL_CHECKPOINT when it is not held. Lasts until close only. */
+  pin(checkpointId: number, key: string): void {
+    const error = this.#journal.pinError(checkpointId);
+    if (error !== undefined) throw error;
+    this.#step({ type: 'pin', key, checkpointId });
+  }
+
+  unpin(key: string): void {
+    this.#step({ type: 'unpin', key });
+  }
+
+  /** Durably drops every checkpoint older than this one, which becomes the oldest. Rejects with JOURNAL_PINNED while an older one is in use. */
+  async retire(checkpointId: number): Promise<void> {
+    await this.#request({ type: 'retire', checkpointId });
+  }
+
+  /** To be called when everyone of the VPG has this retirement durable. Resolves when the mirrors hold the image of this checkpoint durably. */
+  async allowApply(checkpointId: number): Promise<void> {
+    await this.#request({ type: 'allowApply', checkpointId });
+  }
+
+  async reserveEpoch(epoch: number): Promise<void> {
+    await this.#request({ type: 'reserveEpoch', epoch });
+  }
+
+  /** The reserved epoch becomes the current one and the history is closed. Idempotent. */
+  async commitEpoch(epoch: number): Promise<void> {
+    await this.#request({ type: 'commitEpoch', epoch });
+  }
+
+  /** The reserved number is given up and never used again. Idempotent. */
+  async burnEpoch(epoch: number): Promise<void> {
+    await this.#request({ type: 'burnEpoch', epoch });
+  }
+
+  /** The disks at a held checkpoint. Pins it until the view is closed. */
+  async openView({ checkpointId, scratchFolder }: OpenViewOptions): Promise<CheckpointView> {
+    if (this.#isClosed) throw closedError();
+    const checkpoint = this.#journal.checkpoint(checkpointId);
+    const error = this.#journal.pinError(checkpointId);
+    if (checkpoint === undefined || error !== undefined) throw error ?? new JournalError('JOURNAL_CHECKPOINT', `checkpoint ${checkpointId} is not held`);
+    const key = `view ${(this.#lastRequest += 1)}`;
+    this.#step({ type: 'pin', key, checkpointId });
+    try {
+      const isPromoted = this.#journal.durable.promotion?.isDone ?? false;
+      const scratch = isPromoted || scratchFolder === undefined ? undefined : await this.#openScratch(scratchFolder);
+      const view: CheckpointView = new CheckpointView({
+        checkpoint,
+        volumes: this.#options.volumes.map(({ sizeBytes, mirror }, volume) => ({
+          sizeBytes,
+          mirror,
+          base: isPromoted ? undefined : new ImageMap(this.#journal.writesBefore(checkpoint, volume)),
+        })),
+        isReadOnly: scratchFolder === undefined,
+        reader: this.#reader,
+        scratch,
+        isPromotionBegun: this.#journal.durable.promotion !== null,
+        startPromotion: async () => void (await this.#request({ type: 'startPromotion', checkpointId })),
+        finishPromotion: async () => void (await this.#request({ type: 'finishPromotion', checkpointId })),
+        onReleased: () => {
+          this.#views.delete(view);
+          this.#step({ type: 'unpin', key });
+        },
+      });
+      // A promoted one needs nothing of the journal, which may be removed under it.
+      if (isPromoted) this.#step({ type: 'unpin', key });
+      else this.#views.add(view);
+      return view;
+    } catch (cause) {
+      this.#step({ type: 'unpin', key });
+      throw cause;
+    }
+  }
+
+  stats(): JournalFileStats {
+    const { durable, segments } = this.#journal;
+    const { epoch, reservedEpoch, incarnation, isBaseComplete, sync, lastSeq, appliedSeq, promotion } = durable;
+    return {
+      state: this.#journal.state,
+      durableSeq: lastSeq,
+      appliedSeq,
+      retainedWrites: this.#journal.retainedWrites,
+      segmentCount: segments.length,
+      journalBytes: segments.reduce((sum, { bytes }) => sum + bytes, 0),
+      epoch,
+      reservedEpoch,
+      incarnation,
+      isBaseComplete,
+      isSyncing: sync !== 'idle',
+      promotion,
+    };
+  }
+
+  /** Ends what is under way, closes views and files. Everything not durable by then is as after a crash. */
+  async close(): Promise<void> {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    for (const view of [...this.#views]) await view.close();
+    while (this.#work.size > 0) await Promise.all(this.#work);
+    for (const { reject } of this.#answers.values()) reject(closedError());
+    this.#answers.clear();
+    await this.#segments.closeAll();
+  }
+
+  /** Closes and deletes the journal with its folder. The mirrors are not touched. */
+  async remove(): Promise<void> {
+    await this.close();
+    await this.#segments.removeAll();
+  }
+
+  async #openScratch(folder: string): Promise<ScratchJournal> {
+    const { identity, segmentBytes } = this.#options;
+    return await ScratchJournal.open({
+      folder,
+      identity,
+      volumeCount: this.#options.volumes.length,
+      files: this.#options.files ?? nodeFiles,
+      crc32c: this.#options.crc32c ?? defaultCrc32c,
+      clocks: this.#options.clocks,
+      segmentBytes: segmentBytes ?? SEGMENT_BYTES_DEFAULT,
+    });
+  }
+
+  async #request(command: WithoutRequest<JournalCommand>): Promise<IncarnationBegun | undefined> {
+    if (this.#isClosed) throw closedError();
+    this.#lastRequest += 1;
+    const request = this.#lastRequest;
+    return await new Promise((resolve, reject) => {
+      this.#answers.set(request, { resolve, reject });
+      this.#step({ ...command, request });
+    });
+  }
+
+  #step(event: JournalEvent): void {
+    this.#act((effects) => this.#journal.step(event, effects));
+  }
+
+  /** Effects of nested steps (a callback that appends) queue behind those that are being carried out. */
+  #act(act: (effects: JournalEffect[]) => void): void {
+    act(this.#effects);
+    if (this.#isDraining) return;
+    this.#isDraining = true;
+    try {
+      for (let effect = this.#effects.shift(); effect !== undefined; effect = this.#effects.shift()) this.#carryOut(effect);
+    } finally {
+      this.#isDraining = false;
+    }
+    if (this.#journal.isSettled) for (const waiter of this.#settledWaiters.splice(0)) waiter();
+  }
+
+  async #settled(): Promise<void> {
+    if (!this.#journal.isSettled) await new Promise<void>((resolve) => this.#settledWaiters.push(resolve));
+  }
+
+  #carryOut(effect: JournalEffect): void {
+    switch (effect.type) {
+      case 'append':
+        return this.#run(() => this.#append(effect), 'appended', (failure) => ({ type: 'appendFailed', ...failure }));
+      case 'sync':
+        return this.#run(() => this.#sync(effect.segment), 'synced', ({ detail }) => ({ type: 'syncFailed', detail }));
+      case 'createSegment':
+        return this.#run(() => this.#segments.create(effect.segment, effect.header), 'segmentCreated', (failure) => ({ type: 'segmentCreateFailed', ...failure }));
+      case 'truncateSegment':
+        return this.#run(() => this.#segments.truncate(effect.segment, effect.bytes), 'truncated', ({ detail }) => ({ type: 'truncateFailed', detail }));
+      case 'removeSegment':
+        return this.#run(() => this.#segments.remove(effect.segment), 'segmentRemoved', ({ detail }) => ({ type: 'segmentRemoveFailed', detail }));
+      case 'mirrorWrite':
+        return this.#run(() => this.#writeMirrors(effect.records), 'mirrorWritten', (failure) => ({ type: 'mirrorFailed', ...failure }));
+      case 'mirrorReplay':
+        return this.#run(() => this.#replay(effect), 'mirrorWritten', (failure) => ({ type: 'mirrorFailed', ...failure }));
+      case 'mirrorSync':
+        return this.#run(() => this.#syncMirrors(), 'mirrorSynced', (failure) => ({ type: 'mirrorFailed', ...failure }));
+      case 'durable':
+        return this.#options.onDurable(effect.seq);
+      case 'checkpointsChanged':
+        return this.#options.onCheckpointsChanged(effect.lastChange);
+      case 'stateChanged':
+        return this.#options.onState(effect.state);
+      case 'answered':
+        return this.#takeAnswer(effect.request)?.resolve(effect.answer);
+      case 'refused':
+        return this.#takeAnswer(effect.request)?.reject(effect.error);
+      default:
+        return unreachable(effect);
+    }
+  }
+
+  #takeAnswer(request: number): Answer | undefined {
+    const answer = this.#answers.get(request);
+    this.#answers.delete(request);
+    return answer;
+  }
+
+  /** Carries out one effect and reports its one completion. */
+  #run(
+    work: () => Promise<void>,
+    done: 'appended' | 'synced' | 'segmentCreated' | 'truncated' | 'segmentRemoved' | 'mirrorWritten' | 'mirrorSynced',
+    failed: (failure: ReturnType<typeof storageFailure>) => JournalEvent,
+  ): void {
+    const running = work().then(
+      () => ({ type: done }) as const,
+      (error: unknown) => failed(storageFailure(error)),
+    ).then((event) => {
+      this.#work.delete(running);
+      this.#step(event);
+    });
+    this.#work.add(running);
+  }
+
+  async #append({ segment, at, chunks }: Extract<JournalEffect, { readonly type: 'append' }>): Promise<void> {
+    await (await this.#segments.handle(segment)).writeAll(chunks, at);
+  }
+
+  async #sync(segment: number): Promise<void> {
+    await (await this.#segments.handle(segment)).dataSync();
+  }
+
+  async #writeMirrors(records: readonly StreamRecord[]): Promise<void> {
+    for (const record of records) {
+      if (isVolumeRecord(record.type)) await this.#writeMirror(record);
+    }
+  }
+
+  async #writeMirror({ type, volume, offset, length, payload }: StreamRecord): Promise<void> {
+    const mirror = this.#options.volumes[volume]?.mirror;
+    assert(mirror !== undefined, 'the record was checked against the volumes');
+    const isZeroes = type === RecordType.zeroes || type === RecordType.syncZeroes;
+    if (isZeroes || payload === undefined) await mirror.writeZeroes(offset, length, { mayUnmap: true });
+    else await mirror.write(offset, payload);
+  }
+
+  async #replay({ frames, afterSeq, throughSeq }: { readonly frames: readonly FramePlace[]; readonly afterSeq: number; readonly throughSeq: number }): Promise<void> {
+    for (const place of frames) {
+      const { firstSeq, records } = await this.#reader.records(place);
+      await this.#writeMirrors(records.filter((_, i) => firstSeq + i > afterSeq && firstSeq + i <= throughSeq));
+    }
+  }
+
+  async #syncMirrors(): Promise<void> {
+    await Promise.all(this.#options.volumes.map(async ({ mirror }) => await mirror.flush()));
+  }
+}
+
+const closedError = (): JournalError => new JournalError('JOURNAL_CLOSED', 'the journal is closed');
+
+/** Reads every segment of the journal once, one after the other; gives way to other work between them. */
+async function scan(options: JournalFileOptions, segments: SegmentFiles): Promise<RecoveredJournal> {
+  const crc32c = options.crc32c ?? defaultCrc32c;
+  const recovery = new JournalRecovery(
+    { identity: options.identity, epoch: options.epoch, crc32c, decompress: options.decompress ?? decompressBody },
+    await segments.find(crc32c),
+  );
+  for (const { found, limitBytes } of recovery.plan.segments) {
+    recovery.feed(found, await segments.read(found.segment, limitBytes));
+    await nextTurn();
+  }
+  return recovery.finish();
+}
