@@ -128,7 +128,6 @@ export class Sender implements CaptureSink {
     this.#refusal = undefined;
     this.#incarnation = reply.incarnation;
     this.#creditBytes = reply.creditBytes;
-    this.#queue.unsend();
     const decision = decideOpen(this.#position(), reply);
     if (decision.kind === 'resume') {
       this.#forgetUpTo(reply.durableSeq);
