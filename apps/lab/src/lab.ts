@@ -50,8 +50,7 @@ async function connectSites(lab: Lab, progress: Progress): Promise<void> {
     });
     if (await pairSites(apis.a, b, apis.b)) progress('sites paired');
   } finally {
-    apis.a.close();
-    apis.b.close();
+    await Promise.all([apis.a.close(), apis.b.close()]);
   }
 }
 

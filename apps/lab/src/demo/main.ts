@@ -34,7 +34,7 @@ async function demo({ isOnce }: { readonly isOnce: boolean }, stop: AbortSignal)
     }
     throw error;
   } finally {
-    story.close();
+    await story.close();
     await labDown(process.env);
     stage.say(paint.dim('the lab is down, its folder is removed'));
   }

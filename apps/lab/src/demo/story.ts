@@ -61,10 +61,9 @@ export class Story {
   }
 
   /** Ends what the story itself holds; the lab goes on. */
-  close(): void {
+  async close(): Promise<void> {
     this.#workload?.disconnect();
-    this.#apis?.a.close();
-    this.#apis?.b.close();
+    await Promise.all([this.#apis?.a.close(), this.#apis?.b.close()]);
   }
 
   async #raiseSites(): Promise<void> {

@@ -11,7 +11,7 @@ const VRA_INSTALLED = 0;
 export async function siteApi(site: SiteLayout): Promise<SiteApi> {
   const password = await readPassword(site);
   if (password === null) throw new LabError('LAB_NOT_UP', `site ${site.name} has no administrator yet: its ZVM never ran; see ${site.logFolder}/zvm.log`);
-  return new SiteApi({ restUrl: site.restUrl, user: ADMINISTRATOR, password, caFile: certificatePath(site) });
+  return await SiteApi.logIn({ restUrl: site.restUrl, user: ADMINISTRATOR, password, caFile: certificatePath(site) });
 }
 
 interface NamedHost {

@@ -1,115 +1,61 @@
-import { readFileSync } from 'node:fs';
-import { Agent, request } from 'node:https';
-import { setTimeout as sleep } from 'node:timers/promises';
-import { LabError } from '../lab-error.js';
-
-export interface RestAnswer {
-  readonly status: number;
-  readonly body: unknown;
-  readonly headers: Readonly<Record<string, string | string[] | undefined>>;
-}
+import { readFile } from 'node:fs/promises';
+import { ApiClient, ApiError, type Query } from '@tidemark/api-client';
+import { until } from '../until.js';
 
 export interface SiteApiOptions {
   readonly restUrl: string;
   readonly user: string;
   readonly password: string;
+  /** PEM of the site's self-signed certificate. */
   readonly caFile: string;
 }
 
-const CALL_TIMEOUT_MS = 30_000;
-const TASK_POLL_MS = 200;
-const TASK_STATE = { failed: 4, stopped: 5, completed: 6 } as const;
+export type Method = 'GET' | 'POST' | 'PUT' | 'DELETE';
 
-/** Task id of a call that started one. */
-type TaskId = string;
+const LOG_IN_TIMEOUT_MS = 60_000;
+const TASK_TIMEOUT_MS = 120_000;
+const TASK_POLL_MS = 150;
 
-/** The REST API of one ZVM, as a script would use it: logs in when needed, and again when its session has ended. */
+/** The REST API of one site's ZVM, logged in. Failures are ApiErrors with the site's own message. */
 export class SiteApi {
-  readonly #agent: Agent;
-  #session: string | undefined;
+  private constructor(private readonly client: ApiClient) {}
 
-  constructor(private readonly options: SiteApiOptions) {
-    // The pinned certificate is the site's identity, so its name is not looked at.
-    this.#agent = new Agent({ keepAlive: true, ca: readFileSync(options.caFile), checkServerIdentity: () => undefined });
+  /** A ZVM that has just been started may need a moment until its database answers: it is waited for. */
+  static async logIn({ restUrl, user, password, caFile }: SiteApiOptions): Promise<SiteApi> {
+    const client = new ApiClient({ url: restUrl, trust: { kind: 'ca', pem: await readFile(caFile, 'utf8') } });
+    await until(`the log-in at ${restUrl}`, () => logInOnce(client, { user, password }), { timeoutMs: LOG_IN_TIMEOUT_MS });
+    return new SiteApi(client);
   }
 
-  /** Any call, whatever its answer. `path` begins after `/v1`. */
-  async raw(method: string, path: string, body?: unknown): Promise<RestAnswer> {
-    this.#session ??= await this.#logIn();
-    const answer = await this.#send(method, path, { body, headers: { 'x-zerto-session': this.#session } });
-    if (answer.status !== 401) return answer;
-    this.#session = await this.#logIn();
-    return await this.#send(method, path, { body, headers: { 'x-zerto-session': this.#session } });
+  get<T>(path: string, query: Query = {}): Promise<T> {
+    return this.client.get<T>(path, query);
   }
 
-  /** The body of a good answer; a refusal becomes LAB_REFUSED with the site's own message. */
-  async call<T = unknown>(method: string, path: string, body?: unknown): Promise<T> {
-    const answer = await this.raw(method, path, body);
-    if (answer.status < 300) return answer.body as T;
-    const message = (answer.body as { Message?: string } | null)?.Message ?? JSON.stringify(answer.body);
-    throw new LabError('LAB_REFUSED', `${method} ${this.options.restUrl}/v1${path} answers ${answer.status}: ${message}`);
-  }
-
-  get<T = unknown>(path: string): Promise<T> {
-    return this.call<T>('GET', path);
-  }
-
-  /** Starts a long operation and waits until its task is completed; a failed one throws LAB_REFUSED with the reason. */
-  async run(method: string, path: string, body?: unknown, timeoutMs = 120_000): Promise<void> {
-    await this.waitForTask(await this.call<TaskId>(method, path, body), timeoutMs);
-  }
-
-  async waitForTask(taskId: TaskId, timeoutMs = 120_000): Promise<void> {
-    for (const startedAtMs = performance.now(); ; await sleep(TASK_POLL_MS)) {
-      const task = await this.get<{ Type?: unknown; Status: { State: number; Progress: number }; CompleteReason?: string | null }>(`/tasks/${taskId}`);
-      const { State: state } = task.Status;
-      if (state === TASK_STATE.completed) return;
-      if (state === TASK_STATE.failed || state === TASK_STATE.stopped) {
-        throw new LabError('LAB_REFUSED', `task ${taskId} at ${this.options.restUrl} failed: ${task.CompleteReason ?? 'no reason given'}`);
-      }
-      if (performance.now() - startedAtMs > timeoutMs) {
-        throw new LabError('LAB_TIMEOUT', `task ${taskId} at ${this.options.restUrl} is at ${task.Status.Progress} % after ${timeoutMs / 1000} s`);
-      }
+  call<T = unknown>(method: Method, path: string, body?: object): Promise<T> {
+    switch (method) {
+      case 'GET': return this.client.get<T>(path);
+      case 'POST': return this.client.post<T>(path, body);
+      case 'PUT': return this.client.put<T>(path, body ?? {});
+      case 'DELETE': return this.client.delete<T>(path, body);
     }
   }
 
-  close(): void {
-    this.#agent.destroy();
+  /** A call that answers a task's id; resolves when that task is completed. */
+  async run(method: Method, path: string, body?: object): Promise<void> {
+    await this.client.waitForTask(await this.call<string>(method, path, body), { timeoutMs: TASK_TIMEOUT_MS, pollMs: TASK_POLL_MS });
   }
 
-  async #logIn(): Promise<string> {
-    const { user, password, restUrl } = this.options;
-    const authorization = `Basic ${Buffer.from(`${user}:${password}`).toString('base64')}`;
-    const answer = await this.#send('POST', '/session/add', { body: { AuthenticationMethod: 1 }, headers: { authorization } });
-    const session = answer.headers['x-zerto-session'];
-    if (answer.status === 200 && typeof session === 'string') return session;
-    throw new LabError('LAB_REFUSED', `${restUrl} refuses the log-in of ${user} (${answer.status})`);
-  }
-
-  #send(method: string, path: string, { body, headers }: { readonly body: unknown; readonly headers: Record<string, string> }): Promise<RestAnswer> {
-    const text = body === undefined ? undefined : JSON.stringify(body);
-    const sent = { ...headers, ...(text === undefined ? {} : { 'content-type': 'application/json', 'content-length': String(Buffer.byteLength(text)) }) };
-    return new Promise((resolve, reject) => {
-      const call = request(`${this.options.restUrl}/v1${path}`, { method, agent: this.#agent, headers: sent, timeout: CALL_TIMEOUT_MS }, (response) => {
-        const parts: Buffer[] = [];
-        response.on('data', (part: Buffer) => parts.push(part));
-        response.once('error', reject);
-        response.once('end', () => {
-          resolve({ status: response.statusCode ?? 0, headers: response.headers, body: parsed(Buffer.concat(parts).toString('utf8')) });
-        });
-      });
-      call.once('timeout', () => call.destroy(new LabError('LAB_TIMEOUT', `${method} ${path}: no answer within ${CALL_TIMEOUT_MS / 1000} s`)));
-      call.once('error', reject);
-      call.end(text);
-    });
+  async close(): Promise<void> {
+    await this.client.close();
   }
 }
 
-function parsed(text: string): unknown {
-  if (text === '') return null;
+async function logInOnce(client: ApiClient, credentials: { readonly user: string; readonly password: string }): Promise<true | undefined> {
   try {
-    return JSON.parse(text);
-  } catch {
-    return text;
+    await client.login(credentials);
+    return true;
+  } catch (error) {
+    if (error instanceof ApiError && error.isRetryable) return undefined;
+    throw error;
   }
 }

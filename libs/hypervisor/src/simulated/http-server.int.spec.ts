@@ -21,13 +21,16 @@ describeHypervisorManager('simulated, over HTTP', async () => {
 describe('simulated hypervisor over HTTP', () => {
   let site: TestingSite;
   let server: HypervisorServer;
+  let closeAlso: HypervisorServer | undefined;
 
   beforeEach(async () => {
+    closeAlso = undefined;
     site = await makeTestingSite();
     server = await serveHypervisor(site.hypervisor, { host: '127.0.0.1', port: 0 });
   });
   afterEach(async () => {
     await server.close();
+    await closeAlso?.close();
     await site.remove();
   });
 
@@ -40,7 +43,8 @@ describe('simulated hypervisor over HTTP', () => {
     await server.close();
     await expect(manager.inventory()).rejects.toMatchObject({ code: 'HYPERVISOR_UNREACHABLE', isRetryable: true });
     const { port } = new URL(server.url);
-    server = await serveHypervisor(await site.reopen(), { host: '127.0.0.1', port: Number(port) });
+    const again = await serveHypervisor(await site.reopen(), { host: '127.0.0.1', port: Number(port) });
+    closeAlso = again;
     expect(await next).toMatchObject({ done: false, value: { revision: site.hypervisor.revision } });
     stop.abort();
   });

@@ -44,11 +44,11 @@ export class SimulatedHypervisorManager implements HypervisorManager {
 
   /** Long polls. After a failure it yields again: what changed meanwhile is not known, and reading again costs little. */
   async *watch(signal: AbortSignal): AsyncGenerator<InventoryChange> {
-    for (let seen = -1; !signal.aborted; ) {
+    const isWanted = (): boolean => !signal.aborted;
+    for (let seen = -1; isWanted(); ) {
       const change = await this.#poll(seen, signal);
-      if (signal.aborted) return;
       if (change === undefined) await pause(RECONNECT_MS, signal);
-      else if (change.revision !== seen) yield change;
+      else if (change.revision !== seen && isWanted()) yield change;
       seen = change?.revision ?? -1;
     }
   }
@@ -89,7 +89,7 @@ function pause(ms: number, signal: AbortSignal): Promise<void> {
       signal.removeEventListener('abort', done);
       resolve();
     };
-    const timer = setTimeout(done, ms);
+    const timer = setTimeout(done, signal.aborted ? 0 : ms);
     signal.addEventListener('abort', done);
   });
 }

@@ -216,9 +216,10 @@ export class SimulatedHypervisor implements HypervisorManager {
   }
 
   async *watch(signal: AbortSignal): AsyncGenerator<InventoryChange> {
-    for (let seen = -1; !signal.aborted; ) {
+    const isWanted = (): boolean => !signal.aborted;
+    for (let seen = -1; isWanted(); ) {
       seen = await this.changedSince(seen, signal);
-      if (!signal.aborted) yield { revision: seen };
+      if (isWanted()) yield { revision: seen };
     }
   }
 
