@@ -40,7 +40,7 @@ describe('the servers of a lab site', () => {
 
   it('answer once started, as the real processes, with the sample VMs of site a', async () => {
     const { processes, vms } = await statusOfA();
-    expect(processes.map(({ name, isAlive }) => [name, isAlive])).toEqual([['hypervisor', true], ['nats', true], ['postgres', true]]);
+    expect(processes.map(({ name, isAlive }) => [name, isAlive])).toEqual([['nats', true], ['postgres', true], ['hypervisor', true]]);
     expect(vms.map((vm) => [vm.name, vm.host, vm.powerState, ...vm.disks.map((disk) => disk.sizeBytes / 2 ** 20)])).toEqual([
       ['web01', 'host-a1', 'poweredOn', 64],
       ['db01', 'host-a2', 'poweredOn', 128, 64],
@@ -96,6 +96,27 @@ describe('the servers of a lab site', () => {
       });
     } finally {
       taken.close();
+    }
+  });
+
+  it('servers that are not ours are used and not started; one that does not answer is named', async () => {
+    const folder = `${environment['TIDEMARK_LAB_DIR']!}-external`;
+    const databaseUrl = databaseUrlOf(lab.layout.sites.a, lab.identity.sites.a);
+    const external = await findOrMakeLab({
+      TIDEMARK_LAB_DIR: folder,
+      TIDEMARK_LAB_SUBNETS: '31,33',
+      TIDEMARK_A_NATS_URL: 'nats://127.0.31.1:4222',
+      TIDEMARK_A_DATABASE_URL: databaseUrl,
+      TIDEMARK_B_NATS_URL: 'nats://127.0.33.1:4222',
+    });
+    try {
+      await labKill(environment, parseTarget('a/hypervisor')); // the other lab needs its address
+      await processesOf(external, 'a').startServers();
+      expect((await processesOf(external, 'a').list()).map((record) => record.name)).toEqual(['hypervisor']);
+      await expect(processesOf(external, 'b').startServers()).rejects.toThrow(/TIDEMARK_B_NATS_URL=nats:\/\/127\.0\.33\.1:4222 does not answer/);
+    } finally {
+      await labDown({ TIDEMARK_LAB_DIR: folder });
+      await labStart(environment, parseTarget('a/hypervisor'));
     }
   });
 

@@ -1,17 +1,14 @@
 import { LabError } from './lab-error.js';
 import { databaseUrlOf, type SiteIdentity } from './identity.js';
 import { type HostLayout, PORTS, type SiteLayout } from './layout.js';
-import { isAlive, type ProcessRecord, ProcessRegistry } from './process/process-registry.js';
+import { inStartOrder, isAlive, type ProcessRecord, ProcessRegistry } from './process/process-registry.js';
 import { ProcessRunner, waitUntilAnswers } from './process/process-runner.js';
+import { assertExternalDatabase, assertExternalNats } from './servers/external.js';
 import { hypervisorSpec, probeHypervisor } from './servers/hypervisor.js';
 import { natsSpec, probeNats } from './servers/nats.js';
 import { ensureDatabase, postgresSpec, probePostgres } from './servers/postgres.js';
 import { zvmSpec } from './servers/zvm.js';
 import { probeZvm } from './rest/probe-zvm.js';
-
-/** The order in which a site comes up; what needs another comes after it. */
-const ORDER = ['nats', 'postgres', 'hypervisor', 'zvm'];
-const rank = (name: string): number => (ORDER.includes(name) ? ORDER.indexOf(name) : ORDER.length);
 
 /** The processes of one site. */
 export class SiteProcesses {
@@ -24,25 +21,26 @@ export class SiteProcesses {
     this.runner = new ProcessRunner(new ProcessRegistry(site.runFolder));
   }
 
-  /** In the order of their start. */
   async list(): Promise<ProcessRecord[]> {
-    const records = await this.runner.registry.list();
-    return records.sort((left, right) => rank(left.name) - rank(right.name) || left.name.localeCompare(right.name));
+    return inStartOrder(await this.runner.registry.list());
   }
 
   /** Starts NATS, PostgreSQL and the hypervisor manager where they do not run, and waits until they answer. */
   async startServers(): Promise<void> {
     const { site, identity } = this;
     const starts: Promise<void>[] = [hypervisorSpec(site, identity).then((spec) => this.#startAndWait(spec))];
-    if (identity.externalNatsUrl === undefined) starts.push(natsSpec(site).then((spec) => this.#startAndWait(spec)));
-    if (identity.externalDatabaseUrl === undefined) {
-      starts.push(
-        postgresSpec(site, identity.databasePassword)
-          .then((spec) => this.#startAndWait(spec))
-          .then(() => ensureDatabase(site, identity.databasePassword)),
-      );
-    }
+    starts.push(identity.externalNatsUrl === undefined ? this.#startNats() : assertExternalNats(site, identity.externalNatsUrl));
+    starts.push(identity.externalDatabaseUrl === undefined ? this.#startPostgres() : assertExternalDatabase(site, identity.externalDatabaseUrl));
     await allDone(starts);
+  }
+
+  async #startNats(): Promise<void> {
+    await this.#startAndWait(await natsSpec(this.site));
+  }
+
+  async #startPostgres(): Promise<void> {
+    await this.#startAndWait(await postgresSpec(this.site, this.identity.databasePassword));
+    await ensureDatabase(this.site, this.identity.databasePassword);
   }
 
   async startZvm(): Promise<void> {

@@ -2,7 +2,7 @@ import Table from 'cli-table3';
 import type { LabStatus, SiteStatus } from './status.js';
 import { bytesText, paint } from './terminal.js';
 
-const PLAIN_BORDERS = { chars: { mid: '', 'left-mid': '', 'mid-mid': '', 'right-mid': '' }, style: { head: ['bold'], border: ['dim'] } };
+const PLAIN_BORDERS = { chars: { mid: '', 'left-mid': '', 'mid-mid': '', 'right-mid': '' }, style: paint.isColorSupported ? { head: ['bold'], border: ['dim'] } : { head: [], border: [] } };
 
 /** The lab at a glance, for people. */
 export function statusText(status: LabStatus): string {

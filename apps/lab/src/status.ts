@@ -1,7 +1,7 @@
 import { createHypervisorManager, type Inventory, readStoredInventory } from '@tidemark/hypervisor';
 import type { Lab } from './identity.js';
 import { SITE_NAMES, type SiteLayout } from './layout.js';
-import { isAlive, ProcessRegistry } from './process/process-registry.js';
+import { inStartOrder, isAlive, ProcessRegistry } from './process/process-registry.js';
 import { statePath } from './servers/hypervisor.js';
 import { ADMINISTRATOR, certificatePath, readPassword } from './servers/zvm.js';
 
@@ -56,7 +56,7 @@ export async function labStatus(lab: Lab | undefined): Promise<LabStatus> {
 }
 
 async function siteStatus(site: SiteLayout, siteId: string): Promise<SiteStatus> {
-  const records = await new ProcessRegistry(site.runFolder).list();
+  const records = inStartOrder(await new ProcessRegistry(site.runFolder).list());
   const processes = records.map((record) => ({ name: record.name, pid: record.pid, isAlive: isAlive(record) }));
   const isManagerAlive = processes.some((process) => process.name === 'hypervisor' && process.isAlive);
   const inventory = (isManagerAlive ? await askedInventory(site) : undefined) ?? (await readStoredInventory(statePath(site)));

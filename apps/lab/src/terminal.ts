@@ -1,4 +1,4 @@
-import pc from 'picocolors';
+import { createColors } from 'picocolors';
 
 /** A cheap screen: lines that stay, and a block below them that is redrawn. Without a terminal only the lines. */
 export class Screen {
@@ -38,12 +38,14 @@ export class Screen {
   }
 }
 
-export const paint = pc;
+/** Colours for a person at a terminal; a file, a pipe and CI get plain text. */
+const isColourful = process.stdout.isTTY && process.env['NO_COLOR'] === undefined && process.env['TERM'] !== 'dumb';
+export const paint = createColors(isColourful);
 
 /** `━━━━━━╸────`: `fraction` from 0 to 1. */
 export function bar(fraction: number, width: number): string {
   const filled = Math.round(Math.max(0, Math.min(1, fraction)) * width);
-  return `${pc.cyan('━'.repeat(filled))}${pc.dim('─'.repeat(width - filled))}`;
+  return `${paint.cyan('━'.repeat(filled))}${paint.dim('─'.repeat(width - filled))}`;
 }
 
 const UNITS = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
@@ -52,7 +54,7 @@ export function bytesText(bytes: number): string {
   let value = bytes;
   let unit = 0;
   for (; value >= 1024 && unit < UNITS.length - 1; unit++) value /= 1024;
-  return `${unit === 0 || value >= 100 ? value.toFixed(0) : value.toFixed(1)} ${UNITS[unit] ?? ''}`;
+  return `${value >= 100 ? value.toFixed(0) : value.toFixed(1).replace(/\.0$/, '')} ${UNITS[unit] ?? ''}`;
 }
 
 export const secondsText = (ms: number): string => (ms < 10_000 ? `${(ms / 1000).toFixed(1)} s` : `${Math.round(ms / 1000)} s`);

@@ -25,6 +25,13 @@ const recordSchema = z.object({
 export type ProcessRecord = z.infer<typeof recordSchema>;
 export type ProcessSpec = Omit<ProcessRecord, 'pid' | 'startTime'>;
 
+/** What needs another comes after it; VRAs last. */
+const START_ORDER = ['nats', 'postgres', 'hypervisor', 'zvm'];
+const rank = (name: string): number => (START_ORDER.includes(name) ? START_ORDER.indexOf(name) : START_ORDER.length);
+
+export const inStartOrder = (records: readonly ProcessRecord[]): ProcessRecord[] =>
+  [...records].sort((left, right) => rank(left.name) - rank(right.name) || left.name.localeCompare(right.name));
+
 export const isAlive = (record: ProcessRecord): boolean => isRunning(record);
 
 /** One file per process below the site's folder, so that the lab's commands and the hypervisor manager see the same ones. */
