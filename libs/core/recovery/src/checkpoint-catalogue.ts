@@ -28,7 +28,7 @@ export interface CatalogueChanges<Held extends HeldCheckpoint> {
 /**
  * The checkpoints of one VPG that can be recovered: those that every VM of their own VM set holds, with the same epoch and
  * term. Fed with the news of each VM's journal; tells what became listed and what went. A checkpoint that is listed again with
- * another epoch, term or time is in both lists.
+ * another epoch or term is in both lists: removed first, then added.
  */
 export class CheckpointCatalogue<Held extends HeldCheckpoint = HeldCheckpoint> {
   readonly #held = new Map<string, Map<number, Held>>();
@@ -98,13 +98,17 @@ export class CheckpointCatalogue<Held extends HeldCheckpoint = HeldCheckpoint> {
     return { added, removed: removed.sort((a, b) => a - b) };
   }
 
-  /** As the first VM of its set reports it (any other one says the same), or undefined when a VM of the set lacks it. */
+  /**
+   * As the first VM of its set reports it (any other one says the same), or undefined when a VM of the set lacks it. An id is used once; should two
+   * complete sets claim it nevertheless, the newer ownership wins.
+   */
   #completeOne(checkpointId: number): Held | undefined {
+    let best: Held | undefined;
     for (const journal of this.#held.values()) {
       const candidate = journal.get(checkpointId);
-      if (candidate !== undefined && this.#isHeldByAll(candidate)) return this.#held.get(firstOf(candidate.vmIds))?.get(checkpointId);
+      if (candidate !== undefined && this.#isHeldByAll(candidate) && (best === undefined || isNewer(candidate, best))) best = candidate;
     }
-    return undefined;
+    return best === undefined ? undefined : this.#held.get(firstOf(best.vmIds))?.get(checkpointId);
   }
 
   #isHeldByAll(candidate: Held): boolean {
@@ -114,6 +118,14 @@ export class CheckpointCatalogue<Held extends HeldCheckpoint = HeldCheckpoint> {
     });
   }
 }
+
+function isNewer(a: HeldCheckpoint, b: HeldCheckpoint): boolean {
+  if (a.epoch !== b.epoch) return a.epoch > b.epoch;
+  if (a.term !== b.term) return a.term > b.term;
+  return setName(a.vmIds) > setName(b.vmIds);
+}
+
+const setName = (vmIds: readonly string[]): string => [...vmIds].sort().join(' ');
 
 /** Independent of the order in which the VMs reported. */
 const firstOf = (vmIds: readonly string[]): string => [...vmIds].sort()[0] ?? '';
