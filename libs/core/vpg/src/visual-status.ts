@@ -142,6 +142,7 @@ function healthy(facts: VpgStatusFacts): VisualStatus {
 }
 
 function slaStatus(facts: VpgStatusFacts): VpgStatus {
+  if (!facts.hasCheckpoint) return 'NotMeetingSLA';
   const isRpoFine = isRpoMet(facts);
   const isHistoryFine = isHistoryMet(facts);
   if (isRpoFine && isHistoryFine) return 'MeetingSLA';

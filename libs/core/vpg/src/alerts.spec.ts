@@ -1,0 +1,64 @@
+import { describe, expect, it } from '@jest/globals';
+import { alertChanges, alertsFor, rpoLevel, type ActiveAlert, type AlertFacts } from './index.js';
+
+type VpgAlertFacts = AlertFacts['vpgs'][number];
+
+const vpg = (over: Partial<VpgAlertFacts> = {}): VpgAlertFacts => ({
+  vpgId: 'v1', name: 'Shop', isReplicating: true, rpoMs: 7000, rpoTargetMs: 300_000, isWaitingForCommit: false, ...over,
+});
+const facts = (over: Partial<AlertFacts> = {}): AlertFacts => ({ vpgs: [vpg()], peers: [], vras: [], ...over });
+const idsOf = (given: AlertFacts): string[] => alertsFor(given).map(({ helpIdentifier }) => helpIdentifier);
+
+describe('RPO ladder', () => {
+  it.each([
+    [300_000, 'fine'], [344_999, 'fine'], [345_000, 'warning'], [374_999, 'warning'], [375_000, 'error'], [9_000_000, 'error'],
+  ])('%d ms against a target of 300 s: %s', (rpoMs, level) => {
+    expect(rpoLevel(rpoMs, 300_000)).toBe(level);
+  });
+
+  it('gives one alert, by level', () => {
+    expect(idsOf(facts({ vpgs: [vpg({ rpoMs: 350_000 })] }))).toEqual(['VPG0009']);
+    expect(alertsFor(facts({ vpgs: [vpg({ rpoMs: 400_000 })] }))).toEqual([{
+      helpIdentifier: 'VPG0010', level: 'Error', entity: 'Vpg', subject: 'v1', vpgIds: ['v1'],
+      description: "RPO of VPG 'Shop' is 400 s, 33 % above its target of 300 s",
+    }]);
+  });
+
+  it('is silent when the VPG does not replicate, or the RPO is not known', () => {
+    expect(idsOf(facts({ vpgs: [vpg({ rpoMs: 400_000, isReplicating: false })] }))).toEqual([]);
+    expect(idsOf(facts({ vpgs: [vpg({ rpoMs: null })] }))).toEqual([]);
+  });
+});
+
+describe('alertsFor', () => {
+  it('tells of silent VRAs, silent sites and failovers that wait', () => {
+    const all = facts({
+      vpgs: [vpg({ isWaitingForCommit: true, isReplicating: false })],
+      vras: [{ vraId: 'r1', name: 'Z-VRA-h1', isConnected: false, vpgIds: ['v1'] }, { vraId: 'r2', name: 'Z-VRA-h2', isConnected: true, vpgIds: [] }],
+      peers: [{ siteId: 's2', name: 'Berlin', isConnected: false, vpgIds: ['v1'] }, { siteId: 's3', name: 'Bonn', isConnected: true, vpgIds: [] }],
+    });
+    expect(alertsFor(all).map(({ helpIdentifier, level, entity, subject }) => [helpIdentifier, level, entity, subject])).toEqual([
+      ['VPG0014', 'Warning', 'Vpg', 'v1'], ['ZVM0002', 'Error', 'Vra', 'r1'], ['ZVM0003', 'Error', 'Zvm', 's2'],
+    ]);
+  });
+
+  it('is empty when all is well', () => expect(alertsFor(facts())).toEqual([]));
+});
+
+describe('alertChanges', () => {
+  const active = (helpIdentifier: string, subject: string, description = ''): ActiveAlert => ({ alertId: `${helpIdentifier}-${subject}`, helpIdentifier, subject, description });
+
+  it('turns on what is missing, off what is gone, rewords what has changed', () => {
+    const wanted = alertsFor(facts({ vpgs: [vpg({ rpoMs: 350_000 }), vpg({ vpgId: 'v2', name: 'Mail', rpoMs: 400_000 })] }));
+    const changes = alertChanges([active('VPG0010', 'v1'), active('VPG0010', 'v2', 'old text')], wanted);
+    expect(changes.turnedOn.map(({ helpIdentifier, subject }) => [helpIdentifier, subject])).toEqual([['VPG0009', 'v1']]);
+    expect(changes.turnedOff.map(({ alertId }) => alertId)).toEqual(['VPG0010-v1']);
+    expect(changes.reworded.map(({ active: { alertId } }) => alertId)).toEqual(['VPG0010-v2']);
+  });
+
+  it('asks for nothing when it has been done', () => {
+    const wanted = alertsFor(facts({ vpgs: [vpg({ rpoMs: 400_000 })] }));
+    const done = wanted.map((one) => active(one.helpIdentifier, one.subject, one.description));
+    expect(alertChanges(done, wanted)).toEqual({ turnedOn: [], turnedOff: [], reworded: [] });
+  });
+});
