@@ -1,4 +1,5 @@
 import 'reflect-metadata';
+import { ConsoleLogger } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { FastifyAdapter } from '@nestjs/platform-fastify';
 import { VraEngine } from '@tidemark/engine-host';
@@ -20,7 +21,8 @@ async function main(): Promise<void> {
     captureBytesMax: captureBytesMax(config.memoryMiB),
     log,
   });
-  const app = await NestFactory.create(VraModule.of(config, engine), new FastifyAdapter(), { logger: ['error', 'warn'] });
+  const app = await NestFactory.create(VraModule.of(config, engine), new FastifyAdapter());
+  app.useLogger(new ConsoleLogger({ logLevels: ['error', 'warn'], json: true }));
   app.enableShutdownHooks();
   await app.listen(config.healthPort, config.address);
   log.info({ address: config.address, nbdSocketPath: config.nbdSocketPath }, 'VRA is up');

@@ -49,11 +49,12 @@ async function startServer(): Promise<void> {
 }
 
 async function stopServer(): Promise<void> {
-  if (!server) return;
-  const exited = once(server, 'exit');
-  server.kill('SIGKILL');
-  await exited;
+  const stopping = server;
   server = undefined;
+  if (!stopping) return;
+  const exited = once(stopping, 'exit');
+  stopping.kill('SIGKILL');
+  await exited;
 }
 
 beforeEach(async () => {

@@ -66,7 +66,7 @@ export class ControlBus {
     while (!this.#closed.signal.aborted) {
       try {
         const connection = this.url.startsWith('ws') ? await wsconnect(options) : await connect(options);
-        if (this.#closed.signal.aborted) return void (await connection.close());
+        if (this.#isClosed()) return void (await connection.close());
         this.#connection = connection;
         this.#isUp = true;
         for (const subscribe of this.#whenConnected) subscribe(connection);
@@ -81,6 +81,11 @@ export class ControlBus {
       this.#connection = undefined;
       await new Promise((resolve) => setTimeout(resolve, 500));
     }
+  }
+
+  /** A call, so that the compiler does not take the loop's condition for still true after an await. */
+  #isClosed(): boolean {
+    return this.#closed.signal.aborted;
   }
 
   /** Answers requests on `subject`; the message is validated against `type` before the handler sees it. */
@@ -155,7 +160,7 @@ async function answer<T extends object, R>(
   try {
     const plain: unknown = bytes.length === 0 ? {} : JSON.parse(new TextDecoder().decode(bytes));
     if (typeof plain !== 'object' || plain === null) return { isOk: false, code: 'CONTROL_INVALID', message: 'an object is expected' };
-    const message = type ? plainToInstance(type, plain) : (plain as T);
+    const message: T = type ? plainToInstance<T, object>(type, plain) : (plain as T);
     if (type) {
       const errors = await validate(message, { whitelist: true });
       if (errors.length > 0) return { isOk: false, code: 'CONTROL_INVALID', message: describeErrors(errors) };

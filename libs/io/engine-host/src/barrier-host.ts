@@ -114,7 +114,7 @@ export class BarrierHost {
     try {
       for (let next = this.#events.shift(); next; next = this.#events.shift()) {
         const effects: BarrierEffect[] = [];
-        this.#engine.step({ ...next, nowMs: performance.now(), wallMs: Date.now() } as BarrierEvent, effects);
+        this.#engine.step({ ...next, nowMs: performance.now(), wallMs: Date.now() }, effects);
         for (const effect of effects) this.#carryOut(effect);
       }
     } finally {

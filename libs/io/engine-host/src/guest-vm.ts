@@ -13,8 +13,8 @@ interface PendingWrite {
   readonly source: Uint8Array | undefined;
   readonly options: WriteZeroesOptions | undefined;
   resolve: (() => void) | undefined;
-  reject: ((error: unknown) => void) | undefined;
-  error: unknown;
+  reject: ((error: Error) => void) | undefined;
+  error: Error | undefined;
   isDone: boolean;
 }
 
@@ -23,8 +23,8 @@ interface PendingRead {
   readonly offset: number;
   readonly target: Uint8Array;
   resolve: (() => void) | undefined;
-  reject: ((error: unknown) => void) | undefined;
-  error: unknown;
+  reject: ((error: Error) => void) | undefined;
+  error: Error | undefined;
   isDone: boolean;
 }
 
@@ -182,7 +182,7 @@ export class GuestVm {
         ? file.write(pending.offset, pending.source, pending.options)
         : file.writeZeroes(pending.offset, pending.length, pending.options);
     } catch (error) {
-      pending.error = error;
+      pending.error = errorOf(error);
       this.splitter.localWriteDone(writeId, false, this.#effects);
       return;
     }
@@ -196,7 +196,7 @@ export class GuestVm {
         this.#drain();
       },
       (error: unknown) => {
-        pending.error = error;
+        pending.error = errorOf(error);
         this.splitter.localWriteDone(writeId, false, this.#effects);
         this.#drain();
       },
@@ -217,7 +217,7 @@ export class GuestVm {
     try {
       done = this.file(pending.volume).read(pending.offset, pending.target);
     } catch (error) {
-      pending.error = error;
+      pending.error = errorOf(error);
     }
     if (done === undefined) {
       this.#readDone(readId, pending);
@@ -229,7 +229,7 @@ export class GuestVm {
         this.#drain();
       },
       (error: unknown) => {
-        pending.error = error;
+        pending.error = errorOf(error);
         this.#readDone(readId, pending);
         this.#drain();
       },
@@ -242,6 +242,8 @@ export class GuestVm {
     settle(pending);
   }
 }
+
+const errorOf = (error: unknown): Error => (error instanceof Error ? error : new VolumeError('VOLUME_IO', String(error)));
 
 function settle(pending: PendingRead | PendingWrite): void {
   pending.isDone = true;

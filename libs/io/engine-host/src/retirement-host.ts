@@ -88,7 +88,7 @@ export class RetirementHost {
     try {
       for (let next = this.#events.shift(); next; next = this.#events.shift()) {
         const effects: RetirementEffect[] = [];
-        this.#engine.step({ ...next, nowMs: performance.now() } as RetirementEvent, effects);
+        this.#engine.step({ ...next, nowMs: performance.now() }, effects);
         for (const effect of effects) this.#carryOut(effect);
       }
     } finally {

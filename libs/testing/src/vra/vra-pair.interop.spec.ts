@@ -20,8 +20,9 @@ const TWO_HOSTS: RigOptions = {
 
 let rig: VraRig | undefined;
 afterEach(async () => {
-  await rig?.close();
+  const closing = rig;
   rig = undefined;
+  await closing?.close();
 });
 
 const protect = async (options: RigOptions): Promise<VraRig> => {
