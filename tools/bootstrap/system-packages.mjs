@@ -15,6 +15,8 @@ const TOOLS = {
   'qemu-utils': { commands: ['qemu-img', 'qemu-io', 'qemu-nbd'], title: 'QEMU tools (qemu-img, qemu-io, qemu-nbd)' },
   'libnbd-bin': { commands: ['nbdinfo', 'nbdcopy'], title: 'libnbd tools (nbdinfo, nbdcopy)' },
   nbdkit: { commands: ['nbdkit'], title: 'nbdkit' },
+  curl: { commands: ['curl'], title: 'curl' },
+  jq: { commands: ['jq'], title: 'jq' },
   fio: { commands: ['fio'], title: 'fio (built with its nbd engine)' },
 };
 
