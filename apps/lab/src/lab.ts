@@ -5,6 +5,7 @@ import { isSiteName, SITE_NAMES, type SiteName } from './layout.js';
 import { withLabLock } from './lab-lock.js';
 import { NbdGuest } from './guest/nbd-guest.js';
 import { installVras, pairSites, siteApi } from './rest/connect-sites.js';
+import { settleAll } from './settle-all.js';
 import { SiteProcesses } from './site-processes.js';
 import { labStatus, type LabStatus, type VmStatus } from './status.js';
 import { writeStatusFile } from './status-file.js';
@@ -56,9 +57,7 @@ async function connectSites(lab: Lab, progress: Progress): Promise<void> {
 
 /** Runs it for both sites at once; the first failure is thrown when both have ended. */
 async function both(work: (name: SiteName) => Promise<void>): Promise<void> {
-  const results = await Promise.allSettled(SITE_NAMES.map(work));
-  const failed = results.find((result) => result.status === 'rejected');
-  if (failed) throw failed.reason;
+  await settleAll(SITE_NAMES.map(work));
 }
 
 /** Until every disk of a powered-on VM can be read by its guest. */

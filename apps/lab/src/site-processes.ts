@@ -3,6 +3,7 @@ import { databaseUrlOf, type SiteIdentity } from './identity.js';
 import { type HostLayout, PORTS, type SiteLayout } from './layout.js';
 import { inStartOrder, isAlive, type ProcessRecord, ProcessRegistry } from './process/process-registry.js';
 import { ProcessRunner, waitUntilAnswers } from './process/process-runner.js';
+import { settleAll } from './settle-all.js';
 import { assertExternalDatabase, assertExternalNats } from './servers/external.js';
 import { hypervisorSpec, probeHypervisor } from './servers/hypervisor.js';
 import { natsSpec, probeNats } from './servers/nats.js';
@@ -31,7 +32,7 @@ export class SiteProcesses {
     const starts: Promise<void>[] = [hypervisorSpec(site, identity).then((spec) => this.#startAndWait(spec))];
     starts.push(identity.externalNatsUrl === undefined ? this.#startNats() : assertExternalNats(site, identity.externalNatsUrl));
     starts.push(identity.externalDatabaseUrl === undefined ? this.#startPostgres() : assertExternalDatabase(site, identity.externalDatabaseUrl));
-    await allDone(starts);
+    await settleAll(starts);
   }
 
   async #startNats(): Promise<void> {
@@ -95,11 +96,4 @@ export class SiteProcesses {
 async function probeVra(host: HostLayout): Promise<void> {
   const response = await fetch(`http://${host.address}:${PORTS.vraHealth}/health`, { signal: AbortSignal.timeout(2000) });
   if (!response.ok) throw new LabError('LAB_REFUSED', `health of ${host.vraName} answers ${response.status}`);
-}
-
-/** Like Promise.all, but none is left running when it rejects with the first failure. */
-async function allDone(work: readonly Promise<void>[]): Promise<void> {
-  const results = await Promise.allSettled(work);
-  const failed = results.find((result) => result.status === 'rejected');
-  if (failed) throw failed.reason;
 }

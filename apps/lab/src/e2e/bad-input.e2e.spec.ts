@@ -7,24 +7,24 @@ import { MiB } from '@tidemark/base';
 import { NbdGuest } from '../guest/nbd-guest.js';
 import { protect } from '../rest/vpg-client.js';
 import type { Method, SiteApi } from '../rest/site-api.js';
-import { SitePair } from './site-pair.js';
+import { Cleanups, SitePair } from './site-pair.js';
 
 const ZERO_ID = '00000000-0000-4000-8000-000000000000';
 
 /** Wrong requests against two real sites: 4xx with a Message that says what is wrong, and nothing changed. */
 describe('bad input over REST', () => {
+  const cleanups = new Cleanups();
   let pair: SitePair;
   let a: SiteApi;
   let vpgId: string;
 
   beforeAll(async () => {
     pair = await SitePair.up();
+    cleanups.push(() => pair.down());
     a = await pair.api('a');
     vpgId = await pair.protect('one', ['web01']);
   }, 240_000);
-  afterAll(async () => {
-    await pair?.down();
-  }, 60_000);
+  afterAll(() => cleanups.run(), 60_000);
 
   const state = async () => ({
     vpgs: (await a.get<{ VpgName: string }[]>('/vpgs')).map((vpg) => vpg.VpgName),

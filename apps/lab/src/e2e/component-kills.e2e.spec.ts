@@ -6,7 +6,7 @@ import { NbdGuest } from '../guest/nbd-guest.js';
 import { examineWorkload, plannedLane, type PlannedLane, problemsOf, uriOf, Workload } from '../guest/workload.js';
 import type { VpgClient } from '../rest/vpg-client.js';
 import { replicationFigures } from '../rest/vra-figures.js';
-import { SitePair } from './site-pair.js';
+import { Cleanups, SitePair } from './site-pair.js';
 
 const LANES: readonly PlannedLane[] = [
   plannedLane(1, [{ vm: 'db01', index: 0, startOffset: 0, sizeBytes: 8 * MiB }]),
@@ -19,6 +19,7 @@ const RESYNC_BYTES = 24 * MiB;
 const STALL_MS = 2000;
 
 describe('any one component is killed while guests write, and started again', () => {
+  const cleanups = new Cleanups();
   let pair: SitePair;
   let vpg: VpgClient;
   let vpgId: string;
@@ -26,17 +27,16 @@ describe('any one component is killed while guests write, and started again', ()
 
   beforeAll(async () => {
     pair = await SitePair.up();
+    cleanups.push(() => pair.down());
     await writeOldData(uriOf(await pair.vms('a'), { vm: 'db01', index: 0 }));
     workload = new Workload(LANES, await pair.vms('a'));
+    cleanups.push(() => workload.disconnect());
     workload.start(10);
     vpgId = await pair.protect('kills', ['web01', 'db01']);
     vpg = await pair.vpg('b', vpgId);
     await pair.nextCheckpoint(vpg);
   }, 240_000);
-  afterAll(async () => {
-    workload?.disconnect();
-    await pair?.down();
-  }, 60_000);
+  afterAll(() => cleanups.run(), 60_000);
 
   const listedIds = async (): Promise<string[]> => (await vpg.checkpoints()).map((checkpoint) => checkpoint.CheckpointIdentifier);
   const sentBytes = async (): Promise<number> => (await replicationFigures(pair.lab.layout.sites.a, vpgId)).sentBytes;

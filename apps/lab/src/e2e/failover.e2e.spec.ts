@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { MiB } from '@tidemark/base';
 import { examineWorkload, plannedLane, type PlannedLane, problemsOf, uriOf, Workload } from '../guest/workload.js';
 import type { Checkpoint } from '../rest/vpg-client.js';
-import { runCommand, SitePair } from './site-pair.js';
+import { Cleanups, runCommand, SitePair } from './site-pair.js';
 
 /** web01 and app01 on the first host, db01 on the second: lanes 2 and 3 cross hosts with every write. */
 const LANES: readonly PlannedLane[] = [
@@ -16,6 +16,7 @@ const LANES: readonly PlannedLane[] = [
 
 /** The README's way, step by step; each case goes on where the one before ended. */
 describe('protect, test, lose the site, fail over', () => {
+  const cleanups = new Cleanups();
   let pair: SitePair;
   let folder: string;
   let vpgId: string;
@@ -24,13 +25,11 @@ describe('protect, test, lose the site, fail over', () => {
 
   beforeAll(async () => {
     folder = await mkdtemp(join(tmpdir(), 'tidemark-e2e-'));
+    cleanups.push(() => rm(folder, { recursive: true, force: true }));
     pair = await SitePair.up();
+    cleanups.push(() => pair.down());
   }, 180_000);
-  afterAll(async () => {
-    workload?.disconnect();
-    await pair?.down();
-    await rm(folder, { recursive: true, force: true });
-  }, 60_000);
+  afterAll(() => cleanups.run(), 60_000);
 
   const copyOut = async (uri: string): Promise<Buffer> => {
     const file = join(folder, 'copy.raw');
@@ -48,6 +47,7 @@ describe('protect, test, lose the site, fail over', () => {
     const app01 = await pair.vm('a', 'app01');
     await qemuIo(app01.disks[0]!.nbdUri, 'write -P 0x11 1M 8M');
     workload = new Workload(LANES, await pair.vms('a'));
+    cleanups.push(() => workload.disconnect());
     workload.start(5);
     vpgId = await pair.protect('shop', ['web01', 'db01', 'app01']);
     expect((await pair.vm('a', 'app01')).disks).toEqual(app01.disks);

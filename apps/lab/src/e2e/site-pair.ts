@@ -153,3 +153,16 @@ export function runCommand(command: string, args: readonly string[], environment
 /** `npm run lab -- …`, without npm and the bootstrap. */
 export const runLab = (args: readonly string[], environment: Readonly<Record<string, string>>): Promise<CommandResult> =>
   runCommand(process.execPath, [appEntry('lab/dist/main.js'), ...args], environment);
+
+/** What a spec file opened, closed in reverse order: also when opening stopped half-way. */
+export class Cleanups {
+  readonly #steps: (() => unknown)[] = [];
+
+  push(step: () => unknown): void {
+    this.#steps.push(step);
+  }
+
+  async run(): Promise<void> {
+    for (const step of this.#steps.reverse()) await step();
+  }
+}

@@ -1,6 +1,7 @@
 import { LabError } from '../lab-error.js';
 import { PORTS, type SiteLayout } from '../layout.js';
 import { ADMINISTRATOR, certificatePath, readPassword } from '../servers/zvm.js';
+import { settleAll } from '../settle-all.js';
 import { until } from '../until.js';
 import { SiteApi } from './site-api.js';
 
@@ -34,9 +35,7 @@ export async function installVras(site: SiteLayout, api: SiteApi): Promise<strin
   if (!datastore || !network) throw new LabError('LAB_REFUSED', `site ${site.name} shows no datastore or no network`);
   const bare = hosts.filter((host) => !vras.some((vra) => vra.HostIdentifier === host.HostIdentifier));
   const installs = bare.map((host) => api.run('POST', '/vras', vraRequest(host, { datastore, network, address: addressOf(site, host) })));
-  const results = await Promise.allSettled(installs);
-  const failed = results.find((result) => result.status === 'rejected');
-  if (failed) throw failed.reason;
+  await settleAll(installs);
   await until(`the VRAs of site ${site.name}`, () => allInstalled(api, hosts.length));
   return bare.map((host) => host.VirtualizationHostName);
 }
