@@ -1,0 +1,51 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+
+/**
+ * A VRA engine in a process of its own (engine-process.mjs), on one CPU.
+ * @param {{ vraId: string, folder: string, cpu?: number }} options
+ */
+export async function startEngine({ vraId, folder, cpu }) {
+  const socket = join(folder, `${vraId}.sock`);
+  const options = {
+    vraId, address: '127.0.0.1', controlPort: 0, dataPort: 0, nbdSocketPath: socket, stateFolder: join(folder, `${vraId}-state`),
+    captureBytesMax: 414 * 1024 * 1024, // an appliance with 1 GiB of RAM
+  };
+  const command = [process.execPath, join(import.meta.dirname, '..', 'engine-process.mjs'), JSON.stringify(options)];
+  const pinned = cpu === undefined ? command : ['taskset', '-c', String(cpu), ...command];
+  const child = spawn(pinned[0], pinned.slice(1), { stdio: ['pipe', 'pipe', 'inherit'] });
+  const waiting = new Map();
+  let nextId = 1;
+  const address = new Promise((resolve, reject) => {
+    child.once('exit', (code) => reject(new Error(`engine ${vraId} ended with ${code}`)));
+    createInterface({ input: child.stdout }).on('line', (line) => {
+      const message = JSON.parse(line);
+      if (message.address) return resolve(message.address);
+      const waiter = waiting.get(message.id);
+      waiting.delete(message.id);
+      if (message.error) waiter?.reject(new Error(`${vraId}: ${message.error}`));
+      else waiter?.resolve(message.result);
+    });
+  });
+  return {
+    socket,
+    pid: child.pid,
+    address: await address,
+    call(call, args = {}) {
+      const id = nextId;
+      nextId += 1;
+      return new Promise((resolve, reject) => {
+        waiting.set(id, { resolve, reject });
+        child.stdin.write(`${JSON.stringify({ id, call, args })}\n`);
+      });
+    },
+    async stop() {
+      if (child.exitCode !== null || child.signalCode !== null) return;
+      const exited = once(child, 'exit');
+      child.stdin.end();
+      await exited;
+    },
+  };
+}
