@@ -1,0 +1,25 @@
+import { describe, expect, it } from '@jest/globals';
+import { readConfig } from './config.js';
+
+const whole = {
+  TIDEMARK_SITE_ID: '0b7c2f5e-6a51-4d0a-9f0f-0d6a3f3c1a01',
+  TIDEMARK_SITE_NAME: 'Amsterdam',
+  TIDEMARK_ADDRESS: '127.0.1.1',
+  TIDEMARK_NATS_URL: 'nats://127.0.1.1:4222',
+  TIDEMARK_DATABASE_URL: 'postgres://zvm@127.0.1.1:5432/zvm',
+  TIDEMARK_HYPERVISOR: 'simulated:http://127.0.1.2:9440',
+  TIDEMARK_STATE_DIR: '/var/lib/tidemark',
+};
+
+describe('configuration', () => {
+  it('takes the documented defaults', () => {
+    const config = readConfig(whole);
+    expect([config.restPort, config.natsPeerPort, config.checkpointIntervalMs, config.restHost]).toEqual([9669, 9081, 5000, '127.0.1.1']);
+  });
+
+  it('names every variable that is wrong or missing at once', () => {
+    const { TIDEMARK_SITE_NAME: _name, ...rest } = whole;
+    const broken = { ...rest, TIDEMARK_SITE_ID: 'site-a', TIDEMARK_REST_PORT: '99999', TIDEMARK_HYPERVISOR: 'vcenter' };
+    expect(() => readConfig(broken)).toThrow(/TIDEMARK_SITE_ID[\s\S]*TIDEMARK_SITE_NAME[\s\S]*TIDEMARK_REST_PORT[\s\S]*TIDEMARK_HYPERVISOR/);
+  });
+});

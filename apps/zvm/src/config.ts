@@ -1,0 +1,79 @@
+import { hostname } from 'node:os';
+import { z } from 'zod';
+
+const port = z.coerce.number().int().min(1).max(65535);
+
+/** Every setting of a ZVM comes from its environment; this schema is the only place that reads it. */
+const environmentSchema = z.object({
+  TIDEMARK_SITE_ID: z.uuid(),
+  TIDEMARK_SITE_NAME: z.string().min(1).max(100),
+  /** Where clients and peers reach this site. */
+  TIDEMARK_ADDRESS: z.string().min(1).max(255),
+  TIDEMARK_REST_HOST: z.string().min(1).optional(),
+  TIDEMARK_REST_PORT: z.coerce.number().int().min(0).max(65535).default(9669),
+  TIDEMARK_NATS_URL: z.string().min(1),
+  /** The site's NATS listener for paired sites; told to peers when pairing. */
+  TIDEMARK_NATS_PEER_PORT: port.default(9081),
+  TIDEMARK_DATABASE_URL: z.string().min(1),
+  TIDEMARK_HYPERVISOR: z.string().regex(/^[a-z]+:.+/, 'expected <kind>:<url>, e.g. simulated:http://127.0.1.2:9440'),
+  TIDEMARK_STATE_DIR: z.string().min(1),
+  TIDEMARK_LOCATION: z.string().max(200).default(''),
+  TIDEMARK_CONTACT_NAME: z.string().max(200).default(''),
+  TIDEMARK_CONTACT_EMAIL: z.string().max(200).default(''),
+  TIDEMARK_CONTACT_PHONE: z.string().max(200).default(''),
+  TIDEMARK_CHECKPOINT_INTERVAL_MS: z.coerce.number().int().min(200).max(3_600_000).default(5000),
+  TIDEMARK_VRA_CONTROL_PORT: port.default(4007),
+  TIDEMARK_VRA_DATA_PORT: port.default(4008),
+});
+
+export interface ZvmConfig {
+  readonly siteId: string;
+  readonly siteName: string;
+  readonly address: string;
+  /** Interface that the REST listener binds. */
+  readonly restHost: string;
+  /** 0: any free port (tests). */
+  readonly restPort: number;
+  readonly natsUrl: string;
+  readonly natsPeerPort: number;
+  readonly databaseUrl: string;
+  readonly hypervisor: string;
+  readonly stateDir: string;
+  readonly location: string;
+  readonly contact: { readonly name: string; readonly email: string; readonly phone: string };
+  readonly checkpointIntervalMs: number;
+  readonly vraControlPort: number;
+  readonly vraDataPort: number;
+  readonly hostName: string;
+}
+
+/** Nest injection token of {@link ZvmConfig}. */
+export const ZVM_CONFIG = Symbol('ZvmConfig');
+
+/** @throws Error that names every wrong or missing variable, one a line. */
+export function readConfig(environment: Readonly<Record<string, string | undefined>>): ZvmConfig {
+  const parsed = environmentSchema.safeParse(environment);
+  if (!parsed.success) {
+    const lines = parsed.error.issues.map((issue) => `  ${issue.path.join('.')}: ${issue.message}`);
+    throw new Error(`the environment does not describe a ZVM:\n${lines.join('\n')}`);
+  }
+  const e = parsed.data;
+  return {
+    siteId: e.TIDEMARK_SITE_ID.toLowerCase(),
+    siteName: e.TIDEMARK_SITE_NAME,
+    address: e.TIDEMARK_ADDRESS,
+    restHost: e.TIDEMARK_REST_HOST ?? e.TIDEMARK_ADDRESS,
+    restPort: e.TIDEMARK_REST_PORT,
+    natsUrl: e.TIDEMARK_NATS_URL,
+    natsPeerPort: e.TIDEMARK_NATS_PEER_PORT,
+    databaseUrl: e.TIDEMARK_DATABASE_URL,
+    hypervisor: e.TIDEMARK_HYPERVISOR,
+    stateDir: e.TIDEMARK_STATE_DIR,
+    location: e.TIDEMARK_LOCATION,
+    contact: { name: e.TIDEMARK_CONTACT_NAME, email: e.TIDEMARK_CONTACT_EMAIL, phone: e.TIDEMARK_CONTACT_PHONE },
+    checkpointIntervalMs: e.TIDEMARK_CHECKPOINT_INTERVAL_MS,
+    vraControlPort: e.TIDEMARK_VRA_CONTROL_PORT,
+    vraDataPort: e.TIDEMARK_VRA_DATA_PORT,
+    hostName: hostname(),
+  };
+}

@@ -1,0 +1,29 @@
+import { TidemarkError } from '@tidemark/base';
+
+export type ZvmErrorCode =
+  | 'ZVM_INVALID' // the request cannot be meant: 400
+  | 'ZVM_UNAUTHORIZED' // no session, or an ended one: 401
+  | 'ZVM_NOT_FOUND' // 404
+  | 'ZVM_CONFLICT' // not in this state: 409
+  | 'ZVM_DATABASE_DOWN' // 503
+  | 'ZVM_BROKER_DOWN' // 503
+  | 'ZVM_HYPERVISOR_DOWN' // 503
+  | 'ZVM_PEER_DOWN' // 503
+  | 'ZVM_VRA_DOWN'; // 503
+
+const RETRYABLE: ReadonlySet<ZvmErrorCode> = new Set([
+  'ZVM_DATABASE_DOWN', 'ZVM_BROKER_DOWN', 'ZVM_HYPERVISOR_DOWN', 'ZVM_PEER_DOWN', 'ZVM_VRA_DOWN',
+]);
+
+/** What a ZVM refuses or cannot do now; its message is what REST clients read in `Message`. */
+export class ZvmError extends TidemarkError<ZvmErrorCode> {
+  get isRetryable(): boolean {
+    return RETRYABLE.has(this.code);
+  }
+}
+
+export const invalid = (message: string): ZvmError => new ZvmError('ZVM_INVALID', message);
+export const conflict = (message: string): ZvmError => new ZvmError('ZVM_CONFLICT', message);
+export const notFound = (what: string, id: string): ZvmError => new ZvmError('ZVM_NOT_FOUND', `${what} ${id} does not exist`);
+
+export const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));

@@ -1,0 +1,153 @@
+import { Inject, Injectable, type OnApplicationBootstrap, type OnApplicationShutdown } from '@nestjs/common';
+import type { CatalogueRevisionV1, PeerNewsV1, VpgNewsV1 } from '@tidemark/contracts';
+import { Background } from '../background.js';
+import { Clock } from '../clock.js';
+import { ZVM_CONFIG, type ZvmConfig } from '../config.js';
+import { TaskService } from '../task/task.service.js';
+import { ZVM_VERSION } from '../version.js';
+import { CatalogueService } from '../vpg/catalogue.service.js';
+import { CatalogueStore } from '../vpg/catalogue.store.js';
+import type { VpgRecord } from '../vpg/vpg-model.js';
+import { VpgStore } from '../vpg/vpg.store.js';
+import { VraLinkService } from '../vra/vra-link.service.js';
+import { VraStateService } from '../vra/vra-state.service.js';
+import { PeerLinkService } from './peer-link.service.js';
+import { PeerStore } from './peer.store.js';
+
+/** Ended tasks are told for this long, for a site that was away for a moment. */
+const TASK_NEWS_MS = 10 * 60_000;
+
+/**
+ * What paired sites tell each other without being asked. Every second each sends all that the other may show; and the recovery site
+ * compares what it hears with what it has decided and hands over what the other lacks: a site that was away catches up by itself.
+ */
+@Injectable()
+export class PeerExchange implements OnApplicationBootstrap, OnApplicationShutdown {
+  readonly #news = new Background('peer-news', 1000, () => this.#tellAll());
+  readonly #heal = new Background('peer-heal', 1000, () => this.#healAll());
+  /** Revision of each VPG's list that the protected site has confirmed. */
+  readonly #confirmed = new Map<string, number>();
+
+  constructor(
+    private readonly peers: PeerStore,
+    private readonly link: PeerLinkService,
+    private readonly vpgs: VpgStore,
+    private readonly vras: VraLinkService,
+    private readonly vraStates: VraStateService,
+    private readonly tasks: TaskService,
+    private readonly catalogues: CatalogueStore,
+    private readonly catalogue: CatalogueService,
+    private readonly clock: Clock,
+    @Inject(ZVM_CONFIG) private readonly config: ZvmConfig,
+  ) {}
+
+  onApplicationBootstrap(): void {
+    this.link.onNews((news) => this.#hear(news));
+    this.catalogue.onChange(() => this.#heal.poke());
+    this.#news.start();
+    this.#heal.start();
+  }
+
+  /** True when the protected site lists everything up to `revision`. */
+  isConfirmed(vpgId: string, revision: number): boolean {
+    return (this.#confirmed.get(vpgId) ?? -1) >= revision;
+  }
+
+  async #tellAll(): Promise<void> {
+    const changedAfter = new Date(this.clock.nowMs() - TASK_NEWS_MS);
+    // Without the database the heartbeat goes on; it only has no tasks to tell.
+    const tasks = await this.tasks.listShared(changedAfter).catch(() => []);
+    for (const peer of this.peers.all()) {
+      const shared = this.vpgs.all().filter(({ definition: { protectedSiteId, recoverySiteId } }) => protectedSiteId === peer.siteId || recoverySiteId === peer.siteId);
+      const ids = new Set(shared.map((vpg) => vpg.definition.vpgId));
+      this.link.tell(peer.siteId, {
+        fromSiteId: this.config.siteId,
+        siteName: this.config.siteName,
+        location: this.config.location,
+        version: ZVM_VERSION,
+        vpgs: shared.map((vpg) => this.#newsOf(vpg)),
+        removedVpgIds: shared.filter((vpg) => vpg.state === 'removed').map((vpg) => vpg.definition.vpgId),
+        tasks: tasks.filter((task) => task.related.vpgIds.some((id) => ids.has(id))),
+      });
+    }
+  }
+
+  #newsOf(vpg: VpgRecord): VpgNewsV1 {
+    const { vpgId, recoverySiteId } = vpg.definition;
+    const isRecoveringHere = recoverySiteId === this.config.siteId;
+    return {
+      vpgId,
+      generation: vpg.generation,
+      catalogueRevision: this.catalogues.summary(vpgId)?.revision ?? 0,
+      protections: this.vras.protectionStatuses(vpgId),
+      recoveries: isRecoveringHere ? this.vras.recoveryStatuses(vpgId) : [],
+      newestCheckpointAgeMs: isRecoveringHere ? this.catalogue.newestAgeMs(vpgId) : null,
+      areVrasAlive: this.#vraIdsOf(vpg).every((vraId) => this.vras.isAlive(vraId)),
+    };
+  }
+
+  /** VRAs of this site that the VPG needs now. */
+  #vraIdsOf({ definition }: VpgRecord): string[] {
+    if (definition.recoverySiteId === this.config.siteId) return definition.vms.map((vm) => vm.recoveringVra.vraId);
+    return this.vraStates.vraIdsOf(definition.vms.map((vm) => vm.vmId));
+  }
+
+  #hear(news: PeerNewsV1): void {
+    void this.#take(news).catch(() => undefined);
+    this.#heal.poke();
+  }
+
+  /** Owned by the news that comes each second: what fails now comes again. */
+  async #take(news: PeerNewsV1): Promise<void> {
+    for (const task of news.tasks) if (task.runnerSiteId === news.fromSiteId) await this.tasks.follow(task);
+    for (const { vpgId, catalogueRevision } of news.vpgs) this.#confirmed.set(vpgId, catalogueRevision);
+  }
+
+  async #healAll(): Promise<void> {
+    if (!this.vpgs.isLoaded) return;
+    for (const vpg of this.vpgs.all()) {
+      const { recoverySiteId, protectedSiteId } = vpg.definition;
+      if (recoverySiteId === this.config.siteId && this.link.isAlive(protectedSiteId)) await this.#healOne(vpg, protectedSiteId);
+    }
+  }
+
+  async #healOne(vpg: VpgRecord, siteId: string): Promise<void> {
+    const { vpgId } = vpg.definition;
+    const news = this.link.lastNews(siteId)?.news;
+    const shown = news?.vpgs.find((candidate) => candidate.vpgId === vpgId);
+    if (vpg.state === 'removed') {
+      // The other site has let go of it, or never knew it: nobody needs the memory of it any more.
+      if (!shown || news?.removedVpgIds.includes(vpgId)) await this.#forget(vpgId);
+      else await this.link.ask(siteId, 'vpg.put', { record: vpg });
+      return;
+    }
+    if (news?.removedVpgIds.includes(vpgId)) return await this.#orphan(vpg);
+    if (shown?.generation !== vpg.generation) await this.link.ask(siteId, 'vpg.put', { record: this.vpgs.find(vpgId) });
+    await this.#handOverCatalogue(vpgId, siteId, shown?.catalogueRevision ?? 0);
+  }
+
+  async #forget(vpgId: string): Promise<void> {
+    await this.vpgs.forget(vpgId);
+    this.catalogues.forget(vpgId);
+    this.#confirmed.delete(vpgId);
+  }
+
+  /** The protected site deleted it by force while this one was away. */
+  async #orphan(vpg: VpgRecord): Promise<void> {
+    const problem = 'the protected site has deleted this VPG by force; delete it here as well';
+    if (vpg.problem !== problem) await this.vpgs.update(vpg.definition.vpgId, (record) => ({ ...record, problem }));
+  }
+
+  async #handOverCatalogue(vpgId: string, siteId: string, shownRevision: number): Promise<void> {
+    const { revision } = await this.catalogues.load(vpgId);
+    const baseRevision = Math.max(shownRevision, this.#confirmed.get(vpgId) ?? 0);
+    if (baseRevision === revision) return;
+    const change = this.catalogue.changesSince(vpgId, baseRevision) ?? { isWhole: true, added: await this.catalogues.list(vpgId), removed: [] };
+    const answer = await this.link.ask<CatalogueRevisionV1>(siteId, 'catalogue.put', { vpgId, baseRevision, revision, ...change }, { timeoutMs: 15_000 });
+    this.#confirmed.set(vpgId, answer.revision);
+  }
+
+  async onApplicationShutdown(): Promise<void> {
+    await Promise.all([this.#news.stop(), this.#heal.stop()]);
+  }
+}

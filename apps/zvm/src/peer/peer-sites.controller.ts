@@ -1,0 +1,80 @@
+import { Body, Controller, Delete, Get, HttpCode, Inject, Param, Query as QueryParams } from '@nestjs/common';
+import { ApiOkResponse, ApiTags } from '@nestjs/swagger';
+import { names, PAIRING_STATUS, PairDataApi, PeerSiteApi, UnPairDataApi } from '@tidemark/contracts';
+import { ZVM_CONFIG, type ZvmConfig } from '../config.js';
+import { Links } from '../http/links.js';
+import { choice, matches, type Query } from '../http/query.js';
+import { Action } from '../http/rest.js';
+import { SessionUser } from '../session/session.guard.js';
+import { PairingService } from './pairing.service.js';
+import { PeerLinkService } from './peer-link.service.js';
+import { PeerStore, type PeerSite } from './peer.store.js';
+
+const PORT_DEFAULT = 9081;
+const MBIT = 1_000_000 / 8;
+
+@ApiTags('peersites')
+@Controller('peersites')
+export class PeerSitesController {
+  constructor(
+    private readonly peers: PeerStore,
+    private readonly pairing: PairingService,
+    private readonly link: PeerLinkService,
+    private readonly links: Links,
+    @Inject(ZVM_CONFIG) private readonly config: ZvmConfig,
+  ) {}
+
+  @Get()
+  @ApiOkResponse({ type: [PeerSiteApi] })
+  list(@QueryParams() query: Query): PeerSiteApi[] {
+    const status = choice(query, 'pairingStatus', PAIRING_STATUS);
+    return this.peers.all().map((peer) => this.#view(peer)).filter((peer) =>
+      matches(query, 'peerName', peer.PeerSiteName) && matches(query, 'location', peer.Location) && matches(query, 'hostName', peer.HostName)
+      && matches(query, 'port', String(peer.Port)) && (status === undefined || peer.PairingStatus === PAIRING_STATUS.numbers[status]));
+  }
+
+  @Get('pairingstatuses')
+  statuses(): string[] {
+    return names(PAIRING_STATUS);
+  }
+
+  @Get(':site')
+  @ApiOkResponse({ type: PeerSiteApi })
+  one(@Param('site') siteId: string): PeerSiteApi {
+    return this.#view(this.peers.get(siteId));
+  }
+
+  /** Answers the task's id. */
+  @Action()
+  async pair(@Body() body: PairDataApi, @SessionUser() user: string): Promise<string> {
+    return await this.pairing.pair(body.HostName, body.Port ?? PORT_DEFAULT, user);
+  }
+
+  /** Deletes the VPGs between the sites. Answers the task's id. */
+  @Delete(':site')
+  @HttpCode(200)
+  async unpair(@Param('site') siteId: string, @Body() body: UnPairDataApi, @SessionUser() user: string): Promise<string> {
+    return await this.pairing.unpair(siteId, { isTargetKept: body.IsKeepTargetDisks ?? true }, user);
+  }
+
+  #view(peer: PeerSite): PeerSiteApi {
+    const news = this.link.isAlive(peer.siteId) ? this.link.lastNews(peer.siteId)?.news : undefined;
+    const sentPerSecond = news?.vpgs.flatMap((vpg) => vpg.protections).reduce((sum, stream) => sum + stream.bytesPerSecond, 0);
+    return {
+      Link: this.links.site(peer.siteId, this.config.siteId),
+      SiteIdentifier: peer.siteId,
+      PeerSiteName: news?.siteName ?? peer.name,
+      PairingStatus: PAIRING_STATUS.numbers.Paired,
+      Location: news?.location ?? peer.location,
+      HostName: peer.address,
+      Port: peer.port,
+      ProvisionedStorage: null,
+      UsedStorage: null,
+      IncomingThroughputInMb: sentPerSecond === undefined ? null : sentPerSecond / MBIT,
+      OutgoingBandWidth: null,
+      Version: news?.version ?? peer.version,
+      SiteType: 'Simulated',
+      RegionName: null,
+    };
+  }
+}

@@ -1,0 +1,102 @@
+import { Inject, Injectable } from '@nestjs/common';
+import { randomUUID } from 'node:crypto';
+import { Clock } from '../clock.js';
+import { ZVM_CONFIG, type ZvmConfig } from '../config.js';
+import { notFound } from '../errors.js';
+import { TaskStore, type TaskRecord, type TaskRelated } from './task.store.js';
+
+export interface TaskStart {
+  readonly taskId?: string;
+  readonly type: string;
+  readonly initiatedBy: string;
+  readonly related: Partial<TaskRelated>;
+  /** Site that runs it; this one when absent. */
+  readonly runnerSiteId?: string;
+}
+
+@Injectable()
+export class TaskService {
+  constructor(
+    private readonly store: TaskStore,
+    private readonly clock: Clock,
+    @Inject(ZVM_CONFIG) private readonly config: ZvmConfig,
+  ) {}
+
+  newTaskId(): string {
+    return `${this.config.siteId}.${randomUUID()}`;
+  }
+
+  async start({ taskId, type, initiatedBy, related, runnerSiteId }: TaskStart): Promise<TaskRecord> {
+    const task: TaskRecord = {
+      taskId: taskId ?? this.newTaskId(),
+      type,
+      state: 'InProgress',
+      progress: 0,
+      initiatedBy,
+      reason: '',
+      related: { vpgIds: related.vpgIds ?? [], siteIds: related.siteIds ?? [], hostIds: related.hostIds ?? [] },
+      runnerSiteId: runnerSiteId ?? this.config.siteId,
+      startedAtMs: this.clock.nowMs(),
+      completedAtMs: null,
+      generation: 1,
+    };
+    await this.store.save(task);
+    return task;
+  }
+
+  /** A task that another site runs; news of it may have come before this call. */
+  async startFollowed(start: TaskStart & { readonly taskId: string; readonly runnerSiteId: string }): Promise<void> {
+    if (!(await this.store.find(start.taskId))) await this.start(start);
+  }
+
+  /** What it is doing now; ended tasks stay as they are. */
+  async progress(taskId: string, { percent, reason }: { readonly percent: number; readonly reason: string }): Promise<void> {
+    await this.#change(taskId, (task) => ({ ...task, progress: Math.max(task.progress, Math.min(99, Math.floor(percent))), reason }));
+  }
+
+  async complete(taskId: string, reason: string): Promise<void> {
+    await this.#change(taskId, (task) => ({ ...task, state: 'Completed', progress: 100, reason, completedAtMs: this.clock.nowMs() }));
+  }
+
+  async fail(taskId: string, reason: string): Promise<void> {
+    await this.#change(taskId, (task) => ({ ...task, state: 'Failed', reason, completedAtMs: this.clock.nowMs() }));
+  }
+
+  async failOrphans(openIds: readonly string[]): Promise<void> {
+    const at = new Date(this.clock.nowMs());
+    await this.store.failOrphans({ runnerSiteId: this.config.siteId, openIds, at, reason: 'the ZVM was restarted before it had begun; nothing was done' });
+  }
+
+  /** What the site that runs it says about it. */
+  async follow(news: TaskRecord): Promise<void> {
+    const known = await this.store.find(news.taskId);
+    if (known && (known.runnerSiteId !== news.runnerSiteId || known.state !== 'InProgress')) return;
+    if (known && (known.generation > news.generation || isSame(known, news))) return;
+    await this.store.save({ ...news, startedAtMs: known?.startedAtMs ?? news.startedAtMs });
+  }
+
+  /** Tasks run here, under way or ended after `changedAfter`. */
+  async listShared(changedAfter: Date): Promise<TaskRecord[]> {
+    return await this.store.listShared(this.config.siteId, changedAfter);
+  }
+
+  async get(taskId: string): Promise<TaskRecord> {
+    const task = await this.store.find(taskId);
+    if (!task) throw notFound('task', taskId);
+    return task;
+  }
+
+  async list(): Promise<TaskRecord[]> {
+    return await this.store.list();
+  }
+
+  async #change(taskId: string, change: (task: TaskRecord) => TaskRecord): Promise<void> {
+    const task = await this.store.find(taskId);
+    if (!task || task.state !== 'InProgress') return;
+    const changed = change(task);
+    if (changed.reason === task.reason && changed.progress === task.progress && changed.state === task.state) return;
+    await this.store.save({ ...changed, generation: task.generation + 1 });
+  }
+}
+
+const isSame = (a: TaskRecord, b: TaskRecord): boolean => a.generation === b.generation && a.state === b.state && a.progress === b.progress && a.reason === b.reason;

@@ -1,0 +1,85 @@
+import { Injectable } from '@nestjs/common';
+import { Database } from '../persistence/database.js';
+import { TaskEntity } from '../persistence/entities.js';
+
+export type TaskStateName = 'InProgress' | 'Failed' | 'Completed';
+
+export interface TaskRelated {
+  readonly vpgIds: readonly string[];
+  readonly siteIds: readonly string[];
+  readonly hostIds: readonly string[];
+}
+
+/** One long operation as users see it. Both sites show it, under one id; one of them runs it. */
+export interface TaskRecord {
+  readonly taskId: string;
+  /** Name of the reference's TaskType, e.g. `FailOver`. */
+  readonly type: string;
+  readonly state: TaskStateName;
+  /** Percent. */
+  readonly progress: number;
+  readonly initiatedBy: string;
+  /** Why it ended as it did; while it runs, what it is doing. */
+  readonly reason: string;
+  readonly related: TaskRelated;
+  readonly runnerSiteId: string;
+  readonly startedAtMs: number;
+  readonly completedAtMs: number | null;
+  /** Grows with every change. */
+  readonly generation: number;
+}
+
+const LISTED_MAX = 1000;
+
+@Injectable()
+export class TaskStore {
+  constructor(private readonly database: Database) {}
+
+  async find(taskId: string): Promise<TaskRecord | undefined> {
+    const row = await this.database.use((db) => db.findOneBy(TaskEntity, { taskId }));
+    return row ? fromRow(row) : undefined;
+  }
+
+  /** Newest first. */
+  async list(): Promise<TaskRecord[]> {
+    const rows = await this.database.use((db) => db.find(TaskEntity, { order: { startedAt: 'DESC' }, take: LISTED_MAX }));
+    return rows.map(fromRow);
+  }
+
+  async save(task: TaskRecord): Promise<void> {
+    await this.database.use((db) => db.upsert(TaskEntity, toRow(task), ['taskId']));
+  }
+
+  /** Ends the running tasks of this site that no operation stands behind: a kill came between the two rows. */
+  async failOrphans({ runnerSiteId, openIds, at, reason }: { readonly runnerSiteId: string; readonly openIds: readonly string[]; readonly at: Date; readonly reason: string }): Promise<void> {
+    await this.database.use((db) =>
+      db.createQueryBuilder().update(TaskEntity)
+        .set({ state: 'Failed', reason, completedAt: at, generation: () => 'generation + 1' })
+        .where('runner_site_id = :runnerSiteId AND completed_at IS NULL AND NOT (task_id = ANY(:openIds))', { runnerSiteId, openIds })
+        .execute());
+  }
+
+  /** Tasks that this site runs, under way or ended after `changedAfter`. */
+  async listShared(runnerSiteId: string, changedAfter: Date): Promise<TaskRecord[]> {
+    const rows = await this.database.use((db) =>
+      db.createQueryBuilder(TaskEntity, 't')
+        .where('t.runner_site_id = :runnerSiteId AND (t.completed_at IS NULL OR t.completed_at > :changedAfter)', { runnerSiteId, changedAfter })
+        .orderBy('t.started_at', 'DESC').take(LISTED_MAX).getMany());
+    return rows.map(fromRow);
+  }
+}
+
+function toRow({ startedAtMs, completedAtMs, ...task }: TaskRecord): TaskEntity {
+  return { ...task, startedAt: new Date(startedAtMs), completedAt: completedAtMs === null ? null : new Date(completedAtMs) };
+}
+
+function fromRow(row: TaskEntity): TaskRecord {
+  const { startedAt, completedAt, related, state, ...task } = row;
+  return {
+    ...task,
+    state: state as TaskStateName,
+    related: related as TaskRelated,
+    startedAtMs: startedAt.getTime(),
+    completedAtMs: completedAt?.getTime() ?? null,
+  };
+}

@@ -1,0 +1,46 @@
+import { Controller, Get, Inject, Param, Query as QueryParams } from '@nestjs/common';
+import { ApiOkResponse, ApiTags } from '@nestjs/swagger';
+import { names, TASK_STATE, TASK_TYPE, TaskApi } from '@tidemark/contracts';
+import { ZVM_CONFIG, type ZvmConfig } from '../config.js';
+import { Links } from '../http/links.js';
+import { choice, instant, type Query } from '../http/query.js';
+import { TaskService } from './task.service.js';
+import { taskView } from './task.view.js';
+
+@ApiTags('tasks')
+@Controller('tasks')
+export class TasksController {
+  constructor(
+    private readonly tasks: TaskService,
+    private readonly links: Links,
+    @Inject(ZVM_CONFIG) private readonly config: ZvmConfig,
+  ) {}
+
+  @Get()
+  @ApiOkResponse({ type: [TaskApi] })
+  async list(@QueryParams() query: Query): Promise<TaskApi[]> {
+    const [state, type] = [choice(query, 'status', TASK_STATE), choice(query, 'type', TASK_TYPE)];
+    const startedBefore = instant(query, 'startedBeforeDate') ?? Infinity;
+    const startedAfter = instant(query, 'startedAfterDate') ?? -Infinity;
+    const completedBefore = instant(query, 'completedBeforeDate');
+    const completedAfter = instant(query, 'completedAfterDate');
+    const wanted = (await this.tasks.list()).filter((task) =>
+      (state === undefined || task.state === state) && (type === undefined || task.type === type)
+      && task.startedAtMs <= startedBefore && task.startedAtMs >= startedAfter
+      && (completedBefore === undefined || (task.completedAtMs !== null && task.completedAtMs <= completedBefore))
+      && (completedAfter === undefined || (task.completedAtMs !== null && task.completedAtMs >= completedAfter)));
+    return wanted.map((task) => taskView(task, this.links, this.config.siteId));
+  }
+
+  @Get('types')
+  types(): string[] {
+    return names(TASK_TYPE);
+  }
+
+  @Get(':task')
+  @ApiOkResponse({ type: TaskApi })
+  async one(@Param('task') taskId: string): Promise<TaskApi> {
+    // Old clients send the colon that old builds showed.
+    return taskView(await this.tasks.get(taskId.replace(':', '.').toLowerCase()), this.links, this.config.siteId);
+  }
+}

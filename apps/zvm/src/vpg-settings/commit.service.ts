@@ -1,0 +1,34 @@
+import { Injectable } from '@nestjs/common';
+import type { VpgSettings } from '@tidemark/vpg';
+import { randomUUID } from 'node:crypto';
+import { invalid } from '../errors.js';
+import { VpgActions } from '../vpg/vpg-actions.service.js';
+import { DraftService } from './draft.service.js';
+
+/** Makes the VPG of a draft, or changes the one that it edits. */
+@Injectable()
+export class CommitService {
+  constructor(
+    private readonly drafts: DraftService,
+    private readonly actions: VpgActions,
+  ) {}
+
+  /** Answers the task's id; the draft is gone then, and stays as it was when this throws. */
+  async commit(draftId: string, initiatedBy: string): Promise<string> {
+    const { vpgId, settings } = await this.drafts.get(draftId);
+    assertSupported(settings);
+    const taskId = vpgId === null
+      ? await this.actions.create({ vpgId: randomUUID(), settings }, initiatedBy)
+      : await this.actions.update({ vpgId, settings }, initiatedBy);
+    await this.drafts.remove(draftId);
+    return taskId;
+  }
+}
+
+/** What would be accepted in a draft, shown again, and then silently not done is refused here. */
+function assertSupported(settings: VpgSettings): void {
+  const retention = settings.longTermRetention as { readonly enabled?: unknown } | null;
+  if (retention?.enabled === true) throw invalid('LongTermRetention.Enabled: long-term retention is not in this version');
+  const { preRecovery, postRecovery } = settings.scripting;
+  if (preRecovery.command || postRecovery.command) throw invalid('Scripting: recovery scripts are not in this version');
+}

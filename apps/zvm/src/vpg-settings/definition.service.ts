@@ -1,0 +1,61 @@
+import { Inject, Injectable } from '@nestjs/common';
+import { faultsText, validateVpgSettings, type VpgSettings } from '@tidemark/vpg';
+import { ZVM_CONFIG, type ZvmConfig } from '../config.js';
+import { invalid } from '../errors.js';
+import { PeerStore } from '../peer/peer.store.js';
+import { SiteInventoryService, type SiteInventory } from '../site/site-inventory.service.js';
+import type { VpgDefinition } from '../vpg/vpg-model.js';
+import { VpgStore } from '../vpg/vpg.store.js';
+import { factsOf, planDefinition } from './plan-definition.js';
+
+/** Turns settings into a definition, at the recovery site: it knows its own room, and asks the protected site for its VMs. */
+@Injectable()
+export class DefinitionService {
+  constructor(
+    private readonly sites: SiteInventoryService,
+    private readonly peers: PeerStore,
+    private readonly vpgs: VpgStore,
+    @Inject(ZVM_CONFIG) private readonly config: ZvmConfig,
+  ) {}
+
+  /** @throws ZvmError ZVM_INVALID with every fault found, ZVM_PEER_DOWN */
+  async define(settings: VpgSettings, vpgId: string): Promise<VpgDefinition> {
+    const { protectedSiteIdentifier: from, recoverySiteIdentifier: to } = settings.basic;
+    const [protectedSite, recoverySite] = [this.#siteOf(from, 'ProtectedSiteIdentifier'), this.#siteOf(to, 'RecoverySiteIdentifier')];
+    const [atProtected, atRecovery] = await Promise.all([this.sites.of(protectedSite.siteId), this.sites.of(recoverySite.siteId)]);
+    const faults = validateVpgSettings(settings, factsOf({
+      vpgId, sites: this.#sites(), vpgs: this.vpgs.visible().map(({ definition }) => definition), protectedSite: atProtected, recoverySite: atRecovery,
+    }));
+    if (faults.length > 0) throw invalid(faultsText(faults));
+    assertCaptured(settings, atProtected);
+    return planDefinition(settings, {
+      vpgId,
+      protectedSite: { ...protectedSite, known: atProtected },
+      recoverySite: { ...recoverySite, known: atRecovery },
+      checkpointIntervalMs: this.config.checkpointIntervalMs,
+    });
+  }
+
+  #sites(): { readonly siteId: string; readonly name: string }[] {
+    return [{ siteId: this.config.siteId, name: this.config.siteName }, ...this.peers.all().map(({ siteId, name }) => ({ siteId, name }))];
+  }
+
+  #siteOf(siteId: string | null, field: string): { readonly siteId: string; readonly name: string } {
+    if (siteId === null || siteId === '') throw invalid(`Basic.${field}: a site must be chosen`);
+    const site = this.#sites().find((candidate) => candidate.siteId === siteId);
+    if (!site) throw invalid(`Basic.${field}: site ${siteId} is not this site and not paired with it`);
+    return site;
+  }
+}
+
+/** A VM can only be protected where a VRA stands before its disks. */
+function assertCaptured(settings: VpgSettings, { inventory, vras }: SiteInventory): void {
+  const faults = settings.vms.flatMap(({ vmIdentifier }, index) => {
+    const vm = inventory.vms.find(({ id }) => id === vmIdentifier);
+    if (!vm) return [];
+    const host = inventory.hosts.find(({ id }) => id === vm.hostId);
+    if (!vras.some((vra) => vra.hostId === vm.hostId)) return [`Vms[${index}]: host '${host?.name ?? vm.hostId}', where '${vm.name}' runs, has no VRA`];
+    return vm.disks.every((disk) => disk.isFile) ? [] : [`Vms[${index}]: '${vm.name}' is a recovered VM whose disks are not promoted yet`];
+  });
+  if (faults.length > 0) throw invalid(faults.join('; '));
+}

@@ -1,0 +1,200 @@
+import { Inject, Injectable, type OnApplicationBootstrap, type OnApplicationShutdown } from '@nestjs/common';
+import type { CheckpointListingV1, JournalCheckpointV1 } from '@tidemark/contracts';
+import { CheckpointCatalogue } from '@tidemark/recovery';
+import { Background } from '../background.js';
+import { Clock } from '../clock.js';
+import { ZVM_CONFIG, type ZvmConfig } from '../config.js';
+import { VraLinkService } from '../vra/vra-link.service.js';
+import { CatalogueStore, type CatalogueChange, type CatalogueEntry } from './catalogue.store.js';
+import { isReplicating, type VpgRecord } from './vpg-model.js';
+import { VpgStore } from './vpg.store.js';
+
+/** A journal's checkpoint with the moment of reading, from which its age runs on. */
+type Held = JournalCheckpointV1 & { readonly readMs: number };
+
+interface Position {
+  readonly instance: string;
+  readonly lastChange: number;
+}
+
+interface VpgCatalogue {
+  readonly merged: CheckpointCatalogue<Held>;
+  readonly positions: Map<string, Position>;
+  /** What PostgreSQL holds is what `merged` says: changes alone are written. */
+  isSynced: boolean;
+}
+
+/** Changes remembered for a peer that is only a little behind. */
+const LOG_LENGTH_MAX = 64;
+
+interface LoggedChange {
+  readonly revision: number;
+  readonly change: CatalogueChange;
+}
+
+/**
+ * At the recovery site: reads what each VM's journal holds as soon as a heartbeat says that it changed, merges it into the VPG's list, and
+ * writes that down. A VRA that is away takes nothing from the list; only a journal that says so does.
+ */
+@Injectable()
+export class CatalogueService implements OnApplicationBootstrap, OnApplicationShutdown {
+  readonly #catalogues = new Map<string, VpgCatalogue>();
+  readonly #logs = new Map<string, LoggedChange[]>();
+  readonly #listeners: ((vpgId: string) => void)[] = [];
+  readonly #loop = new Background('catalogue', 1000, () => this.#readAll());
+
+  constructor(
+    private readonly store: CatalogueStore,
+    private readonly vpgs: VpgStore,
+    private readonly vras: VraLinkService,
+    private readonly clock: Clock,
+    @Inject(ZVM_CONFIG) private readonly config: ZvmConfig,
+  ) {}
+
+  onApplicationBootstrap(): void {
+    this.vras.onStatus(() => this.#loop.poke());
+    this.#loop.start();
+  }
+
+  /** Called when a VPG's list has changed and the change is durable. */
+  onChange(listener: (vpgId: string) => void): void {
+    this.#listeners.push(listener);
+  }
+
+  /** Age of the newest listed checkpoint on monotonic clocks; null when there is none or it has not been read since the start. */
+  newestAgeMs(vpgId: string): number | null {
+    const latest = this.#catalogues.get(vpgId)?.merged.latest;
+    return latest ? latest.ageMs + this.clock.monotonicMs() - latest.readMs : null;
+  }
+
+  /** What leads from `baseRevision` to now; undefined: too far back, send the whole list. */
+  changesSince(vpgId: string, baseRevision: number): CatalogueChange | undefined {
+    const log = this.#logs.get(vpgId) ?? [];
+    const from = log.findIndex(({ revision }) => revision === baseRevision + 1);
+    if (from < 0) return undefined;
+    const added = new Map<number, CatalogueEntry>();
+    const removed = new Set<number>();
+    for (const { change } of log.slice(from)) {
+      if (change.isWhole) return undefined;
+      for (const id of change.removed) {
+        added.delete(id);
+        removed.add(id);
+      }
+      for (const entry of change.added) added.set(entry.checkpointId, entry);
+    }
+    return { isWhole: false, added: [...added.values()], removed: [...removed] };
+  }
+
+  async #readAll(): Promise<void> {
+    if (!this.vpgs.isLoaded) return;
+    const mine = this.vpgs.all().filter((vpg) => vpg.definition.recoverySiteId === this.config.siteId);
+    const alive = new Set<string>();
+    for (const vpg of mine) {
+      if (!isReplicating(vpg)) continue;
+      alive.add(vpg.definition.vpgId);
+      await this.#read(vpg);
+    }
+    for (const vpgId of this.#catalogues.keys()) if (!alive.has(vpgId)) this.#catalogues.delete(vpgId);
+  }
+
+  async #read({ definition }: VpgRecord): Promise<void> {
+    const { vpgId } = definition;
+    await this.store.load(vpgId);
+    const catalogue = this.#catalogues.get(vpgId) ?? { merged: new CheckpointCatalogue<Held>(), positions: new Map(), isSynced: false };
+    this.#catalogues.set(vpgId, catalogue);
+    const changes = await Promise.all(definition.vms.map((vm) => this.#readVm(catalogue, { vpgId, vmId: vm.vmId, vraId: vm.recoveringVra.vraId })));
+    const isWholeKnown = definition.vms.every((vm) => catalogue.positions.has(vm.vmId));
+    if (catalogue.isSynced) await this.#write(vpgId, catalogue, joined(changes.flatMap((change) => change ?? [])));
+    else if (isWholeKnown) await this.#write(vpgId, catalogue, await this.#difference(vpgId, catalogue));
+  }
+
+  async #readVm(catalogue: VpgCatalogue, ref: { readonly vpgId: string; readonly vmId: string; readonly vraId: string }): Promise<Omit<CatalogueChange, 'isWhole'> | undefined> {
+    const shown = this.vras.status(ref.vraId)?.recoveries.find((recovery) => recovery.vpgId === ref.vpgId && recovery.vmId === ref.vmId);
+    if (!shown) return undefined;
+    const known = catalogue.positions.get(ref.vmId);
+    const isSameInstance = known?.instance === shown.instance;
+    if (isSameInstance && known.lastChange === shown.lastChange) return undefined;
+    const listing = await this.vras.listCheckpoints(ref.vraId, { vpgId: ref.vpgId, vmId: ref.vmId }, isSameInstance ? known.lastChange : 0)
+      .catch(() => undefined);
+    if (!listing) return undefined;
+    // Started anew between the heartbeat and the answer: additions to something that we never read.
+    if (!listing.isWhole && listing.instance !== known?.instance) return undefined;
+    catalogue.positions.set(ref.vmId, { instance: listing.instance, lastChange: listing.lastChange });
+    const { added, removed } = catalogue.merged.apply(ref.vmId, this.#stamped(listing));
+    return { added: added.map(entryOf), removed };
+  }
+
+  #stamped(listing: CheckpointListingV1): { isWhole: boolean; held: Held[]; dropped: readonly number[] } {
+    const readMs = this.clock.monotonicMs();
+    return { isWhole: listing.isWhole, held: listing.held.map((checkpoint) => ({ ...checkpoint, readMs })), dropped: listing.dropped };
+  }
+
+  async #difference(vpgId: string, { merged }: VpgCatalogue): Promise<CatalogueChange> {
+    const written = new Map((await this.store.list(vpgId)).map((entry) => [entry.checkpointId, entry]));
+    const listed = merged.listed();
+    const isNew = (held: Held): boolean => {
+      const known = written.get(held.checkpointId);
+      return known?.epoch !== held.epoch || known.term !== held.term;
+    };
+    return {
+      isWhole: false,
+      added: listed.filter(isNew).map(entryOf),
+      removed: [...written.keys()].filter((id) => !merged.find(id)),
+    };
+  }
+
+  async #write(vpgId: string, catalogue: VpgCatalogue, change: CatalogueChange): Promise<void> {
+    const isEmpty = change.added.length + change.removed.length === 0;
+    if (isEmpty) {
+      catalogue.isSynced = true;
+      return;
+    }
+    // Until the rows are written, memory is ahead of them: a failure here means a whole comparison next time.
+    catalogue.isSynced = false;
+    const notes = await this.store.notes(vpgId);
+    await this.#apply(vpgId, { ...change, added: change.added.map((entry) => withNote(entry, notes.get(entry.checkpointId))) });
+    catalogue.isSynced = true;
+  }
+
+  async #apply(vpgId: string, change: CatalogueChange): Promise<void> {
+    const revision = await this.store.apply(vpgId, change);
+    const log = this.#logs.get(vpgId) ?? [];
+    log.push({ revision, change });
+    this.#logs.set(vpgId, log.slice(-LOG_LENGTH_MAX));
+    for (const listener of this.#listeners) listener(vpgId);
+  }
+
+  /** Adds to a checkpoint's tag, at both sites. One that is not listed any more is left alone. */
+  async tag(vpgId: string, checkpointId: number, text: string): Promise<void> {
+    const entry = await this.store.find(vpgId, checkpointId);
+    if (!entry || entry.tag?.includes(text)) return;
+    await this.store.note(vpgId, checkpointId, text);
+    await this.#apply(vpgId, { isWhole: false, added: [withNote(entry, text)], removed: [] });
+  }
+
+  async onApplicationShutdown(): Promise<void> {
+    await this.#loop.stop();
+  }
+}
+
+function joined(changes: readonly Omit<CatalogueChange, 'isWhole'>[]): CatalogueChange {
+  const added = new Map<number, CatalogueEntry>();
+  const removed = new Set<number>();
+  for (const change of changes) {
+    for (const id of change.removed) {
+      added.delete(id);
+      removed.add(id);
+    }
+    for (const entry of change.added) added.set(entry.checkpointId, entry);
+  }
+  return { isWhole: false, added: [...added.values()], removed: [...removed] };
+}
+
+function entryOf({ checkpointId, atMs, tag, kind, epoch, term, vmIds }: Held): CatalogueEntry {
+  return { checkpointId, atMs, tag, kind, epoch, term, vmIds: [...vmIds] };
+}
+
+function withNote(entry: CatalogueEntry, note: string | undefined): CatalogueEntry {
+  if (note === undefined || entry.tag?.includes(note)) return entry;
+  return { ...entry, tag: entry.tag === null ? note : `${entry.tag}; ${note}` };
+}

@@ -1,0 +1,22 @@
+import { invalid } from '../errors.js';
+import type { VpgDefinition } from './vpg-model.js';
+
+/** What an edit may not change in this version: VMs and where their recovery lies. @throws ZvmError ZVM_INVALID that names it */
+export function assertSameShape(before: VpgDefinition, after: VpgDefinition): void {
+  const faults: string[] = [];
+  if (before.protectedSiteId !== after.protectedSiteId || before.recoverySiteId !== after.recoverySiteId) faults.push('the sites');
+  const ids = ({ vms }: VpgDefinition): string => vms.map((vm) => vm.vmId).join(' ');
+  if (ids(before) !== ids(after)) faults.push('the VMs or their order');
+  else {
+    after.vms.forEach((vm, index) => {
+      const old = before.vms[index];
+      if (!old) return;
+      if (old.recoveryHostId !== vm.recoveryHostId) faults.push(`the recovery host of '${vm.name}'`);
+      if (old.journalDatastore.id !== vm.journalDatastore.id) faults.push(`the journal datastore of '${vm.name}'`);
+      if (disksOf(old) !== disksOf(vm)) faults.push(`the volumes of '${vm.name}' or their datastores`);
+    });
+  }
+  if (faults.length > 0) throw invalid(`this version cannot change ${faults.join(', ')} of an existing VPG: delete it and create it anew`);
+}
+
+const disksOf = (vm: VpgDefinition['vms'][number]): string => vm.disks.map((disk) => `${disk.diskId} ${disk.sizeBytes} ${disk.recoveryDatastoreId}`).join(' ');

@@ -1,0 +1,113 @@
+import { Inject, Injectable } from '@nestjs/common';
+import type { CatalogueRevisionV1, CheckpointInsertedV1, CataloguePutV1, VmPowerResultV1, VmPowerV1 } from '@tidemark/contracts';
+import { ControlError } from '@tidemark/nest';
+import { ZVM_CONFIG, type ZvmConfig } from '../config.js';
+import { conflict, notFound, ZvmError } from '../errors.js';
+import { InventoryService } from '../inventory/inventory.service.js';
+import { VraLinkService } from '../vra/vra-link.service.js';
+import { VraStateService } from '../vra/vra-state.service.js';
+import { CatalogueStore } from './catalogue.store.js';
+import type { VpgRecord } from './vpg-model.js';
+import { VpgStore } from './vpg.store.js';
+
+const INSERT_TRIES = 5;
+
+/** What the protected site does for a VPG when the recovery site asks. */
+@Injectable()
+export class ProtectedSite {
+  constructor(
+    private readonly vpgs: VpgStore,
+    private readonly catalogues: CatalogueStore,
+    private readonly vras: VraLinkService,
+    private readonly vraStates: VraStateService,
+    private readonly inventory: InventoryService,
+    @Inject(ZVM_CONFIG) private readonly config: ZvmConfig,
+  ) {}
+
+  /** Takes the recovery site's record over the older copy; streams start or stop with it. */
+  async put(record: VpgRecord): Promise<void> {
+    const { vpgId, protectedSiteId, name } = record.definition;
+    if (protectedSiteId !== this.config.siteId) throw conflict(`VPG '${name}' does not protect VMs of this site`);
+    const known = this.vpgs.find(vpgId);
+    if (record.state === 'removed') {
+      if (known) await this.#forget(vpgId);
+      return;
+    }
+    if (known && known.generation >= record.generation) return;
+    if (known?.state === 'removed') throw conflict(`VPG '${name}' was deleted by force at this site`);
+    this.#assertNameFree(record);
+    await this.vpgs.put(record);
+    this.vraStates.poke();
+  }
+
+  #assertNameFree({ definition }: VpgRecord): void {
+    const other = this.vpgs.visible().find((vpg) => vpg.definition.vpgId !== definition.vpgId && vpg.definition.name.toLowerCase() === definition.name.toLowerCase());
+    if (other) throw conflict(`site ${this.config.siteName} has a VPG named '${definition.name}' already`);
+  }
+
+  async #forget(vpgId: string): Promise<void> {
+    await this.vpgs.forget(vpgId);
+    this.catalogues.forget(vpgId);
+    this.vraStates.poke();
+  }
+
+  /** Puts a tagged checkpoint into the streams of a VPG. A void one (a VRA was too slow) is tried again. */
+  async insertCheckpoint(vpgId: string, tag: string): Promise<CheckpointInsertedV1> {
+    let leaderId = this.#leaderOf(vpgId);
+    for (let tried = 1; ; tried += 1) {
+      try {
+        return await this.vras.insertCheckpoint(leaderId, vpgId, tag);
+      } catch (error) {
+        const code = error instanceof ControlError ? error.remoteCode : null;
+        if (code === 'CHECKPOINT_NOT_LEADER' && error instanceof ControlError && tried < INSERT_TRIES) leaderId = error.message;
+        else if (code === 'CHECKPOINT_VOID' && tried < INSERT_TRIES) continue;
+        else if (code === 'CHECKPOINT_VOID') throw conflict(`the checkpoint was void ${INSERT_TRIES} times: not every VRA answered in time`);
+        else throw error;
+      }
+    }
+  }
+
+  #leaderOf(vpgId: string): string {
+    const { definition } = this.vpgs.get(vpgId);
+    const vraIds = this.vraStates.vraIdsOf(definition.vms.map((vm) => vm.vmId));
+    for (const vraId of vraIds) {
+      const barrier = this.vras.status(vraId)?.barriers.find((candidate) => candidate.vpgId === vpgId);
+      if (barrier?.leaderVraId) return barrier.leaderVraId;
+    }
+    const [first] = vraIds;
+    if (first === undefined) throw new ZvmError('ZVM_VRA_DOWN', `no VRA of site ${this.config.siteName} protects VPG '${definition.name}'`);
+    return first;
+  }
+
+  async putCatalogue({ vpgId, baseRevision, revision, isWhole, added, removed }: CataloguePutV1): Promise<CatalogueRevisionV1> {
+    if (!this.vpgs.find(vpgId)) throw notFound('VPG', vpgId);
+    const own = (await this.catalogues.load(vpgId)).revision;
+    if (!isWhole && own !== baseRevision) return { revision: own };
+    if (own === revision && !isWhole) return { revision };
+    return { revision: await this.catalogues.apply(vpgId, { isWhole, added, removed }, revision) };
+  }
+
+  /** Powers protected VMs off before a failover, or on again after its rollback. Answers those whose state it changed. */
+  async power({ vpgId, vmIds, action }: VmPowerV1): Promise<VmPowerResultV1> {
+    const { definition } = this.vpgs.get(vpgId);
+    const mine = new Set(definition.vms.map((vm) => vm.vmId));
+    const stranger = vmIds.find((vmId) => !mine.has(vmId));
+    if (stranger !== undefined) throw conflict(`VM ${stranger} is not in VPG '${definition.name}'`);
+    const inventory = await this.inventory.refresh();
+    const wanted = action === 'on' ? 'poweredOn' : 'poweredOff';
+    const changing = inventory.vms.filter((vm) => vmIds.includes(vm.id) && vm.powerState !== wanted);
+    for (const vm of changing) await this.#powerOne(vm.id, action);
+    return { changedVmIds: changing.map((vm) => vm.id) };
+  }
+
+  async #powerOne(vmId: string, action: VmPowerV1['action']): Promise<void> {
+    const { hypervisor } = this.inventory;
+    if (action === 'on') return await hypervisor.powerOn(vmId);
+    try {
+      await hypervisor.powerOff(vmId, { isForced: false });
+    } catch (error) {
+      if (action !== 'forceOff') throw error;
+      await hypervisor.powerOff(vmId, { isForced: true });
+    }
+  }
+}

@@ -1,0 +1,175 @@
+import { Injectable } from '@nestjs/common';
+import { HypervisorError, type Vm, type VmSpec } from '@tidemark/hypervisor';
+import { ZvmError } from '../errors.js';
+import { InventoryService } from '../inventory/inventory.service.js';
+import { pause } from '../operation/operation.service.js';
+import { VraLinkService } from '../vra/vra-link.service.js';
+import { bootWaves } from './boot-order.js';
+import type { RecoveredVm, VpgDefinition, VpgRecord, VpgVm } from './vpg-model.js';
+import { VpgStore } from './vpg.store.js';
+
+/** Which of a VPG's two sets of recovered VMs. */
+export type RecoverySlot = 'failover' | 'failoverTest';
+
+interface Pair {
+  readonly wanted: RecoveredVm;
+  readonly vm: VpgVm;
+}
+
+/**
+ * The recovered VMs of a failover or a test: created powered off, their disks served from checkpoint views, then powered on in boot order.
+ * Every method may be repeated; none calls the other site.
+ */
+@Injectable()
+export class RecoveredVms {
+  constructor(
+    private readonly vpgs: VpgStore,
+    private readonly inventory: InventoryService,
+    private readonly vras: VraLinkService,
+  ) {}
+
+  #pairs(record: VpgRecord, slot: RecoverySlot): Pair[] {
+    const vms = record[slot]?.vms ?? [];
+    return vms.flatMap((wanted) => {
+      const vm = record.definition.vms.find((candidate) => candidate.vmId === wanted.vmId);
+      return vm ? [{ wanted, vm }] : [];
+    });
+  }
+
+  async create(vpgId: string, slot: RecoverySlot): Promise<void> {
+    for (const pair of this.#pairs(this.vpgs.get(vpgId), slot)) {
+      if (pair.wanted.recoveredVmId !== null) continue;
+      const created = await this.inventory.hypervisor.createVm(specOf(pair, slot));
+      await this.#note(vpgId, slot, pair.wanted.viewId, created.id);
+    }
+    await this.inventory.refresh();
+  }
+
+  async #note(vpgId: string, slot: RecoverySlot, viewId: string, recoveredVmId: string): Promise<void> {
+    await this.vpgs.update(vpgId, (record) => {
+      const current = record[slot];
+      if (!current) return record;
+      return { ...record, [slot]: { ...current, vms: current.vms.map((vm) => (vm.viewId === viewId ? { ...vm, recoveredVmId } : vm)) } };
+    });
+  }
+
+  async openViews(vpgId: string, slot: RecoverySlot): Promise<void> {
+    const record = this.vpgs.get(vpgId);
+    const checkpointId = record[slot]?.checkpointId ?? 0;
+    const { vms } = await this.inventory.refresh();
+    await Promise.all(this.#pairs(record, slot).map(async ({ wanted, vm }) => {
+      const created = vms.find(({ id }) => id === wanted.recoveredVmId);
+      if (!created) throw new ZvmError('ZVM_CONFLICT', `recovered VM '${wanted.name}' has vanished from the hypervisor manager`);
+      await this.vras.openView(vm.recoveringVra.vraId, {
+        vpgId, vmId: vm.vmId, viewId: wanted.viewId, checkpointId, purpose: slot === 'failover' ? 'live' : 'test',
+        volumes: created.disks.map((disk) => ({ diskId: disk.id, exportName: disk.exportName })),
+      });
+    }));
+  }
+
+  async powerOn(vpgId: string, slot: RecoverySlot, progress: { readonly signal: AbortSignal; readonly share: (part: number) => Promise<void> }): Promise<void> {
+    const record = this.vpgs.get(vpgId);
+    const byVmId = new Map(this.#pairs(record, slot).map(({ wanted }) => [wanted.vmId, wanted]));
+    const waves = wavesOf(record.definition, byVmId);
+    for (const [index, wave] of waves.entries()) {
+      for (const wanted of wave.vms) await this.#switch(wanted, 'poweredOn');
+      await progress.share((index + 1) / waves.length);
+      if (index + 1 < waves.length) await pause(wave.delayAfterMs, progress.signal);
+    }
+    await this.inventory.refresh();
+  }
+
+  async powerOff(vpgId: string, slot: RecoverySlot): Promise<void> {
+    for (const { wanted } of this.#pairs(this.vpgs.get(vpgId), slot)) await this.#switch(wanted, 'poweredOff');
+  }
+
+  async #switch({ recoveredVmId }: RecoveredVm, state: Vm['powerState']): Promise<void> {
+    if (recoveredVmId === null) return;
+    const vm = (await this.inventory.refresh()).vms.find(({ id }) => id === recoveredVmId);
+    if (!vm || vm.powerState === state) return;
+    // Its disks are thrown away with it: nothing would be gained by a clean shutdown.
+    if (state === 'poweredOn') await this.inventory.hypervisor.powerOn(vm.id);
+    else await this.inventory.hypervisor.powerOff(vm.id, { isForced: true });
+  }
+
+  /** Powered-off VMs leave the inventory; the files that their disks name are the mirror volumes and stay. */
+  async delete(vpgId: string, slot: RecoverySlot): Promise<void> {
+    for (const { wanted } of this.#pairs(this.vpgs.get(vpgId), slot)) {
+      if (wanted.recoveredVmId === null) continue;
+      try {
+        await this.inventory.hypervisor.deleteVm(wanted.recoveredVmId, { areDisksKept: true });
+      } catch (error) {
+        if (!(error instanceof HypervisorError && error.code === 'HYPERVISOR_NOT_FOUND')) throw error;
+      }
+    }
+    await this.inventory.refresh();
+  }
+
+  async closeViews(vpgId: string, slot: RecoverySlot): Promise<void> {
+    await Promise.all(this.#pairs(this.vpgs.get(vpgId), slot).map(({ wanted, vm }) => this.vras.closeView(vm.recoveringVra.vraId, wanted.viewId)));
+  }
+
+  async promoteViews(vpgId: string): Promise<void> {
+    await Promise.all(this.#pairs(this.vpgs.get(vpgId), 'failover').map(({ wanted, vm }) => this.vras.promoteView(vm.recoveringVra.vraId, wanted.viewId)));
+  }
+
+  /** 0 to 1, 1: every view is promoted. Starts again those that failed or do not know of it. */
+  async promotionShare(vpgId: string): Promise<number> {
+    const shares = await Promise.all(this.#pairs(this.vpgs.get(vpgId), 'failover').map(async ({ wanted, vm }) => {
+      const view = this.vras.view(wanted.viewId);
+      if (!view) return 0;
+      if (view.state === 'promoted') return 1;
+      if (view.state !== 'promoting') await this.vras.promoteView(vm.recoveringVra.vraId, wanted.viewId);
+      return view.totalBytes === 0 ? 0 : Math.min(0.99, view.promotedBytes / view.totalBytes);
+    }));
+    return shares.reduce((sum, share) => sum + share, 0) / Math.max(1, shares.length);
+  }
+
+  async markDisksAsFiles(vpgId: string): Promise<void> {
+    for (const { wanted } of this.#pairs(this.vpgs.get(vpgId), 'failover')) {
+      if (wanted.recoveredVmId !== null) await this.inventory.hypervisor.markDisksAsFiles(wanted.recoveredVmId);
+    }
+    await this.inventory.refresh();
+  }
+
+  /** True when each running recovered VM is served from its own files by the VRA of its host. */
+  areTakenOver(vpgId: string): boolean {
+    const inventory = this.inventory.current;
+    if (!inventory) return false;
+    return this.#pairs(this.vpgs.get(vpgId), 'failover').every(({ wanted, vm }) => {
+      const recovered = inventory.vms.find(({ id }) => id === wanted.recoveredVmId);
+      if (!recovered || recovered.powerState === 'poweredOff') return true;
+      return this.vras.status(vm.recoveringVra.vraId)?.attachedVmIds.includes(recovered.id) ?? false;
+    });
+  }
+}
+
+function wavesOf(definition: VpgDefinition, byVmId: ReadonlyMap<string, RecoveredVm>): { readonly vms: RecoveredVm[]; readonly delayAfterMs: number }[] {
+  return bootWaves(definition)
+    .map(({ vmIds, delayAfterMs }) => ({ vms: vmIds.flatMap((vmId) => byVmId.get(vmId) ?? []), delayAfterMs }))
+    .filter(({ vms }) => vms.length > 0);
+}
+
+function specOf({ wanted, vm }: Pair, slot: RecoverySlot): VmSpec {
+  const isLive = slot === 'failover';
+  return {
+    requestKey: wanted.viewId,
+    name: wanted.name,
+    hostId: vm.recoveryHostId,
+    ...(vm.recoveryFolderId === null ? {} : { folderId: vm.recoveryFolderId }),
+    cpuCount: vm.cpuCount,
+    memoryMiB: vm.memoryMiB,
+    guestOs: vm.guestOs,
+    disks: vm.disks.map((disk) => ({
+      id: disk.diskId, sizeBytes: disk.sizeBytes, datastoreId: disk.recoveryDatastoreId, isFile: false,
+      // What a failover promotes into; a test ends in no file.
+      ...(isLive ? { location: disk.mirrorPath } : {}),
+    })),
+    nics: vm.nics.flatMap((nic) => {
+      const networkId = isLive ? nic.failoverNetworkId : nic.testNetworkId;
+      const isMacNew = isLive ? nic.isFailoverMacNew : nic.isTestMacNew;
+      if (networkId === null) return [];
+      return [{ networkId, ...(isMacNew ? {} : { mac: nic.mac }) }];
+    }),
+  };
+}

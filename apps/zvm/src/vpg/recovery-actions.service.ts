@@ -1,0 +1,223 @@
+import { Inject, Injectable } from '@nestjs/common';
+import {
+  FailoverCommitDataApi, FailoverDataApi, FailOverTestStartDataApi, StopFailoverTestDataApi, VpgDeleteDataApi, VpgInsertTagCheckpointDataApi,
+} from '@tidemark/contracts';
+import { stateAfter, type VpgEvent, type VpgSettings } from '@tidemark/vpg';
+import type { PlanKind } from '@tidemark/recovery';
+import { ZVM_CONFIG, type ZvmConfig } from '../config.js';
+import { conflict, invalid, notFound } from '../errors.js';
+import { bodyOf } from '../http/body-of.js';
+import { OperationService } from '../operation/operation.service.js';
+import { PeerLinkService } from '../peer/peer-link.service.js';
+import { DefinitionService } from '../vpg-settings/definition.service.js';
+import { CatalogueStore, type CatalogueEntry } from './catalogue.store.js';
+import type { CreateVpgInput } from './operations/create-vpg.js';
+import type { DeleteVpgInput, UpdateVpgInput } from './operations/change-vpg.js';
+import type { FailoverInput } from './operations/failover.js';
+import type { FailoverTestInput, FailoverTestStopInput } from './operations/failover-test.js';
+import type { InsertCheckpointInput } from './operations/insert-checkpoint.js';
+import { assertSameShape } from './edit-rules.js';
+import type { VpgRecord } from './vpg-model.js';
+import { VpgStore } from './vpg.store.js';
+
+export interface ActionRequest {
+  readonly action: string;
+  readonly vpgId: string;
+  readonly input: object;
+  readonly initiatedBy: string;
+  readonly taskId?: string;
+}
+
+const WAIT_SECONDS_DEFAULT = 3600;
+
+/**
+ * The recovery site's decisions: checks what is asked against what is, and begins the operation. Everything that can be refused
+ * is refused here, before anything has changed.
+ */
+@Injectable()
+export class RecoveryActions {
+  constructor(
+    private readonly vpgs: VpgStore,
+    private readonly operations: OperationService,
+    private readonly catalogues: CatalogueStore,
+    private readonly definitions: DefinitionService,
+    private readonly link: PeerLinkService,
+    @Inject(ZVM_CONFIG) private readonly config: ZvmConfig,
+  ) {}
+
+  /** Answers the task id. @throws ZvmError ZVM_INVALID, ZVM_NOT_FOUND, ZVM_CONFLICT */
+  async run(request: ActionRequest): Promise<string> {
+    if (request.taskId !== undefined && (await this.operations.isKnown(request.taskId))) return request.taskId;
+    switch (request.action) {
+      case 'create': return await this.#create(request);
+      case 'update': return await this.#update(request);
+      case 'delete': return await this.#delete(request);
+      case 'insertCheckpoint': return await this.#insertCheckpoint(request);
+      case 'failoverTest': return await this.#failoverTest(request);
+      case 'failoverTestStop': return await this.#failoverTestStop(request);
+      case 'failover': return await this.#failover(request);
+      case 'failoverCommit': return await this.#failoverCommit(request);
+      case 'failoverRollback': return await this.#failoverRollback(request);
+      default: throw invalid(`action '${request.action}' is not known`);
+    }
+  }
+
+  async #begin({ vpgId, initiatedBy, taskId }: ActionRequest, kind: PlanKind, input: object): Promise<string> {
+    return await this.operations.begin({ kind, input, vpgId, initiatedBy, related: { vpgIds: [vpgId] }, ...(taskId === undefined ? {} : { taskId }) });
+  }
+
+  #vpg(vpgId: string): VpgRecord {
+    const record = this.vpgs.get(vpgId);
+    if (record.definition.recoverySiteId !== this.config.siteId) throw conflict(`VPG '${record.definition.name}' is not recovered at this site`);
+    return record;
+  }
+
+  async #create(request: ActionRequest): Promise<string> {
+    const definition = await this.definitions.define(settingsIn(request.input), request.vpgId);
+    const input: CreateVpgInput = { definition };
+    return await this.#begin(request, 'createVpg', input);
+  }
+
+  async #update(request: ActionRequest): Promise<string> {
+    const record = this.#vpg(request.vpgId);
+    if (record.state !== 'protecting' || record.failoverTest) throw conflict(`VPG '${record.definition.name}' cannot be edited now: ${situationOf(record)}`);
+    const definition = await this.definitions.define(settingsIn(request.input), record.definition.vpgId);
+    assertSameShape(record.definition, definition);
+    const input: UpdateVpgInput = { before: record.definition, definition: { ...definition, vms: definition.vms.map((vm, index) => ({ ...vm, ...keptPlaces(record, index) })) } };
+    return await this.#begin(request, 'updateVpg', input);
+  }
+
+  async #delete(request: ActionRequest): Promise<string> {
+    const record = this.#vpg(request.vpgId);
+    const body = await bodyOf(VpgDeleteDataApi, request.input);
+    const { definition } = record;
+    if (record.failoverTest) throw conflict(`VPG '${definition.name}' cannot be deleted while a failover test runs: stop it first`);
+    if (record.state !== 'deleting') assertAllowed(record, 'deletionStarted', 'deleted');
+    const isForced = body.Force ?? false;
+    if (!isForced && !this.link.isAlive(definition.protectedSiteId)) {
+      throw conflict(`site ${definition.protectedSiteName} does not answer, so it cannot be told to stop; delete with Force to go on without it`);
+    }
+    // The volumes of a committed failover belong to the VMs that run on them.
+    const isMirrorKept = record.state === 'needsConfiguration' ? true : (body.KeepRecoveryVolumes ?? false);
+    const input: DeleteVpgInput = { vpgId: definition.vpgId, name: definition.name, isMirrorKept, isForced };
+    return await this.#begin(request, 'deleteVpg', input);
+  }
+
+  async #insertCheckpoint(request: ActionRequest): Promise<string> {
+    const record = this.#vpg(request.vpgId);
+    const body = await bodyOf(VpgInsertTagCheckpointDataApi, request.input);
+    if (record.state !== 'protecting') throw conflict(`VPG '${record.definition.name}' takes no checkpoints now: ${situationOf(record)}`);
+    const { latest } = await this.catalogues.load(record.definition.vpgId);
+    if (!latest) throw conflict(`VPG '${record.definition.name}' has no checkpoint yet: its initial sync is not done`);
+    const input: InsertCheckpointInput = { vpgId: record.definition.vpgId, tag: body.CheckpointName, afterId: latest.checkpointId };
+    return await this.#begin(request, 'insertCheckpoint', input);
+  }
+
+  async #failoverTest(request: ActionRequest): Promise<string> {
+    const record = this.#vpg(request.vpgId);
+    const body = await bodyOf(FailOverTestStartDataApi, request.input);
+    if (record.state !== 'protecting') throw conflict(`VPG '${record.definition.name}' cannot be tested now: ${situationOf(record)}`);
+    if (record.failoverTest) throw conflict(`a failover test of VPG '${record.definition.name}' is under way already`);
+    const checkpoint = await this.#checkpoint(record, body.CheckpointIdentifier);
+    const input: FailoverTestInput = { vpgId: record.definition.vpgId, checkpointId: checkpoint.checkpointId, vmIds: chosenVms(record, body.VmIdentifiers) };
+    return await this.#begin(request, 'failoverTest', input);
+  }
+
+  async #failoverTestStop(request: ActionRequest): Promise<string> {
+    const record = this.#vpg(request.vpgId);
+    const body = await bodyOf(StopFailoverTestDataApi, request.input);
+    if (!record.failoverTest) throw conflict(`no failover test of VPG '${record.definition.name}' is running`);
+    const input: FailoverTestStopInput = {
+      vpgId: record.definition.vpgId, isSuccess: body.FailoverTestSuccess ?? true, summary: body.FailoverTestSummary ?? '',
+    };
+    return await this.#begin(request, 'failoverTestStop', input);
+  }
+
+  async #failover(request: ActionRequest): Promise<string> {
+    const record = this.#vpg(request.vpgId);
+    const body = await bodyOf(FailoverDataApi, request.input);
+    assertNoReverse(body.IsReverseProtection);
+    assertAllowed(record, 'failoverStarted', 'failed over');
+    if (record.failoverTest) throw conflict(`a failover test of VPG '${record.definition.name}' is under way: stop it first`);
+    if (chosenVms(record, body.VmIdentifiers).length < record.definition.vms.length) throw invalid('VmIdentifiers: a failover of some VMs of a VPG is not in this version');
+    const checkpoint = await this.#checkpoint(record, body.CheckpointIdentifier);
+    const input: FailoverInput = {
+      vpgId: record.definition.vpgId,
+      checkpointId: checkpoint.checkpointId,
+      checkpointAtMs: checkpoint.atMs,
+      commitPolicy: body.CommitPolicy ?? 'None',
+      waitMs: 1000 * (body.TimeToWaitBeforeShutdownInSec ?? WAIT_SECONDS_DEFAULT),
+      shutdownPolicy: body.ShutdownPolicy ?? 'None',
+    };
+    return await this.#begin(request, 'failover', input);
+  }
+
+  async #failoverCommit(request: ActionRequest): Promise<string> {
+    const record = this.#waiting(request.vpgId, 'committed');
+    assertNoReverse((await bodyOf(FailoverCommitDataApi, request.input)).IsReverseProtection);
+    return await this.#begin(request, 'failoverCommit', { vpgId: record.definition.vpgId });
+  }
+
+  async #failoverRollback(request: ActionRequest): Promise<string> {
+    const record = this.#waiting(request.vpgId, 'rolled back');
+    return await this.#begin(request, 'failoverRollback', { vpgId: record.definition.vpgId });
+  }
+
+  #waiting(vpgId: string, what: string): VpgRecord {
+    const record = this.#vpg(vpgId);
+    if (record.failover?.phase !== 'beforeCommit') throw conflict(`no failover of VPG '${record.definition.name}' waits to be ${what}: ${situationOf(record)}`);
+    return record;
+  }
+
+  /** The one named, or the newest listed. */
+  async #checkpoint({ definition }: VpgRecord, wanted: string | null | undefined): Promise<CatalogueEntry> {
+    const { latest } = await this.catalogues.load(definition.vpgId);
+    if (!latest) throw conflict(`VPG '${definition.name}' has no recoverable checkpoint: its initial sync is not done`);
+    if (wanted === null || wanted === undefined || wanted === '') return latest;
+    if (!/^\d{1,15}$/.test(wanted)) throw invalid(`CheckpointIdentifier: '${wanted}' is not a checkpoint identifier`);
+    const found = await this.catalogues.find(definition.vpgId, Number(wanted));
+    if (!found) throw notFound(`VPG '${definition.name}': checkpoint`, wanted);
+    return found;
+  }
+}
+
+function settingsIn(input: object): VpgSettings {
+  const settings = 'settings' in input ? input.settings : undefined;
+  if (typeof settings !== 'object' || settings === null || !('basic' in settings) || !('vms' in settings)) throw invalid('settings: VPG settings are expected');
+  return settings as VpgSettings;
+}
+
+/** Where things lie is not changed by an edit. */
+function keptPlaces({ definition }: VpgRecord, index: number): object {
+  const vm = definition.vms[index];
+  return vm ? { recoveringVra: vm.recoveringVra, journalFolder: vm.journalFolder, journalDatastore: vm.journalDatastore, disks: vm.disks } : {};
+}
+
+function chosenVms({ definition }: VpgRecord, wanted: readonly string[] | null | undefined): string[] {
+  const all = definition.vms.map((vm) => vm.vmId);
+  if (!wanted || wanted.length === 0) return all;
+  const stranger = wanted.find((vmId) => !all.includes(vmId));
+  if (stranger !== undefined) throw invalid(`VmIdentifiers: VM ${stranger} is not in VPG '${definition.name}'`);
+  return all.filter((vmId) => wanted.includes(vmId));
+}
+
+function assertAllowed(record: VpgRecord, event: VpgEvent, what: string): void {
+  if (stateAfter(record.state, event) === undefined) throw conflict(`VPG '${record.definition.name}' cannot be ${what} now: ${situationOf(record)}`);
+}
+
+function assertNoReverse(isWanted: boolean | null | undefined): void {
+  if (isWanted) throw invalid('IsReverseProtection: reverse protection is not in this version; fail over without it');
+}
+
+const SITUATIONS: Readonly<Record<VpgRecord['state'], string>> = {
+  creating: 'it is being created',
+  protecting: 'it is protecting',
+  failingOver: 'it is failing over',
+  promoting: 'its failover is committed and being promoted',
+  needsConfiguration: 'its failover is committed; nothing is protected any more',
+  deleting: 'it is being deleted',
+  removed: 'it is deleted',
+};
+
+const situationOf = (record: VpgRecord): string =>
+  record.failover?.phase === 'beforeCommit' ? 'its recovered VMs run and wait for commit or rollback' : SITUATIONS[record.state];

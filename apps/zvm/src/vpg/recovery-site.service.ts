@@ -1,0 +1,86 @@
+import { Inject, Injectable } from '@nestjs/common';
+import type { RecoveryV1 } from '@tidemark/contracts';
+import { ControlError } from '@tidemark/nest';
+import { ZVM_CONFIG, type ZvmConfig } from '../config.js';
+import { ZvmError } from '../errors.js';
+import { PeerLinkService } from '../peer/peer-link.service.js';
+import { VraLinkService } from '../vra/vra-link.service.js';
+import type { VpgDefinition, VpgVm } from './vpg-model.js';
+import { VpgStore } from './vpg.store.js';
+
+/** What operations do at the recovery site's VRAs and towards the protected site. Every method may be repeated. */
+@Injectable()
+export class RecoverySite {
+  constructor(
+    private readonly vras: VraLinkService,
+    private readonly vpgs: VpgStore,
+    private readonly link: PeerLinkService,
+    @Inject(ZVM_CONFIG) private readonly config: ZvmConfig,
+  ) {}
+
+  /** Hands the newest record to the protected site. @throws ZvmError ZVM_PEER_DOWN */
+  async tellPeer(vpgId: string): Promise<void> {
+    const record = this.vpgs.find(vpgId);
+    if (!record || record.definition.protectedSiteId === this.config.siteId) return;
+    await this.link.ask(record.definition.protectedSiteId, 'vpg.put', { record });
+  }
+
+  /** As {@link tellPeer} where the operation must not depend on it: the news of each second bring it later. */
+  async tryTellPeer(vpgId: string): Promise<void> {
+    try {
+      await this.tellPeer(vpgId);
+    } catch {
+      // Away: PeerExchange hands the record over when it is heard again.
+    }
+  }
+
+  async putRecoveries(definition: VpgDefinition, epoch: number): Promise<void> {
+    await Promise.all(definition.vms.map((vm) => this.vras.putRecovery(vm.recoveringVra.vraId, recoveryOf(definition, vm, epoch))));
+  }
+
+  /** With `isForced`, a VRA that does not answer is left behind. */
+  async removeRecoveries(definition: VpgDefinition, { isMirrorKept, isForced }: { readonly isMirrorKept: boolean; readonly isForced: boolean }): Promise<void> {
+    await Promise.all(definition.vms.map(async (vm) => {
+      try {
+        await this.vras.removeRecovery(vm.recoveringVra.vraId, refOf(definition, vm), isMirrorKept);
+      } catch (error) {
+        if (isForced && error instanceof ZvmError && error.code === 'ZVM_VRA_DOWN') return;
+        if (isUnknownThere(error)) return;
+        throw error;
+      }
+    }));
+  }
+
+  /** One after the other would leave more time between the first and the last; the order does not matter. */
+  async epochs(definition: VpgDefinition, verb: 'reserve' | 'commit' | 'burn', epoch: number): Promise<void> {
+    await Promise.all(definition.vms.map((vm) => this.vras.epoch(vm.recoveringVra.vraId, verb, refOf(definition, vm), epoch)));
+  }
+}
+
+/** Removed already: an earlier try of this step did it. */
+const isUnknownThere = (error: unknown): boolean => error instanceof ControlError && /UNKNOWN|NOT_FOUND/.test(error.remoteCode ?? '');
+
+export const refOf = ({ vpgId }: VpgDefinition, { vmId }: VpgVm): { readonly vpgId: string; readonly vmId: string } => ({ vpgId, vmId });
+
+/** VMs by the VRA that recovers them, in the order of the VPG: the first VRA leads retirement. */
+function recoverersOf(definition: VpgDefinition): RecoveryV1['recoverers'] {
+  const members = new Map<string, RecoveryV1['recoverers'][number]>();
+  for (const vm of definition.vms) {
+    const member = members.get(vm.recoveringVra.vraId) ?? { vra: vm.recoveringVra, vmIds: [] };
+    member.vmIds.push(vm.vmId);
+    members.set(vm.recoveringVra.vraId, member);
+  }
+  return [...members.values()];
+}
+
+function recoveryOf(definition: VpgDefinition, vm: VpgVm, epoch: number): RecoveryV1 {
+  return {
+    ...refOf(definition, vm),
+    epoch,
+    recoverers: recoverersOf(definition),
+    volumes: vm.disks.map(({ diskId, sizeBytes, mirrorPath }) => ({ diskId, sizeBytes, mirrorPath })),
+    journalFolder: vm.journalFolder,
+    datastore: { path: vm.journalDatastore.path, capacityBytes: vm.journalDatastore.capacityBytes },
+    historyMs: definition.historyMs,
+  };
+}

@@ -1,0 +1,120 @@
+import type { AttachedVmV1, BarrierV1, DesiredStateV1, ProtectionV1, VraAddressV1 } from '@tidemark/contracts';
+import type { Inventory, Vm } from '@tidemark/hypervisor';
+import { isReplicating, type VpgDefinition, type VpgRecord, type VpgVm } from '../vpg/vpg-model.js';
+import type { VraRecord } from './vra-model.js';
+
+export interface SiteFacts {
+  readonly siteId: string;
+  readonly inventory: Inventory;
+  readonly vras: readonly VraRecord[];
+  readonly vpgs: readonly VpgRecord[];
+  readonly ports: { readonly control: number; readonly data: number };
+  readonly priorityOf: (definition: VpgDefinition) => ProtectionV1['priority'];
+  readonly isCompressedOf: (definition: VpgDefinition) => boolean;
+}
+
+export type BarrierContent = Omit<BarrierV1, 'version'>;
+
+export interface VraContent {
+  readonly attachedVms: AttachedVmV1[];
+  readonly protections: ProtectionV1[];
+  /** Their versions are given by who keeps them. */
+  readonly barriers: BarrierContent[];
+}
+
+/** What each VRA of this site shall do on the sending side, from the inventory and the VPGs alone; same facts, same answer. */
+export function desiredContents(facts: SiteFacts): Map<string, VraContent> {
+  const contents = new Map<string, VraContent>();
+  const vraOfHost = new Map<string, VraRecord>();
+  for (const vra of facts.vras) {
+    contents.set(vra.vraId, { attachedVms: [], protections: [], barriers: [] });
+    vraOfHost.set(vra.hostId, vra);
+  }
+  const vpgs = facts.vpgs.filter((vpg) => vpg.definition.protectedSiteId === facts.siteId && isReplicating(vpg)).sort(byId);
+  const protectedVmIds = new Set(vpgs.flatMap((vpg) => vpg.definition.vms.map((vm) => vm.vmId)));
+  for (const vm of facts.inventory.vms) {
+    const content = contents.get(vraOfHost.get(vm.hostId)?.vraId ?? '');
+    if (content && isAttached(vm, protectedVmIds)) content.attachedVms.push(attachedOf(vm));
+  }
+  for (const vpg of vpgs) addVpg(vpg, { facts, contents, vraOfHost });
+  for (const content of contents.values()) content.attachedVms.sort((a, b) => (a.vmId < b.vmId ? -1 : 1));
+  return contents;
+}
+
+const byId = (a: VpgRecord, b: VpgRecord): number => (a.definition.vpgId < b.definition.vpgId ? -1 : 1);
+
+/** A protected VM stays attached while it is off: its stream stands, so the VPG goes on making checkpoints that hold it. */
+function isAttached(vm: Vm, protectedVmIds: ReadonlySet<string>): boolean {
+  const isWhole = vm.disks.every((disk) => disk.isFile);
+  return isWhole && (vm.powerState === 'poweredOn' || protectedVmIds.has(vm.id));
+}
+
+function attachedOf(vm: Vm): AttachedVmV1 {
+  return {
+    vmId: vm.id,
+    disks: vm.disks.map((disk) => ({ diskId: disk.id, exportName: disk.exportName, path: disk.location, sizeBytes: disk.sizeBytes })),
+  };
+}
+
+interface Assembly {
+  readonly facts: SiteFacts;
+  readonly contents: Map<string, VraContent>;
+  readonly vraOfHost: ReadonlyMap<string, VraRecord>;
+}
+
+function addVpg(vpg: VpgRecord, { facts, contents, vraOfHost }: Assembly): void {
+  const { definition } = vpg;
+  const members = new Map<string, string[]>();
+  let isWhole = true;
+  for (const vm of definition.vms) {
+    const running = facts.inventory.vms.find((candidate) => candidate.id === vm.vmId);
+    const vra = running && vraOfHost.get(running.hostId);
+    const content = vra && contents.get(vra.vraId);
+    if (!content) {
+      isWhole = false;
+      continue;
+    }
+    content.protections.push(protectionOf(vpg, vm, facts));
+    members.set(vra.vraId, [...(members.get(vra.vraId) ?? []), vm.vmId]);
+  }
+  // A checkpoint without one of the VMs could not recover the VPG: rather none, and a growing RPO that everyone sees.
+  if (!isWhole || members.size === 0) return;
+  const barrier = barrierOf(vpg, members, facts);
+  for (const vraId of members.keys()) contents.get(vraId)?.barriers.push(barrier);
+}
+
+function protectionOf(vpg: VpgRecord, vm: VpgVm, facts: SiteFacts): ProtectionV1 {
+  return {
+    vpgId: vpg.definition.vpgId,
+    vmId: vm.vmId,
+    epoch: vpg.epoch,
+    diskIds: vm.disks.map((disk) => disk.diskId),
+    recoveringVra: vm.recoveringVra,
+    isCompressed: facts.isCompressedOf(vpg.definition),
+    priority: facts.priorityOf(vpg.definition),
+  };
+}
+
+function barrierOf(vpg: VpgRecord, members: ReadonlyMap<string, string[]>, facts: SiteFacts): BarrierContent {
+  const ordered = facts.vras.filter((vra) => members.has(vra.vraId));
+  return {
+    vpgId: vpg.definition.vpgId,
+    epoch: vpg.epoch,
+    intervalMs: vpg.definition.checkpointIntervalMs,
+    members: ordered.map((vra) => ({ vra: addressOf(vra, facts.ports), vmIds: [...(members.get(vra.vraId) ?? [])].sort() })),
+  };
+}
+
+export function addressOf(vra: VraRecord, ports: { readonly control: number; readonly data: number }): VraAddressV1 {
+  return { vraId: vra.vraId, address: vra.address, controlPort: ports.control, dataPort: ports.data };
+}
+
+/** The document for one VRA; its revision is what the store counted. */
+export function desiredState(content: VraContent, { revision, versionOf }: { readonly revision: number; readonly versionOf: (vpgId: string) => number }): DesiredStateV1 {
+  return {
+    revision,
+    attachedVms: content.attachedVms,
+    protections: content.protections,
+    barriers: content.barriers.map((barrier) => ({ ...barrier, version: versionOf(barrier.vpgId) })),
+  };
+}

@@ -1,0 +1,156 @@
+import { Inject, Injectable, type OnModuleInit } from '@nestjs/common';
+import {
+  type CheckpointInsertedV1, type CheckpointListingV1, type Channel, type DesiredStateV1, type ProtectionStatusV1, type RecoveryStatusV1, type RecoveryV1,
+  subjectOf, type ViewOpenV1, type ViewStatusV1, type VraStatusV1,
+} from '@tidemark/contracts';
+import { ControlBus, ControlError } from '@tidemark/nest';
+import { Clock } from '../clock.js';
+import { ZVM_CONFIG, type ZvmConfig } from '../config.js';
+import { ZvmError } from '../errors.js';
+
+/** Nest injection token of the {@link ControlBus} on this site's own NATS. */
+export const SITE_BUS = Symbol('SiteBus');
+
+/** Silence after which a VRA counts as unreachable. */
+export const VRA_SILENCE_MS = 5000;
+
+export interface VraHeartbeat {
+  readonly status: VraStatusV1;
+  readonly receivedMs: number;
+}
+
+const LISTS = ['attachedVmIds', 'protections', 'recoveries', 'views', 'barriers'] as const;
+
+/** Enough that nobody trips over a heartbeat of a broken or newer VRA. */
+function isStatus(status: VraStatusV1): boolean {
+  return typeof status.revision === 'number' && LISTS.every((name) => Array.isArray(status[name]));
+}
+
+interface ProtectionRef {
+  readonly vpgId: string;
+  readonly vmId: string;
+}
+
+/** All traffic with this site's VRAs over NATS: their heartbeats come in, commands go out. Every command is idempotent. */
+@Injectable()
+export class VraLinkService implements OnModuleInit {
+  readonly #heartbeats = new Map<string, VraHeartbeat>();
+  readonly #listeners: ((status: VraStatusV1) => void)[] = [];
+
+  constructor(
+    @Inject(SITE_BUS) private readonly bus: ControlBus,
+    @Inject(ZVM_CONFIG) private readonly config: ZvmConfig,
+    private readonly clock: Clock,
+  ) {}
+
+  onModuleInit(): void {
+    const subject = subjectOf({ siteId: this.config.siteId, service: 'vra', instanceId: '*', channel: 'event', topic: 'status.published' });
+    this.bus.listen<VraStatusV1>(subject, (status, actual) => {
+      // Position 4 of the subject is the sender; a body that names another VRA is not trusted.
+      if (actual.split('.')[4] !== status.vraId || !isStatus(status)) return;
+      this.#heartbeats.set(status.vraId, { status, receivedMs: this.clock.monotonicMs() });
+      for (const listener of this.#listeners) listener(status);
+    });
+  }
+
+  onStatus(listener: (status: VraStatusV1) => void): void {
+    this.#listeners.push(listener);
+  }
+
+  /** The last status that arrived, however old. */
+  lastStatus(vraId: string): VraHeartbeat | undefined {
+    return this.#heartbeats.get(vraId);
+  }
+
+  /** The last status, if it is recent. */
+  status(vraId: string): VraStatusV1 | undefined {
+    return this.isAlive(vraId) ? this.#heartbeats.get(vraId)?.status : undefined;
+  }
+
+  isAlive(vraId: string): boolean {
+    return this.silenceMs(vraId) < VRA_SILENCE_MS;
+  }
+
+  /** Since the last heartbeat; Infinity: none since this ZVM started. */
+  silenceMs(vraId: string): number {
+    const heartbeat = this.#heartbeats.get(vraId);
+    return heartbeat ? this.clock.monotonicMs() - heartbeat.receivedMs : Infinity;
+  }
+
+  protectionStatuses(vpgId: string): ProtectionStatusV1[] {
+    return this.#alive().flatMap((status) => status.protections.filter((protection) => protection.vpgId === vpgId));
+  }
+
+  recoveryStatuses(vpgId: string): RecoveryStatusV1[] {
+    return this.#alive().flatMap((status) => status.recoveries.filter((recovery) => recovery.vpgId === vpgId));
+  }
+
+  view(viewId: string): ViewStatusV1 | undefined {
+    for (const status of this.#alive()) {
+      const view = status.views.find((candidate) => candidate.viewId === viewId);
+      if (view) return view;
+    }
+    return undefined;
+  }
+
+  #alive(): VraStatusV1[] {
+    return [...this.#heartbeats.keys()].flatMap((vraId) => this.status(vraId) ?? []);
+  }
+
+  forget(vraId: string): void {
+    this.#heartbeats.delete(vraId);
+  }
+
+  async applyState(vraId: string, state: DesiredStateV1): Promise<void> {
+    await this.#ask(vraId, 'control', 'state.apply', state);
+  }
+
+  async getStatus(vraId: string): Promise<VraStatusV1> {
+    return await this.#ask<VraStatusV1>(vraId, 'control', 'status.get', {});
+  }
+
+  async putRecovery(vraId: string, recovery: RecoveryV1): Promise<void> {
+    await this.#ask(vraId, 'control', 'recovery.put', recovery);
+  }
+
+  async removeRecovery(vraId: string, ref: ProtectionRef, isMirrorKept: boolean): Promise<void> {
+    await this.#ask(vraId, 'control', 'recovery.remove', { ...ref, isMirrorKept }, 60_000);
+  }
+
+  async openView(vraId: string, view: ViewOpenV1): Promise<void> {
+    await this.#ask(vraId, 'control', 'view.open', view, 30_000);
+  }
+
+  async closeView(vraId: string, viewId: string): Promise<void> {
+    await this.#ask(vraId, 'control', 'view.close', { viewId }, 30_000);
+  }
+
+  async promoteView(vraId: string, viewId: string): Promise<void> {
+    await this.#ask(vraId, 'control', 'view.promote', { viewId }, 30_000);
+  }
+
+  async epoch(vraId: string, verb: 'reserve' | 'commit' | 'burn', ref: ProtectionRef, epoch: number): Promise<void> {
+    await this.#ask(vraId, 'control', `epoch.${verb}`, { ...ref, epoch }, 15_000);
+  }
+
+  async listCheckpoints(vraId: string, ref: ProtectionRef, afterChange: number): Promise<CheckpointListingV1> {
+    return await this.#ask<CheckpointListingV1>(vraId, 'checkpoint', 'checkpoint.list', { ...ref, afterChange });
+  }
+
+  /** @throws ControlError with remoteCode CHECKPOINT_VOID or CHECKPOINT_NOT_LEADER (message: the leader's vraId) */
+  async insertCheckpoint(vraId: string, vpgId: string, tag: string): Promise<CheckpointInsertedV1> {
+    return await this.#ask<CheckpointInsertedV1>(vraId, 'checkpoint', 'checkpoint.insert', { vpgId, tag }, 10_000);
+  }
+
+  async #ask<R>(vraId: string, channel: Channel, topic: string, message: object, timeoutMs = 5000): Promise<R> {
+    const subject = subjectOf({ siteId: this.config.siteId, service: 'vra', instanceId: vraId, channel, topic });
+    try {
+      return await this.bus.request<R>(subject, message, { timeoutMs });
+    } catch (error) {
+      if (error instanceof ControlError && error.isRetryable) {
+        throw new ZvmError('ZVM_VRA_DOWN', `VRA ${vraId} does not answer (${topic}): ${error.message}`, { cause: error });
+      }
+      throw error;
+    }
+  }
+}

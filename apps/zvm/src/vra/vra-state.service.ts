@@ -1,0 +1,98 @@
+import { Inject, Injectable, Logger, type OnApplicationBootstrap, type OnApplicationShutdown } from '@nestjs/common';
+import { createHash } from 'node:crypto';
+import { Background } from '../background.js';
+import { ZVM_CONFIG, type ZvmConfig } from '../config.js';
+import { messageOf } from '../errors.js';
+import { InventoryService } from '../inventory/inventory.service.js';
+import { isCompressedOf, priorityOf } from '../vpg/vpg-definition.js';
+import { VpgStore } from '../vpg/vpg.store.js';
+import { desiredContents, desiredState, type VraContent } from './desired-state.js';
+import { VraLinkService } from './vra-link.service.js';
+import type { VraRecord } from './vra-model.js';
+import { VraStore } from './vra.store.js';
+
+const digestOf = (content: unknown): string => createHash('sha256').update(JSON.stringify(content)).digest('hex');
+
+/**
+ * Keeps every VRA of the site at the sending-side state that inventory and VPGs ask for: derives it whole, counts a revision
+ * when it differs from the last, and pushes it as long as the VRA's heartbeat shows another one.
+ */
+@Injectable()
+export class VraStateService implements OnApplicationBootstrap, OnApplicationShutdown {
+  readonly #log = new Logger(VraStateService.name);
+  readonly #loop = new Background('vra-state', 1000, () => this.#reconcile());
+
+  constructor(
+    private readonly vras: VraStore,
+    private readonly vpgs: VpgStore,
+    private readonly inventory: InventoryService,
+    private readonly link: VraLinkService,
+    @Inject(ZVM_CONFIG) private readonly config: ZvmConfig,
+  ) {}
+
+  onApplicationBootstrap(): void {
+    this.inventory.onChange(() => this.#loop.poke());
+    this.#loop.start();
+  }
+
+  /** Something that the documents are made of has changed. */
+  poke(): void {
+    this.#loop.poke();
+  }
+
+  /** True when the VRA runs the newest document made for it. */
+  isCurrent(vraId: string): boolean {
+    const vra = this.vras.find(vraId);
+    return vra !== undefined && vra.revision > 0 && this.link.status(vraId)?.revision === vra.revision;
+  }
+
+  /** VRAs of the hosts where these VMs run now. */
+  vraIdsOf(vmIds: readonly string[]): string[] {
+    const hostIds = new Set(this.inventory.current?.vms.filter((vm) => vmIds.includes(vm.id)).map((vm) => vm.hostId));
+    return this.vras.all().filter((vra) => hostIds.has(vra.hostId)).map((vra) => vra.vraId);
+  }
+
+  async #reconcile(): Promise<void> {
+    const inventory = this.inventory.current;
+    // Not known is not the same as not there: a document made too early would detach everything.
+    if (!inventory || !this.vras.isLoaded || !this.vpgs.isLoaded) return;
+    const vras = this.vras.all();
+    const contents = desiredContents({
+      siteId: this.config.siteId, inventory, vras, vpgs: this.vpgs.all(), priorityOf, isCompressedOf,
+      ports: { control: this.config.vraControlPort, data: this.config.vraDataPort },
+    });
+    for (const content of contents.values()) await this.#countBarriers(content);
+    await Promise.all(vras.map(async (vra) => {
+      const content = contents.get(vra.vraId);
+      if (content) await this.#bringTo(vra, content).catch((error: unknown) => this.#log.debug(`VRA ${vra.name}: ${messageOf(error)}`));
+    }));
+  }
+
+  async #countBarriers(content: VraContent): Promise<void> {
+    for (const barrier of content.barriers) {
+      const digest = digestOf(barrier);
+      const known = this.vpgs.barrier(barrier.vpgId);
+      if (known?.digest === digest) continue;
+      await this.vpgs.putBarrier(barrier.vpgId, { version: (known?.version ?? 0) + 1, digest });
+    }
+  }
+
+  async #bringTo(vra: VraRecord, content: VraContent): Promise<void> {
+    const status = this.link.status(vra.vraId);
+    const state = desiredState(content, { revision: 0, versionOf: (vpgId) => this.vpgs.barrier(vpgId)?.version ?? 1 });
+    const digest = digestOf(state);
+    const shown = status?.revision ?? -1;
+    let { revision } = vra;
+    if (digest !== vra.stateDigest || shown > revision) {
+      // A VRA ahead of us was told by a database that has since been replaced: go on above it.
+      const next = Math.max(revision, shown) + 1;
+      await this.vras.update(vra.vraId, (current) => ({ ...current, revision: next, stateDigest: digest }));
+      revision = next;
+    }
+    if (status && shown !== revision) await this.link.applyState(vra.vraId, { ...state, revision });
+  }
+
+  async onApplicationShutdown(): Promise<void> {
+    await this.#loop.stop();
+  }
+}
