@@ -43,7 +43,7 @@ export function collect([command, ...args], { minutesMax, env = {} }) {
       setTimeout(() => endGroup(child, 'SIGKILL'), KILL_AFTER_MS).unref();
     }, minutesMax * 60_000);
     child.once('error', reject);
-    child.once('exit', (code) => {
+    child.once('exit', () => {
       clearTimeout(limit);
       running.delete(child);
       // A server that a test left behind holds the pipes open: end it, and whatever else the lane leaves.
