@@ -1,4 +1,4 @@
-import { alignDown, alignUp, BLOCK_BYTES, ProtocolError, viewOf } from '@tidemark/base';
+import { alignDown, alignUp, assert, BLOCK_BYTES, ProtocolError, viewOf } from '@tidemark/base';
 import type { Agreement } from './handshake.js';
 import type { Inbox } from './inbox.js';
 import { PAYLOAD_BYTES_MAX } from './limits.js';
@@ -49,6 +49,17 @@ export class Transmission {
   constructor(agreement: Agreement, allocate: AllocateBytes) {
     this.#agreement = agreement;
     this.#allocate = allocate;
+  }
+
+  /** What is still missing of the payload that is being gathered. */
+  get payloadRest(): Uint8Array | undefined {
+    return this.#payload?.subarray(this.#payloadBytes);
+  }
+
+  /** So many bytes were put where {@link payloadRest} begins. */
+  payloadArrived(bytes: number): void {
+    assert(this.#payload !== undefined && this.#payloadBytes + bytes <= this.#payload.length, 'more than the payload');
+    this.#payloadBytes += bytes;
   }
 
   /** The next event; `undefined` when its bytes are not all there yet. */

@@ -5,10 +5,12 @@ import {
   putOffsetData, putSimpleReply, SIMPLE_REPLY_BYTES, STATUS_BYTES_MAX, STATUS_RUNS_MAX,
 } from '@tidemark/nbd';
 import type { AllocationRun } from '@tidemark/volume';
+import { adoptSocket } from './adopt-socket.js';
 import type { ConnectionLimits } from './connection-limits.js';
 import { nbdErrnoOf } from './errno.js';
 import type { ExportConnection, ExportEntry, ExportTable } from './export-table.js';
 import { Outbox, type Reservation } from './outbox.js';
+import { ReceiveBuffers } from './receive-buffers.js';
 import { readSparse, SPARSE_READ_BYTES_MIN } from './sparse-read.js';
 import type { VolumeSlot } from './volume-slot.js';
 
@@ -30,6 +32,7 @@ export class Connection implements ExportConnection {
   readonly #socket: Socket;
   readonly #options: ConnectionOptions;
   readonly #session: NbdServerSession;
+  readonly #buffers: ReceiveBuffers;
   readonly #outbox: Outbox;
   readonly #handshakeTimer: NodeJS.Timeout;
   readonly #closed: Promise<void>;
@@ -40,18 +43,40 @@ export class Connection implements ExportConnection {
   #isFlushScheduled = false;
   #isPumping = false;
 
-  constructor(socket: Socket, options: ConnectionOptions) {
-    this.#socket = socket;
+  /** Takes over `accepted`, which must not have read anything yet. */
+  constructor(accepted: Socket, options: ConnectionOptions) {
     this.#options = options;
     this.#session = new NbdServerSession({ exports: options.table, allocate: (bytes) => Buffer.allocUnsafeSlow(bytes) });
-    this.#outbox = new Outbox(socket);
-    this.#handshakeTimer = setTimeout(() => socket.destroy(), options.limits.handshakeMs);
-    this.#closed = new Promise((resolve) => socket.once('close', resolve));
-    socket.on('data', (chunk) => this.#received(chunk));
-    socket.on('drain', () => this.#pump());
-    socket.on('error', () => socket.destroy()); // a client that is gone is no problem of ours
-    socket.on('close', () => this.#cleanUp());
+    this.#buffers = new ReceiveBuffers(this.#session);
+    this.#socket = this.#receive(accepted);
+    this.#outbox = new Outbox(this.#socket);
+    this.#handshakeTimer = setTimeout(() => this.#socket.destroy(), options.limits.handshakeMs);
+    this.#closed = new Promise((resolve) => this.#socket.once('close', resolve));
+    this.#socket.on('drain', () => this.#pump());
+    this.#socket.on('error', () => this.#socket.destroy()); // a client that is gone is no problem of ours
+    this.#socket.on('close', () => this.#cleanUp());
     this.#pump();
+  }
+
+  onClosed(callback: () => void): void {
+    this.#socket.once('close', callback);
+  }
+
+  #receive(accepted: Socket): Socket {
+    const own = adoptSocket(accepted, {
+      buffer: () => this.#buffers.next(),
+      callback: (bytes, buffer) => {
+        this.#buffers.arrived(bytes, buffer);
+        this.#pump();
+        return true;
+      },
+    });
+    if (own !== undefined) return own.setNoDelay(true).setKeepAlive(true);
+    accepted.on('data', (chunk) => {
+      this.#session.feed(chunk);
+      this.#pump();
+    });
+    return accepted;
   }
 
   async drain(): Promise<void> {
@@ -59,11 +84,6 @@ export class Connection implements ExportConnection {
     this.#socket.pause();
     this.#endIfIdle();
     await this.#closed;
-  }
-
-  #received(chunk: Uint8Array): void {
-    this.#session.feed(chunk);
-    this.#pump();
   }
 
   /** Takes requests while the limits allow; then the socket is not read until some are done. */
@@ -129,6 +149,7 @@ export class Connection implements ExportConnection {
 
   #start(request: NbdRequest): void {
     const slot = this.#entry?.slot;
+    if (request.command === 'write') this.#buffers.payloadTaken(request.length);
     if (slot === undefined) return this.#fail(request, undefined);
     try {
       this.#run(request, slot);

@@ -25,7 +25,7 @@ export class NbdServer {
 
   /** Throws {@link NbdServerError} `NBD_LISTEN`. A stale socket file is removed, a living one never. */
   static async listen(place: SocketPlace | TcpPlace, table: ExportTable, options: NbdServerOptions = {}): Promise<NbdServer> {
-    const server = createServer({ noDelay: true, keepAlive: true });
+    const server = createServer({ noDelay: true, keepAlive: true, pauseOnConnect: true });
     const nbdServer = new NbdServer(server);
     server.maxConnections = CONNECTIONS_MAX;
     server.on('connection', (socket) => nbdServer.#accept(socket, table, options));
@@ -55,6 +55,6 @@ export class NbdServer {
     const limits = { ...CONNECTION_LIMITS, ...options.limits };
     const connection = new Connection(socket, { table, limits, onProblem: (error) => options.onProblem?.(error) });
     this.#connections.add(connection);
-    socket.once('close', () => this.#connections.delete(connection));
+    connection.onClosed(() => this.#connections.delete(connection));
   }
 }

@@ -17,6 +17,7 @@ const LOCK_SH = 1;
 const LOCK_EX = 2;
 const LOCK_NB = 4;
 const RWF_NOWAIT = 0x08;
+const F_DUPFD_CLOEXEC = 1030;
 
 interface Iovec {
   readonly iov_base: Uint8Array;
@@ -32,6 +33,7 @@ export class LinuxSys implements Sys {
   readonly #koffi: Koffi;
   readonly #fallocate: KoffiFunc<(fd: number, mode: number, offset: number, length: number) => number>;
   readonly #lseek: KoffiFunc<(fd: number, offset: number, whence: number) => number>;
+  readonly #fcntl: KoffiFunc<(fd: number, command: number, from: number) => number>;
   readonly #flock: KoffiFunc<(fd: number, operation: number) => number>;
   readonly #preadv2: KoffiFunc<(fd: number, iov: readonly Iovec[], count: number, offset: number, flags: number) => number>;
 
@@ -40,9 +42,11 @@ export class LinuxSys implements Sys {
     this.#koffi = koffi;
     this.#fallocate = libc.func('int fallocate(int fd, int mode, int64_t offset, int64_t length)');
     this.#lseek = libc.func('int64_t lseek(int fd, int64_t offset, int whence)');
+    this.#fcntl = libc.func('int fcntl(int fd, int command, int argument)');
     this.#flock = libc.func('int flock(int fd, int operation)');
-    koffi.struct('iovec', { iov_base: 'void *', iov_len: 'size_t' });
-    this.#preadv2 = libc.func('int64_t preadv2(int fd, const iovec *iov, int iovcnt, int64_t offset, int flags)');
+    // Without a name: koffi's names are global to the process, which may load this module more than once (Jest does).
+    const iovec = koffi.pointer(koffi.struct({ iov_base: 'void *', iov_len: 'size_t' }));
+    this.#preadv2 = libc.func('preadv2', 'int64_t', ['int', iovec, 'int', 'int64_t', 'int']);
     this.description = `system calls through koffi ${koffi.version}`;
   }
 
@@ -92,6 +96,12 @@ export class LinuxSys implements Sys {
     const errno = this.#errno();
     if (errno === 'EAGAIN' || errno === 'EINTR') return 0;
     throw sysErrorOf('preadv2(RWF_NOWAIT)', errno);
+  }
+
+  dup(fd: number): number {
+    const copy = this.#fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    if (copy < 0) throw sysErrorOf('fcntl(F_DUPFD_CLOEXEC)', this.#errno());
+    return copy;
   }
 
   fdatasync(fd: number): Promise<void> {

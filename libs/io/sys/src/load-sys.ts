@@ -14,5 +14,5 @@ export function loadSys(load: () => Koffi = () => require('koffi') as Koffi): Sy
   }
 }
 
-/** One per process: koffi registers its types once. */
+/** Those of this machine. */
 export const sys: Sys = loadSys();

@@ -43,6 +43,10 @@ export class NoSys implements Sys {
     throw unsupported('readCached');
   }
 
+  dup(): number {
+    throw unsupported('dup');
+  }
+
   fdatasync(fd: number): Promise<void> {
     return fdatasyncOf(fd);
   }

@@ -32,6 +32,10 @@ describe('sys on the real file system', () => {
     expect(sys.description).toContain('koffi');
   });
 
+  it('can be loaded more than once in a process', () => {
+    expect([loadSys().isAvailable, loadSys().isAvailable]).toEqual([true, true]);
+  });
+
   it('punches a hole: zeroes read, space freed, size and neighbours kept', () => {
     filled(64);
     const before = fstatSync(fd);
@@ -77,6 +81,15 @@ describe('sys on the real file system', () => {
     } finally {
       closeSync(other);
     }
+  });
+
+  it('doubles a descriptor', () => {
+    filled(1);
+    const copy = sys.dup(fd);
+    expect(copy).not.toBe(fd);
+    closeSync(fd);
+    fd = copy;
+    expect(bytesAt(0, 1)[0]).toBe(0xab);
   });
 
   it('reads what is in the page cache', () => {
