@@ -1,0 +1,80 @@
+import { BLOCK_BYTES, SECTOR_BYTES } from '@tidemark/base';
+import type { GuestWrite } from '@tidemark/splitter';
+import type { GuestVm, KnownWrite } from './guest-vm.js';
+import type { ProtectingHost } from './protecting-host.js';
+import type { SwarmOptions } from './swarm.js';
+import type { World } from './world.js';
+
+const RETRY_MS = 40;
+
+/** Threads of an application that spans the VMs: each request is issued after the one before has completed, often on another VM. */
+export class Guests {
+  readonly writes = new Map<number, KnownWrite>();
+  isStopped = false;
+  #nextId = 1;
+
+  constructor(
+    private readonly world: World,
+    private readonly options: SwarmOptions,
+    private readonly places: readonly { readonly vm: GuestVm; readonly host: ProtectingHost }[],
+  ) {}
+
+  start(): void {
+    for (let thread = 0; thread < this.options.threadCount; thread += 1) this.#next(this.world.random.int(this.places.length), []);
+  }
+
+  /** `after`: what this thread knows to be completed. */
+  #next(placeIndex: number, after: readonly number[]): void {
+    const { random } = this.world;
+    this.world.after(random.below(this.options.thinkMsMax), () => {
+      if (this.isStopped) return;
+      const index = random.chance(this.options.hopChance) ? random.int(this.places.length) : placeIndex;
+      const { vm, host } = this.places[index] ?? this.#nobody();
+      const again = (): void => this.world.after(RETRY_MS, () => this.#next(index, []));
+      if (!host.isAlive) again();
+      else if (random.chance(this.options.readChance)) this.#read(vm, host, (seen) => this.#next(index, seen === undefined ? after : [...after, seen]), again);
+      else this.#write(vm, host, after, (id) => this.#next(index, [id]), again);
+    });
+  }
+
+  #read(vm: GuestVm, host: ProtectingHost, then: (seen: number | undefined) => void, again: () => void): void {
+    const { volume, offset } = this.#place(vm);
+    host.read(vm.vmId, { volume, offset, length: SECTOR_BYTES }, {
+      // What a read returns is known to the application: whatever it does next depends on it.
+      onRead: (writeId) => then(this.writes.get(writeId)?.capturedIndex === undefined ? undefined : writeId),
+      onAborted: again,
+    });
+  }
+
+  #write(vm: GuestVm, host: ProtectingHost, after: readonly number[], then: (id: number) => void, again: () => void): void {
+    const id = this.#nextId;
+    this.#nextId += 1;
+    const known: KnownWrite = {
+      id, vmId: vm.vmId, after, write: this.#makeWrite(vm, id), capturedIndex: undefined, capturedAtMs: 0, completedAtMs: Infinity,
+    };
+    this.writes.set(id, known);
+    host.write(vm.vmId, known, { onCompleted: () => then(id), onAborted: again });
+  }
+
+  #makeWrite(vm: GuestVm, id: number): GuestWrite {
+    const { random } = this.world;
+    const { volume, offset } = this.#place(vm);
+    const sectorsLeft = ((vm.volumeBytes[volume] ?? 0) - offset) / SECTOR_BYTES;
+    const sectors = Math.min(sectorsLeft, 1 + random.int(this.options.writeSectorsMax));
+    const payload = random.chance(this.options.zeroesChance) ? undefined : vm.payload(id, sectors);
+    return { volume, offset, length: sectors * SECTOR_BYTES, payload };
+  }
+
+  /** Half of the requests go to the first two blocks, so that many overlap. */
+  #place(vm: GuestVm): { volume: number; offset: number } {
+    const { random } = this.world;
+    const volume = random.int(vm.volumeBytes.length);
+    const bytes = vm.volumeBytes[volume] ?? 0;
+    const reach = random.chance(0.5) ? Math.min(bytes, 2 * BLOCK_BYTES) : bytes;
+    return { volume, offset: random.int(reach / SECTOR_BYTES) * SECTOR_BYTES };
+  }
+
+  #nobody(): never {
+    throw new RangeError('no VM');
+  }
+}

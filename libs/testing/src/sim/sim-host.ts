@@ -1,0 +1,129 @@
+import { decodeControlMessage, encodeControlMessage, type ControlMessage } from '@tidemark/checkpoint';
+import { encodeFrame, FrameDecoder, FrameKind, type FrameHeader } from '@tidemark/frame';
+import { crc32c } from '@tidemark/link';
+import type { Network, NetworkNode, Port, SimSocket } from './network.js';
+import type { Plant } from './plants.js';
+import type { World } from './world.js';
+
+/** Everything of a run that hosts share. */
+export interface Surroundings {
+  readonly world: World;
+  readonly network: Network;
+  readonly plant: Plant | undefined;
+}
+
+const BACKOFF_MS = 150;
+
+export function concat(chunks: readonly Uint8Array[]): Uint8Array {
+  const bytes = new Uint8Array(chunks.reduce((total, chunk) => total + chunk.byteLength, 0));
+  let at = 0;
+  for (const chunk of chunks) {
+    bytes.set(chunk, at);
+    at += chunk.byteLength;
+  }
+  return bytes;
+}
+
+/** Reads frames from a socket; a peer that sends anything else is dropped. */
+export function readFrames(socket: SimSocket, onFrame: (header: FrameHeader, body: Uint8Array) => void): void {
+  const decoder = new FrameDecoder({ crc32c });
+  socket.onData = (bytes) => decoder.feed(bytes.slice(), onFrame);
+}
+
+/** A host with one VRA process: what is scheduled in one life never runs in another. */
+export abstract class SimHost implements NetworkNode {
+  isAlive = false;
+  #life = 0;
+  /** The host's clocks run fast or slow by this factor, and the wall clock is off by so much. */
+  clockRate = 1;
+  wallOffsetMs = 0;
+  readonly #peers = new Map<string, SimSocket>();
+
+  constructor(
+    readonly name: string,
+    protected readonly around: Surroundings,
+    /** Hosts that it talks to on 4007. */
+    private readonly peerNames: readonly string[],
+  ) {
+    around.network.add(this);
+    this.clockRate = 1 + around.world.random.between(-0.002, 0.002);
+    this.wallOffsetMs = around.world.random.between(-500, 500);
+  }
+
+  get nowMs(): number {
+    return this.around.world.nowMs * this.clockRate;
+  }
+
+  get wallMs(): number {
+    return 1_700_000_000_000 + this.around.world.nowMs + this.wallOffsetMs;
+  }
+
+  /** In this life only. */
+  after(delayMs: number, run: () => void): void {
+    const life = this.#life;
+    this.around.world.after(delayMs, () => {
+      if (this.isAlive && this.#life === life) run();
+    });
+  }
+
+  start(): void {
+    if (this.isAlive) return;
+    this.isAlive = true;
+    this.#life += 1;
+    this.started();
+    for (const peer of this.peerNames) if (this.name < peer) this.#dialPeer(peer);
+  }
+
+  crash(isPowerLoss: boolean): void {
+    if (!this.isAlive) return;
+    this.isAlive = false;
+    this.#peers.clear();
+    this.around.network.hostGone(this.name, isPowerLoss);
+    this.crashed(isPowerLoss);
+  }
+
+  accept(port: Port, socket: SimSocket, fromName: string): void {
+    if (port === 'control') this.#peerConnected(fromName, socket);
+    else this.acceptData(socket, fromName);
+  }
+
+  sendControl(peerName: string, message: ControlMessage): void {
+    this.#peers.get(peerName)?.send(concat(encodeFrame({ kind: FrameKind.control }, [encodeControlMessage(message)], crc32c)));
+  }
+
+  protected abstract started(): void;
+  protected abstract crashed(isPowerLoss: boolean): void;
+  protected abstract acceptData(socket: SimSocket, fromName: string): void;
+  protected abstract peerUp(name: string): void;
+  protected abstract peerLost(name: string): void;
+  protected abstract controlCame(fromName: string, message: ControlMessage): void;
+
+  #dialPeer(peer: string): void {
+    this.around.network.dial(this, peer, 'control', (socket) => {
+      if (!this.isAlive) socket?.close();
+      else if (socket === undefined) this.after(BACKOFF_MS, () => this.#dialPeer(peer));
+      else this.#peerConnected(peer, socket);
+    });
+  }
+
+  /** One connection per pair: a newer one replaces an older whose end was not noticed yet. */
+  #peerConnected(peer: string, socket: SimSocket): void {
+    const older = this.#peers.get(peer);
+    if (older !== undefined) {
+      older.close();
+      this.#peers.delete(peer);
+      this.peerLost(peer);
+    }
+    this.#peers.set(peer, socket);
+    readFrames(socket, (_header, body) => {
+      if (this.#peers.get(peer) === socket) this.controlCame(peer, decodeControlMessage(body));
+    });
+    socket.onClose = () => {
+      if (!this.isAlive || this.#peers.get(peer) !== socket) return;
+      this.#peers.delete(peer);
+      this.peerLost(peer);
+      if (this.name < peer) this.after(BACKOFF_MS, () => this.#dialPeer(peer));
+    };
+    this.peerUp(peer);
+  }
+}
