@@ -20,7 +20,9 @@ export class FrameDecoder {
   #header: FrameHeader | undefined;
   #body: Uint8Array | undefined;
   #bodyFilled = 0;
-  #error: unknown;
+  /** Bytes of the chunk that the last take used up. */
+  #takenBytes = 0;
+  #error: Error | undefined;
 
   constructor(options: FrameDecoderOptions) {
     this.#options = options;
@@ -40,7 +42,7 @@ export class FrameDecoder {
     try {
       this.#consume(chunk, onFrame);
     } catch (error) {
-      this.#error = error;
+      this.#error = error instanceof Error ? error : new Error(String(error));
       throw error;
     }
   }
@@ -49,46 +51,47 @@ export class FrameDecoder {
     let at = 0;
     for (;;) {
       if (this.#header === undefined) {
-        at += this.#fillHeader(chunk, at);
-        if (this.#header === undefined) return;
+        this.#header = this.#takeHeader(chunk, at);
+        at += this.#takenBytes;
       }
-      const header: FrameHeader = this.#header;
+      const header = this.#header;
+      if (header === undefined) return;
       const body = this.#takeBody(chunk, at, header.bodyBytes);
       if (body === undefined) return;
-      at += body.takenBytes;
-      if (this.#options.crc32c(body.bytes) !== header.bodyCrc) throw new ProtocolError('PROTOCOL_CHECKSUM', 'frame body checksum');
+      at += this.#takenBytes;
+      if (this.#options.crc32c(body) !== header.bodyCrc) throw new ProtocolError('PROTOCOL_CHECKSUM', 'frame body checksum');
       this.#header = undefined;
-      onFrame(header, body.bytes);
+      onFrame(header, body);
     }
   }
 
-  /** Returns the bytes taken from `chunk`; #header is set when the header is whole. */
-  #fillHeader(chunk: Uint8Array, at: number): number {
-    const taken = Math.min(FRAME_HEADER_BYTES - this.#headerFilled, chunk.byteLength - at);
-    this.#headerBytes.set(chunk.subarray(at, at + taken), this.#headerFilled);
-    this.#headerFilled += taken;
-    if (this.#headerFilled < FRAME_HEADER_BYTES) return taken;
+  /** The header, once it is whole; #takenBytes says how much of `chunk` went into it. */
+  #takeHeader(chunk: Uint8Array, at: number): FrameHeader | undefined {
+    this.#takenBytes = Math.min(FRAME_HEADER_BYTES - this.#headerFilled, chunk.byteLength - at);
+    this.#headerBytes.set(chunk.subarray(at, at + this.#takenBytes), this.#headerFilled);
+    this.#headerFilled += this.#takenBytes;
+    if (this.#headerFilled < FRAME_HEADER_BYTES) return undefined;
     this.#headerFilled = 0;
     const header = decodeHeader(this.#headerBytes, this.#options.crc32c);
     if (this.#options.kinds?.has(header.kind) === false) {
       throw new ProtocolError('PROTOCOL_KIND', `frame of kind ${header.kind} on a connection that does not take it`);
     }
-    this.#header = header;
-    return taken;
+    return header;
   }
 
-  #takeBody(chunk: Uint8Array, at: number, bodyBytes: number): { bytes: Uint8Array; takenBytes: number } | undefined {
+  #takeBody(chunk: Uint8Array, at: number, bodyBytes: number): Uint8Array | undefined {
     const available = chunk.byteLength - at;
     if (this.#body === undefined && available >= bodyBytes) {
-      return { bytes: chunk.subarray(at, at + bodyBytes), takenBytes: bodyBytes };
+      this.#takenBytes = bodyBytes;
+      return chunk.subarray(at, at + bodyBytes);
     }
     const body = (this.#body ??= new Uint8Array(bodyBytes));
-    const taken = Math.min(bodyBytes - this.#bodyFilled, available);
-    body.set(chunk.subarray(at, at + taken), this.#bodyFilled);
-    this.#bodyFilled += taken;
+    this.#takenBytes = Math.min(bodyBytes - this.#bodyFilled, available);
+    body.set(chunk.subarray(at, at + this.#takenBytes), this.#bodyFilled);
+    this.#bodyFilled += this.#takenBytes;
     if (this.#bodyFilled < bodyBytes) return undefined;
     this.#body = undefined;
     this.#bodyFilled = 0;
-    return { bytes: body, takenBytes: taken };
+    return body;
   }
 }

@@ -186,4 +186,17 @@ describe('Splitter', () => {
     bench.done(later);
     expect(bench.splitter.isPast(bench.splitter.fence())).toBe(true);
   });
+
+  it('keeps a deep queue apart: 200 writes, ended in another order, each with one that waits for it alone', () => {
+    const bench = new Bench();
+    const ids = Array.from({ length: 200 }, (_, index) => bench.write(index * 4));
+    const waiting = Array.from({ length: 200 }, (_, index) => bench.write(index * 4));
+    expect(bench.news.length).toBe(200);
+    for (let step = 0; step < 200; step += 1) {
+      const index = (step * 77) % 200;
+      bench.done(ids[index] ?? 0);
+      expect(bench.news).toEqual([`writeLocal ${waiting[index]}`, `complete ${ids[index]} ok`]);
+    }
+    expect(bench.splitter.inFlightCount).toBe(200);
+  });
 });

@@ -1,22 +1,7 @@
 import { assert } from '@tidemark/base';
+import { ActiveRequests } from './active-requests.js';
+import type { Request } from './request.js';
 import type { CaptureFence, CaptureSink, GuestRead, GuestWrite, SplitterEffect } from './types.js';
-
-/** One request of the guest between submission and completion. One object per request, with all its state: nothing else is allocated for it. */
-interface Request {
-  readonly id: number;
-  readonly volume: number;
-  readonly start: number;
-  readonly end: number;
-  /** undefined: a read. */
-  readonly write: GuestWrite | undefined;
-  state: 'waiting' | 'local' | 'held';
-  /** Earlier requests that must end first. */
-  blockerCount: number;
-  /** Later requests that wait for this one; a list only once there is one. */
-  waiters: Request[] | undefined;
-  /** Number of the newest hold when the write was captured. */
-  holdSerial: number;
-}
 
 /**
  * Stands between a VM's guest and its protected volumes. Writes go to the protected volume first, then into every sink, then the guest is
@@ -29,8 +14,8 @@ export class Splitter implements CaptureFence {
   /** What the hot path walks: the values of #sinks. */
   #sinkList: readonly CaptureSink[] = [];
   readonly #requests = new Map<number, Request>();
-  /** Requests of each volume that are not completed, in order of submission. As many as the guest's queue is deep: a scan is cheaper than a tree. */
-  readonly #active: Request[][] = [];
+  /** Of each volume, what is not completed. */
+  readonly #active: ActiveRequests[] = [];
   /** Active holds: key to serial. */
   readonly #holds = new Map<string, number>();
   #holdSerial = 0;
@@ -137,12 +122,11 @@ export class Splitter implements CaptureFence {
     const id = this.#nextId;
     this.#nextId += 1;
     const request: Request = {
-      id, volume, start: offset, end: offset + length, write, state: 'waiting', blockerCount: 0, waiters: undefined, holdSerial: 0,
+      id, volume, write, state: 'waiting', blockerCount: 0, waiters: undefined, holdSerial: 0, slot: 0,
     };
     this.#requests.set(id, request);
-    const active = (this.#active[volume] ??= []);
-    for (const earlier of active) if (mustWaitFor(request, earlier)) waitFor(request, earlier);
-    active.push(request);
+    const active = (this.#active[volume] ??= new ActiveRequests());
+    active.add(request, offset, offset + length);
     if (request.blockerCount === 0) start(request, effects);
     return id;
   }
@@ -164,25 +148,8 @@ export class Splitter implements CaptureFence {
 
   #forget(request: Request): void {
     this.#requests.delete(request.id);
-    const active = this.#active[request.volume] ?? [];
-    const index = active.indexOf(request);
-    assert(index >= 0, 'request of its volume');
-    // Order does not matter: blockers were counted at submission.
-    const last = active.pop();
-    if (last !== undefined && last !== request) active[index] = last;
+    this.#active[request.volume]?.remove(request);
   }
-}
-
-/** Overlap, at least one a write; and a write need not wait for an earlier one that is on the volume already and only held. */
-function mustWaitFor(request: Request, earlier: Request): boolean {
-  if (request.start >= earlier.end || earlier.start >= request.end) return false;
-  if (request.write === undefined) return earlier.write !== undefined;
-  return earlier.state !== 'held';
-}
-
-function waitFor(request: Request, earlier: Request): void {
-  request.blockerCount += 1;
-  (earlier.waiters ??= []).push(request);
 }
 
 function start(request: Request, effects: SplitterEffect[]): void {

@@ -1,0 +1,64 @@
+import { describe, expect, it } from '@jest/globals';
+import { decideOpen, type SenderMode, type SenderPosition } from './index.js';
+import type { OpenedReply } from './types.js';
+
+const POSITION: SenderPosition = {
+  sessionId: 's', mode: 'streaming', ackedSeq: 10, firstQueuedSeq: 11, lastSeq: 20, isSyncStartQueuedFirst: false, syncEndSeq: 5,
+};
+const REPLY: OpenedReply = { incarnation: 2, durableSeq: 10, lastSessionId: 's', isBaseComplete: true, creditBytes: 1 };
+
+type Row = readonly [name: string, position: Partial<SenderPosition>, reply: Partial<OpenedReply>, expected: string];
+const ROWS: readonly Row[] = [
+  ['nothing is missing', {}, {}, 'resume'],
+  ['acks were lost', {}, { durableSeq: 15 }, 'resume'],
+  ['all is durable', {}, { durableSeq: 20 }, 'resume'],
+  ['own initial sync is under way', { mode: 'syncing', syncEndSeq: 0 }, { isBaseComplete: false }, 'resume'],
+  ['syncEnd is queued and not durable', { syncEndSeq: 18 }, { isBaseComplete: false }, 'resume'],
+  ['a sync has jumped and nothing of it is durable', { mode: 'syncing', firstQueuedSeq: 15, isSyncStartQueuedFirst: true }, {}, 'resume'],
+  ['the queue was dropped', { mode: 'tracking' }, {}, 'bitmapSync'],
+  ['the queue was dropped during the initial sync', { mode: 'tracking' }, { isBaseComplete: false }, 'initialSync'],
+  ['the first stream ever', { mode: 'tracking', ackedSeq: 0, firstQueuedSeq: 1, lastSeq: 0 }, { durableSeq: 0, lastSessionId: null, isBaseComplete: false }, 'initialSync all'],
+  ['another session was here', {}, { lastSessionId: 'x', durableSeq: 100 }, 'deltaSync all'],
+  ['another session was here and did not finish', {}, { lastSessionId: 'x', durableSeq: 100, isBaseComplete: false }, 'initialSync all'],
+  ['acknowledged writes are gone', {}, { durableSeq: 9 }, 'deltaSync all loss'],
+  ['acknowledged writes and the base are gone', {}, { durableSeq: 9, isBaseComplete: false }, 'initialSync all loss'],
+  ['acknowledged writes are gone and the journal is new', {}, { durableSeq: 0, lastSessionId: null, isBaseComplete: false }, 'initialSync all loss'],
+  ['acknowledged writes are gone while tracking', { mode: 'tracking' }, { durableSeq: 9 }, 'deltaSync all loss'],
+  ['the base is gone after our syncEnd', {}, { isBaseComplete: false }, 'initialSync all loss'],
+  ['more is durable than was numbered', {}, { durableSeq: 21 }, 'deltaSync all loss'],
+  ['the queue does not reach down', { firstQueuedSeq: 12 }, {}, 'deltaSync all loss'],
+];
+
+function describeDecision(position: Partial<SenderPosition>, reply: Partial<OpenedReply>): string {
+  const decision = decideOpen({ ...POSITION, ...position }, { ...REPLY, ...reply });
+  if (decision.kind === 'resume') return 'resume';
+  return `${decision.syncKind}${decision.isEverythingDirty ? ' all' : ''}${decision.isLoss ? ' loss' : ''}`;
+}
+
+describe('decideOpen', () => {
+  it.each(ROWS)('%s', (_, position, reply, expected) => {
+    expect(describeDecision(position, reply)).toBe(expected);
+  });
+
+  /** Every combination of what matters: resume only if the other side is ours and the queue joins on; less than everything only if it is ours. */
+  it('never resumes or sends a part where something could be missing', () => {
+    const modes: readonly SenderMode[] = ['tracking', 'syncing', 'streaming'];
+    let resumed = 0;
+    for (const mode of modes) for (const lastSessionId of ['s', 'x', null]) for (const durableSeq of [0, 9, 10, 14, 20, 21]) {
+      for (const isBaseComplete of [false, true]) for (const firstQueuedSeq of [11, 15]) for (const isSyncStartQueuedFirst of [false, true]) {
+        for (const syncEndSeq of [0, 5, 18]) {
+          const position = { ...POSITION, mode, firstQueuedSeq, isSyncStartQueuedFirst, syncEndSeq };
+          const decision = decideOpen(position, { ...REPLY, lastSessionId, durableSeq, isBaseComplete });
+          const isOurs = lastSessionId === 's' && durableSeq >= 10 && durableSeq <= 20;
+          const isJoined = firstQueuedSeq <= durableSeq + 1 || isSyncStartQueuedFirst;
+          const isBased = isBaseComplete || mode === 'syncing' || syncEndSeq > durableSeq;
+          const mayResume = isOurs && mode !== 'tracking' && isJoined && isBased;
+          expect(decision.kind).toBe(mayResume ? 'resume' : 'sync');
+          if (decision.kind === 'sync' && !decision.isEverythingDirty) expect([isOurs, mode]).toEqual([true, 'tracking']);
+          resumed += mayResume ? 1 : 0;
+        }
+      }
+    }
+    expect(resumed).toBeGreaterThan(0);
+  });
+});

@@ -1,0 +1,365 @@
+import { describe, expect, it } from '@jest/globals';
+import { BLOCK_BYTES, MiB, ProtocolError } from '@tidemark/base';
+import { decodeSyncStart, RecordType, type CheckpointMarker, type StreamRecord } from '@tidemark/frame';
+import { LINK_NEXT, MemoryBudget, Sender, type OpenedReply, type OutgoingFrame, type SenderOptions } from './index.js';
+
+const B = BLOCK_BYTES;
+const SIZE = 64 * B;
+const MARKER: CheckpointMarker = { vpgId: 'g', checkpointId: 5, epoch: 1, term: 3, vmIds: ['m'], atMs: 0, ageMs: 0, tag: null, kind: 'automatic' };
+const SEAL = { vpgId: 'g', checkpointId: 5, term: 3 };
+const OPENED: OpenedReply = { incarnation: 1, durableSeq: 0, lastSessionId: null, isBaseComplete: false, creditBytes: 16 * MiB };
+const NAMES = Object.fromEntries(Object.entries(RecordType).map(([name, type]) => [type, name]));
+
+/** `write 1+2`: type, first block, blocks. */
+const shortOf = ({ type, offset, length }: StreamRecord): string => (length === 0 ? `${NAMES[type]}` : `${NAMES[type]} ${offset / B}+${length / B}`);
+
+class Bench {
+  readonly budget: MemoryBudget;
+  readonly sender: Sender;
+
+  constructor(options: Partial<SenderOptions> & { readonly budgetBytes?: number } = {}) {
+    this.budget = new MemoryBudget(options.budgetBytes ?? 4 * MiB);
+    const { budgetBytes: _, ...rest } = options;
+    this.sender = new Sender({ vpgId: 'g', vmId: 'm', epoch: 1, sessionId: 's', volumeSizesBytes: [SIZE], budget: this.budget.share(), ...rest });
+  }
+
+  open(reply: Partial<OpenedReply> = {}): void {
+    this.sender.openRequest();
+    this.sender.opened({ ...OPENED, ...reply });
+  }
+
+  reopen(reply: Partial<OpenedReply> = {}): void {
+    this.sender.linkDown();
+    this.open({ incarnation: 2, lastSessionId: 's', isBaseComplete: true, ...reply });
+  }
+
+  write(block: number, blocks = 1): void {
+    this.sender.capture({ volume: 0, offset: block * B, length: blocks * B, payload: new Uint8Array(blocks * B).fill(7) });
+  }
+
+  /** Everything that may be sent now. */
+  frames(rawBytesMax = MiB): OutgoingFrame[] {
+    const frames: OutgoingFrame[] = [];
+    for (let frame = this.sender.nextFrame(rawBytesMax); frame !== undefined; frame = this.sender.nextFrame(rawBytesMax)) frames.push(frame);
+    return frames;
+  }
+
+  sent(): string[] {
+    return this.frames().flatMap(({ records }) => records.map(shortOf));
+  }
+
+  ack(durableSeq = this.sender.status().sentSeq, creditBytes = 16 * MiB): void {
+    this.sender.acked({ durableSeq, creditBytes });
+  }
+
+  /** Reads everything as zeroes, sends it and has it acknowledged. */
+  sync(): void {
+    for (let read = this.sender.nextSyncRead(); read !== undefined; read = this.sender.nextSyncRead()) this.sender.syncReadDone(read.readId, 'zeroes');
+    this.frames();
+    this.ack();
+  }
+}
+
+function replicating(options: Partial<SenderOptions> & { readonly budgetBytes?: number } = {}): Bench {
+  const bench = new Bench(options);
+  bench.open();
+  for (let round = 0; round < 5; round += 1) bench.sync();
+  expect(bench.sender.status()).toMatchObject({ state: 'replicating', lagBytes: 0, sync: null });
+  return bench;
+}
+
+describe('Sender: initial sync', () => {
+  it('starts with everything dirty, says why, and ends once', () => {
+    const bench = new Bench();
+    expect(bench.sender.status()).toMatchObject({ state: 'connecting', lagBytes: SIZE });
+    bench.open();
+    const [start] = bench.frames();
+    expect(start?.firstSeq).toBe(1);
+    expect(decodeSyncStart(start?.records[0]?.payload ?? new Uint8Array())).toEqual({ kind: 'initialSync', reason: 'first sync' });
+    const read = bench.sender.nextSyncRead();
+    expect(read).toMatchObject({ volume: 0, offset: 0, length: SIZE });
+    expect(bench.sender.nextSyncRead()).toBeUndefined();
+    bench.sender.syncReadDone(read?.readId ?? 0, new Uint8Array(SIZE));
+    expect(bench.sender.status()).toMatchObject({ state: 'initialSync', sync: { totalBytes: SIZE, remainingBytes: SIZE } });
+    expect(bench.sent()).toEqual(['syncWrite 0+64', 'syncEnd']);
+    expect(bench.sender.status().state).toBe('initialSync');
+    bench.ack();
+    expect(bench.sender.status()).toMatchObject({ state: 'replicating', sync: null, lagBytes: 0 });
+    expect(bench.sent()).toEqual([]);
+  });
+
+  it('numbers on above what the other side has', () => {
+    const bench = new Bench();
+    bench.open({ durableSeq: 100, lastSessionId: 'old', isBaseComplete: true });
+    expect(bench.frames()[0]?.firstSeq).toBe(101);
+    expect(bench.sender.status().state).toBe('deltaSync');
+  });
+
+  it('streams writes to what was read, leaves the bit on what was not, and splits a write over both', () => {
+    const bench = new Bench({ budgetBytes: 3 * B });
+    bench.open();
+    bench.sent();
+    const read = bench.sender.nextSyncRead();
+    expect(read?.length).toBe(2 * B);
+    bench.sender.syncReadDone(read?.readId ?? 0, 'zeroes');
+    bench.write(1, 2);
+    expect(bench.sent()).toEqual(['syncZeroes 0+2', 'write 1+1']);
+    bench.write(30);
+    expect(bench.sent()).toEqual([]);
+    expect(bench.sender.status().dirtyBytes).toBe(SIZE - 2 * B);
+  });
+
+  it('a write during a read goes first, and its bytes are cut out of the block', () => {
+    const bench = new Bench();
+    bench.open();
+    bench.sent();
+    const read = bench.sender.nextSyncRead();
+    bench.write(3);
+    bench.sender.syncReadDone(read?.readId ?? 0, new Uint8Array(SIZE));
+    expect(bench.sent()).toEqual(['write 3+1', 'syncWrite 0+3', 'syncWrite 4+60', 'syncEnd']);
+  });
+
+  it('does not end before writes are captured that a block may already hold', () => {
+    let isPast = false;
+    const bench = new Bench({ fence: { fence: () => 9, isPast: (fence) => fence === 9 && isPast } });
+    bench.open();
+    const read = bench.sender.nextSyncRead();
+    bench.sender.syncReadDone(read?.readId ?? 0, 'zeroes');
+    expect(bench.sent()).toEqual(['syncStart', 'syncZeroes 0+64']);
+    isPast = true;
+    bench.write(0);
+    expect(bench.sent()).toEqual(['write 0+1', 'syncEnd']);
+  });
+
+  it('shows what cannot be read, and ends when it can', () => {
+    const bench = new Bench();
+    bench.open();
+    const read = bench.sender.nextSyncRead();
+    bench.sender.syncReadFailed(read?.readId ?? 0);
+    expect(bench.sent()).toEqual(['syncStart']);
+    expect(bench.sender.status()).toMatchObject({ state: 'failed', detail: `${SIZE} bytes of the protected volumes cannot be read` });
+    expect(bench.sender.nextSyncRead()).toBeUndefined();
+    bench.sender.retrySyncReads();
+    bench.sync();
+    expect(bench.sender.status().state).toBe('replicating');
+  });
+
+  it('reads only as far ahead as it may, one piece at a time behind many guest writes', () => {
+    const bench = new Bench({ volumeSizesBytes: [64 * MiB], budgetBytes: 64 * MiB });
+    bench.open({ creditBytes: 0 });
+    const count = (): number => {
+      let reads = 0;
+      while (bench.sender.nextSyncRead() !== undefined) reads += 1;
+      return reads;
+    };
+    expect(count()).toBe(16);
+    const busy = new Bench({ volumeSizesBytes: [64 * MiB], budgetBytes: 64 * MiB });
+    busy.open({ creditBytes: 0 });
+    const read = busy.sender.nextSyncRead();
+    for (let round = 0; round < 5; round += 1) busy.write(0, 63);
+    expect(busy.sender.nextSyncRead()).toBeUndefined();
+    busy.sender.syncReadDone(read?.readId ?? 0, 'zeroes');
+    expect(busy.sender.nextSyncRead()).toBeUndefined();
+  });
+
+  it('goes on after a reconnect from where it was', () => {
+    const bench = new Bench({ budgetBytes: 3 * B });
+    bench.open();
+    const read = bench.sender.nextSyncRead();
+    bench.sender.syncReadDone(read?.readId ?? 0, 'zeroes');
+    bench.sent();
+    bench.reopen({ durableSeq: 1, isBaseComplete: false });
+    expect(bench.frames().map(({ firstSeq, incarnation }) => [firstSeq, incarnation])).toEqual([[2, 2]]);
+    bench.sync();
+    expect(bench.sender.status().dirtyBytes).toBeLessThan(SIZE - 2 * B);
+  });
+});
+
+describe('Sender: replicating', () => {
+  it('sends each write once, in order, and again from the durable position after a reconnect', () => {
+    const bench = replicating();
+    const { lastSeq } = bench.sender.status();
+    [1, 2, 3].forEach((block) => bench.write(block));
+    expect(bench.sent()).toEqual(['write 1+1', 'write 2+1', 'write 3+1']);
+    bench.ack(lastSeq + 1);
+    bench.reopen({ durableSeq: lastSeq + 2 });
+    expect(bench.sent()).toEqual(['write 3+1']);
+  });
+
+  it('keeps frames within what is asked, and a longer record goes alone', () => {
+    const bench = replicating();
+    [1, 2].forEach((block) => bench.write(block));
+    bench.write(3, 4);
+    bench.write(8);
+    expect(bench.frames(2 * (B + 24)).map(({ records }) => records.map(shortOf))).toEqual([['write 1+1', 'write 2+1'], ['write 3+4'], ['write 8+1']]);
+  });
+
+  it('sends within the credit, waits without, and lets one longer record through when nothing is under way', () => {
+    const bench = replicating();
+    bench.ack(undefined, 2 * (B + 24));
+    [1, 2, 3].forEach((block) => bench.write(block));
+    expect(bench.sent()).toEqual(['write 1+1', 'write 2+1']);
+    bench.ack(bench.sender.status().sentSeq, 100);
+    expect(bench.sent()).toEqual(['write 3+1']);
+    bench.ack(undefined, 0);
+    bench.write(4);
+    expect(bench.sent()).toEqual([]);
+    expect(bench.sender.status().state).toBe('paused');
+  });
+
+  it('refuses an ack of what was not sent, or one that goes back', () => {
+    const bench = replicating();
+    const { sentSeq } = bench.sender.status();
+    bench.write(1);
+    expect(() => bench.ack(sentSeq + 1)).toThrow(ProtocolError);
+    bench.sent();
+    bench.ack(sentSeq + 1);
+    expect(() => bench.ack(sentSeq)).toThrow(ProtocolError);
+  });
+
+  it('refuses an opened that nobody asked for', () => {
+    expect(() => replicating().sender.opened(OPENED)).toThrow(ProtocolError);
+  });
+
+  it('splits zeroes that are longer than a record may be', () => {
+    const bench = replicating({ volumeSizesBytes: [2 ** 33] });
+    bench.sender.capture({ volume: 0, offset: 0, length: 2 ** 32 - B, payload: undefined });
+    expect(bench.sent()).toEqual([`zeroes 0+${2 ** 31 / B}`, `zeroes ${2 ** 31 / B}+${2 ** 31 / B - 1}`]);
+  });
+
+  it('a failed write makes its range dirty and sends it again in a sync of the same incarnation', () => {
+    const bench = replicating();
+    const { lastSeq } = bench.sender.status();
+    bench.sender.captureFailed({ volume: 0, offset: 2 * B + 10, length: 20, payload: new Uint8Array(20) });
+    expect(bench.sender.placeMarker(MARKER)).toBe(false);
+    const read = bench.sender.nextSyncRead();
+    expect(read).toMatchObject({ offset: 2 * B, length: B });
+    bench.sender.syncReadDone(read?.readId ?? 0, new Uint8Array(B));
+    const [frame] = bench.frames();
+    expect([frame?.firstSeq, frame?.records.map(shortOf)]).toEqual([lastSeq + 1, ['syncStart', 'syncWrite 2+1', 'syncEnd']]);
+  });
+
+  it('forceSync copies everything', () => {
+    const bench = replicating();
+    bench.sender.forceSync('asked for');
+    expect(bench.sender.status()).toMatchObject({ state: 'deltaSync', sync: { reason: 'asked for', totalBytes: SIZE } });
+  });
+});
+
+describe('Sender: falling back to the bitmap', () => {
+  it('marks all that is not acknowledged when memory ends, gives the memory back, and asks for a new stream', () => {
+    const bench = replicating({ budgetBytes: 10 * B });
+    [1, 2, 3].forEach((block) => bench.write(block));
+    bench.sent();
+    for (let block = 10; block < 20; block += 1) bench.write(block);
+    expect(bench.sender.status()).toMatchObject({ state: 'connecting', dirtyBytes: 13 * B, queuedBytes: 0 });
+    expect([bench.budget.usedBytes, bench.sender.wantsOpen, bench.sent()]).toEqual([0, true, []]);
+    const { lastSeq, ackedSeq } = bench.sender.status();
+    bench.open({ incarnation: 2, lastSessionId: 's', isBaseComplete: true, durableSeq: ackedSeq + 1 });
+    expect(bench.frames()[0]?.firstSeq).toBe(lastSeq + 1);
+    expect(bench.sender.status()).toMatchObject({ state: 'bitmapSync', sync: { totalBytes: 13 * B } });
+  });
+
+  it('queues while disconnected, then tracks', () => {
+    const bench = replicating({ budgetBytes: 10 * B });
+    bench.sender.linkDown();
+    bench.write(1);
+    expect(bench.sender.status()).toMatchObject({ state: 'connecting', detail: 'writes are queued', queuedBytes: B, dirtyBytes: 0 });
+    bench.write(2, 20);
+    expect(bench.sender.status()).toMatchObject({ detail: 'writes are tracked in a bitmap', queuedBytes: 0, dirtyBytes: 21 * B });
+  });
+
+  it('marks blocks of a sync that were sent and not acknowledged, or were being read', () => {
+    const bench = new Bench({ budgetBytes: 3 * B });
+    bench.open();
+    const read = bench.sender.nextSyncRead();
+    bench.sender.syncReadDone(read?.readId ?? 0, new Uint8Array(2 * B));
+    bench.sent();
+    bench.sender.linkDown();
+    bench.write(0);
+    expect(bench.sender.status()).toMatchObject({ dirtyBytes: SIZE, queuedBytes: 0 });
+  });
+
+  it('is loud when acknowledged writes are lost, and copies everything', () => {
+    const bench = replicating();
+    const { ackedSeq } = bench.sender.status();
+    bench.reopen({ durableSeq: ackedSeq - 1 });
+    expect(bench.sender.status()).toMatchObject({ state: 'deltaSync', lostAcknowledgedCount: 1, dirtyBytes: SIZE });
+    expect(bench.sender.status().detail).toMatch(/lost acknowledged writes/);
+    bench.sync();
+    expect(bench.sender.status()).toMatchObject({ state: 'replicating', detail: '', lostAcknowledgedCount: 1 });
+  });
+
+  it('asks again after notReady, never after fenced', () => {
+    const bench = replicating();
+    bench.sender.refused({ code: 'notReady', message: 'later' });
+    expect([bench.sender.status().state, bench.sender.wantsOpen]).toEqual(['refused', true]);
+    bench.sender.openRequest();
+    bench.write(1);
+    bench.sender.refused({ code: 'fenced', message: 'epoch 2 is in force' });
+    expect([bench.sender.wantsOpen, bench.budget.usedBytes]).toEqual([false, 0]);
+    expect(bench.sender.status()).toMatchObject({ state: 'refused', detail: 'epoch 2 is in force' });
+  });
+
+  it('gives all memory back when closed, and bears reads that end late', () => {
+    const bench = new Bench();
+    bench.open();
+    const read = bench.sender.nextSyncRead();
+    bench.sender.close();
+    bench.sender.syncReadDone(read?.readId ?? 0, 'zeroes');
+    expect(bench.budget.usedBytes).toBe(0);
+  });
+});
+
+describe('Sender: markers and seals', () => {
+  it('places both behind what was captured before', () => {
+    const bench = replicating();
+    bench.write(1);
+    expect([bench.sender.placeMarker(MARKER), bench.sender.placeSeal(SEAL)]).toEqual([true, true]);
+    bench.write(2);
+    expect(bench.sent()).toEqual(['write 1+1', 'marker', 'seal', 'write 2+1']);
+    expect(bench.sender.placeSeal(SEAL)).toBe(false);
+  });
+
+  it('no marker while a sync is under way, is needed, or the stream is refused', () => {
+    const bench = new Bench();
+    expect(bench.sender.placeMarker(MARKER)).toBe(false);
+    bench.open();
+    expect(bench.sender.placeMarker(MARKER)).toBe(false);
+    bench.sync();
+    bench.sender.refused({ code: 'notReady', message: '' });
+    expect(bench.sender.placeMarker(MARKER)).toBe(false);
+  });
+
+  it('no seal for another checkpoint or term', () => {
+    const bench = replicating();
+    bench.sender.placeMarker(MARKER);
+    expect([bench.sender.placeSeal({ ...SEAL, checkpointId: 6 }), bench.sender.placeSeal({ ...SEAL, term: 4 })]).toEqual([false, false]);
+  });
+
+  it('no seal when the marker went out in an incarnation that is gone, but one that still waits goes with its seal', () => {
+    const bench = replicating();
+    bench.sender.placeMarker(MARKER);
+    bench.sent();
+    const { ackedSeq } = bench.sender.status();
+    bench.reopen({ durableSeq: ackedSeq });
+    expect(bench.sender.placeSeal(SEAL)).toBe(false);
+    bench.sent();
+    bench.sender.linkDown();
+    expect(bench.sender.placeMarker({ ...MARKER, checkpointId: 6 })).toBe(true);
+    expect(bench.sender.placeSeal({ ...SEAL, checkpointId: 6 })).toBe(true);
+  });
+
+  it('no seal after the queue with its marker was dropped', () => {
+    const bench = replicating({ budgetBytes: 10 * B });
+    bench.sender.placeMarker(MARKER);
+    bench.write(0, 20);
+    expect(bench.sender.placeSeal(SEAL)).toBe(false);
+  });
+});
+
+describe('the table of link states', () => {
+  it('leads from every cell to a state of the table', () => {
+    for (const row of Object.values(LINK_NEXT)) for (const next of Object.values(row)) expect(Object.keys(LINK_NEXT)).toContain(next);
+  });
+});
