@@ -8,10 +8,12 @@ import { SiteApi } from './site-api.js';
 const VRA_MEMORY_GB = 1;
 const VRA_INSTALLED = 0;
 
-/** A logged-in API of the site. LAB_NOT_UP while its ZVM was never started. */
+const FIRST_START_TIMEOUT_MS = 30_000;
+
+/** A logged-in API of the site. A ZVM makes its administrator at its first start, as soon as its database answers. */
 export async function siteApi(site: SiteLayout): Promise<SiteApi> {
-  const password = await readPassword(site);
-  if (password === null) throw new LabError('LAB_NOT_UP', `site ${site.name} has no administrator yet: its ZVM never ran; see ${site.logFolder}/zvm.log`);
+  const read = async (): Promise<string | undefined> => (await readPassword(site)) ?? undefined;
+  const password = await until(`the administrator of site ${site.name} (see ${site.logFolder}/zvm.log)`, read, { timeoutMs: FIRST_START_TIMEOUT_MS });
   return await SiteApi.logIn({ restUrl: site.restUrl, user: ADMINISTRATOR, password, caFile: certificatePath(site) });
 }
 

@@ -37,7 +37,7 @@ export function zvmSpec(site: SiteLayout, identity: ZvmIdentity): ProcessSpec {
   };
 }
 
-export const certificatePath = (site: SiteLayout): string => join(site.zvmFolder, 'rest.crt');
+export const certificatePath = (site: SiteLayout): string => join(site.zvmFolder, 'rest-cert.pem');
 
 /** The administrator's password, or null before the ZVM's first start. */
 export async function readPassword(site: SiteLayout): Promise<string | null> {
