@@ -1,3 +1,4 @@
+export * from './diagram.js';
 export * from './memory-budget.js';
 export * from './open-decision.js';
 export * from './receive-window.js';
