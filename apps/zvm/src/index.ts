@@ -1,1 +1,2 @@
-export {};
+export { readConfig, type ZvmConfig } from './config.js';
+export { startZvm, type Zvm } from './server.js';

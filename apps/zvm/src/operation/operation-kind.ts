@@ -12,7 +12,7 @@ export interface StepContext<Input extends object> {
   /** Aborts when this ZVM stops: waiting steps end, and go on after the next start. */
   readonly signal: AbortSignal;
   /** How much of the step is done, 0 to 1. */
-  share(part: number, text?: string): Promise<void>;
+  readonly share: (part: number, text?: string) => Promise<void>;
 }
 
 /** Both may be repeated: a ZVM that was killed in a step runs it again. What `do` answers is kept for later steps. */

@@ -30,6 +30,8 @@ interface OpenOperation {
   readonly input: object;
   readonly initiatedBy: string;
   run: PlanRun;
+  /** Of the step under way, 0 to 1. */
+  share: number;
 }
 
 /**
@@ -72,7 +74,7 @@ export class OperationService implements OnModuleInit, OnApplicationShutdown {
       if (!kind) throw new Error(`operation ${row.taskId} is of a kind that this version does not know: ${row.kind}`);
       const task = await this.tasks.get(row.taskId);
       const run = resumed(row.run as PlanRun);
-      this.#open.set(row.taskId, { taskId: row.taskId, kind, vpgId: row.vpgId, input: row.input, initiatedBy: task.initiatedBy, run });
+      this.#open.set(row.taskId, { taskId: row.taskId, kind, vpgId: row.vpgId, input: row.input, initiatedBy: task.initiatedBy, run, share: 0 });
     }
     await this.tasks.failOrphans([...this.#open.keys()]);
     this.#isLoaded = true;
@@ -90,7 +92,7 @@ export class OperationService implements OnModuleInit, OnApplicationShutdown {
   /** Percent of the operation under way on a VPG that decides its status. */
   percentOn(vpgId: string): number | null {
     const found = [...this.#open.values()].find((operation) => operation.vpgId === vpgId && operation.kind.kind !== 'insertCheckpoint');
-    return found ? progressPercent(found.run) : null;
+    return found ? progressPercent(found.run, found.share) : null;
   }
 
   /**
@@ -104,7 +106,7 @@ export class OperationService implements OnModuleInit, OnApplicationShutdown {
     if (this.#open.has(taskId) || (start.taskId !== undefined && (await this.isKnown(taskId)))) return taskId;
     this.assertFree(start.vpgId, kind.isExclusive);
     const operation: OpenOperation = {
-      taskId, kind, vpgId: start.vpgId, input: start.input, initiatedBy: start.initiatedBy, run: beginRun(start.kind),
+      taskId, kind, vpgId: start.vpgId, input: start.input, initiatedBy: start.initiatedBy, run: beginRun(start.kind), share: 0,
     };
     // Reserved before the next await, so that two calls cannot both pass the check above.
     this.#open.set(taskId, operation);
@@ -176,6 +178,7 @@ export class OperationService implements OnModuleInit, OnApplicationShutdown {
       notes: operation.run.notes,
       signal: this.#stop.signal,
       share: async (part, text = due.title) => {
+        operation.share = part;
         await this.tasks.progress(operation.taskId, { percent: progressPercent(operation.run, part), reason: text });
       },
     };
@@ -190,6 +193,7 @@ export class OperationService implements OnModuleInit, OnApplicationShutdown {
   async #persist(operation: OpenOperation, run: PlanRun): Promise<void> {
     await this.database.use((db) => db.update(OperationEntity, { taskId: operation.taskId }, { run: run as never }));
     operation.run = run;
+    operation.share = 0;
   }
 
   async #finish({ taskId, kind, input, run }: OpenOperation): Promise<void> {

@@ -27,6 +27,7 @@ export class PeerSitesController {
   @Get()
   @ApiOkResponse({ type: [PeerSiteApi] })
   list(@QueryParams() query: Query): PeerSiteApi[] {
+    this.peers.assertLoaded();
     const status = choice(query, 'pairingStatus', PAIRING_STATUS);
     return this.peers.all().map((peer) => this.#view(peer)).filter((peer) =>
       matches(query, 'peerName', peer.PeerSiteName) && matches(query, 'location', peer.Location) && matches(query, 'hostName', peer.HostName)

@@ -37,6 +37,11 @@ export class PeerStore implements OnModuleInit {
     for (const listener of this.#listeners) listener();
   }
 
+  /** @throws ZvmError ZVM_DATABASE_DOWN while nothing was read yet: an empty list would be a lie */
+  assertLoaded(): void {
+    if (!this.#isLoaded) throw new ZvmError('ZVM_DATABASE_DOWN', 'the database of this site does not answer; trying again');
+  }
+
   all(): PeerSite[] {
     return [...this.#sites.values()].sort((a, b) => a.pairedAtMs - b.pairedAtMs);
   }
@@ -47,7 +52,7 @@ export class PeerStore implements OnModuleInit {
 
   /** @throws ZvmError ZVM_NOT_FOUND, or ZVM_DATABASE_DOWN while nothing was read yet */
   get(siteId: string): PeerSite {
-    if (!this.#isLoaded) throw new ZvmError('ZVM_DATABASE_DOWN', 'the database of this site does not answer; trying again');
+    this.assertLoaded();
     const site = this.find(siteId);
     if (!site) throw notFound('paired site', siteId);
     return site;

@@ -77,7 +77,9 @@ export class Database implements OnApplicationBootstrap, OnApplicationShutdown {
       this.#source = undefined;
       this.#log.warn(`database is not ready: ${messageOf(error)}`);
       if (source.isInitialized) await source.destroy().catch(() => undefined);
-      if (!this.#isStopping) this.#timer = setTimeout(() => (this.#connecting = this.#connect()), RETRY_MS);
+      if (!this.#isStopping) this.#timer = setTimeout(() => {
+        this.#connecting = this.#connect();
+      }, RETRY_MS);
     }
   }
 

@@ -133,6 +133,8 @@ export class CatalogueEntity {
   @PrimaryColumn('uuid', { name: 'vpg_id' }) vpgId!: string;
   /** Grows with every change of the VPG's list; the peer's copy says which revision it holds. */
   @Column('int') revision!: number;
+  /** When the first checkpoint of the VPG's history was listed. */
+  @Column('timestamptz', { name: 'first_listed_at', nullable: true }) firstListedAt!: Date | null;
 }
 
 @Entity('checkpoint_notes')

@@ -23,6 +23,7 @@ export class VirtualizationSitesController {
   @Get()
   @ApiOkResponse({ type: [VirtualizationSiteApi] })
   list(): VirtualizationSiteApi[] {
+    this.peers.assertLoaded();
     const own = { SiteIdentifier: this.config.siteId, VirtualizationSiteName: this.config.siteName };
     return [own, ...this.peers.all().map((peer) => ({ SiteIdentifier: peer.siteId, VirtualizationSiteName: peer.name }))];
   }

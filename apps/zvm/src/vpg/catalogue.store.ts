@@ -11,6 +11,8 @@ export interface CatalogueSummary {
   readonly revision: number;
   readonly earliest: CatalogueEntry | null;
   readonly latest: CatalogueEntry | null;
+  /** null: none was listed yet. */
+  readonly firstListedAtMs: number | null;
 }
 
 export interface CatalogueChange {
@@ -50,7 +52,8 @@ export class CatalogueStore {
       if (change.isWhole) await db.delete(CheckpointEntity, { vpgId });
       await remove(db, vpgId, change.removed);
       await add(db, vpgId, change.added);
-      await db.upsert(CatalogueEntity, { vpgId, revision }, ['vpgId']);
+      const firstListedAt = before?.firstListedAt ?? firstOf(change.added);
+      await db.upsert(CatalogueEntity, { vpgId, revision, firstListedAt }, ['vpgId']);
       return await readSummary(db, vpgId);
     });
     this.#summaries.set(vpgId, summary);
@@ -115,7 +118,12 @@ async function readSummary(db: EntityManager, vpgId: string): Promise<CatalogueS
     return row ? fromRow(row) : null;
   };
   const catalogue = await db.findOneBy(CatalogueEntity, { vpgId });
-  return { revision: catalogue?.revision ?? 0, earliest: await end('ASC'), latest: await end('DESC') };
+  const firstListedAtMs = catalogue?.firstListedAt?.getTime() ?? null;
+  return { revision: catalogue?.revision ?? 0, earliest: await end('ASC'), latest: await end('DESC'), firstListedAtMs };
+}
+
+function firstOf(entries: readonly CatalogueEntry[]): Date | null {
+  return entries.length === 0 ? null : new Date(entries.reduce((least, entry) => Math.min(least, entry.atMs), Infinity));
 }
 
 function toRow(vpgId: string, entry: CatalogueEntry): CheckpointEntity {

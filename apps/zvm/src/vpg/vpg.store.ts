@@ -53,16 +53,17 @@ export class VpgStore implements OnModuleInit {
     return this.#records.get(vpgId.toLowerCase());
   }
 
+  /** @throws ZvmError ZVM_DATABASE_DOWN while nothing was read yet: an empty list would be a lie */
+  assertLoaded(): void {
+    if (!this.#isLoaded) throw new ZvmError('ZVM_DATABASE_DOWN', 'the database of this site does not answer; trying again');
+  }
+
   /** @throws ZvmError ZVM_NOT_FOUND, or ZVM_DATABASE_DOWN while nothing was read yet */
   get(vpgId: string): VpgRecord {
-    if (!this.#isLoaded) throw new ZvmError('ZVM_DATABASE_DOWN', 'the database of this site does not answer; trying again');
+    this.assertLoaded();
     const record = this.find(vpgId);
     if (!record || !isVisible(record)) throw notFound('VPG', vpgId);
     return record;
-  }
-
-  async insert(record: VpgRecord): Promise<void> {
-    await this.put(record);
   }
 
   /** Stores `record` as it is: a copy from the recovery site. */

@@ -26,6 +26,11 @@ export class VraStore implements OnModuleInit {
     return this.#isLoaded;
   }
 
+  /** @throws ZvmError ZVM_DATABASE_DOWN while nothing was read yet: an empty list would be a lie */
+  assertLoaded(): void {
+    if (!this.#isLoaded) throw new ZvmError('ZVM_DATABASE_DOWN', 'the database of this site does not answer; trying again');
+  }
+
   all(): VraRecord[] {
     return [...this.#records.values()].sort((a, b) => a.createdAtMs - b.createdAtMs || (a.vraId < b.vraId ? -1 : 1));
   }
@@ -36,7 +41,7 @@ export class VraStore implements OnModuleInit {
 
   /** @throws ZvmError ZVM_NOT_FOUND, or ZVM_DATABASE_DOWN while nothing was read yet */
   get(vraId: string): VraRecord {
-    if (!this.#isLoaded) throw new ZvmError('ZVM_DATABASE_DOWN', 'the database of this site does not answer; trying again');
+    this.assertLoaded();
     const record = this.#records.get(vraId);
     if (!record) throw notFound('VRA', vraId);
     return record;

@@ -29,6 +29,7 @@ export class VrasController {
   @Get()
   @ApiOkResponse({ type: [VraApi] })
   list(@QueryParams() query: Query): VraApi[] {
+    this.vras.assertLoaded();
     const status = choice(query, 'status', VRA_STATUS);
     return this.#views().filter((vra) =>
       matches(query, 'vraName', vra.VraName) && matches(query, 'vraVersion', vra.VraVersion) && matches(query, 'ipAddress', vra.IpAddress)

@@ -36,7 +36,7 @@ const STATEMENTS = [
   `CREATE TABLE checkpoints (
     vpg_id uuid NOT NULL, checkpoint_id bigint NOT NULL, at timestamptz NOT NULL, tag text, kind text NOT NULL, epoch int NOT NULL,
     term bigint NOT NULL, vm_ids jsonb NOT NULL, PRIMARY KEY (vpg_id, checkpoint_id))`,
-  `CREATE TABLE catalogues (vpg_id uuid PRIMARY KEY, revision int NOT NULL)`,
+  `CREATE TABLE catalogues (vpg_id uuid PRIMARY KEY, revision int NOT NULL, first_listed_at timestamptz)`,
   `CREATE TABLE checkpoint_notes (
     vpg_id uuid NOT NULL, checkpoint_id bigint NOT NULL, tag text NOT NULL, PRIMARY KEY (vpg_id, checkpoint_id))`,
   `CREATE TABLE alerts (

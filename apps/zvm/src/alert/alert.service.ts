@@ -1,0 +1,105 @@
+import { Injectable, Logger, type OnApplicationBootstrap, type OnApplicationShutdown } from '@nestjs/common';
+import { alertChanges, type AlertFacts, alertsFor } from '@tidemark/vpg';
+import { Background } from '../background.js';
+import { Clock } from '../clock.js';
+import { EventService } from '../event/event.service.js';
+import { PeerLinkService } from '../peer/peer-link.service.js';
+import { PeerStore } from '../peer/peer.store.js';
+import { rpoSecondsOf } from '../vpg/vpg-definition.js';
+import { VpgStatusService } from '../vpg/vpg-status.service.js';
+import { VpgStore } from '../vpg/vpg.store.js';
+import { VraLinkService } from '../vra/vra-link.service.js';
+import { VraStore } from '../vra/vra.store.js';
+import { AlertStore } from './alert.store.js';
+
+/** After a start, silence says nothing until everyone has had the time to speak. */
+const GRACE_MS = 8000;
+
+const EVENT_ENTITIES = { Vpg: 'VPG', Vra: 'VRA', Zvm: 'Site' } as const;
+
+/** Switches alerts on and off by themselves: each second, what should be on is compared with what is. */
+@Injectable()
+export class AlertService implements OnApplicationBootstrap, OnApplicationShutdown {
+  readonly #log = new Logger(AlertService.name);
+  readonly #loop = new Background('alerts', 1000, () => this.#compare());
+  #startedMs = 0;
+
+  constructor(
+    private readonly store: AlertStore,
+    private readonly vpgs: VpgStore,
+    private readonly status: VpgStatusService,
+    private readonly peers: PeerStore,
+    private readonly link: PeerLinkService,
+    private readonly vras: VraStore,
+    private readonly vraLink: VraLinkService,
+    private readonly events: EventService,
+    private readonly clock: Clock,
+  ) {}
+
+  onApplicationBootstrap(): void {
+    this.#startedMs = this.clock.monotonicMs();
+    this.#loop.start();
+  }
+
+  /** Levels of the alerts that are on and not dismissed for a VPG. */
+  levelsOf(vpgId: string): ('Warning' | 'Error')[] {
+    return this.store.active().filter((alert) => !alert.isDismissed && alert.vpgIds.includes(vpgId)).map((alert) => alert.level);
+  }
+
+  async #compare(): Promise<void> {
+    if (!this.store.isLoaded || !this.vpgs.isLoaded || !this.vras.isLoaded || this.clock.monotonicMs() - this.#startedMs < GRACE_MS) return;
+    for (const vpg of this.vpgs.visible()) await this.status.load(vpg);
+    const { turnedOn, turnedOff, reworded } = alertChanges(this.store.active(), alertsFor(this.#facts()));
+    const at = new Date(this.clock.nowMs());
+    for (const alert of turnedOff) {
+      await this.store.turnOff(alert.alertId, at);
+      await this.#record('AlertTurnedOff', alert);
+    }
+    for (const alert of turnedOn) {
+      await this.store.turnOn(alert, at);
+      await this.#record('AlertTurnedOn', alert);
+    }
+    for (const { active, wanted } of reworded) await this.store.change(active, { description: wanted.description });
+  }
+
+  async #record(type: 'AlertTurnedOn' | 'AlertTurnedOff', alert: { helpIdentifier: string; description: string; entity: 'Zvm' | 'Vra' | 'Vpg'; vpgIds: readonly string[] }): Promise<void> {
+    this.#log.warn(`${type === 'AlertTurnedOn' ? 'on' : 'off'}: ${alert.helpIdentifier} ${alert.description}`);
+    await this.events.record({
+      type, category: 'Alerts', entity: EVENT_ENTITIES[alert.entity], description: `${alert.helpIdentifier}: ${alert.description}`, userName: 'System',
+      isSuccess: true, vpgIds: alert.vpgIds,
+    });
+  }
+
+  #facts(): AlertFacts {
+    const vpgs = this.vpgs.visible();
+    return {
+      vpgs: vpgs.map((vpg) => {
+        const measures = this.status.measure(vpg);
+        return {
+          vpgId: vpg.definition.vpgId,
+          name: vpg.definition.name,
+          isReplicating: vpg.state === 'protecting' && measures.summary.latest !== null,
+          rpoMs: measures.rpoMs,
+          rpoTargetMs: 1000 * rpoSecondsOf(vpg.definition),
+          isWaitingForCommit: vpg.failover?.phase === 'beforeCommit',
+        };
+      }),
+      peers: this.peers.all().map((peer) => ({
+        siteId: peer.siteId,
+        name: peer.name,
+        isConnected: this.link.isAlive(peer.siteId),
+        vpgIds: vpgs.filter((vpg) => this.status.otherSiteId(vpg) === peer.siteId).map((vpg) => vpg.definition.vpgId),
+      })),
+      vras: this.vras.all().filter((vra) => vra.state === 'Installed').map((vra) => ({
+        vraId: vra.vraId,
+        name: vra.name,
+        isConnected: this.vraLink.isAlive(vra.vraId),
+        vpgIds: vpgs.filter((vpg) => this.status.ownVraIds(vpg).includes(vra.vraId)).map((vpg) => vpg.definition.vpgId),
+      })),
+    };
+  }
+
+  async onApplicationShutdown(): Promise<void> {
+    await this.#loop.stop();
+  }
+}

@@ -1,0 +1,112 @@
+import { type DynamicModule, Global, Module } from '@nestjs/common';
+import { APP_FILTER, APP_GUARD, APP_INTERCEPTOR } from '@nestjs/core';
+import { createHypervisorManager } from '@tidemark/hypervisor';
+import { ControlBus } from '@tidemark/nest';
+import { AlertService } from './alert/alert.service.js';
+import { AlertStore } from './alert/alert.store.js';
+import { AlertsController } from './alert/alerts.controller.js';
+import { Clock } from './clock.js';
+import { ZVM_CONFIG, type ZvmConfig } from './config.js';
+import { EventService } from './event/event.service.js';
+import { EventsController } from './event/events.controller.js';
+import { Links } from './http/links.js';
+import { JsonReplies } from './http/rest.js';
+import { RestErrorFilter } from './http/rest-errors.js';
+import { RootController } from './http/root.controller.js';
+import { HYPERVISOR, InventoryService } from './inventory/inventory.service.js';
+import { OperationService } from './operation/operation.service.js';
+import { PairingService } from './peer/pairing.service.js';
+import { PeerExchange } from './peer/peer-exchange.service.js';
+import { PeerLinkService } from './peer/peer-link.service.js';
+import { PeerResponder } from './peer/peer-responder.js';
+import { PeerSitesController } from './peer/peer-sites.controller.js';
+import { PeerStore } from './peer/peer.store.js';
+import { Database } from './persistence/database.js';
+import { SessionController } from './session/session.controller.js';
+import { SessionGuard } from './session/session.guard.js';
+import { SessionService } from './session/session.service.js';
+import { SessionStore } from './session/session.store.js';
+import { LocalSiteController } from './site/local-site.controller.js';
+import { SiteInventoryService } from './site/site-inventory.service.js';
+import { VirtualizationSitesController } from './site/virtualization-sites.controller.js';
+import { TaskService } from './task/task.service.js';
+import { TaskStore } from './task/task.store.js';
+import { TasksController } from './task/tasks.controller.js';
+import { VmsController } from './vm/vms.controller.js';
+import { CommitService } from './vpg-settings/commit.service.js';
+import { DefinitionService } from './vpg-settings/definition.service.js';
+import { DraftService } from './vpg-settings/draft.service.js';
+import { DraftStore } from './vpg-settings/draft.store.js';
+import { SECTION_CONTROLLERS } from './vpg-settings/sections.controller.js';
+import { VpgSettingsController } from './vpg-settings/vpg-settings.controller.js';
+import { CatalogueService } from './vpg/catalogue.service.js';
+import { CatalogueStore } from './vpg/catalogue.store.js';
+import { DecisionTimer } from './vpg/decision-timer.js';
+import { ChangeVpgOperations } from './vpg/operations/change-vpg.js';
+import { CreateVpgOperation } from './vpg/operations/create-vpg.js';
+import { FailoverCommitOperations } from './vpg/operations/failover-commit.js';
+import { FailoverTestOperations } from './vpg/operations/failover-test.js';
+import { FailoverOperations } from './vpg/operations/failover.js';
+import { InsertCheckpointOperation } from './vpg/operations/insert-checkpoint.js';
+import { ProtectedSite } from './vpg/protected-site.service.js';
+import { RecoveredVms } from './vpg/recovered-vms.service.js';
+import { RecoveryActions } from './vpg/recovery-actions.service.js';
+import { RecoverySite } from './vpg/recovery-site.service.js';
+import { VpgActions } from './vpg/vpg-actions.service.js';
+import { VpgStatusService } from './vpg/vpg-status.service.js';
+import { VpgStore } from './vpg/vpg.store.js';
+import { VpgsController } from './vpg/vpgs.controller.js';
+import { SITE_BUS, VraLinkService } from './vra/vra-link.service.js';
+import { VraOperations } from './vra/vra-operations.js';
+import { VraStateService } from './vra/vra-state.service.js';
+import { VraStore } from './vra/vra.store.js';
+import { VrasController } from './vra/vras.controller.js';
+
+const STORES = [SessionStore, TaskStore, VpgStore, VraStore, PeerStore, CatalogueStore, DraftStore, AlertStore];
+
+const SERVICES = [
+  SessionService, TaskService, EventService, InventoryService, OperationService, SiteInventoryService, VraLinkService, VraStateService, VraOperations,
+  PeerLinkService, PeerExchange, PeerResponder, PairingService, CatalogueService, RecoverySite, ProtectedSite, RecoveredVms, RecoveryActions, VpgActions,
+  VpgStatusService, DecisionTimer, DefinitionService, DraftService, CommitService, AlertService,
+  CreateVpgOperation, ChangeVpgOperations, InsertCheckpointOperation, FailoverTestOperations, FailoverOperations, FailoverCommitOperations,
+];
+
+/** What the ZVM gets from outside its own code: everything that a test replaces. */
+@Global()
+@Module({})
+class SurroundingsModule {
+  static of(config: ZvmConfig): DynamicModule {
+    return {
+      module: SurroundingsModule,
+      providers: [
+        Clock, Database,
+        { provide: ZVM_CONFIG, useValue: config },
+        { provide: Links, useValue: new Links(`https://${config.address}:${config.restPort}`) },
+        { provide: HYPERVISOR, useFactory: () => createHypervisorManager(config.hypervisor) },
+        { provide: SITE_BUS, useFactory: () => new ControlBus(config.natsUrl, `zvm ${config.siteName}`) },
+      ],
+      exports: [Clock, Database, ZVM_CONFIG, Links, HYPERVISOR, SITE_BUS],
+    };
+  }
+}
+
+@Module({})
+export class AppModule {
+  static of(config: ZvmConfig): DynamicModule {
+    return {
+      module: AppModule,
+      imports: [SurroundingsModule.of(config)],
+      controllers: [
+        RootController, SessionController, LocalSiteController, VirtualizationSitesController, PeerSitesController, VrasController, VmsController, VpgsController,
+        // Sections before the draft's own routes: both match, and the first one wins.
+        ...SECTION_CONTROLLERS, VpgSettingsController, TasksController, AlertsController, EventsController,
+      ],
+      providers: [
+        ...STORES, ...SERVICES,
+        { provide: APP_GUARD, useClass: SessionGuard },
+        { provide: APP_FILTER, useClass: RestErrorFilter },
+        { provide: APP_INTERCEPTOR, useClass: JsonReplies },
+      ],
+    };
+  }
+}

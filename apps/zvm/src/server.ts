@@ -1,0 +1,49 @@
+import 'reflect-metadata';
+import { NestFactory } from '@nestjs/core';
+import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
+import { DocumentBuilder, SwaggerModule } from '@nestjs/swagger';
+import { ConsoleLogger, type LogLevel } from '@nestjs/common';
+import type { FastifyInstance } from 'fastify';
+import { AppModule } from './app.module.js';
+import type { ZvmConfig } from './config.js';
+import { loadOrMakeCertificate } from './http/certificate.js';
+import { bodyValidation, parseBodies } from './http/rest.js';
+import { SESSION_HEADER } from './session/session.guard.js';
+import { ZVM_VERSION } from './version.js';
+
+const BODY_BYTES_MAX = 8 * 1024 * 1024;
+
+export interface Zvm {
+  readonly url: string;
+  readonly app: NestFastifyApplication;
+  close(): Promise<void>;
+}
+
+/** A ZVM that listens; database, broker and hypervisor manager may come later. */
+export async function startZvm(config: ZvmConfig, { logLevels = ['log', 'warn', 'error', 'fatal'] as LogLevel[] } = {}): Promise<Zvm> {
+  const https = await loadOrMakeCertificate(config.stateDir, { address: config.address, siteName: config.siteName });
+  const adapter = new FastifyAdapter({ https, bodyLimit: BODY_BYTES_MAX, routerOptions: { caseSensitive: false, ignoreTrailingSlash: true } });
+  const app = await NestFactory.create<NestFastifyApplication>(AppModule.of(config), adapter, {
+    bodyParser: false, logger: new ConsoleLogger({ json: true, colors: false, logLevels }),
+  });
+  const fastify = app.getHttpAdapter().getInstance() as unknown as FastifyInstance;
+  parseBodies(fastify);
+  app.setGlobalPrefix('v1');
+  app.useGlobalPipes(bodyValidation());
+  serveOpenApi(app, fastify);
+  await app.listen(config.restPort, config.restHost);
+  return { url: await app.getUrl(), app, close: () => app.close() };
+}
+
+function serveOpenApi(app: NestFastifyApplication, fastify: FastifyInstance): void {
+  const description = new DocumentBuilder()
+    .setTitle('Tidemark ZVM').setVersion(ZVM_VERSION)
+    .setDescription('Log in with POST /v1/session/add (HTTP Basic) and send its x-zerto-session header with every call. Paths match in any letter case.')
+    .addApiKey({ type: 'apiKey', in: 'header', name: SESSION_HEADER }, 'session').addSecurityRequirements('session').addBasicAuth()
+    .build();
+  let text: string | undefined;
+  fastify.get('/v1/openapi.json', async (_request, reply) => {
+    text ??= JSON.stringify(SwaggerModule.createDocument(app, description));
+    return await reply.header('content-type', 'application/json; charset=utf-8').send(text);
+  });
+}
