@@ -155,7 +155,7 @@ describe('waitForTask', () => {
   it('stops at its time limit and on demand', async () => {
     answer = () => task(1, 10);
     const api = await loggedIn();
-    expect(await codeOf(api.waitForTask('t', { pollMs: 1, timeoutMs: 20 }))).toBe('API_TIMEOUT');
+    expect(await codeOf(api.waitForTask('t', { pollMs: 1, timeoutMs: 20 }))).toBe('API_TASK_TIMEOUT');
     await expect(api.waitForTask('t', { pollMs: 10_000, signal: AbortSignal.timeout(20) })).rejects.toThrow();
   });
 });

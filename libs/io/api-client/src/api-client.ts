@@ -103,7 +103,7 @@ export class ApiClient {
     return this.#call<Answer>('DELETE', path, body);
   }
 
-  /** Polls until the task has ended. Throws API_TASK_FAILED with its reason, API_TIMEOUT; a manager that is away for a while is waited for. */
+  /** Polls until the task has ended. Throws API_TASK_FAILED with its reason, API_TASK_TIMEOUT; a manager that is away for a while is waited for. */
   async waitForTask<Task extends TaskProgress = TaskProgress>(taskId: string, options: WaitOptions<Task> = {}): Promise<Task> {
     const begun = performance.now();
     let heardAt = begun;
@@ -116,7 +116,7 @@ export class ApiClient {
         if (hasEnded(task)) return task;
       }
       if (options.timeoutMs !== undefined && performance.now() - begun > options.timeoutMs) {
-        throw new ApiError('API_TIMEOUT', `task ${taskId} has not ended within ${options.timeoutMs / 1000} s${stepText(task)}`);
+        throw new ApiError('API_TASK_TIMEOUT', `task ${taskId} has not ended within ${options.timeoutMs / 1000} s${stepText(task)}`);
       }
       await sleep(options.pollMs ?? POLL_MS, undefined, options.signal === undefined ? {} : { signal: options.signal });
     }

@@ -3,12 +3,13 @@ import { TidemarkError } from '@tidemark/base';
 export type ApiErrorCode =
   | 'API_UNREACHABLE' // no connection, or it broke before the answer was whole
   | 'API_UNTRUSTED' // the server's certificate is not the one that was asked for
-  | 'API_TIMEOUT' // no answer, or the task did not end, in time
+  | 'API_TIMEOUT' // no answer in time
   | 'API_UNAUTHORIZED' // wrong user or password, or the session ended: 401
   | 'API_REFUSED' // the server says why: any other 4xx
   | 'API_UNAVAILABLE' // something that the server needs does not answer: 503
   | 'API_FAILED' // any other 5xx
   | 'API_PROTOCOL' // the answer is none of this API
+  | 'API_TASK_TIMEOUT' // the task has not ended in time; it goes on
   | 'API_TASK_FAILED'; // the task ended, not well
 
 const RETRYABLE: ReadonlySet<ApiErrorCode> = new Set(['API_UNREACHABLE', 'API_TIMEOUT', 'API_UNAVAILABLE']);

@@ -1,0 +1,233 @@
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
+import { execFile, spawn } from 'node:child_process';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { type FakeSite, startFakeSite } from './testing/fake-site.js';
+
+const ROOT = join(import.meta.dirname, '../../..');
+const MAIN = join(ROOT, 'apps/cli/bin/tidemark.mjs');
+
+let site: FakeSite;
+let folder: string;
+
+beforeAll(async () => {
+  await promisify(execFile)(process.execPath, [join(ROOT, 'tools/build.mjs')], { cwd: ROOT });
+  folder = await mkdtemp(join(tmpdir(), 'tidemark-cli-'));
+});
+afterAll(() => rm(folder, { recursive: true }));
+
+beforeEach(async () => {
+  site = await startFakeSite();
+  await writeFile(join(folder, 'ca.pem'), site.certificatePem);
+});
+afterEach(() => site.stop());
+
+interface Ended {
+  readonly code: number | null;
+  readonly out: string;
+  readonly err: string;
+}
+
+/** The command line as a user starts it, without a terminal. */
+function tidemark(args: readonly string[], environment: Record<string, string> = login()): Promise<Ended> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(process.execPath, [MAIN, ...args], { env: { PATH: process.env['PATH'] ?? '', ...environment }, stdio: ['ignore', 'pipe', 'pipe'] });
+    let out = '';
+    let err = '';
+    child.stdout.on('data', (chunk: Buffer) => (out += chunk.toString()));
+    child.stderr.on('data', (chunk: Buffer) => (err += chunk.toString()));
+    child.on('error', reject);
+    child.on('close', (code) => resolve({ code, out, err }));
+  });
+}
+
+const login = (): Record<string, string> => ({ TIDEMARK_URL: site.url, TIDEMARK_USER: site.user, TIDEMARK_PASSWORD: site.password, TIDEMARK_CA: join(folder, 'ca.pem') });
+const posted = (path: string): unknown => site.requests.findLast((request) => request.method === 'POST' && request.path === path)?.body;
+
+describe('exit codes', () => {
+  it('0: done, and logged out', async () => {
+    expect(await tidemark(['login'])).toMatchObject({ code: 0, out: expect.stringContaining('Aachen') });
+    expect(site.openSessions()).toBe(0);
+  });
+
+  it('1: the task failed, with the reason of the site', async () => {
+    site.state.taskFailure = 'VRA Z-VRA-host-b1 does not answer; everything done before was undone';
+    const { code, err } = await tidemark(['failover', 'shop']);
+    expect([code, err]).toEqual([1, expect.stringContaining(`tidemark: ${site.state.taskFailure}`)]);
+    expect(site.openSessions()).toBe(0);
+  });
+
+  it('1: what was named does not exist; says what does', async () => {
+    expect(await tidemark(['vpgs', 'show', 'Nope'])).toMatchObject({ code: 1, err: "tidemark: no VPG 'Nope'; there are: Shop\n" });
+  });
+
+  it.each([
+    [['vpgs', 'create'], "required option '--name <text>' not specified"],
+    [['frobnicate'], "unknown command 'frobnicate'"],
+    [['vpgs', '--output', 'xml'], "--output must be 'table' or 'json'"],
+    [['checkpoints', 'list', 'Shop', '--from', 'yesterday'], "'yesterday' is no time"],
+    [['failover', 'Shop', '--after', '60'], '--after needs --commit-policy'],
+    [['vpgs', '--url', 'http://127.0.0.1'], 'over https only'],
+    [['vpgs', '--site', 'a', '--url', 'https://127.0.0.1'], 'give one of them'],
+  ])('2: %j', async (args, message) => {
+    expect(await tidemark(args)).toMatchObject({ code: 2, err: expect.stringContaining(message) });
+    expect(site.requests.filter(({ method }) => method !== 'GET')).toEqual([]);
+  });
+
+  it('2: no site is named at all', async () => {
+    expect(await tidemark(['vpgs'], {})).toMatchObject({ code: 2, err: expect.stringContaining('which site?') });
+  });
+
+  it('3: nobody listens, the password is wrong, the certificate is not trusted', async () => {
+    expect(await tidemark(['vpgs'], { ...login(), TIDEMARK_PASSWORD: 'x' })).toMatchObject({ code: 3, err: 'tidemark: wrong user or password\n' });
+    const { TIDEMARK_CA: _ca, ...untrusting } = login();
+    expect(await tidemark(['vpgs'], untrusting)).toMatchObject({ code: 3, err: expect.stringContaining('--ca FILE') });
+    await site.stop();
+    expect(await tidemark(['vpgs'])).toMatchObject({ code: 3, err: expect.stringContaining('cannot be reached') });
+  });
+
+  it('0: help and version', async () => {
+    expect(await tidemark(['--help'], {})).toMatchObject({ code: 0, out: expect.stringContaining('Exit codes:') });
+    expect(await tidemark(['--version'], {})).toMatchObject({ code: 0, out: expect.stringMatching(/^\d+\.\d+\.\d+\n$/) });
+  });
+});
+
+describe('which site', () => {
+  const unset = {};
+
+  it('takes the fingerprint, or no questions', async () => {
+    const { TIDEMARK_CA: _ca, ...untrusting } = login();
+    expect((await tidemark(['login', '--fingerprint', site.fingerprint], untrusting)).code).toBe(0);
+    expect((await tidemark(['login', '--fingerprint', '0'.repeat(64)], untrusting)).code).toBe(3);
+    expect((await tidemark(['login', '--insecure'], untrusting)).code).toBe(0);
+  });
+
+  it("takes a site from the lab's status, with its certificate", async () => {
+    const entry = { name: 'a', restUrl: site.url, user: site.user, password: site.password, caFile: join(folder, 'ca.pem'), hosts: [] };
+    const file = join(folder, 'status.json');
+    await writeFile(file, JSON.stringify({ sites: [entry, { ...entry, name: 'b' }] }));
+    expect((await tidemark(['login', '--site', 'A'], { TIDEMARK_LAB_DIR: folder })).code).toBe(0);
+    expect((await tidemark(['login', '--lab-file', file, '--site', 'b'], unset)).code).toBe(0);
+    expect(await tidemark(['login', '--lab'], { TIDEMARK_LAB_DIR: folder })).toMatchObject({ code: 2, err: expect.stringContaining('one of: a, b') });
+    expect(await tidemark(['login', '--site', 'c'], { TIDEMARK_LAB_DIR: folder })).toMatchObject({ code: 2, err: expect.stringContaining("no site 'c'") });
+    expect(await tidemark(['login', '--site', 'a'], { TIDEMARK_LAB_DIR: join(folder, 'none') })).toMatchObject({ code: 1, err: expect.stringContaining('is the lab up?') });
+  });
+});
+
+describe('lists', () => {
+  it('as tables', async () => {
+    const { out, code } = await tidemark(['vpgs']);
+    expect(code).toBe(0);
+    expect(out.split('\n').map((line) => line.trim().replace(/\s{2,}/g, ' | '))).toEqual([
+      'NAME | STATUS | RPO | HISTORY | VMS | PROTECTED AT | RECOVERY AT | REMARK', 'Shop | MeetingSLA | 6 s | – | 1 | Aachen | Berlin | –', '',
+    ]);
+  });
+
+  it('as JSON, and nothing else on standard output', async () => {
+    for (const command of [['vpgs'], ['sites'], ['vms'], ['vras'], ['alerts'], ['checkpoints', 'Shop'], ['vpgs', 'show', 'Shop']]) {
+      const { out, code } = await tidemark([...command, '--output', 'json']);
+      expect([command, code, typeof JSON.parse(out)]).toEqual([command, 0, 'object']);
+    }
+  });
+
+  it('never shows an unknown RPO as a number', async () => {
+    site.state.vpgs = site.state.vpgs.map((one) => ({ ...one, ActualRPO: null }));
+    expect((await tidemark(['vpgs'])).out).toContain('unknown');
+  });
+
+  it('says what is wrong', async () => {
+    expect((await tidemark(['alerts'])).out).toContain("site 'Berlin' does not answer");
+    expect((await tidemark(['vras'])).out).toContain('Installed, silent');
+  });
+
+  it('watches, one line per look', async () => {
+    const { out } = await tidemark(['vpgs', 'watch', 'Shop', '--every', '0.1', '--count', '3', '-o', 'json']);
+    const lines = out.trim().split('\n').map((line) => JSON.parse(line) as { Vpgs: { VpgName: string }[] });
+    expect(lines.map(({ Vpgs }) => Vpgs[0]?.VpgName)).toEqual(['Shop', 'Shop', 'Shop']);
+  });
+
+  it('ends a watch at Ctrl-C with the session closed', async () => {
+    const child = spawn(process.execPath, [MAIN, 'vpgs', 'watch', '--every', '0.1'], { env: { PATH: process.env['PATH'] ?? '', ...login() }, stdio: ['ignore', 'pipe', 'ignore'] });
+    await new Promise((resolve) => child.stdout.once('data', resolve));
+    child.kill('SIGINT');
+    expect(await new Promise((resolve) => child.on('close', resolve))).toBe(0);
+    expect(site.openSessions()).toBe(0);
+  });
+});
+
+describe('vpgs create', () => {
+  const CREATE = ['vpgs', 'create', '--name', 'Mail', '--vm', 'web', 'vm-2', '--recovery-site', 'Berlin', '--host', 'host-b1', '--datastore', 'ds-b1'];
+
+  it('fills a draft by names, commits it, waits for the sync', async () => {
+    const { code, out, err } = await tidemark([...CREATE, '--network', 'lan', '--journal-hours', '2', '--rpo', '60']);
+    expect([code, out]).toEqual([0, "✔ VPG 'Mail' protects 2 VMs: MeetingSLA\n"]);
+    expect(err).toContain('InitialSync');
+    expect(site.committed).toEqual([{
+      basic: { Name: 'Mail', Priority: 'Medium', RpoInSeconds: 60, JournalHistoryInHours: 2, ProtectedSiteIdentifier: 'site-a', RecoverySiteIdentifier: 'site-b' },
+      recovery: { DefaultFolderIdentifier: null, DefaultHostIdentifier: 'host-1', DefaultDatastoreIdentifier: 'ds-1' },
+      networks: { Failover: { Hypervisor: { DefaultNetworkIdentifier: 'net-1' } }, FailoverTest: { Hypervisor: { DefaultNetworkIdentifier: 'net-1' } } },
+      vms: [{ VmIdentifier: 'vm-1' }, { VmIdentifier: 'vm-2' }],
+    }]);
+  });
+
+  it('chooses what there is only one of, asks for the rest', async () => {
+    expect(await tidemark(['vpgs', 'create', '--name', 'Mail', '--vm', 'web'])).toMatchObject({ code: 2, err: 'tidemark: give --host, one of: host-b1, host-b2\n' });
+    const { code } = await tidemark(['vpgs', 'create', '--name', 'Mail', '--vm', 'web', '--host', 'host-b2', '--no-wait']);
+    expect([code, site.committed[0]]).toMatchObject([0, { recovery: { DefaultDatastoreIdentifier: 'ds-2' } }]);
+  });
+
+  it('tells the fault of the site and takes the draft back', async () => {
+    site.state.commitFault = "Basic.Name: a VPG named 'Mail' exists already";
+    expect(await tidemark(CREATE)).toMatchObject({ code: 1, err: `tidemark: ${site.state.commitFault}\n` });
+    expect(site.requests.at(-1)).toMatchObject({ method: 'DELETE', path: '/vpgsettings/draft-1' });
+  });
+
+  it('knows no VM by half a name', async () => {
+    expect(await tidemark(CREATE.map((word) => (word === 'web' ? 'we' : word)))).toMatchObject({ code: 1, err: expect.stringContaining("no unprotected VM 'we'; there are: db, web, web2") });
+  });
+});
+
+describe('recovery', () => {
+  it.each([
+    ['latest', '11'], ['9', '9'], ['before update', '10'], ['2026-11-22T02:00:10.500Z', '10'], ['2026-11-22T02:00:59Z', '11'],
+  ])('fails over to checkpoint %s', async (which, id) => {
+    const { code, out } = await tidemark(['failover', 'Shop', '--checkpoint', which, '--shutdown', 'force', '--commit-policy', 'rollback', '--after', '90']);
+    expect([code, out]).toEqual([0, expect.stringContaining(`run at checkpoint ${id} `)]);
+    expect(posted('/vpgs/vpg-1/failover')).toEqual({
+      CheckpointIdentifier: id, CommitPolicy: 'Rollback', TimeToWaitBeforeShutdownInSec: 90, ShutdownPolicy: 'ForceShutdown', IsReverseProtection: false,
+    });
+  });
+
+  it.each(['7', '2026-11-22T01:59:00Z', 'no such tag'])('has no checkpoint %s, and starts nothing', async (which) => {
+    expect(await tidemark(['failover', 'Shop', '-c', which])).toMatchObject({ code: 1, err: expect.stringContaining(`no checkpoint '${which}'; it has 3, from 9`) });
+    expect(posted('/vpgs/vpg-1/failover')).toBeUndefined();
+  });
+
+  it('shows progress on standard error and the task as JSON', async () => {
+    const { out, err } = await tidemark(['failover-test', 'start', 'Shop', '-o', 'json']);
+    expect(JSON.parse(out)).toMatchObject({ TaskIdentifier: 'task.1', Status: { State: 6 } });
+    expect(err).toContain('30 % failover: powering on the recovered VMs');
+  });
+
+  it('stops a test with its result, commits, rolls back, inserts', async () => {
+    expect((await tidemark(['failover-test', 'stop', 'Shop', '--failed', '--notes', 'no DNS'])).code).toBe(0);
+    expect((await tidemark(['commit', 'Shop'])).code).toBe(0);
+    expect((await tidemark(['rollback', 'Shop', '--no-wait'])).out).toContain('task.1');
+    expect((await tidemark(['checkpoints', 'insert', 'Shop', 'patch day'])).out).toBe("✔ checkpoint 12 'patch day' is listed\n");
+    expect(posted('/vpgs/vpg-1/failoverteststop')).toEqual({ FailoverTestSuccess: false, FailoverTestSummary: 'no DNS' });
+    expect(posted('/vpgs/vpg-1/failovercommit')).toEqual({ IsReverseProtection: false });
+    expect(posted('/vpgs/vpg-1/failoverrollback')).toEqual({});
+    expect(posted('/vpgs/vpg-1/checkpoints')).toEqual({ CheckpointName: 'patch day' });
+  });
+
+  it('deletes, pairs and unpairs', async () => {
+    expect((await tidemark(['vpgs', 'delete', 'Shop', '--force'])).code).toBe(0);
+    expect(site.requests.findLast(({ method }) => method === 'DELETE')).toMatchObject({ path: '/vpgs/vpg-1', body: { KeepRecoveryVolumes: false, Force: true } });
+    expect((await tidemark(['pair', '127.0.2.1'])).code).toBe(0);
+    expect(posted('/peersites')).toEqual({ HostName: '127.0.2.1', Port: 9081 });
+    expect((await tidemark(['unpair', 'berlin'])).code).toBe(0);
+    expect(site.requests.findLast(({ method }) => method === 'DELETE')).toMatchObject({ path: '/peersites/site-b', body: { IsKeepTargetDisks: false } });
+  });
+});

@@ -1,0 +1,71 @@
+import type { Command } from 'commander';
+import type { LocalSiteApi, PeerSiteApi } from '@tidemark/contracts';
+import { PAIRING_STATUS } from '@tidemark/contracts/enumerations';
+import { usage } from '../cli-error.js';
+import { findOne } from '../lookup.js';
+import { nameOf } from '../names.js';
+import { orDash } from '../output.js';
+import type { InSession } from '../program.js';
+
+export function addSiteCommands(program: Command, session: InSession): void {
+  program.command('login').description('check that the site can be reached and the password is right')
+    .action((_options, command: Command) => session(command, async ({ client, output, url }) => {
+      const site = await client.get<LocalSiteApi>('/localsite');
+      output.facts(site, { site: site.SiteName, identifier: site.SiteIdentifier, address: url, version: site.Version, location: orDash(site.Location) });
+    }));
+
+  program.command('sites').description('this site and those paired with it')
+    .action((_options, command: Command) => session(command, async ({ client, output }) => {
+      const local = await client.get<LocalSiteApi>('/localsite');
+      const peers = await client.get<PeerSiteApi[]>('/peersites');
+      output.list([siteRow(local), ...peers.map(peerRow)], {
+        NAME: (row) => row.name, PAIRING: (row) => row.pairing, ADDRESS: (row) => row.address, LOCATION: (row) => row.location, VERSION: (row) => row.version, IDENTIFIER: (row) => row.identifier,
+      }, 'no sites');
+    }));
+
+  program.command('pair').description('pair this site with another one').argument('<host>', 'where the other site listens for peers, with :port if it is not 9081')
+    .option('--token <text>', 'one-time token made at the other site').option('--no-wait', 'do not wait for the task')
+    .action((host: string, options: { token?: string; wait: boolean }, command: Command) => session(command, async ({ client, output, task }) => {
+      const { name, port } = hostAndPort(host);
+      const taskId = await client.post('/peersites', { HostName: name, Port: port, ...(options.token === undefined ? {} : { Token: options.token }) });
+      await task(taskId, { isWaiting: options.wait });
+      output.done({ TaskIdentifier: taskId }, options.wait ? `paired with ${host}` : `pairing with ${host}: task ${taskId}`);
+    }));
+
+  program.command('unpair').description('end the pairing with a site').argument('<site>', 'name or identifier')
+    .option('--keep-target-disks', 'keep the recovery volumes of its VPGs').option('--no-wait', 'do not wait for the task').option('-y, --yes', 'do not ask')
+    .action((wanted: string, options: { keepTargetDisks?: boolean; wait: boolean; yes?: boolean }, command: Command) => session(command, async ({ client, output, task, confirm }) => {
+      const peer = findOne(wanted, { items: await client.get<PeerSiteApi[]>('/peersites'), idOf: (one) => one.SiteIdentifier, nameOf: (one) => one.PeerSiteName, what: 'paired site' });
+      await confirm(`Unpairing '${peer.PeerSiteName}' deletes the VPGs between the two sites.`, options.yes === true);
+      const taskId = await client.delete(`/peersites/${peer.SiteIdentifier}`, { IsKeepTargetDisks: options.keepTargetDisks ?? false });
+      await task(taskId, { isWaiting: options.wait });
+      output.done({ TaskIdentifier: taskId }, options.wait ? `unpaired from ${peer.PeerSiteName}` : `unpairing ${peer.PeerSiteName}: task ${taskId}`);
+    }));
+}
+
+const PEER_PORT = 9081;
+
+function hostAndPort(text: string): { name: string; port: number } {
+  const [, name = '', digits] = /^(\[[^\]]+\]|[^:]+)(?::(\d+))?$/.exec(text) ?? [];
+  const port = digits === undefined ? PEER_PORT : Number(digits);
+  if (name === '' || port < 1 || port > 65_535) throw usage(`'${text}': HOST or HOST:PORT is expected`);
+  return { name: name.replace(/^\[|\]$/g, ''), port };
+}
+
+interface SiteRow {
+  readonly name: string;
+  readonly identifier: string;
+  readonly pairing: string;
+  readonly address: string;
+  readonly location: string;
+  readonly version: string;
+}
+
+const siteRow = (site: LocalSiteApi): SiteRow => ({
+  name: site.SiteName, identifier: site.SiteIdentifier, pairing: 'this site', address: orDash(site.IpAddress), location: orDash(site.Location), version: site.Version,
+});
+
+const peerRow = (peer: PeerSiteApi): SiteRow => ({
+  name: peer.PeerSiteName, identifier: peer.SiteIdentifier, pairing: nameOf(PAIRING_STATUS, peer.PairingStatus), address: `${peer.HostName}:${peer.Port}`,
+  location: orDash(peer.Location), version: orDash(peer.Version),
+});

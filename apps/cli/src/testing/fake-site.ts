@@ -1,0 +1,121 @@
+import type { CheckpointApi, HostNativeApi, TaskApi, VpgApi } from '@tidemark/contracts';
+import { type ApiReply, type ApiRequest, type ApiServer, startApiServer } from '@tidemark/api-client/testing';
+
+const link = { href: '' };
+const SITES = [{ SiteIdentifier: 'site-a', VirtualizationSiteName: 'Aachen' }, { SiteIdentifier: 'site-b', VirtualizationSiteName: 'Berlin' }];
+const HOSTS: readonly HostNativeApi[] = ['1', '2'].map((n) => ({
+  HostIdentifier: `host-${n}`, VirtualizationHostName: `host-b${n}`, AssociatedDatastores: [{ DatastoreName: `ds-b${n}`, DatastoreIdentifier: `ds-${n}` }],
+  AssociatedNetworks: [{ VirtualizationNetworkName: 'lan', NetworkIdentifier: 'net-1' }],
+}));
+const VMS = [['vm-1', 'web'], ['vm-2', 'db'], ['vm-3', 'web2']].map(([VmIdentifier, VmName]) => ({ VmIdentifier, VmName, Volumes: [{ VmVolumeIdentifier: 'scsi:0:0' }] }));
+
+/** Status and progress of a VPG on its way to MeetingSLA, one step per look. */
+const SYNC: readonly Partial<VpgApi>[] = [
+  { Status: 0, SubStatus: 2, ProgressPercentage: 0 }, { Status: 0, SubStatus: 1, ProgressPercentage: 40 }, { Status: 0, SubStatus: 4, ProgressPercentage: 0 },
+  { Status: 1, SubStatus: 0, ProgressPercentage: 0, ActualRPO: 5 },
+];
+
+const vpg = (VpgIdentifier: string, VpgName: string, over: Partial<VpgApi> = {}): VpgApi => ({
+  VpgIdentifier, VpgName, Link: link, Status: 1, SubStatus: 0, ProgressPercentage: 0, Priority: 1, VmsCount: 1, ActualRPO: 6, ConfiguredRpoSeconds: 300,
+  ProtectedSiteName: 'Aachen', RecoverySiteName: 'Berlin', ...over,
+});
+
+const checkpoint = (id: number, over: Partial<CheckpointApi> = {}): CheckpointApi => ({
+  CheckpointIdentifier: String(id), TimeStamp: new Date(Date.UTC(2026, 10, 22, 2, 0, id)).toISOString(), Tag: null, Type: 0, ...over,
+});
+
+export interface FakeSite extends ApiServer {
+  /** Sections as they were when the draft was committed, by their path below the draft. */
+  readonly committed: Record<string, unknown>[];
+  readonly state: FakeState;
+}
+
+export interface FakeState {
+  vpgs: VpgApi[];
+  checkpoints: CheckpointApi[];
+  /** Reason with which the next task fails; null: tasks work. */
+  taskFailure: string | null;
+  /** Answer of the next commit of a draft; null: it works. */
+  commitFault: string | null;
+}
+
+/** A site manager that knows just enough for the command line: inventory, drafts, VPGs, checkpoints, tasks that take three looks. */
+export async function startFakeSite(): Promise<FakeSite> {
+  const state: FakeState = {
+    vpgs: [vpg('vpg-1', 'Shop')], checkpoints: [checkpoint(9), checkpoint(10, { Tag: 'before update', Type: 1 }), checkpoint(11)], taskFailure: null, commitFault: null,
+  };
+  const committed: Record<string, unknown>[] = [];
+  const fake = new FakeRoutes(state, committed);
+  return { ...(await startApiServer((request) => fake.answer(request))), committed, state };
+}
+
+class FakeRoutes {
+  #draft: Record<string, unknown> = {};
+  #looks = 0;
+  #createdLooks = -1;
+
+  constructor(private readonly state: FakeState, private readonly committed: Record<string, unknown>[]) {}
+
+  answer(request: ApiRequest): ApiReply {
+    const { method, path } = request;
+    if (path.startsWith('/vpgsettings')) return this.#settings(request);
+    if (path.startsWith('/tasks/')) return this.#task();
+    if (method === 'GET') return this.#get(path);
+    this.#looks = 0;
+    if (method === 'POST' && path.endsWith('/checkpoints')) this.state.checkpoints.push(checkpoint(12, { Tag: (request.body as { CheckpointName: string }).CheckpointName, Type: 1 }));
+    return { body: 'task.1' };
+  }
+
+  #get(path: string): ApiReply {
+    const [, , id = '', kind = ''] = path.split('/');
+    switch (path.split('/')[1]) {
+      case 'localsite': return { body: { SiteIdentifier: 'site-a', SiteName: 'Aachen', Version: '0.1.0', Link: link, IpAddress: '127.0.0.1' } };
+      case 'peersites': return { body: [{ SiteIdentifier: 'site-b', PeerSiteName: 'Berlin', PairingStatus: 0, HostName: '127.0.2.1', Port: 9081, Link: link }] };
+      case 'virtualizationsites': return { body: kind === 'vms' ? VMS : kind === 'hosts' ? HOSTS : SITES };
+      case 'vms': return { body: [] };
+      case 'vras': return { body: [{ VraName: 'Z-VRA-host-a1', VraIdentifierStr: '7', Status: 0, IsConnected: false, Link: link }] };
+      case 'alerts': return { body: [{ HelpIdentifier: 'ZVM0003', Level: 1, Entity: 0, Description: "site 'Berlin' does not answer", TurnedOn: '2026-11-22T02:00:00Z', Link: link }] };
+      case 'vpgs': return this.#vpgs(id, kind, path);
+      default: return { status: 404, body: { Message: `no resource ${path}` } };
+    }
+  }
+
+  #vpgs(id: string, kind: string, path: string): ApiReply {
+    if (path.endsWith('/stats')) return { body: { Earliest: this.state.checkpoints[0], Latest: this.state.checkpoints.at(-1) } };
+    // Newest first: clients must not rely on an order.
+    if (kind === 'checkpoints') return { body: [...this.state.checkpoints].reverse() };
+    const all = this.#createdLooks < 0 ? this.state.vpgs : [...this.state.vpgs, vpg('vpg-2', 'Mail', { VmsCount: 2, ...SYNC[Math.min(this.#createdLooks++, SYNC.length - 1)] })];
+    return { body: id === '' ? all : (all.find(({ VpgIdentifier }) => VpgIdentifier === id) ?? null) };
+  }
+
+  #settings({ method, path, body }: ApiRequest): ApiReply {
+    const section = path.split('/').slice(3).join('/');
+    if (method === 'POST' && section === '') {
+      this.#draft = { basic: { Name: null, Priority: 'Medium', RpoInSeconds: 300, JournalHistoryInHours: 24 }, recovery: { DefaultFolderIdentifier: null }, networks: {}, vms: [] };
+      return { body: 'draft-1' };
+    }
+    if (section === 'commit') return this.#commit();
+    if (method === 'GET') return { body: this.#draft[section] };
+    if (method === 'PUT') this.#draft[section] = body;
+    if (method === 'POST' && section === 'vms') this.#draft['vms'] = [...(this.#draft['vms'] as unknown[]), body];
+    return {};
+  }
+
+  #commit(): ApiReply {
+    if (this.state.commitFault !== null) return { status: 400, body: { Message: this.state.commitFault } };
+    this.committed.push(this.#draft);
+    this.#looks = 0;
+    this.#createdLooks = 0;
+    return { body: 'task.1' };
+  }
+
+  #task(): ApiReply {
+    const task = (State: number, Progress: number, over: Partial<TaskApi> = {}): ApiReply => ({
+      body: { TaskIdentifier: 'task.1', Link: link, Type: 2, Status: { State, Progress }, Started: '2026-11-22T02:00:00Z', ...over },
+    });
+    this.#looks += 1;
+    if (this.#looks < 3) return task(1, this.#looks * 30, { CurrentStep: 'powering on the recovered VMs' });
+    if (this.state.taskFailure !== null) return task(4, 60, { CompleteReason: this.state.taskFailure });
+    return task(6, 100, { Completed: '2026-11-22T02:00:09Z' });
+  }
+}

@@ -1,0 +1,29 @@
+import type { VpgApi } from '@tidemark/contracts';
+import { VPG_STATUS, VPG_SUB_STATUS } from '@tidemark/contracts/enumerations';
+import { nameOf } from './names.js';
+import { orDash, type Output } from './output.js';
+
+export function vpgTable(output: Output, vpgs: readonly VpgApi[]): string {
+  return output.table(vpgs, {
+    NAME: (vpg) => vpg.VpgName, STATUS: (vpg) => statusText(output, vpg), RPO: rpoText, HISTORY: historyText, VMS: (vpg) => String(vpg.VmsCount),
+    'PROTECTED AT': (vpg) => orDash(vpg.ProtectedSiteName), 'RECOVERY AT': (vpg) => orDash(vpg.RecoverySiteName), REMARK: (vpg) => orDash(vpg.SubStatusDescription ?? vpg.StatusDescription),
+  });
+}
+
+/** `MeetingSLA`, `Initializing: InitialSync 40 %`, in the colour of its urgency. */
+export function statusText({ colors }: Output, vpg: VpgApi): string {
+  const status = nameOf(VPG_STATUS, vpg.Status);
+  const subStatus = nameOf(VPG_SUB_STATUS, vpg.SubStatus);
+  const progress = vpg.ProgressPercentage > 0 && vpg.ProgressPercentage < 100 ? ` ${Math.floor(vpg.ProgressPercentage)} %` : '';
+  const text = subStatus === 'None' ? status : `${status}: ${subStatus}${progress}`;
+  if (status === 'MeetingSLA') return colors.green(text);
+  return status === 'NotMeetingSLA' || status === 'RpoNotMeetingSLA' ? colors.red(text) : colors.yellow(text);
+}
+
+/** An unknown RPO is never shown as 0. */
+export const rpoText = (vpg: VpgApi): string => (vpg.ActualRPO === null || vpg.ActualRPO === undefined || vpg.ActualRPO < 0 ? 'unknown' : `${vpg.ActualRPO} s`);
+
+export function historyText({ HistoryStatusApi: history }: VpgApi): string {
+  if (!history) return '–';
+  return history.ActualHistoryInMinutes < 120 ? `${history.ActualHistoryInMinutes} min` : `${Math.floor(history.ActualHistoryInMinutes / 60)} h`;
+}
