@@ -137,14 +137,18 @@ describe('the scan after a restart', () => {
     sender.send(write(0, 1));
     sender.send(write(512, 2));
     sender.bench.completeOne();
+    sender.bench.completeOne(); // both appended, neither synced
     const first = disk.read(1, disk.sizeOf(1));
+    expect([sender.bench.durableSeq, recordsAt(first).filter((at) => at >= end)]).toEqual([2, [end, end + 704]]);
     disk.truncate(1, end);
     const bench = new JournalBench(disk, { segmentBytes: SEGMENT_BYTES });
     bench.settle();
     const next = new Sender(bench);
-    next.begin();
+    next.incarnation = 1;
+    next.seq = bench.journal.durable.lastSeq;
+    next.send(write(0, 3)); // as long as the first of the old ones
     bench.settle();
-    // The old records come back behind the new one, as a truncation that was lost would bring them.
+    // The second of the old ones comes back behind it, as a truncation that was lost would bring it: right place, right number.
     const now = disk.read(1, disk.sizeOf(1));
     const mixed = new Uint8Array(first.byteLength);
     mixed.set(first);
@@ -152,7 +156,7 @@ describe('the scan after a restart', () => {
     disk.create(1, mixed);
     const again = new JournalBench(disk, { segmentBytes: SEGMENT_BYTES });
     again.settle();
-    expect([again.recovered.corruption, again.journal.durable.lastSeq, disk.sizeOf(1)]).toEqual([undefined, bench.journal.durable.lastSeq, now.byteLength]);
+    expect([again.recovered.corruption, again.journal.durable.lastSeq, disk.sizeOf(1)]).toEqual([undefined, bench.durableSeq, now.byteLength]);
   });
 
   it.each(['header', 'missing'])('knows corruption when a whole segment is unreadable: %s', (how) => {

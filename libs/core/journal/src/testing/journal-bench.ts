@@ -127,13 +127,20 @@ export class JournalBench {
 
   /** The bytes of every volume at a held checkpoint, as a view would read them. */
   image(checkpoint: HeldCheckpoint): Uint8Array[] {
+    const bodies = new Map<number, Uint8Array>();
+    const bodyOf = (place: FramePlace): Uint8Array => {
+      const key = place.segment * 2 ** 32 + place.at;
+      const body = bodies.get(key) ?? this.#body(place);
+      bodies.set(key, body);
+      return body;
+    };
     return this.disk.mirrors.map((mirror, volume) => {
       const image = mirror.bytes.slice();
       const map = new ImageMap(this.journal.writesBefore(checkpoint, volume));
       map.visit(0, image.byteLength, (start, end, piece) => {
         if (piece === undefined) return;
         if (piece.payloadAt === 0) image.fill(0, start, end);
-        else image.set(this.#body(piece).subarray(piece.payloadAt, piece.payloadAt + end - start), start);
+        else image.set(bodyOf(piece).subarray(piece.payloadAt, piece.payloadAt + end - start), start);
       });
       return image;
     });

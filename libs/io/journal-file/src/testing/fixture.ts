@@ -100,19 +100,27 @@ export class FileBench {
   }
 
   /** An initial sync of nothing: the base is complete and empty. */
-  async base(): Promise<void> {
-    await this.begin();
-    await this.sendDurable([syncStart(), mark(RecordType.syncEnd)]);
+  sendBase(): number {
+    return this.send([syncStart(), mark(RecordType.syncEnd)]);
   }
 
-  /** A sealed checkpoint behind everything sent; resolves when it is held. */
-  async checkpoint(): Promise<number> {
-    this.#lastCheckpoint += 1;
-    const checkpointId = this.#lastCheckpoint;
+  async base(): Promise<void> {
+    await this.begin();
+    await this.durable(this.sendBase());
+  }
+
+  /** Marker and seal behind everything sent. */
+  sendCheckpoint(checkpointId: number): number {
     const { vpgId, vmId } = IDENTITY;
     this.send([mark(RecordType.marker, encodeMarker({ vpgId, checkpointId, epoch: this.epoch, term: 1, vmIds: [vmId], atMs: 1, ageMs: 0, tag: null, kind: 'automatic' }))]);
-    await this.sendDurable([mark(RecordType.seal, encodeSeal({ vpgId, checkpointId, term: 1 }))]);
-    return checkpointId;
+    return this.send([mark(RecordType.seal, encodeSeal({ vpgId, checkpointId, term: 1 }))]);
+  }
+
+  /** As {@link sendCheckpoint}; resolves when it is held. */
+  async checkpoint(): Promise<number> {
+    this.#lastCheckpoint += 1;
+    await this.durable(this.sendCheckpoint(this.#lastCheckpoint));
+    return this.#lastCheckpoint;
   }
 
   async remove(): Promise<void> {
