@@ -1,7 +1,7 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { lstat, mkdir, readFile, rename, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { lstat, mkdir, readFile, rename, stat, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { z } from 'zod';
 import { LabError } from './lab-error.js';
 import { DEFAULT_FOLDER, labLayout, type LabLayout, parseSubnets, SITE_NAMES, type SiteLayout, type SiteName } from './layout.js';
@@ -11,6 +11,8 @@ const siteSchema = z.object({
   siteId: z.uuid(),
   serverGuid: z.uuid(),
   databasePassword: z.string(),
+  /** Where PostgreSQL's own user can reach it. */
+  postgresFolder: z.string(),
   /** Given: the lab uses that server and starts none. */
   externalNatsUrl: z.string().optional(),
   externalDatabaseUrl: z.string().optional(),
@@ -25,6 +27,8 @@ const identitySchema = z.object({
 /** What is made once per lab and kept until `down`: addresses, identifiers, passwords, servers that are not ours. */
 export type LabIdentity = z.infer<typeof identitySchema>;
 export type SiteIdentity = z.infer<typeof siteSchema>;
+
+const PUBLIC_FOLDER = '/var/tmp';
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -43,7 +47,12 @@ export async function findLab(environment: Environment): Promise<Lab | undefined
   if (!existsSync(identityPath(folder))) return undefined;
   await assertOurs(folder);
   const identity = identitySchema.parse(JSON.parse(await readFile(identityPath(folder), 'utf8')));
-  return { layout: labLayout(folder, identity.subnets), identity };
+  return { layout: withPostgresFolders(labLayout(folder, identity.subnets), identity), identity };
+}
+
+function withPostgresFolders(layout: LabLayout, { sites }: LabIdentity): LabLayout {
+  const site = (name: SiteName): SiteLayout => ({ ...layout.sites[name], postgresFolder: sites[name].postgresFolder });
+  return { ...layout, sites: { a: site('a'), b: site('b') } };
 }
 
 /** The lab that is there, else a new one. Its folder lets others pass (PostgreSQL runs as another user) but not look. */
@@ -53,13 +62,22 @@ export async function findOrMakeLab(environment: Environment): Promise<Lab> {
   const folder = labFolder(environment);
   const subnets = parseSubnets(environment['TIDEMARK_LAB_SUBNETS'] ?? '1,2');
   const layout = labLayout(folder, subnets);
-  const identity: LabIdentity = { format: 1, subnets, sites: { a: newSite('a', environment), b: newSite('b', environment) } };
   await mkdir(folder, { recursive: true, mode: 0o711 });
   await assertOurs(folder);
+  const isPrivate = process.getuid?.() === 0 && !(await canOthersPass(folder));
+  const make = (name: SiteName): SiteIdentity => newSite(layout.sites[name], { environment, isPrivate });
+  const identity: LabIdentity = { format: 1, subnets, sites: { a: make('a'), b: make('b') } };
   for (const name of SITE_NAMES) await makeSiteFolders(layout.sites[name]);
   await writeFile(`${identityPath(folder)}.new`, JSON.stringify(identity, null, 1), { mode: 0o600 });
   await rename(`${identityPath(folder)}.new`, identityPath(folder));
-  return { layout, identity };
+  return { layout: withPostgresFolders(layout, identity), identity };
+}
+
+/** Whether another user can get to `folder`: each folder above it, and it, lets others pass. */
+async function canOthersPass(folder: string): Promise<boolean> {
+  const { mode } = await stat(folder);
+  if ((mode & 0o001) === 0) return false;
+  return folder === dirname(folder) || (await canOthersPass(dirname(folder)));
 }
 
 async function makeSiteFolders(site: SiteLayout): Promise<void> {
@@ -75,15 +93,24 @@ async function assertOurs(folder: string): Promise<void> {
   throw new LabError('LAB_FOLDER', `${folder} is not a folder of this user; set TIDEMARK_LAB_DIR to another one`);
 }
 
-function newSite(name: SiteName, environment: Environment): SiteIdentity {
-  const prefix = `TIDEMARK_${name.toUpperCase()}_`;
-  const natsUrl = environment[`${prefix}NATS_URL`];
+interface NewSiteOptions {
+  readonly environment: Environment;
+  /** Nobody else can get to the lab's folder (it lies in a home, or in one of `mktemp -d`). */
+  readonly isPrivate: boolean;
+}
+
+function newSite(site: SiteLayout, { environment, isPrivate }: NewSiteOptions): SiteIdentity {
+  const prefix = `TIDEMARK_${site.name.toUpperCase()}_`;
+  const externalNatsUrl = environment[`${prefix}NATS_URL`];
   const externalDatabaseUrl = environment[`${prefix}DATABASE_URL`];
+  const siteId = randomUUID();
   return {
-    siteId: randomUUID(),
+    siteId,
     serverGuid: randomUUID(),
     databasePassword: randomBytes(18).toString('base64url'),
-    ...(natsUrl === undefined ? {} : { externalNatsUrl: natsUrl }),
+    // As root, PostgreSQL runs as another user, who must be able to reach its cluster.
+    postgresFolder: isPrivate ? join(PUBLIC_FOLDER, `tidemark-postgres-${siteId}`) : site.postgresFolder,
+    ...(externalNatsUrl === undefined ? {} : { externalNatsUrl }),
     ...(externalDatabaseUrl === undefined ? {} : { externalDatabaseUrl }),
   };
 }

@@ -120,7 +120,8 @@ export async function labDown(environment: Environment): Promise<boolean> {
   await withLabLock(lab.layout.folder, 'down', async () => {
     // VRAs may be started by a manager that still runs: it goes first, with everything else, and whatever appeared meanwhile second.
     for (let round = 0; round < 2; round++) await both((name) => processesOf(lab, name).runner.endAll());
-    await rm(lab.layout.folder, { recursive: true, force: true, maxRetries: 3 });
+    const folders = [...SITE_NAMES.map((name) => lab.layout.sites[name].postgresFolder), lab.layout.folder];
+    for (const folder of folders) await rm(folder, { recursive: true, force: true, maxRetries: 3 });
   });
   return true;
 }

@@ -41,6 +41,7 @@ export interface SiteLayout {
   readonly logFolder: string;
   readonly zvmFolder: string;
   readonly hypervisorFolder: string;
+  /** Below the site's folder, unless PostgreSQL's user cannot reach that. */
   readonly postgresFolder: string;
   readonly datastoreFolder: string;
   readonly restUrl: string;
