@@ -45,6 +45,8 @@ export function decideOpen(position: SenderPosition, reply: OpenedReply): OpenDe
   }
   if (reply.lastSessionId === null) return fullSync(reply, 'first sync', false);
   if (reply.lastSessionId !== position.sessionId) return fullSync(reply, 'writes before this capture session are not known', false);
+  // The answer to this session's first open got lost on its way: nothing was sent yet, so nothing can be missing.
+  if (durableSeq > position.lastSeq && position.lastSeq === 0) return fullSync(reply, 'first sync of this capture session', false);
   if (durableSeq > position.lastSeq) {
     return fullSync(reply, `recovery site claims ${durableSeq}, sent were ${position.lastSeq} at most`, true);
   }

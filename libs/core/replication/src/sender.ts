@@ -3,7 +3,7 @@ import { encodeMarker, encodeSeal, encodeSyncStart, isVolumeRecord, RECORD_LENGT
 import type { CaptureSink, GuestWrite } from '@tidemark/splitter';
 import { SyncWalk, type SyncRead } from '@tidemark/sync';
 import { decideOpen, type SenderMode, type SenderPosition } from './open-decision.js';
-import { SendQueue } from './send-queue.js';
+import { RECORD_OVERHEAD_BYTES, SendQueue } from './send-queue.js';
 import { nextLinkState, type LinkEvent, type LinkState } from './sender-states.js';
 import type {
   CheckpointMarker, CheckpointSeal, OpenedReply, OpenRequest, OutgoingFrame, RefusedReply, SenderOptions, SenderState, SenderStatus, StreamAck, SyncProgress,
@@ -194,9 +194,10 @@ export class Sender implements CaptureSink {
     const bytesMax = this.#reserveForRead();
     if (bytesMax === 0) return undefined;
     const read = this.#walk.nextRead(bytesMax);
-    this.#options.budget.release(bytesMax - (read?.length ?? 0));
+    const reservedBytes = read === undefined ? 0 : read.length + RECORD_OVERHEAD_BYTES;
+    this.#options.budget.release(bytesMax + RECORD_OVERHEAD_BYTES - reservedBytes);
     if (read === undefined) return undefined;
-    this.#reads.set(read.readId, read.length);
+    this.#reads.set(read.readId, reservedBytes);
     if (this.#sync !== undefined) this.#sync.fence = undefined;
     return read;
   }
@@ -369,9 +370,14 @@ export class Sender implements CaptureSink {
     }
   }
 
-  /** Memory for a sync read, as much as there is: a length in whole blocks, or 0. */
+  /**
+   * Memory for a sync read, as much as there is: a length in whole blocks, or 0. With the overhead of the record that it becomes: reads that
+   * fill the budget to the byte would otherwise all fall back to their bitmap, be read again, and so on for ever.
+   */
   #reserveForRead(): number {
-    for (let bytes = SYNC_READ_BYTES_MAX; bytes >= BLOCK_BYTES; bytes /= 2) if (this.#options.budget.tryReserve(bytes)) return bytes;
+    for (let bytes = SYNC_READ_BYTES_MAX; bytes >= BLOCK_BYTES; bytes /= 2) {
+      if (this.#options.budget.tryReserve(bytes + RECORD_OVERHEAD_BYTES)) return bytes;
+    }
     return 0;
   }
 
