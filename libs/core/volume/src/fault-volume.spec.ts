@@ -9,7 +9,7 @@ function faulty(script: (operation: VolumeOperation) => Fault | undefined): { be
 describe('FaultVolume', () => {
   it('fails only the operation that the script names', async () => {
     const { volume } = faulty(({ kind, offset }) => (kind === 'write' && offset === 512 ? { error: 'VOLUME_FULL' } : undefined));
-    volume.write(0, new Uint8Array(512));
+    await volume.write(0, new Uint8Array(512));
     await expect(volume.write(512, new Uint8Array(512))).rejects.toMatchObject({ code: 'VOLUME_FULL', isRetryable: true });
   });
 

@@ -2,13 +2,13 @@ import { describe, expect, it } from '@jest/globals';
 import { FaultVolume, MemoryVolume, StatisticsVolume } from './index.js';
 
 describe('StatisticsVolume', () => {
-  it('counts operations, bytes and latency', () => {
+  it('counts operations, bytes and latency', async () => {
     let now = 0;
     const volume = new StatisticsVolume(new MemoryVolume({ sizeBytes: 8192 }), () => (now += 2));
-    volume.write(0, new Uint8Array(100));
-    volume.write(0, new Uint8Array(50));
-    volume.read(0, new Uint8Array(7));
-    volume.flush();
+    await volume.write(0, new Uint8Array(100));
+    await volume.write(0, new Uint8Array(50));
+    await volume.read(0, new Uint8Array(7));
+    await volume.flush();
     const { write, read, flush, inFlight } = volume.statistics();
     expect(write).toEqual({ count: 2, errorCount: 0, bytes: 150, latencyMsSum: 4, latencyMsMax: 2 });
     expect([read.bytes, flush.count, inFlight]).toEqual([7, 1, 0]);

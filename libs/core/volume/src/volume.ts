@@ -27,9 +27,14 @@ export interface WriteZeroesOptions extends WriteOptions {
 export interface Volume {
   readonly sizeBytes: number;
   readonly isReadOnly: boolean;
+  /**
+   * A promise of this volume: it keeps no `source` once its write is done or failed, so a caller may use the memory again. Layers that
+   * pass sources on say nothing, and then they may be kept.
+   */
+  readonly isSourceFreeWhenDone?: boolean;
   /** Fills `target` from `offset` on. */
   read(offset: number, target: Uint8Array): Done;
-  /** `source` is handed over: the volume may keep it, so the caller must not change it afterwards. */
+  /** `source` is handed over: the volume may keep it, so the caller must not change it afterwards (but see {@link isSourceFreeWhenDone}). */
   write(offset: number, source: Uint8Array, options?: WriteOptions): Done;
   writeZeroes(offset: number, length: number, options?: WriteZeroesOptions): Done;
   /** Durable: every write that was done before flush was called. */

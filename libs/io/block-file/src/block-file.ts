@@ -20,6 +20,7 @@ export class BlockFile implements Volume {
   readonly path: string;
   readonly sizeBytes: number;
   readonly isReadOnly: boolean;
+  readonly isSourceFreeWhenDone = true;
   readonly #file: FileHandle;
   readonly #fd: number;
   readonly #sys: Sys;

@@ -8,24 +8,22 @@ describe('SyncBudget', () => {
     expect([budget.isSyncAllowed(100), budget.slowCount]).toEqual([true, 0]);
   });
 
-  it('leaves the loop for 50 ms after a slow write', () => {
+  it('leaves the loop for 20 ms after a slow write', () => {
     const budget = new SyncBudget();
     budget.took(0, 10);
-    expect([budget.isSyncAllowed(10), budget.isSyncAllowed(59), budget.isSyncAllowed(60)]).toEqual([false, false, true]);
+    expect([budget.isSyncAllowed(10), budget.isSyncAllowed(29), budget.isSyncAllowed(30)]).toEqual([false, false, true]);
   });
 
-  it('stays away longer while they go on, up to 1.6 s, and forgives', () => {
+  it('stays away longer while each return finds the disk throttled, up to 1.28 s, and forgives', () => {
     const budget = new SyncBudget();
-    let at = 0;
-    const pauses: number[] = [];
-    for (let i = 0; i < 8; i += 1) {
-      budget.took(at, at + 10);
-      const slowAt = at + 10;
-      for (at = slowAt; !budget.isSyncAllowed(at); ) at += 10;
-      pauses.push(at - slowAt);
-    }
-    expect(pauses).toEqual([50, 100, 200, 400, 800, 1600, 1600, 1600]);
-    budget.took(at + 10_000, at + 10_010);
-    expect(budget.isSyncAllowed(at + 10_060)).toBe(true);
+    const pauseAfter = (slowAt: number): number => {
+      budget.took(slowAt - 10, slowAt);
+      let at = slowAt;
+      while (!budget.isSyncAllowed(at)) at += 10;
+      return at - slowAt;
+    };
+    expect([100, 1000, 2000, 3000, 4000, 5000, 6000, 9000].map(pauseAfter)).toEqual([20, 40, 80, 160, 320, 640, 1280, 1280]);
+    for (let i = 0; i < 16; i += 1) budget.took(20_000, 20_000);
+    expect(pauseAfter(20_010)).toBe(20);
   });
 });

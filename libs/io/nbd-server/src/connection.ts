@@ -10,6 +10,7 @@ import type { ConnectionLimits } from './connection-limits.js';
 import { nbdErrnoOf } from './errno.js';
 import type { ExportConnection, ExportEntry, ExportTable } from './export-table.js';
 import { Outbox, type Reservation } from './outbox.js';
+import { payloadPool } from './payload-pool.js';
 import { ReceiveBuffers } from './receive-buffers.js';
 import { readSparse, SPARSE_READ_BYTES_MIN } from './sparse-read.js';
 import type { VolumeSlot } from './volume-slot.js';
@@ -46,7 +47,7 @@ export class Connection implements ExportConnection {
   /** Takes over `accepted`, which must not have read anything yet. */
   constructor(accepted: Socket, options: ConnectionOptions) {
     this.#options = options;
-    this.#session = new NbdServerSession({ exports: options.table, allocate: (bytes) => Buffer.allocUnsafeSlow(bytes) });
+    this.#session = new NbdServerSession({ exports: options.table, allocate: (bytes) => payloadPool.take(bytes) });
     this.#buffers = new ReceiveBuffers(this.#session);
     this.#socket = this.#receive(accepted);
     this.#outbox = new Outbox(this.#socket);
@@ -164,7 +165,7 @@ export class Connection implements ExportConnection {
       case 'read':
         return this.#read(request, slot);
       case 'write':
-        return this.#settle(request, slot, volume.write(request.offset, request.payload, request.isFua ? FUA : undefined));
+        return this.#write(request, slot);
       case 'writeZeroes':
         return this.#settle(request, slot, volume.writeZeroes(request.offset, request.length, zeroOptionsOf(request)));
       case 'flush':
@@ -174,6 +175,17 @@ export class Connection implements ExportConnection {
       default:
         return unreachable(request.command);
     }
+  }
+
+  #write(request: NbdRequest, slot: VolumeSlot): void {
+    const { volume } = slot;
+    const done = volume.write(request.offset, request.payload, request.isFua ? FUA : undefined);
+    if (volume.isSourceFreeWhenDone !== true) return this.#settle(request, slot, done);
+    if (done === undefined) {
+      payloadPool.giveBack(request.payload);
+      return this.#succeed(request);
+    }
+    this.#later(request, slot, done.then(() => this.#succeed(request)).finally(() => payloadPool.giveBack(request.payload)));
   }
 
   /** Done at once: no promise, no closure, 16 bytes into the slab. That is the path of nearly every small write. */

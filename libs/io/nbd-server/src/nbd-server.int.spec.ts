@@ -128,6 +128,23 @@ describe('NbdServer', () => {
     expect(client.cookies()).toEqual(Array.from({ length: 500 }, (_, i) => i));
   });
 
+  it.each([300, 4096, 65_536, 200_000])('never touches a payload of %d bytes again that its volume keeps', async (bytes) => {
+    const kept: Uint8Array[] = [];
+    const keeping = new FaultVolume(memory(), () => undefined);
+    keeping.write = (_offset, source): void => { kept.push(source); };
+    const free = Object.assign(memory(), { isSourceFreeWhenDone: true });
+    table.add({ name: 'keeping', volume: keeping });
+    table.add({ name: 'disk', volume: free });
+    await serve();
+    const clientsOf = [await Client.attached('keeping'), await Client.attached('disk')];
+    for (let i = 0; i < 40; i += 1) {
+      for (const client of clientsOf) client.send({ type: write, cookie: i, offset: i * 1000, payload: new Uint8Array(bytes).fill(i + 1) });
+    }
+    await until(() => clientsOf.every((client) => client.cookies().length === 40), 'all replies');
+    expect(kept.map((payload) => payload.every((byte) => byte === payload[0]) && payload[0])).toEqual(Array.from({ length: 40 }, (_, i) => i + 1));
+    expect([0, 20, 39].map((i) => free.bytes[i * 1000])).toEqual([1, 21, 40]);
+  });
+
   it('one slow request holds up no other one', async () => {
     const { opened, open } = gate();
     table.add({ name: 'disk', volume: faulty(({ offset }) => (offset === 0 ? { until: opened } : undefined)) });
