@@ -25,9 +25,9 @@ export interface Session {
   /** Aborts when the user presses Ctrl-C. */
   readonly signal: AbortSignal;
   /** Waits for a task with a bar; throws with the task's reason. `isWaiting` false: only tells its id. */
-  task(taskId: string, options: { readonly isWaiting: boolean }): Promise<TaskApi | undefined>;
+  readonly task: (taskId: string, options: { readonly isWaiting: boolean }) => Promise<TaskApi | undefined>;
   /** Asks at a terminal; without one the command line is taken at its word. Throws CLI_FAILED on anything but yes. */
-  confirm(question: string, isConfirmed: boolean): Promise<void>;
+  readonly confirm: (question: string, isConfirmed: boolean) => Promise<void>;
 }
 
 export async function inSession(options: GlobalOptions, { environment, streams, signal }: { environment: Environment; streams: Streams; signal: AbortSignal }, work: (session: Session) => Promise<void>): Promise<void> {
