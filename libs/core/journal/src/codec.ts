@@ -142,7 +142,9 @@ function readHeader(view: DataView, kind: JournalRecordKind, codec: FrameCodec):
   };
 }
 
-export const isFrameKind = (kind: JournalRecordKind): boolean => kind === JournalRecordKind.frame || kind === JournalRecordKind.scratch;
+/** Kinds whose body is a record table with payloads. */
+export const isFrameKind = (kind: JournalRecordKind): boolean =>
+  kind === JournalRecordKind.frame || kind === JournalRecordKind.baseFrame || kind === JournalRecordKind.scratch;
 
 function isWithinLimits(header: JournalRecordHeader): boolean {
   const bodyMax = isFrameKind(header.kind) ? FRAME_BODY_BYTES_MAX : CONTROL_BODY_BYTES_MAX;
@@ -187,12 +189,11 @@ export function decodeSegmentHeader(bytes: Uint8Array, crc32c: Crc32c): SegmentH
   const vmIdBytes = view.getUint16(SEGMENT_AT.vmIdBytes, true);
   const isSound = vpgIdBytes <= VPG_ID_BYTES_MAX && vmIdBytes <= VM_ID_BYTES_MAX
     && [SEGMENT_AT.resumesAt, SEGMENT_AT.firstRecordNo, SEGMENT_AT.committedRecordNo].every((at) => isSafeU64(view, at));
-  if (!isSound) return undefined;
+  const vpgId = textOf(header.subarray(SEGMENT_AT.vpgId, SEGMENT_AT.vpgId + vpgIdBytes));
+  const vmId = textOf(header.subarray(SEGMENT_AT.vmId, SEGMENT_AT.vmId + vmIdBytes));
+  if (!isSound || vpgId === undefined || vmId === undefined) return undefined;
   return {
-    identity: {
-      vpgId: utf8Text(header.subarray(SEGMENT_AT.vpgId, SEGMENT_AT.vpgId + vpgIdBytes)),
-      vmId: utf8Text(header.subarray(SEGMENT_AT.vmId, SEGMENT_AT.vmId + vmIdBytes)),
-    },
+    identity: { vpgId, vmId },
     salt: header.slice(SEGMENT_AT.salt, SEGMENT_AT.salt + 8),
     generation: view.getUint32(SEGMENT_AT.generation, true),
     segment: view.getUint32(SEGMENT_AT.segment, true),
@@ -202,6 +203,14 @@ export function decodeSegmentHeader(bytes: Uint8Array, crc32c: Crc32c): SegmentH
     committedRecordNo: getU64(view, SEGMENT_AT.committedRecordNo),
     chainStart: view.getUint32(SEGMENT_AT.chainStart, true),
   };
+}
+
+function textOf(bytes: Uint8Array): string | undefined {
+  try {
+    return utf8Text(bytes);
+  } catch {
+    return undefined;
+  }
 }
 
 export const isEqual = (a: Uint8Array, b: Uint8Array): boolean => a.byteLength === b.byteLength && a.every((byte, i) => byte === b[i]);

@@ -10,8 +10,6 @@ import type { JournalEffect } from './types.js';
 export interface InboxItem {
   readonly record: PendingRecord;
   readonly syncAfter: SyncPhase;
-  /** Stream position before it. */
-  readonly seqBefore: number;
   /** Of the frame with which the base becomes complete: how many of its records, up to its syncEnd, belong to the base. */
   readonly baseRecords: number | undefined;
 }
@@ -126,8 +124,6 @@ export class DirectWriter {
     const ending = batch.find(({ baseRecords }) => baseRecords !== undefined);
     if (ending === undefined) return;
     this.isBaseComplete = true;
-    const { epoch, incarnation } = ending.record;
-    this.log.push(controlRecord(JournalRecordKind.baseComplete, new Uint8Array(0), { epoch, incarnation, lastSeq: ending.seqBefore }), effects);
-    this.log.push(ending.record, effects);
+    this.log.push({ ...ending.record, kind: JournalRecordKind.baseFrame }, effects);
   }
 }

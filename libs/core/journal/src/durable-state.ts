@@ -86,6 +86,9 @@ export class DurableState {
         return this.#takeState(body);
       case JournalRecordKind.frame:
         return this.#takeFrame(record);
+      case JournalRecordKind.baseFrame:
+        this.#set({ isBaseComplete: true });
+        return this.#takeFrame(record);
       case JournalRecordKind.incarnation:
         return this.#takeIncarnation(header, decodeSession(body));
       case JournalRecordKind.epochReserve: {
@@ -102,8 +105,6 @@ export class DurableState {
         return this.#takeApplied(decodeApplied(body));
       case JournalRecordKind.direct:
         return this.#set({ lastSeq: header.lastSeq, appliedSeq: header.lastSeq, sync: decodeDirect(body) });
-      case JournalRecordKind.baseComplete:
-        return this.#set({ isBaseComplete: true, sync: 'running' });
       case JournalRecordKind.generation:
         this.ledger.voidOpen();
         return this.#set({ brokenReason: decodeReason(body) });

@@ -1,4 +1,4 @@
-export { decodeJournalRecord, decodeSegmentHeader, encodeJournalRecord, encodeSegmentHeader, paddingAfter, recordBytes } from './codec.js';
+export { decodeJournalRecord, decodeSegmentHeader, encodeJournalRecord, encodeSegmentHeader, isFrameKind, paddingAfter, recordBytes } from './codec.js';
 export type { JournalRecordHeader, SegmentHeader } from './codec.js';
 export * from './image-map.js';
 export * from './journal-error.js';

@@ -299,7 +299,7 @@ export class Journal {
     const before = this.#tail;
     this.#isFirstFrame = false;
     this.#tail = { ...before, lastSeq: header.lastSeq, sync, isBaseComplete: before.isBaseComplete || baseRecords >= 0 };
-    const item: InboxItem = { record, syncAfter: sync, seqBefore: before.lastSeq, baseRecords: baseRecords < 0 ? undefined : baseRecords };
+    const item: InboxItem = { record, syncAfter: sync, baseRecords: baseRecords < 0 ? undefined : baseRecords };
     this.#direct.push(item, effects);
   }
 
@@ -374,7 +374,7 @@ export class Journal {
       if (outcome === 'durable') this.#settled.push({ type: 'answered', request, answer: answer?.() });
       else this.#settled.push({ type: 'refused', request, error: lostError(outcome, this.#reason) });
     });
-    this.#direct.push({ record, syncAfter: this.#tail.sync, seqBefore: this.#tail.lastSeq, baseRecords: undefined }, effects);
+    this.#direct.push({ record, syncAfter: this.#tail.sync, baseRecords: undefined }, effects);
     this.#drain(effects);
   }
 

@@ -73,7 +73,7 @@ export const JournalRecordKind = {
   retire: 7, // JSON {checkpointId, markerSeq}: older checkpoints are dropped
   applied: 8, // JSON {appliedSeq}: the mirrors durably hold everything up to it
   direct: 9, // no body: firstSeq..lastSeq are durable in the mirrors
-  baseComplete: 10, // no body: the base ended with the sync that ends in the next frame
+  baseFrame: 10, // as frame; its syncEnd completes the base, and its records up to there are in the mirrors too
   generation: 11, // JSON {reason}: the generation before takes no more
   promotionStart: 12, // JSON {checkpointId}
   promotionEnd: 13, // JSON {checkpointId}: the mirrors are the whole disks

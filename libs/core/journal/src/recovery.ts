@@ -1,8 +1,8 @@
 import { ProtocolError, type Crc32c } from '@tidemark/base';
-import type { SegmentHeader } from './codec.js';
+import { isFrameKind, type SegmentHeader } from './codec.js';
 import { DurableState } from './durable-state.js';
 import { JournalError } from './journal-error.js';
-import { JournalRecordKind, SEGMENT_HEADER_BYTES } from './layout.js';
+import { SEGMENT_HEADER_BYTES } from './layout.js';
 import { decodeFrameBody, JournalScanner, planScan, type DecompressBody, type FoundRecord, type ScanPlan, type SegmentFound } from './scanner.js';
 import type { JournalIdentity } from './types.js';
 
@@ -84,8 +84,7 @@ export class JournalRecovery {
 
   #take({ header, body, at, endAt }: FoundRecord, segment: number): boolean {
     try {
-      const isFrame = header.kind === JournalRecordKind.frame;
-      const records = isFrame ? decodeFrameBody(header, this.options.decompress(header.codec, body, header.rawBytes)) : [];
+      const records = isFrameKind(header.kind) ? decodeFrameBody(header, this.options.decompress(header.codec, body, header.rawBytes)) : [];
       this.#state.add({ header, place: { segment, at }, endAt, body, records });
       return true;
     } catch (error) {

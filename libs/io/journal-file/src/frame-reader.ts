@@ -1,6 +1,6 @@
 import type { Crc32c } from '@tidemark/base';
 import {
-  decodeFrameBody, decodeJournalRecord, type FramePlace, JOURNAL_RECORD_HEADER_BYTES, JournalError, JournalRecordKind, type JournalRecordHeader,
+  decodeFrameBody, decodeJournalRecord, type FramePlace, JOURNAL_RECORD_HEADER_BYTES, isFrameKind, JournalError, type JournalRecordHeader,
 } from '@tidemark/journal';
 import type { StreamRecord } from '@tidemark/frame';
 import type { SegmentFiles } from './segment-files.js';
@@ -68,7 +68,7 @@ export class FrameReader {
     const headerBytes = new Uint8Array(JOURNAL_RECORD_HEADER_BYTES);
     await handle.readFully(headerBytes, place.at);
     const header = decodeJournalRecord(headerBytes, salt(), crc32c);
-    if (header === undefined || header.kind !== JournalRecordKind.frame) throw corrupt(place);
+    if (header === undefined || !isFrameKind(header.kind)) throw corrupt(place);
     const body = new Uint8Array(header.bodyBytes);
     await handle.readFully(body, place.at + JOURNAL_RECORD_HEADER_BYTES);
     if (crc32c(body) !== header.bodyCrc) throw corrupt(place);
