@@ -41,7 +41,7 @@ function generatedFiles(tree) {
 
 const RINGS = ['core', 'io', 'contracts', 'hypervisor', 'nest', 'testing', 'app', 'bench', 'tool'];
 const SCOPES = ['shared', 'data-plane', 'control-plane', 'lab', 'testing', 'tool'];
-const FOLDER_RING = { 'libs/core/': 'core', 'libs/io/': 'io', 'libs/contracts': 'contracts', 'libs/hypervisor': 'hypervisor', 'libs/nest': 'nest', 'libs/testing': 'testing', 'apps/': 'app' };
+const FOLDER_RING = { 'libs/core/': 'core', 'libs/io/': 'io', 'libs/contracts': 'contracts', 'libs/hypervisor': 'hypervisor', 'libs/nest': 'nest', 'libs/testing': 'testing', 'apps/': 'app', 'bench/': 'bench' };
 
 function tagFindings(path, tags = []) {
   const rings = tags.filter((tag) => tag.startsWith('ring:')).map((tag) => tag.slice(5));
