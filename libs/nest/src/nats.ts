@@ -168,7 +168,7 @@ async function answer<T extends object, R>(
     return { isOk: true, result: await handle(message) };
   } catch (error) {
     if (error instanceof ControlRefusal) return { isOk: false, code: error.code, message: error.message };
-    if (error instanceof TidemarkError) return { isOk: false, code: error.code, message: error.message };
+    if (error instanceof TidemarkError) return { isOk: false, code: String(error.code), message: error.message };
     return { isOk: false, code: 'CONTROL_INTERNAL', message: error instanceof Error ? error.message : String(error) };
   }
 }
