@@ -194,12 +194,13 @@ export class SendingStream {
   /** One frame is compressed at a time, so frames leave in stream order. */
   #sendPacked(link: Link, frame: OutgoingFrame): void {
     this.#isPacking = true;
+    const stream = this.#streamId;
     const body = encodeRecordsBody(frame.records);
     const packed = packBody(body, frame.rawBytes).then((result) => {
-      // A link that ended meanwhile took the frame's stream with it: the sender has it queued and begins again from the durable position.
-      if (this.#link !== link || this.#isClosed) return;
+      // A link or stream that ended meanwhile took the frame with it: the sender has its records queued, or in its bitmap, and begins again.
+      if (this.#link !== link || this.#streamId !== stream || this.#isClosed) return;
       const { incarnation, epoch, firstSeq, lastSeq, records, rawBytes } = frame;
-      const fields = { kind: FrameKind.records, stream: this.#streamId, incarnation, epoch, firstSeq, lastSeq, count: records.length, codec: result.codec, rawBytes };
+      const fields = { kind: FrameKind.records, stream, incarnation, epoch, firstSeq, lastSeq, count: records.length, codec: result.codec, rawBytes };
       this.#send(link, encodeFrame(fields, result.chunks, crc32c));
     });
     void packed
