@@ -1,8 +1,8 @@
 import { assert, type Crc32c, type MonotonicMs, unreachable, type WallClockMs } from '@tidemark/base';
-import { decodeMarker, decodeSeal, type FrameHeader, isVolumeRecord, RecordType, type StreamRecord } from '@tidemark/frame';
+import { type FrameHeader, RecordType, type StreamRecord } from '@tidemark/frame';
 import { ApplyJobs } from './apply-jobs.js';
 import { CommitLog, controlRecord } from './commit-log.js';
-import { attempt, encodeEpoch, encodePromotion, encodeRetirement, encodeSession, type JournalSnapshot } from './control-bodies.js';
+import { encodeEpoch, encodePromotion, encodeRetirement, encodeSession, type JournalSnapshot } from './control-bodies.js';
 import { DirectWriter, type InboxItem } from './direct-writer.js';
 import { syncPhaseAfter, type DurableState } from './durable-state.js';
 import { JournalError } from './journal-error.js';
@@ -10,6 +10,7 @@ import { JournalRecordKind } from './layout.js';
 import { JournalWriter, type PendingRecord } from './journal-writer.js';
 import { Pins } from './pins.js';
 import type { RecoveredJournal } from './recovery.js';
+import { epochStepError, orderError, phaseError, recordsError, sessionError, staleEpochError } from './rules.js';
 import type {
   CheckpointChanges, HeldCheckpoint, IncarnationBegun, JournalCommand, JournalCompletion, JournalEffect, JournalEvent, JournalIdentity, JournalPhase,
   JournalState, StorageFailure,
@@ -43,6 +44,8 @@ export class Journal {
   readonly #recovered: RecoveredJournal;
   /** What the state will be when all that was taken in is durable: the next frame and command are checked against it. */
   #tail: JournalSnapshot;
+  /** The first frame of an incarnation has not come yet: the only place where a gap in the numbers is legal. */
+  #isFirstFrame = false;
   #phase: JournalPhase = 'open';
   #reason = '';
   #announcedSeq: number;
@@ -134,7 +137,7 @@ export class Journal {
 
   /** Why this frame cannot be appended now; undefined: it can. The records' decoding is the caller's. */
   frameError(header: FrameHeader, records: readonly StreamRecord[]): JournalError | undefined {
-    return this.#phaseError() ?? this.#orderError(header) ?? this.#recordsError(header, records);
+    return this.#phaseError() ?? orderError(header, this.#tail, this.#isFirstFrame) ?? recordsError(header, records, this.#options.volumeBytes);
   }
 
   step(event: JournalEvent, effects: JournalEffect[]): void {
@@ -208,16 +211,11 @@ export class Journal {
     if (this.#log.isDead) return new JournalError('JOURNAL_IO', this.#reason);
     switch (command.type) {
       case 'beginIncarnation':
-        return this.#phaseError() ?? this.#epochError(command.epoch) ?? sessionError(command.sessionId);
+        return this.#phaseError() ?? staleEpochError(command.epoch, this.#tail) ?? sessionError(command.sessionId);
       case 'reserveEpoch':
-        return this.#reserveError(command.epoch);
       case 'commitEpoch':
-        if (this.#tail.isEnded && this.#tail.epoch === command.epoch) return undefined;
-        return this.#tail.reservedEpoch === command.epoch ? undefined : epochError(`epoch ${command.epoch} is not reserved`);
       case 'burnEpoch':
-        if (this.#tail.isEnded) return new JournalError('JOURNAL_ENDED', 'a failover was committed');
-        return this.#tail.reservedEpoch === null || this.#tail.reservedEpoch === command.epoch
-          ? undefined : epochError(`epoch ${this.#tail.reservedEpoch} is reserved, not ${command.epoch}`);
+        return epochStepError(command.type, command.epoch, this.#tail);
       case 'retire':
         return this.#retireError(command.checkpointId);
       case 'allowApply':
@@ -233,54 +231,7 @@ export class Journal {
   }
 
   #phaseError(): JournalError | undefined {
-    if (this.#tail.isEnded) return new JournalError('JOURNAL_ENDED', 'a failover was committed: the history is closed');
-    switch (this.#phase) {
-      case 'open':
-        return undefined;
-      case 'full':
-        return new JournalError('JOURNAL_FULL', this.#reason);
-      case 'broken':
-        return new JournalError('JOURNAL_BROKEN', this.#reason);
-      case 'ended':
-        return new JournalError('JOURNAL_ENDED', this.#reason);
-      default:
-        return unreachable(this.#phase);
-    }
-  }
-
-  #epochError(epoch: number): JournalError | undefined {
-    return epoch === this.#tail.epoch ? undefined : new JournalError('JOURNAL_FENCED', `epoch ${epoch}, the journal is at ${this.#tail.epoch}`);
-  }
-
-  #orderError(header: FrameHeader): JournalError | undefined {
-    const { incarnation, lastSeq } = this.#tail;
-    if (header.incarnation !== incarnation || incarnation === 0) {
-      return new JournalError('JOURNAL_FENCED', `frame of incarnation ${header.incarnation}, the journal is at ${incarnation}`);
-    }
-    const epochWrong = this.#epochError(header.epoch);
-    if (epochWrong !== undefined) return epochWrong;
-    const isNext = this.#isFirstFrame ? header.firstSeq > lastSeq : header.firstSeq === lastSeq + 1;
-    if (isNext) return undefined;
-    return new JournalError('JOURNAL_ORDER', `frame starts at ${header.firstSeq}, the journal ends at ${lastSeq}`);
-  }
-
-  /** The only place where a gap in the numbers is legal. */
-  #isFirstFrame = false;
-
-  #recordsError(header: FrameHeader, records: readonly StreamRecord[]): JournalError | undefined {
-    if (records.length === 0 || records.length !== header.count || header.lastSeq - header.firstSeq + 1 !== header.count) {
-      return new JournalError('JOURNAL_ORDER', 'frame header and records do not agree');
-    }
-    const wrong = records.find((record) => !this.#isSound(record));
-    return wrong === undefined ? undefined : new JournalError('JOURNAL_ORDER', `record of type ${wrong.type} outside its volume or undecodable`);
-  }
-
-  #isSound(record: StreamRecord): boolean {
-    if (isVolumeRecord(record.type)) return record.offset + record.length <= (this.#options.volumeBytes[record.volume] ?? -1);
-    const { payload } = record;
-    if (record.type === RecordType.marker) return payload !== undefined && attempt(() => decodeMarker(payload)) !== undefined;
-    if (record.type === RecordType.seal) return payload !== undefined && attempt(() => decodeSeal(payload)) !== undefined;
-    return true;
+    return phaseError(this.state, this.#tail);
   }
 
   #append({ header, body, records }: Extract<JournalEvent, { readonly type: 'append' }>, effects: JournalEffect[]): void {
@@ -313,14 +264,6 @@ export class Journal {
       const { lastSeq, isBaseComplete } = this.#state.snapshot;
       return { incarnation, durableSeq: lastSeq, lastSessionId, isBaseComplete };
     });
-  }
-
-  #reserveError(epoch: number): JournalError | undefined {
-    const { reservedEpoch, highestEpoch, isEnded } = this.#tail;
-    if (isEnded) return new JournalError('JOURNAL_ENDED', 'a failover was committed');
-    if (reservedEpoch === epoch) return undefined;
-    if (reservedEpoch !== null) return epochError(`epoch ${reservedEpoch} is reserved already`);
-    return epoch > highestEpoch ? undefined : epochError(`epoch ${epoch} was used: the next is above ${highestEpoch}`);
   }
 
   /** Written again when it is repeated: what is answered must be durable, and the first one may not be yet. */
@@ -461,12 +404,6 @@ export class Journal {
     return { ...checkpoint, arrivedMs: checkpoint.arrivedMs + this.#clockOffsetMs };
   }
 }
-
-const epochError = (message: string): JournalError => new JournalError('JOURNAL_EPOCH', message);
-
-/** What the scan could not read back must not be written. */
-const sessionError = (sessionId: string): JournalError | undefined =>
-  sessionId.length > 0 && sessionId.length <= 200 ? undefined : new JournalError('JOURNAL_ORDER', 'session id empty or above 200 characters');
 
 const lostError = (outcome: 'full' | 'failed', reason: string): JournalError =>
   outcome === 'full' ? new JournalError('JOURNAL_FULL', reason) : new JournalError('JOURNAL_IO', reason);
