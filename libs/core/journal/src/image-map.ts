@@ -143,14 +143,18 @@ function sortedByOffset({ count, offset }: WriteColumns): Uint32Array {
     order[i] = i;
     offsetMax = Math.max(offsetMax, offset[i] ?? 0);
   }
+  const digits = new Uint16Array(count);
   for (let divisor = 1; divisor <= offsetMax; divisor *= DIGITS) {
     const starts = new Uint32Array(DIGITS + 1);
-    const digitOf = (i: number): number => Math.floor((offset[i] ?? 0) / divisor) % DIGITS;
-    for (let i = 0; i < count; i += 1) starts[digitOf(i) + 1] = (starts[digitOf(i) + 1] ?? 0) + 1;
+    for (let i = 0; i < count; i += 1) {
+      const digit = Math.floor((offset[i] ?? 0) / divisor) % DIGITS;
+      digits[i] = digit;
+      starts[digit + 1] = (starts[digit + 1] ?? 0) + 1;
+    }
     for (let d = 1; d <= DIGITS; d += 1) starts[d] = (starts[d] ?? 0) + (starts[d - 1] ?? 0);
     for (let k = 0; k < count; k += 1) {
       const i = order[k] ?? 0;
-      const digit = digitOf(i);
+      const digit = digits[i] ?? 0;
       const to = starts[digit] ?? 0;
       spare[to] = i;
       starts[digit] = to + 1;
