@@ -1,11 +1,16 @@
 import { type FileHandle, mkdir, open, readdir, rm, unlink } from 'node:fs/promises';
+import { type Lane, syncLane } from '@tidemark/sys';
 import type { FileLayer, JournalHandle } from './file-layer.js';
 
 /** writev takes at most IOV_MAX (1024) buffers. */
 const CHUNKS_MAX = 512;
 
 class NodeHandle implements JournalHandle {
-  constructor(private readonly file: FileHandle) {}
+  constructor(
+    private readonly file: FileHandle,
+    /** Of the datastore: fdatasyncs must not take all threads of the pool from guest reads and writes. */
+    private readonly lane: Lane,
+  ) {}
 
   async writeAll(chunks: readonly Uint8Array[], at: number): Promise<void> {
     let position = at;
@@ -41,7 +46,7 @@ class NodeHandle implements JournalHandle {
   }
 
   async dataSync(): Promise<void> {
-    await this.file.datasync();
+    await this.lane.run(async () => await this.file.datasync());
   }
 
   async close(): Promise<void> {
@@ -60,7 +65,13 @@ function withoutFirst(chunks: readonly Uint8Array[], bytes: number): Uint8Array[
 }
 
 async function openFile(path: string, flags: string): Promise<NodeHandle> {
-  return new NodeHandle(await open(path, flags, 0o600));
+  const file = await open(path, flags, 0o600);
+  try {
+    return new NodeHandle(file, syncLane((await file.stat()).dev));
+  } catch (error) {
+    await file.close();
+    throw error;
+  }
 }
 
 /** The real file system. */
