@@ -1,4 +1,4 @@
-import { type DynamicModule, Global, Module } from '@nestjs/common';
+import { type BeforeApplicationShutdown, type DynamicModule, Global, Inject, Injectable, Module } from '@nestjs/common';
 import { APP_FILTER, APP_GUARD, APP_INTERCEPTOR } from '@nestjs/core';
 import { createHypervisorManager } from '@tidemark/hypervisor';
 import { ControlBus } from '@tidemark/nest';
@@ -71,6 +71,16 @@ const SERVICES = [
   CreateVpgOperation, ChangeVpgOperations, InsertCheckpointOperation, FailoverTestOperations, FailoverOperations, FailoverCommitOperations,
 ];
 
+/** Closes the site's broker connection first of all: a ZVM that is ending answers nobody any more. */
+@Injectable()
+class SiteBusOwner implements BeforeApplicationShutdown {
+  constructor(@Inject(SITE_BUS) private readonly bus: ControlBus) {}
+
+  async beforeApplicationShutdown(): Promise<void> {
+    await this.bus.close();
+  }
+}
+
 /** What the ZVM gets from outside its own code: everything that a test replaces. */
 @Global()
 @Module({})
@@ -84,6 +94,7 @@ class SurroundingsModule {
         { provide: Links, useValue: new Links(`https://${config.address}:${config.restPort}`) },
         { provide: HYPERVISOR, useFactory: () => createHypervisorManager(config.hypervisor) },
         { provide: SITE_BUS, useFactory: () => new ControlBus(config.natsUrl, `zvm ${config.siteName}`) },
+        SiteBusOwner,
       ],
       exports: [Clock, Database, ZVM_CONFIG, Links, HYPERVISOR, SITE_BUS],
     };

@@ -26,4 +26,7 @@ export const invalid = (message: string): ZvmError => new ZvmError('ZVM_INVALID'
 export const conflict = (message: string): ZvmError => new ZvmError('ZVM_CONFLICT', message);
 export const notFound = (what: string, id: string): ZvmError => new ZvmError('ZVM_NOT_FOUND', `${what} ${id} does not exist`);
 
-export const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
+export function messageOf(error: unknown): string {
+  const text: unknown = typeof error === 'object' && error !== null && 'message' in error ? error.message : undefined;
+  return typeof text === 'string' ? text : String(error);
+}

@@ -4,6 +4,7 @@ import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fa
 import { DocumentBuilder, SwaggerModule } from '@nestjs/swagger';
 import { ConsoleLogger, type LogLevel } from '@nestjs/common';
 import type { FastifyInstance } from 'fastify';
+import type { Socket } from 'node:net';
 import { AppModule } from './app.module.js';
 import type { ZvmConfig } from './config.js';
 import { loadOrMakeCertificate } from './http/certificate.js';
@@ -22,7 +23,9 @@ export interface Zvm {
 /** A ZVM that listens; database, broker and hypervisor manager may come later. */
 export async function startZvm(config: ZvmConfig, { logLevels = ['log', 'warn', 'error', 'fatal'] as LogLevel[] } = {}): Promise<Zvm> {
   const https = await loadOrMakeCertificate(config.stateDir, { address: config.address, siteName: config.siteName });
-  const adapter = new FastifyAdapter({ https, bodyLimit: BODY_BYTES_MAX, routerOptions: { caseSensitive: false, ignoreTrailingSlash: true } });
+  const adapter = new FastifyAdapter({
+    https, bodyLimit: BODY_BYTES_MAX, clientErrorHandler: answerBrokenRequest, routerOptions: { caseSensitive: false, ignoreTrailingSlash: true },
+  });
   const app = await NestFactory.create<NestFastifyApplication>(AppModule.of(config), adapter, {
     bodyParser: false, logger: new ConsoleLogger({ json: true, colors: false, logLevels }),
   });
@@ -33,6 +36,13 @@ export async function startZvm(config: ZvmConfig, { logLevels = ['log', 'warn', 
   serveOpenApi(app, fastify);
   await app.listen(config.restPort, config.restHost);
   return { url: await app.getUrl(), app, close: () => app.close() };
+}
+
+/** Bytes that are not HTTP never reach a route; whoever sent them still gets a Message. */
+function answerBrokenRequest(error: Error, socket: Socket): void {
+  if (!socket.writable) return void socket.destroy();
+  const body = JSON.stringify({ Message: `this is not an HTTP request: ${error.message}` });
+  socket.end(`HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`);
 }
 
 function serveOpenApi(app: NestFastifyApplication, fastify: FastifyInstance): void {

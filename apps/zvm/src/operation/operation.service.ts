@@ -1,4 +1,4 @@
-import { Injectable, Logger, type OnApplicationShutdown, type OnModuleInit } from '@nestjs/common';
+import { Injectable, Logger, type OnApplicationShutdown, type OnModuleDestroy, type OnModuleInit } from '@nestjs/common';
 import { TidemarkError } from '@tidemark/base';
 import {
   beginRun, type DueStep, dueStep, PLANS, type PlanKind, type PlanRun, progressPercent, resumed, retryDelayMs, runRemarks, stepFailed, stepSucceeded,
@@ -39,7 +39,7 @@ interface OpenOperation {
  * next start does the step under way again (or goes on undoing), and the task says so.
  */
 @Injectable()
-export class OperationService implements OnModuleInit, OnApplicationShutdown {
+export class OperationService implements OnModuleInit, OnModuleDestroy, OnApplicationShutdown {
   readonly #log = new Logger(OperationService.name);
   readonly #kinds = new Map<string, OperationKind>();
   readonly #open = new Map<string, OpenOperation>();
@@ -222,8 +222,11 @@ export class OperationService implements OnModuleInit, OnApplicationShutdown {
     }
   }
 
-  async onApplicationShutdown(): Promise<void> {
+  onModuleDestroy(): void {
     this.#stop.abort();
+  }
+
+  async onApplicationShutdown(): Promise<void> {
     await Promise.all(this.#running);
   }
 }

@@ -59,7 +59,6 @@ export class PeerExchange implements OnApplicationBootstrap, OnApplicationShutdo
     const tasks = await this.tasks.listShared(changedAfter).catch(() => []);
     for (const peer of this.peers.all()) {
       const shared = this.vpgs.all().filter(({ definition: { protectedSiteId, recoverySiteId } }) => protectedSiteId === peer.siteId || recoverySiteId === peer.siteId);
-      const ids = new Set(shared.map((vpg) => vpg.definition.vpgId));
       this.link.tell(peer.siteId, {
         fromSiteId: this.config.siteId,
         siteName: this.config.siteName,
@@ -67,7 +66,7 @@ export class PeerExchange implements OnApplicationBootstrap, OnApplicationShutdo
         version: ZVM_VERSION,
         vpgs: shared.map((vpg) => this.#newsOf(vpg)),
         removedVpgIds: shared.filter((vpg) => vpg.state === 'removed').map((vpg) => vpg.definition.vpgId),
-        tasks: tasks.filter((task) => task.related.vpgIds.some((id) => ids.has(id))),
+        tasks: tasks.filter((task) => task.related.vpgIds.length > 0 && task.related.siteIds.includes(peer.siteId)),
       });
     }
   }

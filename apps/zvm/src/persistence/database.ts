@@ -108,11 +108,12 @@ async function migrate(source: DataSource): Promise<void> {
 
 const CONNECTION_CODES = new Set(['ECONNREFUSED', 'ECONNRESET', 'EPIPE', 'ETIMEDOUT', 'ENOTFOUND', 'EHOSTUNREACH', 'ENETUNREACH']);
 
-/** Lost or refused connection, or a server that starts or stops (SQLSTATE classes 08 and 57P). */
+/** Lost or refused connection, or a server that starts or stops (SQLSTATE classes 08 and 57P). By shape: drivers wrap and re-create errors. */
 export function isConnectionLoss(error: unknown): boolean {
-  if (!(error instanceof Error)) return false;
-  const code: unknown = 'code' in error ? error.code : undefined;
+  if (typeof error !== 'object' || error === null) return false;
+  const { code, errors, message } = error as { readonly code?: unknown; readonly errors?: unknown; readonly message?: unknown };
   if (typeof code === 'string' && (CONNECTION_CODES.has(code) || code.startsWith('08') || code.startsWith('57P'))) return true;
-  if (error instanceof AggregateError) return error.errors.some(isConnectionLoss);
-  return /connection terminated|timeout exceeded when trying to connect|client has encountered a connection error|not queryable/i.test(error.message);
+  if (Array.isArray(errors)) return errors.some(isConnectionLoss);
+  return typeof message === 'string'
+    && /connection terminated|timeout exceeded when trying to connect|client has encountered a connection error|not queryable/i.test(message);
 }

@@ -43,6 +43,14 @@ export class SiteInventoryService {
     return { inventory: this.inventory.get(), vras };
   }
 
+  /** As {@link of}, read now: for decisions. */
+  async fresh(siteId: string): Promise<SiteInventory> {
+    const id = siteId.toLowerCase();
+    if (id === this.config.siteId) await this.inventory.refresh().catch(() => undefined);
+    this.#peers.delete(id);
+    return await this.of(id);
+  }
+
   /** @throws ZvmError ZVM_NOT_FOUND for a site that is not paired, ZVM_PEER_DOWN */
   async of(siteId: string): Promise<SiteInventory> {
     const id = siteId.toLowerCase();

@@ -22,7 +22,7 @@ export class DefinitionService {
   async define(settings: VpgSettings, vpgId: string): Promise<VpgDefinition> {
     const { protectedSiteIdentifier: from, recoverySiteIdentifier: to } = settings.basic;
     const [protectedSite, recoverySite] = [this.#siteOf(from, 'ProtectedSiteIdentifier'), this.#siteOf(to, 'RecoverySiteIdentifier')];
-    const [atProtected, atRecovery] = await Promise.all([this.sites.of(protectedSite.siteId), this.sites.of(recoverySite.siteId)]);
+    const [atProtected, atRecovery] = await Promise.all([this.sites.fresh(protectedSite.siteId), this.sites.fresh(recoverySite.siteId)]);
     const faults = validateVpgSettings(settings, factsOf({
       vpgId, sites: this.#sites(), vpgs: this.vpgs.visible().map(({ definition }) => definition), protectedSite: atProtected, recoverySite: atRecovery,
     }));

@@ -17,7 +17,7 @@ import type { FailoverInput } from './operations/failover.js';
 import type { FailoverTestInput, FailoverTestStopInput } from './operations/failover-test.js';
 import type { InsertCheckpointInput } from './operations/insert-checkpoint.js';
 import { assertSameShape } from './edit-rules.js';
-import type { VpgRecord } from './vpg-model.js';
+import type { VpgDefinition, VpgRecord } from './vpg-model.js';
 import { VpgStore } from './vpg.store.js';
 
 export interface ActionRequest {
@@ -62,8 +62,10 @@ export class RecoveryActions {
     }
   }
 
-  async #begin({ vpgId, initiatedBy, taskId }: ActionRequest, kind: PlanKind, input: object): Promise<string> {
-    return await this.operations.begin({ kind, input, vpgId, initiatedBy, related: { vpgIds: [vpgId] }, ...(taskId === undefined ? {} : { taskId }) });
+  async #begin({ initiatedBy, taskId }: ActionRequest, kind: PlanKind, { vpgId, protectedSiteId }: VpgDefinition, input: object): Promise<string> {
+    // The other site shows the task too, also when the VPG is gone by then.
+    const related = { vpgIds: [vpgId], siteIds: [protectedSiteId] };
+    return await this.operations.begin({ kind, input, vpgId, initiatedBy, related, ...(taskId === undefined ? {} : { taskId }) });
   }
 
   #vpg(vpgId: string): VpgRecord {
@@ -75,7 +77,7 @@ export class RecoveryActions {
   async #create(request: ActionRequest): Promise<string> {
     const definition = await this.definitions.define(settingsIn(request.input), request.vpgId);
     const input: CreateVpgInput = { definition };
-    return await this.#begin(request, 'createVpg', input);
+    return await this.#begin(request, 'createVpg', definition, input);
   }
 
   async #update(request: ActionRequest): Promise<string> {
@@ -84,7 +86,7 @@ export class RecoveryActions {
     const definition = await this.definitions.define(settingsIn(request.input), record.definition.vpgId);
     assertSameShape(record.definition, definition);
     const input: UpdateVpgInput = { before: record.definition, definition: { ...definition, vms: definition.vms.map((vm, index) => ({ ...vm, ...keptPlaces(record, index) })) } };
-    return await this.#begin(request, 'updateVpg', input);
+    return await this.#begin(request, 'updateVpg', record.definition, input);
   }
 
   async #delete(request: ActionRequest): Promise<string> {
@@ -100,7 +102,7 @@ export class RecoveryActions {
     // The volumes of a committed failover belong to the VMs that run on them.
     const isMirrorKept = record.state === 'needsConfiguration' ? true : (body.KeepRecoveryVolumes ?? false);
     const input: DeleteVpgInput = { vpgId: definition.vpgId, name: definition.name, isMirrorKept, isForced };
-    return await this.#begin(request, 'deleteVpg', input);
+    return await this.#begin(request, 'deleteVpg', definition, input);
   }
 
   async #insertCheckpoint(request: ActionRequest): Promise<string> {
@@ -110,7 +112,7 @@ export class RecoveryActions {
     const { latest } = await this.catalogues.load(record.definition.vpgId);
     if (!latest) throw conflict(`VPG '${record.definition.name}' has no checkpoint yet: its initial sync is not done`);
     const input: InsertCheckpointInput = { vpgId: record.definition.vpgId, tag: body.CheckpointName, afterId: latest.checkpointId };
-    return await this.#begin(request, 'insertCheckpoint', input);
+    return await this.#begin(request, 'insertCheckpoint', record.definition, input);
   }
 
   async #failoverTest(request: ActionRequest): Promise<string> {
@@ -120,7 +122,7 @@ export class RecoveryActions {
     if (record.failoverTest) throw conflict(`a failover test of VPG '${record.definition.name}' is under way already`);
     const checkpoint = await this.#checkpoint(record, body.CheckpointIdentifier);
     const input: FailoverTestInput = { vpgId: record.definition.vpgId, checkpointId: checkpoint.checkpointId, vmIds: chosenVms(record, body.VmIdentifiers) };
-    return await this.#begin(request, 'failoverTest', input);
+    return await this.#begin(request, 'failoverTest', record.definition, input);
   }
 
   async #failoverTestStop(request: ActionRequest): Promise<string> {
@@ -130,7 +132,7 @@ export class RecoveryActions {
     const input: FailoverTestStopInput = {
       vpgId: record.definition.vpgId, isSuccess: body.FailoverTestSuccess ?? true, summary: body.FailoverTestSummary ?? '',
     };
-    return await this.#begin(request, 'failoverTestStop', input);
+    return await this.#begin(request, 'failoverTestStop', record.definition, input);
   }
 
   async #failover(request: ActionRequest): Promise<string> {
@@ -149,18 +151,18 @@ export class RecoveryActions {
       waitMs: 1000 * (body.TimeToWaitBeforeShutdownInSec ?? WAIT_SECONDS_DEFAULT),
       shutdownPolicy: body.ShutdownPolicy ?? 'None',
     };
-    return await this.#begin(request, 'failover', input);
+    return await this.#begin(request, 'failover', record.definition, input);
   }
 
   async #failoverCommit(request: ActionRequest): Promise<string> {
     const record = this.#waiting(request.vpgId, 'committed');
     assertNoReverse((await bodyOf(FailoverCommitDataApi, request.input)).IsReverseProtection);
-    return await this.#begin(request, 'failoverCommit', { vpgId: record.definition.vpgId });
+    return await this.#begin(request, 'failoverCommit', record.definition, { vpgId: record.definition.vpgId });
   }
 
   async #failoverRollback(request: ActionRequest): Promise<string> {
     const record = this.#waiting(request.vpgId, 'rolled back');
-    return await this.#begin(request, 'failoverRollback', { vpgId: record.definition.vpgId });
+    return await this.#begin(request, 'failoverRollback', record.definition, { vpgId: record.definition.vpgId });
   }
 
   #waiting(vpgId: string, what: string): VpgRecord {

@@ -4,6 +4,7 @@ import type { VpgSettings } from '@tidemark/vpg';
 import { ZVM_CONFIG, type ZvmConfig } from '../config.js';
 import { conflict, invalid } from '../errors.js';
 import { PeerLinkService } from '../peer/peer-link.service.js';
+import { PeerStore } from '../peer/peer.store.js';
 import { TaskService } from '../task/task.service.js';
 import { RecoveryActions } from './recovery-actions.service.js';
 import { VpgStore } from './vpg.store.js';
@@ -33,6 +34,7 @@ export class VpgActions {
     private readonly vpgs: VpgStore,
     private readonly recovery: RecoveryActions,
     private readonly link: PeerLinkService,
+    private readonly peers: PeerStore,
     private readonly tasks: TaskService,
     @Inject(ZVM_CONFIG) private readonly config: ZvmConfig,
   ) {}
@@ -41,6 +43,7 @@ export class VpgActions {
     const { protectedSiteIdentifier: from, recoverySiteIdentifier: to } = settings.basic;
     if (to === null || to === '') throw invalid('Basic.RecoverySiteIdentifier: a site must be chosen');
     if (from !== this.config.siteId && to !== this.config.siteId) throw invalid('Basic: this site must be the protected or the recovery site of the VPG');
+    if (to !== this.config.siteId && !this.peers.find(to)) throw invalid(`Basic.RecoverySiteIdentifier: site ${to} is not paired with this one`);
     return await this.#actAt(to, { action: 'create', vpgId, input: { settings } }, initiatedBy);
   }
 

@@ -59,7 +59,8 @@ export class FailoverCommitOperations implements OnModuleInit {
         markPromoting: {
           do: async ({ input, notes, initiatedBy }) => {
             const taskId = String(notes['promotionTaskId']);
-            await this.operations.begin({ kind: 'promotion', taskId, input, vpgId: input.vpgId, initiatedBy, related: { vpgIds: [input.vpgId] } });
+            const related = { vpgIds: [input.vpgId], siteIds: [this.vpgs.get(input.vpgId).definition.protectedSiteId] };
+            await this.operations.begin({ kind: 'promotion', taskId, input, vpgId: input.vpgId, initiatedBy, related });
           },
         },
       },

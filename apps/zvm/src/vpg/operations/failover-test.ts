@@ -75,7 +75,7 @@ export class FailoverTestOperations implements OnModuleInit {
       if (record.failoverTest?.taskId === taskId) return record;
       if (record.failoverTest || record.failover) throw conflict('a failover or another failover test is under way');
       const vms = record.definition.vms.filter((vm) => vmIds.includes(vm.vmId)).map((vm) => ({
-        vmId: vm.vmId, viewId: randomUUID(), name: `${vm.name}${TEST_NAME_SUFFIX}`, recoveredVmId: null,
+        vmId: vm.vmId, viewId: randomUUID(), name: `${vm.name.slice(0, 60)}${TEST_NAME_SUFFIX}`, recoveredVmId: null,
       }));
       return { ...record, failoverTest: { taskId, phase: 'starting', checkpointId, startedAtMs: this.clock.nowMs(), vms } };
     });

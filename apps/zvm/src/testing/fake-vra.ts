@@ -1,0 +1,152 @@
+import {
+  CheckpointInsertV1, CheckpointListV1, DesiredStateV1, EpochV1, type JournalCheckpointV1, RecoveryRemoveV1, RecoveryV1, subjectOf, ViewOpenV1, ViewRefV1,
+  type Channel, type CheckpointListingV1, type ProtectionStatusV1, type RecoveryStatusV1, type ViewStatusV1, type VraStatusV1,
+} from '@tidemark/contracts';
+import { ControlBus, ControlRefusal } from '@tidemark/nest';
+import { randomUUID } from 'node:crypto';
+import type { FakeDataPlane } from './fake-data-plane.js';
+
+const HEARTBEAT_MS = 200;
+
+export interface FakeVraOptions {
+  readonly siteId: string;
+  readonly vraId: string;
+  readonly hostId: string;
+  readonly address: string;
+  readonly natsUrl: string;
+}
+
+export interface FakeRecovery {
+  readonly spec: RecoveryV1;
+  epoch: number;
+  reservedEpoch: number | null;
+  readonly held: (JournalCheckpointV1 & { readonly arrivedMs: number })[];
+  lastChange: number;
+}
+
+/**
+ * Answers a ZVM as a VRA does, over real NATS, with streams and journals that are only pretended: {@link FakeDataPlane} moves the
+ * checkpoints. What a real VRA keeps on disk survives {@link silence} here.
+ */
+export class FakeVra {
+  state: DesiredStateV1 = { revision: -1, attachedVms: [], protections: [], barriers: [] };
+  readonly recoveries = new Map<string, FakeRecovery>();
+  readonly views = new Map<string, ViewOpenV1 & { status: ViewStatusV1['state'] }>();
+  /** Every command, in order, for tests that look at what a ZVM asked for. */
+  readonly commands: string[] = [];
+  readonly #instance = randomUUID();
+  readonly #startedAtMs = Date.now();
+  #bus: ControlBus | undefined;
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(
+    readonly options: FakeVraOptions,
+    private readonly plane: FakeDataPlane,
+  ) {}
+
+  start(): void {
+    if (this.#bus) return;
+    const bus = new ControlBus(this.options.natsUrl, `fake vra ${this.options.vraId}`);
+    this.#bus = bus;
+    const answer = <T extends object>(channel: Channel, topic: string, type: new () => T, handle: (message: T) => object | void): void => {
+      bus.respond(this.#subject(channel, topic), type, (message) => {
+        this.commands.push(topic);
+        return handle(message) ?? {};
+      });
+    };
+    answer('control', 'state.apply', DesiredStateV1, (state) => {
+      this.state = state;
+    });
+    answer('control', 'recovery.put', RecoveryV1, (spec) => this.#putRecovery(spec));
+    answer('control', 'recovery.remove', RecoveryRemoveV1, ({ vpgId, vmId }) => {
+      this.recoveries.delete(`${vpgId}/${vmId}`);
+    });
+    answer('control', 'view.open', ViewOpenV1, (view) => this.#openView(view));
+    answer('control', 'view.close', ViewRefV1, ({ viewId }) => {
+      this.views.delete(viewId);
+    });
+    answer('control', 'view.promote', ViewRefV1, ({ viewId }) => {
+      const view = this.views.get(viewId);
+      if (!view) throw new ControlRefusal('VRA_UNKNOWN_VIEW', viewId);
+      view.status = 'promoted';
+    });
+    answer('control', 'epoch.reserve', EpochV1, (message) => this.#epoch(message, 'reserve'));
+    answer('control', 'epoch.commit', EpochV1, (message) => this.#epoch(message, 'commit'));
+    answer('control', 'epoch.burn', EpochV1, (message) => this.#epoch(message, 'burn'));
+    answer('checkpoint', 'checkpoint.insert', CheckpointInsertV1, ({ vpgId, tag }) => ({ checkpointId: this.plane.insert(vpgId, tag) }));
+    answer('checkpoint', 'checkpoint.list', CheckpointListV1, (message) => this.#list(message));
+    this.#timer = setInterval(() => bus.publish(this.#subject('event', 'status.published'), this.status()), HEARTBEAT_MS);
+  }
+
+  /** As if the process had died; {@link start} brings it back with all that it had. */
+  async silence(): Promise<void> {
+    clearInterval(this.#timer);
+    const bus = this.#bus;
+    this.#bus = undefined;
+    await bus?.close();
+  }
+
+  #subject(channel: Channel, topic: string): string {
+    return subjectOf({ siteId: this.options.siteId, service: 'vra', instanceId: this.options.vraId, channel, topic });
+  }
+
+  #recovery({ vpgId, vmId }: { readonly vpgId: string; readonly vmId: string }): FakeRecovery {
+    const recovery = this.recoveries.get(`${vpgId}/${vmId}`);
+    if (!recovery) throw new ControlRefusal('VRA_UNKNOWN_PROTECTION', `${vpgId} ${vmId}`);
+    return recovery;
+  }
+
+  #putRecovery(spec: RecoveryV1): void {
+    const key = `${spec.vpgId}/${spec.vmId}`;
+    const known = this.recoveries.get(key);
+    this.recoveries.set(key, { epoch: spec.epoch, reservedEpoch: null, held: [], lastChange: 0, ...known, spec });
+  }
+
+  #openView(view: ViewOpenV1): void {
+    const { held } = this.#recovery(view);
+    if (!held.some(({ checkpointId }) => checkpointId === view.checkpointId)) throw new ControlRefusal('VRA_UNKNOWN_CHECKPOINT', String(view.checkpointId));
+    if (!this.views.has(view.viewId)) this.views.set(view.viewId, { ...view, status: 'open' });
+  }
+
+  #epoch(message: EpochV1, verb: 'reserve' | 'commit' | 'burn'): void {
+    const recovery = this.#recovery(message);
+    if (verb === 'reserve') {
+      if (message.epoch <= recovery.epoch) throw new ControlRefusal('VRA_EPOCH', `epoch ${message.epoch} is not above ${recovery.epoch}`);
+      recovery.reservedEpoch = message.epoch;
+    } else {
+      if (verb === 'commit') recovery.epoch = message.epoch;
+      recovery.reservedEpoch = null;
+    }
+  }
+
+  #list({ vpgId, vmId, afterChange = 0 }: CheckpointListV1): CheckpointListingV1 {
+    const recovery = this.#recovery({ vpgId, vmId });
+    const held = recovery.held.slice(afterChange).map(({ arrivedMs, ...checkpoint }) => ({ ...checkpoint, ageMs: performance.now() - arrivedMs }));
+    return { instance: this.#instance, lastChange: recovery.lastChange, isWhole: afterChange === 0, held, dropped: [] };
+  }
+
+  status(): VraStatusV1 {
+    const { vraId, hostId, address } = this.options;
+    return {
+      vraId, hostId, version: 'fake', address, startedAtMs: this.#startedAtMs, revision: this.state.revision,
+      attachedVmIds: this.state.attachedVms.map((vm) => vm.vmId),
+      protections: this.state.protections.map((protection): ProtectionStatusV1 => ({
+        vpgId: protection.vpgId, vmId: protection.vmId, epoch: protection.epoch, state: this.plane.streamState(protection.vpgId), detail: '', sync: null,
+        lagBytes: 0, writtenBytes: 0, writeCount: 0, sentBytes: 0, bytesPerSecond: 1024, writesPerSecond: 2,
+      })),
+      recoveries: [...this.recoveries.values()].map((recovery): RecoveryStatusV1 => ({
+        vpgId: recovery.spec.vpgId, vmId: recovery.spec.vmId, epoch: recovery.epoch, reservedEpoch: recovery.reservedEpoch, state: 'receiving', detail: '',
+        durableSeq: recovery.held.length, journalBytes: 4096, mirrorBytes: 8192, receivedRawBytes: 1, receivedBytes: 1,
+        newestCheckpointId: recovery.held.at(-1)?.checkpointId ?? null, oldestCheckpointId: recovery.held[0]?.checkpointId ?? null,
+        instance: this.#instance, lastChange: recovery.lastChange,
+      })),
+      views: [...this.views.values()].map((view): ViewStatusV1 => ({
+        viewId: view.viewId, vpgId: view.vpgId, vmId: view.vmId, checkpointId: view.checkpointId, state: view.status, detail: '', scratchBytes: 0,
+        promotedBytes: view.status === 'promoted' ? 100 : 0, totalBytes: 100,
+      })),
+      barriers: this.state.barriers.map((barrier) => ({
+        vpgId: barrier.vpgId, version: barrier.version, leaderVraId: barrier.members[0]?.vra.vraId ?? null, term: 1, holdMsP99: 1, voidCount: 0, sealedCount: 0,
+      })),
+    };
+  }
+}

@@ -1,0 +1,124 @@
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { chown, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { connect, createServer, type AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+/** Real servers for tests: children of the test in temporary folders on free ports of 127.0.0.1. */
+
+const POSTGRES_BIN = process.env['TIDEMARK_POSTGRES_BIN'] ?? '/usr/lib/postgresql/15/bin';
+const START_MS = 20_000;
+
+export interface TestServer {
+  readonly url: string;
+  /** SIGKILL; {@link start} brings it back on the same port with the same data. */
+  kill(): Promise<void>;
+  start(): Promise<void>;
+  close(): Promise<void>;
+}
+
+export interface NatsTestServer extends TestServer {
+  readonly websocketPort: number;
+}
+
+export async function freePort(): Promise<number> {
+  const server = createServer();
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  await new Promise((resolve) => server.close(resolve));
+  return port;
+}
+
+async function untilListening(port: number, child: ChildProcess, what: string): Promise<void> {
+  const until = Date.now() + START_MS;
+  for (;;) {
+    if (child.exitCode !== null) throw new Error(`${what} ended with code ${child.exitCode}`);
+    const isUp = await new Promise<boolean>((resolve) => {
+      const socket = connect(port, '127.0.0.1');
+      socket.once('connect', () => resolve(true)).once('error', () => resolve(false));
+      socket.once('connect', () => socket.destroy());
+    });
+    if (isUp) return;
+    if (Date.now() > until) throw new Error(`${what} does not listen on ${port}`);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+}
+
+class Child {
+  #process: ChildProcess | undefined;
+
+  constructor(
+    private readonly options: { readonly command: string; readonly args: readonly string[]; readonly port: number; readonly ids?: { uid: number; gid: number } },
+  ) {}
+
+  async start(): Promise<void> {
+    const child = spawn(this.options.command, this.options.args, { stdio: 'ignore', cwd: '/', ...this.options.ids });
+    this.#process = child;
+    await untilListening(this.options.port, child, this.options.command);
+  }
+
+  async end(signal: NodeJS.Signals): Promise<void> {
+    const child = this.#process;
+    this.#process = undefined;
+    if (!child || child.exitCode !== null) return;
+    const ended = once(child, 'exit');
+    child.kill(signal);
+    await ended;
+  }
+}
+
+export async function startNats(): Promise<NatsTestServer> {
+  const folder = await mkdtemp(join(tmpdir(), 'zvm-nats-'));
+  const [port, websocketPort] = [await freePort(), await freePort()];
+  const file = join(folder, 'nats.conf');
+  await writeFile(file, `host: "127.0.0.1"\nport: ${port}\nmax_payload: 4MB\nwebsocket { host: "127.0.0.1", port: ${websocketPort}, no_tls: true }\n`);
+  const child = new Child({ command: 'nats-server', args: ['-c', file], port });
+  await child.start();
+  return {
+    url: `nats://127.0.0.1:${port}`,
+    websocketPort,
+    kill: () => child.end('SIGKILL'),
+    start: () => child.start(),
+    close: async () => {
+      await child.end('SIGTERM');
+      await rm(folder, { recursive: true, force: true });
+    },
+  };
+}
+
+/** PostgreSQL refuses root: as root, everything of it runs as, and belongs to, user `postgres`. */
+function postgresIds(): { uid: number; gid: number } | undefined {
+  if (process.getuid?.() !== 0) return undefined;
+  const idOf = (flag: string): number => Number(execFileSync('id', [flag, 'postgres'], { encoding: 'utf8' }));
+  return { uid: idOf('-u'), gid: idOf('-g') };
+}
+
+/** A cluster of its own; fsync is off, because no test cuts the power. */
+export async function startPostgres(): Promise<TestServer> {
+  const folder = await mkdtemp(join(tmpdir(), 'zvm-postgres-'));
+  const ids = postgresIds();
+  if (ids) await chown(folder, ids.uid, ids.gid);
+  const cluster = join(folder, 'cluster');
+  execFileSync(join(POSTGRES_BIN, 'initdb'), ['-D', cluster, '-U', 'tidemark', '--auth=trust', '--no-sync', '-E', 'UTF8'], { stdio: 'ignore', cwd: '/', ...ids });
+  const port = await freePort();
+  const args = ['-D', cluster, '-h', '127.0.0.1', '-p', String(port), '-k', '', '-c', 'fsync=off', '-c', 'shared_buffers=16MB', '-c', 'max_connections=60'];
+  const child = new Child({ command: join(POSTGRES_BIN, 'postgres'), args, port, ...(ids ? { ids } : {}) });
+  await child.start();
+  return {
+    url: `postgres://tidemark@127.0.0.1:${port}`,
+    kill: () => child.end('SIGKILL'),
+    start: () => child.start(),
+    close: async () => {
+      await child.end('SIGQUIT');
+      await rm(folder, { recursive: true, force: true });
+    },
+  };
+}
+
+export async function temporaryFolder(name: string): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), `${name}-`));
+  await mkdir(folder, { recursive: true });
+  return folder;
+}

@@ -1,0 +1,115 @@
+import { serveHypervisor, SimulatedHypervisor, type HypervisorServer } from '@tidemark/hypervisor';
+import { randomUUID } from 'node:crypto';
+import { readFile, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { readConfig, type ZvmConfig } from '../config.js';
+import { startZvm, type Zvm } from '../server.js';
+import type { FakeDataPlane } from './fake-data-plane.js';
+import { RestClient } from './rest-client.js';
+import { type NatsTestServer, startNats, temporaryFolder, type TestServer } from './servers.js';
+
+const MIB = 1024 * 1024;
+const GIB = 1024 * MIB;
+
+export interface TestSiteOptions {
+  readonly name: string;
+  readonly postgres: TestServer;
+  readonly plane: FakeDataPlane;
+  readonly vmNames?: readonly string[];
+}
+
+/** A whole site: own NATS server and database, a simulated hypervisor manager with two hosts, fake VRAs, and the real ZVM. */
+export class TestSite {
+  zvm: Zvm | undefined;
+
+  private constructor(
+    readonly config: ZvmConfig,
+    readonly nats: NatsTestServer,
+    readonly hypervisor: SimulatedHypervisor,
+    private readonly hypervisorServer: HypervisorServer,
+    private readonly folder: string,
+    private readonly logLevels: ('warn' | 'error')[],
+  ) {}
+
+  static async open({ name, postgres, plane, vmNames = [] }: TestSiteOptions): Promise<TestSite> {
+    const folder = await temporaryFolder(`zvm-site-${name}`);
+    const nats = await startNats();
+    const siteId = randomUUID();
+    const hypervisor = await SimulatedHypervisor.open({
+      statePath: join(folder, 'inventory.json'),
+      serverGuid: randomUUID(),
+      appliances: {
+        start: async (spec, host) => plane.vra({ siteId: spec.siteId, vraId: spec.vraId, hostId: spec.hostId, address: host.address, natsUrl: spec.natsUrl }).start(),
+        stop: async (vraId) => await plane.vras.get(vraId)?.silence(),
+      },
+    });
+    await hypervisor.seed({
+      hosts: [1, 2].map((n) => ({ name: `${name}-host${n}`, address: `127.0.9.${n}`, nbdSocketPath: `/tmp/${name}-host${n}.sock` })),
+      datastores: [{ name: `${name}-ds`, path: join(folder, 'ds'), capacityBytes: 20 * GIB }, { name: `${name}-full`, path: join(folder, 'full'), capacityBytes: MIB }],
+      networks: [{ name: 'production' }, { name: 'isolated' }],
+      folders: [{ name: 'vms' }],
+      vms: vmNames.map((vmName, index) => ({
+        name: vmName, hostName: `${name}-host${(index % 2) + 1}`, datastoreName: `${name}-ds`, cpuCount: 1, memoryMiB: 512, guestOs: 'Linux', diskBytes: [64 * MIB, 16 * MIB],
+        networkNames: ['production'], isPoweredOn: true,
+      })),
+    });
+    const hypervisorServer = await serveHypervisor(hypervisor, { host: '127.0.0.1', port: 0 });
+    const config = readConfig({
+      TIDEMARK_SITE_ID: siteId, TIDEMARK_SITE_NAME: `Site ${name}`, TIDEMARK_ADDRESS: '127.0.0.1', TIDEMARK_REST_PORT: '0', TIDEMARK_NATS_URL: nats.url,
+      TIDEMARK_NATS_PEER_PORT: String(nats.websocketPort), TIDEMARK_DATABASE_URL: `${postgres.url}/${await database(postgres, `site_${name}`)}`,
+      TIDEMARK_HYPERVISOR: `simulated:${hypervisorServer.url}`, TIDEMARK_STATE_DIR: join(folder, 'zvm'),
+    });
+    return new TestSite(config, nats, hypervisor, hypervisorServer, folder, process.env['ZVM_TEST_LOG'] ? ['warn', 'error'] : []);
+  }
+
+  async startZvm(): Promise<void> {
+    this.zvm = await startZvm(this.config, { logLevels: this.logLevels });
+  }
+
+  /** As SIGTERM does; a kill differs only in what `operation.spec.ts` aborts between steps. */
+  async stopZvm(): Promise<void> {
+    const zvm = this.zvm;
+    this.zvm = undefined;
+    await zvm?.close();
+  }
+
+  /** Logged in, as soon as the ZVM can. */
+  async client(): Promise<RestClient> {
+    const until = Date.now() + 20_000;
+    for (;;) {
+      const password = await readFile(join(this.config.stateDir, 'admin-password'), 'utf8').catch(() => '');
+      const client = new RestClient(this.zvm?.url ?? '', password.trim());
+      const answer = await client.logIn();
+      if (answer.status === 200) return client;
+      if (Date.now() > until) throw new Error(`cannot log in at ${this.config.siteName}: ${answer.status} ${answer.text}`);
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.stopZvm();
+    await this.hypervisorServer.close();
+    await this.nats.close();
+    await rm(this.folder, { recursive: true, force: true });
+  }
+}
+
+async function database(postgres: TestServer, name: string): Promise<string> {
+  const { default: pg } = await import('pg');
+  const client = new pg.Client({ connectionString: `${postgres.url}/postgres` });
+  await client.connect();
+  await client.query(`CREATE DATABASE ${name}`);
+  await client.end();
+  return name;
+}
+
+/** Repeats until `look` answers something, or says what it last saw. */
+export async function eventually<T>(what: string, look: () => Promise<T | undefined | false>, timeoutMs = 20_000): Promise<T> {
+  const until = Date.now() + timeoutMs;
+  for (;;) {
+    const seen = await look();
+    if (seen !== undefined && seen !== false) return seen;
+    if (Date.now() > until) throw new Error(`not within ${timeoutMs} ms: ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+}
