@@ -15,7 +15,7 @@ export async function startEngine({ vraId, folder, cpu }) {
   };
   const command = [process.execPath, join(import.meta.dirname, '..', 'engine-process.mjs'), JSON.stringify(options)];
   const pinned = cpu === undefined ? command : ['taskset', '-c', String(cpu), ...command];
-  const child = spawn(pinned[0], pinned.slice(1), { stdio: ['pipe', 'pipe', 'inherit'] });
+  const child = spawn(pinned[0], pinned.slice(1), { stdio: ['pipe', 'pipe', 'inherit'], env: { ...process.env, UV_THREADPOOL_SIZE: '16' } });
   const waiting = new Map();
   let nextId = 1;
   const address = new Promise((resolve, reject) => {

@@ -1,6 +1,6 @@
 /** Rate of a counter over the last seconds, from samples taken now and then. */
 export class RateMeter {
-  #value = 0;
+  #value: number | undefined;
   #last: { readonly atMs: number; readonly count: number } | undefined;
 
   /** Per second, smoothed over about three samples. Samples closer than 200 ms are left out. */
@@ -8,13 +8,13 @@ export class RateMeter {
     const last = this.#last;
     if (!last) {
       this.#last = { atMs: nowMs, count };
-      return this.#value;
+      return 0;
     }
     const elapsedMs = nowMs - last.atMs;
-    if (elapsedMs < 200) return this.#value;
+    if (elapsedMs < 200) return this.#value ?? 0;
     const current = (Math.max(0, count - last.count) * 1000) / elapsedMs;
-    this.#value = this.#value * 0.5 + current * 0.5;
-    if (this.#value < 1) this.#value = current;
+    const smoothed = this.#value === undefined ? current : (this.#value + current) / 2;
+    this.#value = smoothed < 1 ? current : smoothed;
     this.#last = { atMs: nowMs, count };
     return this.#value;
   }

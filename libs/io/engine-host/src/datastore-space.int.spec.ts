@@ -1,0 +1,40 @@
+import { mkdir, mkdtemp, open, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { allocatedBytes, DatastoreSpace } from './datastore-space.js';
+
+const MiB = 1024 * 1024;
+let folder: string;
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'tidemark-space-'));
+});
+afterEach(async () => await rm(folder, { recursive: true, force: true }));
+
+describe('space of a datastore', () => {
+  it('counts what is allocated, in all folders, and not what is sparse', async () => {
+    await mkdir(join(folder, 'a', 'b'), { recursive: true });
+    const sparse = await open(join(folder, 'sparse.raw'), 'w');
+    await sparse.truncate(64 * MiB);
+    await sparse.close();
+    await writeFile(join(folder, 'a', 'b', 'journal'), Buffer.alloc(3 * MiB, 1));
+    const bytes = await allocatedBytes(folder);
+    expect(bytes).toBeGreaterThanOrEqual(3 * MiB);
+    expect(bytes).toBeLessThan(4 * MiB);
+    await expect(allocatedBytes(join(folder, 'missing'))).resolves.toBe(0);
+  });
+
+  it('is the declared capacity less that, and never below nothing', async () => {
+    await writeFile(join(folder, 'disk'), Buffer.alloc(2 * MiB, 1));
+    const roomy = await DatastoreSpace.open(folder, 10 * MiB);
+    const tight = await DatastoreSpace.open(folder, 1 * MiB);
+    try {
+      expect(roomy.freeBytes).toBeLessThanOrEqual(8 * MiB);
+      expect(roomy.freeBytes).toBeGreaterThan(7 * MiB);
+      expect(tight.freeBytes).toBe(0);
+    } finally {
+      roomy.close();
+      tight.close();
+    }
+  });
+});
