@@ -4,6 +4,7 @@ import { createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { createHypervisorManager } from '@tidemark/hypervisor';
 import pg from 'pg';
 import { databaseUrlOf, findOrMakeLab, type Lab } from './identity.js';
 import { labDown, labKill, labStart, parseTarget, processesOf } from './lab.js';
@@ -79,6 +80,27 @@ describe('the servers of a lab site', () => {
     expect(performance.now() - startedAtMs).toBeLessThan(5000);
     await labStart(environment, parseTarget('a/hypervisor'));
     expect((await statusOfA()).vms).toEqual(before.vms);
+  });
+
+  it('an appliance is a process of the site, and outlives the manager that started it', async () => {
+    const manager = createHypervisorManager(`simulated:${lab.layout.sites.a.hypervisorUrl}`);
+    const { hosts, datastores, networks } = await manager.inventory();
+    const spec = {
+      vraId: '7', hostId: hosts[0]!.id, datastoreId: datastores[0]!.id, networkId: networks[0]!.id, name: 'Z-VRA-host-a1',
+      siteId: lab.identity.sites.a.siteId, natsUrl: 'nats://127.0.31.1:4222', memoryMiB: 512,
+    };
+    await manager.deployAppliance(spec);
+    const vra = await processOfA('vra1');
+    expect(vra.isAlive).toBe(true);
+    await labKill(environment, parseTarget('a/hypervisor'));
+    expect(await processOfA('vra1')).toEqual(vra);
+    await labStart(environment, parseTarget('a/hypervisor'));
+    await manager.deployAppliance(spec);
+    expect(await processOfA('vra1')).toEqual(vra);
+    await labKill(environment, parseTarget('a/vra1'));
+    expect(await labStart(environment, parseTarget('a'))).toEqual(['vra1']);
+    await manager.removeAppliance('7');
+    expect((await statusOfA()).processes.map((process) => process.name)).not.toContain('vra1');
   });
 
   it('starting what runs changes nothing', async () => {

@@ -7,7 +7,7 @@ import { settleAll } from './settle-all.js';
 import { assertExternalDatabase, assertExternalNats } from './servers/external.js';
 import { hypervisorSpec, probeHypervisor } from './servers/hypervisor.js';
 import { natsSpec, probeNats } from './servers/nats.js';
-import { ensureDatabase, postgresSpec, probePostgres } from './servers/postgres.js';
+import { ensureDatabase, postgresSpec, probePostgres, removeStaleLock } from './servers/postgres.js';
 import { zvmSpec } from './servers/zvm.js';
 import { probeZvm } from './rest/probe-zvm.js';
 
@@ -56,6 +56,7 @@ export class SiteProcesses {
   }
 
   async #startAndWait(spec: Parameters<ProcessRunner['start']>[0]): Promise<void> {
+    if (spec.name === 'postgres') await removeStaleLock(this.site);
     const record = await this.runner.start(spec);
     await waitUntilAnswers(record, () => this.#probe(record.name));
   }
@@ -70,8 +71,13 @@ export class SiteProcesses {
   /** Starts again what is dead, as it was started before, and waits until it answers. @returns the names of those started. */
   async start(name: string | undefined): Promise<string[]> {
     const dead = (await this.#chosen(name)).filter((record) => !isAlive(record));
-    for (const { pid: _pid, startTime: _startTime, ...spec } of dead) await this.#startAndWait(spec);
+    await this.#startWave(dead.filter((record) => record.name !== 'zvm'));
+    await this.#startWave(dead.filter((record) => record.name === 'zvm'));
     return dead.map((record) => record.name);
+  }
+
+  async #startWave(records: readonly ProcessRecord[]): Promise<void> {
+    await settleAll(records.map(({ pid: _pid, startTime: _startTime, ...spec }) => this.#startAndWait(spec)));
   }
 
   async #chosen(name: string | undefined): Promise<ProcessRecord[]> {
@@ -89,7 +95,14 @@ export class SiteProcesses {
     else if (name === 'nats') await probeNats(site);
     else if (name === 'postgres') await probePostgres(site, identity.databasePassword);
     else if (name === 'hypervisor') await probeHypervisor(site);
-    else if (name === 'zvm') await probeZvm(site.restUrl);
+    else if (name === 'zvm') await probeZvm(site.restUrl, { isDatabaseAsked: await this.#isDatabaseAlive() });
+  }
+
+  /** A ZVM started beside a dead database is up as far as it can be. */
+  async #isDatabaseAlive(): Promise<boolean> {
+    if (this.identity.externalDatabaseUrl !== undefined) return true;
+    const record = await this.runner.registry.get('postgres');
+    return record !== undefined && isAlive(record);
   }
 }
 

@@ -28,15 +28,21 @@ export class ProcessRunner {
   /** SIGKILL: nothing is flushed, as when the machine fails. Children of it go too (PostgreSQL's have sessions of their own). */
   async kill(record: ProcessRecord): Promise<void> {
     if (!isAlive(record)) return;
-    const family = [record, ...childrenOf(record.pid)];
+    const family = await this.#familyOf(record);
     for (const member of family) signal(member, 'SIGKILL');
     await waitUntilGone(family, END_TIMEOUT_MS);
+  }
+
+  /** It and its children, but for those that are processes of the lab themselves: the hypervisor manager starts the VRAs. */
+  async #familyOf(record: ProcessRecord): Promise<Running[]> {
+    const known = new Set((await this.registry.list()).map((other) => other.pid));
+    return [record, ...childrenOf(record.pid).filter((child) => !known.has(child.pid))];
   }
 
   /** Asks first, then kills. */
   async end(record: ProcessRecord): Promise<void> {
     if (!isAlive(record)) return;
-    const family = [record, ...childrenOf(record.pid)];
+    const family = await this.#familyOf(record);
     signal(record, record.endSignal);
     await waitUntilGone(family, END_TIMEOUT_MS);
     for (const member of family) signal(member, 'SIGKILL');

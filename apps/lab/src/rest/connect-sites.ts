@@ -1,3 +1,4 @@
+import { ApiError } from '@tidemark/api-client';
 import { LabError } from '../lab-error.js';
 import { PORTS, type SiteLayout } from '../layout.js';
 import { ADMINISTRATOR, certificatePath, readPassword } from '../servers/zvm.js';
@@ -8,13 +9,23 @@ import { SiteApi } from './site-api.js';
 const VRA_MEMORY_GB = 1;
 const VRA_INSTALLED = 0;
 
-const FIRST_START_TIMEOUT_MS = 30_000;
+const LOG_IN_TIMEOUT_MS = 60_000;
 
-/** A logged-in API of the site. A ZVM makes its administrator at its first start, as soon as its database answers. */
+/** A logged-in API of the site. A ZVM that has just been started is waited for: until its database answers there is no administrator. */
 export async function siteApi(site: SiteLayout): Promise<SiteApi> {
-  const read = async (): Promise<string | undefined> => (await readPassword(site)) ?? undefined;
-  const password = await until(`the administrator of site ${site.name} (see ${site.logFolder}/zvm.log)`, read, { timeoutMs: FIRST_START_TIMEOUT_MS });
-  return await SiteApi.logIn({ restUrl: site.restUrl, user: ADMINISTRATOR, password, caFile: certificatePath(site) });
+  return await until(`the log-in at site ${site.name} (see ${site.logFolder}/zvm.log)`, () => logInOnce(site), { timeoutMs: LOG_IN_TIMEOUT_MS });
+}
+
+async function logInOnce(site: SiteLayout): Promise<SiteApi | undefined> {
+  const password = await readPassword(site);
+  if (password === null) return undefined;
+  try {
+    return await SiteApi.logIn({ restUrl: site.restUrl, user: ADMINISTRATOR, password, caFile: certificatePath(site) });
+  } catch (error) {
+    // The password's file comes before its row in the database: for a moment it is refused.
+    if (error instanceof ApiError && (error.isRetryable || error.code === 'API_UNAUTHORIZED')) return undefined;
+    throw error;
+  }
 }
 
 interface NamedHost {

@@ -1,6 +1,5 @@
 import { readFile } from 'node:fs/promises';
-import { ApiClient, ApiError, type Query } from '@tidemark/api-client';
-import { until } from '../until.js';
+import { ApiClient, type Query } from '@tidemark/api-client';
 
 export interface SiteApiOptions {
   readonly restUrl: string;
@@ -12,7 +11,6 @@ export interface SiteApiOptions {
 
 export type Method = 'GET' | 'POST' | 'PUT' | 'DELETE';
 
-const LOG_IN_TIMEOUT_MS = 60_000;
 const TASK_TIMEOUT_MS = 120_000;
 const TASK_POLL_MS = 150;
 
@@ -20,10 +18,10 @@ const TASK_POLL_MS = 150;
 export class SiteApi {
   private constructor(private readonly client: ApiClient) {}
 
-  /** A ZVM that has just been started may need a moment until its database answers: it is waited for. */
+  /** Throws ApiErrors: unreachable, refused. */
   static async logIn({ restUrl, user, password, caFile }: SiteApiOptions): Promise<SiteApi> {
     const client = new ApiClient({ url: restUrl, trust: { kind: 'ca', pem: await readFile(caFile, 'utf8') } });
-    await until(`the log-in at ${restUrl}`, () => logInOnce(client, { user, password }), { timeoutMs: LOG_IN_TIMEOUT_MS });
+    await client.login({ user, password });
     return new SiteApi(client);
   }
 
@@ -47,15 +45,5 @@ export class SiteApi {
 
   async close(): Promise<void> {
     await this.client.close();
-  }
-}
-
-async function logInOnce(client: ApiClient, credentials: { readonly user: string; readonly password: string }): Promise<true | undefined> {
-  try {
-    await client.login(credentials);
-    return true;
-  } catch (error) {
-    if (error instanceof ApiError && error.isRetryable) return undefined;
-    throw error;
   }
 }

@@ -1,17 +1,19 @@
 import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { appendFile, chown, mkdir, rm, writeFile } from 'node:fs/promises';
+import { appendFile, chown, mkdir, readFile, readlink, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import pg from 'pg';
 import { LabError } from '../lab-error.js';
 import { PORTS, type SiteLayout } from '../layout.js';
+import { isRunning, procStat } from '../process/proc.js';
 import type { ProcessSpec } from '../process/process-registry.js';
 import { findPostgresBin, postgresUser, type SystemUser } from './programs.js';
 
 const run = promisify(execFile);
 const ROLE = 'tidemark';
 const DATABASE = 'tidemark';
+const CLUSTER = 'cluster';
 
 export const databaseUrl = (site: SiteLayout, password: string): string =>
   `postgres://${ROLE}:${password}@${site.managerAddress}:${PORTS.postgres}/${DATABASE}`;
@@ -32,7 +34,7 @@ timezone = 'UTC'
 export async function postgresSpec(site: SiteLayout, password: string): Promise<ProcessSpec> {
   const bin = findPostgresBin();
   const user = postgresUser();
-  const clusterFolder = join(site.postgresFolder, 'cluster');
+  const clusterFolder = join(site.postgresFolder, CLUSTER);
   if (!existsSync(join(site.postgresFolder, 'complete'))) await makeCluster(site, { bin, user, clusterFolder, password });
   return {
     name: 'postgres',
@@ -71,6 +73,20 @@ async function makeCluster(site: SiteLayout, { bin, user, clusterFolder, passwor
   await rm(passwordFile);
   await appendFile(join(clusterFolder, 'postgresql.conf'), configuration(site));
   await writeFile(join(site.postgresFolder, 'complete'), '');
+}
+
+/**
+ * Removes the lock file of a postmaster that is gone. PostgreSQL itself only asks whether the pid exists, and a killed one does for as
+ * long as nobody collects its zombie (containers without an init), or when the pid was given to somebody else.
+ */
+export async function removeStaleLock(site: SiteLayout): Promise<void> {
+  const clusterFolder = join(site.postgresFolder, CLUSTER);
+  const lock = join(clusterFolder, 'postmaster.pid');
+  const text = await readFile(lock, 'utf8').catch(() => undefined);
+  if (text === undefined) return;
+  const stat = procStat(Number.parseInt(text, 10));
+  if (stat && isRunning(stat) && (await readlink(`/proc/${stat.pid}/cwd`).catch(() => '')) === clusterFolder) return;
+  await rm(lock, { force: true });
 }
 
 /** Resolves when the server takes queries. */
