@@ -10,6 +10,8 @@ export interface Site {
   readonly protecting: readonly ProtectingHost[];
   readonly recovering: readonly RecoveringHost[];
   readonly budgetBytes: number;
+  /** What a receiver may hold that is not durable: its credit, or one record that is longer. */
+  readonly pendingBytesMax: number;
 }
 
 /** What may never happen, checked with the eyes of somebody who sees all hosts at once. */
@@ -79,6 +81,10 @@ export class Checkers implements RecoveryWatcher {
       this.#eachJournal((host, vmId) => this.checkImage(host, vmId, marker.checkpointId));
     }
     for (const checkpointId of this.mustBeHeld()) this.#eachJournal((host, vmId) => this.#checkHeld(host, vmId, checkpointId));
+    this.#eachJournal((host, vmId) => {
+      const pendingBytes = host.pendingBytes(vmId);
+      if (pendingBytes > this.site.pendingBytesMax) throw new Violation(`${host.name} holds ${pendingBytes} bytes of ${vmId} that are not durable`);
+    });
     for (const host of this.site.protecting) {
       if (host.isAlive && host.budget.usedBytes > this.site.budgetBytes) throw new Violation(`${host.name} uses ${host.budget.usedBytes} bytes of its budget of ${this.site.budgetBytes}`);
     }

@@ -83,14 +83,25 @@ export class RecoveringHost extends SimHost {
   /** A view of every own VM at this checkpoint: all pinned, or none. */
   openView(key: string, checkpointId: number): boolean {
     if (!this.areJournalsReady || this.#retirement?.canPin(checkpointId, this.nowMs) !== true) return false;
+    const before = this.#digest();
     const pinned = this.vmIds.filter((vmId) => this.journal(vmId)?.pin(key, checkpointId) === true);
-    if (pinned.length === this.vmIds.length) return true;
-    for (const vmId of pinned) this.journal(vmId)?.unpin(key);
-    return false;
+    const isOpen = pinned.length === this.vmIds.length;
+    if (!isOpen) for (const vmId of pinned) this.journal(vmId)?.unpin(key);
+    if (this.#digest() !== before) throw new Violation(`${this.name}: opening a view changed journal or mirror`);
+    return isOpen;
+  }
+
+  #digest(): string {
+    return this.vmIds.map((vmId) => this.journal(vmId)?.digest()).join(' ');
   }
 
   closeView(key: string): void {
     for (const vmId of this.vmIds) this.journal(vmId)?.unpin(key);
+  }
+
+  /** Raw bytes received and not durable: more than the credit plus one frame is a peer out of control. */
+  pendingBytes(vmId: string): number {
+    return this.protections.get(vmId)?.receiver.status().pendingBytes ?? 0;
   }
 
   /** The datastore has space again. */

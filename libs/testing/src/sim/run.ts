@@ -16,6 +16,9 @@ const CHECK_MS = 100;
 /** After the faults: reconnecting after 3 s of silence, initial sync on slow disks, a new leader after 4 intervals. */
 const SETTLE_MS = 12_000;
 
+/** A sync block read at once: goes alone when it is longer than frame and credit. */
+const LONGEST_RECORD_BYTES = 256 * 1024;
+
 export interface RunResult {
   readonly seed: number;
   readonly options: SwarmOptions;
@@ -59,7 +62,11 @@ class Run {
     const recovering = this.#recovering(around, vms);
     const places = vms.map((vm, index) => ({ vm, host: protecting[index % protecting.length] ?? nobody() }));
     this.#guests = new Guests(this.#world, this.#options, places);
-    this.#site = { vms: new Map(vms.map((vm) => [vm.vmId, vm])), writes: this.#guests.writes, protecting, recovering, budgetBytes: this.#options.budgetBytes };
+    const { budgetBytes, creditBytesMax, frameBytesMax } = this.#options;
+    this.#site = {
+      vms: new Map(vms.map((vm) => [vm.vmId, vm])), writes: this.#guests.writes, protecting, recovering, budgetBytes,
+      pendingBytesMax: creditBytesMax + Math.max(frameBytesMax, LONGEST_RECORD_BYTES),
+    };
     this.#checkers.site = this.#site;
     this.#faults = new Faults(this.#world, this.#network, this.#site, this.#checkers, this.#options);
   }

@@ -112,6 +112,12 @@ export class SimJournal {
     return image;
   }
 
+  /** Checksum over all files of this VM at the recovery site. */
+  digest(): number {
+    const files = [...this.owner.disk.files].filter(([path]) => path.startsWith(`${this.vmId}/`)).sort(([a], [b]) => (a < b ? -1 : 1));
+    return files.reduce((crc, [, file]) => crc32c(file.read(0, file.sizeBytes), crc), 0);
+  }
+
   #bodyAt(segment: number, at: number): Uint8Array {
     const file = this.#file(segment);
     const segmentHeader = decodeSegmentHeader(file.read(0, SEGMENT_HEADER_BYTES), crc32c);
