@@ -196,7 +196,8 @@ export class CommitLog {
     for (const record of durable) record.settle?.('durable');
     this.parts.owner.becameDurable(effects);
     if (this.#failure !== undefined) return this.#repairWhenIdle(effects);
-    this.#phase = 'ready';
+    // The owner may have pushed a record that needs a new segment: that one is being made then, and must not be made twice.
+    if (this.#phase === 'starting') this.#phase = 'ready';
     this.#pump(effects);
   }
 
