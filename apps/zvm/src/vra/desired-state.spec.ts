@@ -1,0 +1,64 @@
+import { describe, expect, it } from '@jest/globals';
+import { inventory, SITE_A, SITE_B, vm, vpgDefinition, vpgRecord, vpgVm, vra } from '../testing/factories.js';
+import type { VpgRecord } from '../vpg/vpg-model.js';
+import { desiredContents, type SiteFacts } from './desired-state.js';
+
+const facts = (vpgs: VpgRecord[], values: Partial<SiteFacts> = {}): SiteFacts => ({
+  siteId: SITE_A,
+  inventory: inventory([vm('vm1', 'h1'), vm('vm2', 'h2'), vm('vm3', 'h1')]),
+  vras: [vra('11', 'h1'), vra('12', 'h2')],
+  vpgs,
+  ports: { control: 4007, data: 4008 },
+  priorityOf: () => 'high',
+  isCompressedOf: () => true,
+  ...values,
+});
+
+describe('what each VRA shall do', () => {
+  it('spreads a VPG over the hosts where its VMs run, with one barrier for all', () => {
+    const contents = desiredContents(facts([vpgRecord()]));
+    expect(contents.get('11')?.attachedVms.map(({ vmId }) => vmId)).toEqual(['vm1', 'vm3']);
+    expect(contents.get('11')?.protections).toMatchObject([{ vmId: 'vm1', epoch: 1, diskIds: ['scsi:0:0'], recoveringVra: { vraId: '91' }, priority: 'high' }]);
+    expect(contents.get('12')?.protections).toMatchObject([{ vmId: 'vm2' }]);
+    const barrier = contents.get('11')?.barriers[0];
+    expect(barrier?.members.map((member) => [member.vra.vraId, member.vmIds])).toEqual([['11', ['vm1']], ['12', ['vm2']]]);
+    expect(contents.get('12')?.barriers[0]).toEqual(barrier);
+  });
+
+  it('follows a VM to another host', () => {
+    const moved = inventory([vm('vm1', 'h2'), vm('vm2', 'h2')]);
+    const contents = desiredContents(facts([vpgRecord()], { inventory: moved }));
+    expect(contents.get('11')).toEqual({ attachedVms: [], protections: [], barriers: [] });
+    expect(contents.get('12')?.protections).toHaveLength(2);
+  });
+
+  it('makes no checkpoints while a VM of the VPG is on a host without VRA', () => {
+    const contents = desiredContents(facts([vpgRecord()], { vras: [vra('11', 'h1')] }));
+    expect(contents.get('11')).toMatchObject({ protections: [{ vmId: 'vm1' }], barriers: [] });
+  });
+
+  it('keeps a protected VM attached while it is off, an unprotected one not', () => {
+    const off = inventory([vm('vm1', 'h1', { powerState: 'poweredOff' }), vm('vm2', 'h2'), vm('vm3', 'h1', { powerState: 'poweredOff' })]);
+    expect(desiredContents(facts([vpgRecord()], { inventory: off })).get('11')?.attachedVms.map(({ vmId }) => vmId)).toEqual(['vm1']);
+  });
+
+  it('attaches no VM whose disks are served from a view', () => {
+    const recovered = vm('vm9', 'h1');
+    const disks = recovered.disks.map((disk) => ({ ...disk, isFile: false }));
+    expect(desiredContents(facts([], { inventory: inventory([{ ...recovered, disks }]) })).get('11')?.attachedVms).toEqual([]);
+  });
+
+  it.each(['creating', 'promoting', 'needsConfiguration', 'deleting', 'removed'] as const)('sends nothing for a VPG that is %s', (state) => {
+    const contents = desiredContents(facts([vpgRecord({ state })]));
+    expect([...contents.values()].flatMap((content) => [...content.protections, ...content.barriers])).toEqual([]);
+  });
+
+  it('goes on sending until a failover is committed', () => {
+    expect(desiredContents(facts([vpgRecord({ state: 'failingOver' })])).get('11')?.protections).toHaveLength(1);
+  });
+
+  it('sends nothing for a VPG that recovers here', () => {
+    const incoming = vpgRecord({ definition: vpgDefinition({ protectedSiteId: SITE_B, recoverySiteId: SITE_A, vms: [vpgVm('vm1')] }) });
+    expect([...desiredContents(facts([incoming])).values()].flatMap((content) => content.protections)).toEqual([]);
+  });
+});
