@@ -42,7 +42,7 @@ async function proveFileSystem(stage: Stage, vms: readonly VmStatus[], expected:
   await mustRun('nbdcopy', [uriOf(vms, FILE_SYSTEM), image]);
   const check = await checkExt4(image);
   if (check.isClean) stage.good('e2fsck -fn: clean');
-  else stage.bad(`e2fsck -fn: ${lastLine(check.output)}`);
+  else stage.bad(`e2fsck -fn: ${complaint(check.output)}`);
   const differences = compareManifests(expected.files, await readOutExt4(image, join(folder, 'recovered')));
   if (differences.length === 0) stage.good(`files: all ${expected.files.size} are there, SHA-256 equal`);
   for (const difference of differences.slice(0, 5)) stage.bad(difference);
@@ -58,4 +58,9 @@ async function proveOldData(stage: Stage, vms: readonly VmStatus[], expected: Ex
   return ['data from before the protection has other bytes'];
 }
 
-export const lastLine = (text: string): string => text.trim().split('\n').at(-1) ?? '';
+/** The reason in what e2fsck prints: `/usr/sbin/e2fsck: Bad magic number in super-block while trying to open …`. */
+export function complaint(output: string): string {
+  const lines = output.trim().split('\n');
+  const named = lines.map((line) => /e2fsck: (.+?)(?: while trying to open .*)?$/.exec(line)?.[1]).filter((text) => text !== undefined);
+  return named.at(-1) ?? lines.at(-1) ?? '';
+}

@@ -1,18 +1,20 @@
 import { bar, bytesText, paint, Screen } from '../terminal.js';
 
-export type TimelineMark = 'automatic' | 'tagged' | 'damage' | 'chosen';
+export type TimelineMark = 'automatic' | 'tagged' | 'damage';
 
 export interface TimelineEntry {
   readonly kind: TimelineMark;
-  readonly label: string;
+  readonly caption: string;
 }
 
 const SYMBOL: Readonly<Record<TimelineMark, string>> = {
   automatic: paint.cyan('●'),
   tagged: paint.green('◆'),
   damage: paint.red('✖'),
-  chosen: paint.bold(paint.green('◉')),
 };
+
+/** Columns from one mark to the next. */
+const STRIDE = 5;
 
 /** How the demo looks: sections with numbers, facts below them, one live block. Plain lines when nobody watches. */
 export class Stage {
@@ -67,13 +69,10 @@ export class Stage {
   }
 
   #timelineLines(entries: readonly TimelineEntry[], facts: string): string[] {
-    const fitting = Math.floor((this.#screen.columns - 12) / 3);
-    const shown = entries.slice(-fitting);
-    const line = shown.map((entry) => SYMBOL[entry.kind]).join(paint.dim('──'));
-    const first = shown[0]?.label ?? '';
-    const last = shown.at(-1)?.label ?? '';
-    const gap = ' '.repeat(Math.max(1, shown.length * 3 - 2 - first.length - last.length));
-    return ['', `   ${shown.length < entries.length ? paint.dim('… ') : ''}${line || paint.dim('no checkpoint yet')}`, `   ${paint.dim(`${first}${shown.length > 1 ? gap + last : ''}`)}`, `   ${facts}`];
+    const shown = entries.slice(-Math.floor((this.#screen.columns - 10) / STRIDE));
+    const marks = shown.map((entry) => SYMBOL[entry.kind]).join(paint.dim('─'.repeat(STRIDE - 1)));
+    const prefix = shown.length < entries.length ? '… ' : '';
+    return ['', `   ${paint.dim(prefix)}${marks || paint.dim('no checkpoint yet')}`, `   ${' '.repeat(prefix.length)}${captions(shown)}`, `   ${facts}`];
   }
 
   table(rows: readonly (readonly [string, string])[]): void {
@@ -86,6 +85,17 @@ export class Stage {
   clearLive(): void {
     this.#screen.live([]);
   }
+}
+
+/** A caption below each mark that is not an automatic checkpoint, and below the first. */
+function captions(entries: readonly TimelineEntry[]): string {
+  let line = '';
+  for (const [index, entry] of entries.entries()) {
+    const column = index * STRIDE;
+    if ((index > 0 && entry.kind === 'automatic') || column < line.length) continue;
+    line = `${line.padEnd(column)}${entry.caption} `;
+  }
+  return paint.dim(line.trimEnd());
 }
 
 /** `10:42:07` of an instant. */

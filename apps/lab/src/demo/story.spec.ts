@@ -1,5 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import { bytesText, secondsText } from '../terminal.js';
+import { complaint } from './proof.js';
 import { ratioText } from './stage.js';
 import { timelineOf } from './story.js';
 
@@ -15,13 +16,20 @@ describe('what the demo shows', () => {
     const checkpoints = [checkpoint(5), checkpoint(10, 'good'), checkpoint(15), checkpoint(20)];
     expect(timelineOf(checkpoints, { damageAtMs: 0 }).map((entry) => entry.kind)).toEqual(['automatic', 'tagged', 'automatic', 'automatic']);
     const damageAtMs = Date.parse('2026-11-22T10:42:16.500Z');
-    expect(timelineOf(checkpoints, { damageAtMs }).map((entry) => [entry.kind, entry.label])).toEqual([
+    expect(timelineOf(checkpoints, { damageAtMs }).map((entry) => [entry.kind, entry.caption])).toEqual([
       ['automatic', '10:42:05'],
-      ['tagged', '10:42:10'],
+      ['tagged', "'good'"],
       ['automatic', '10:42:15'],
-      ['damage', '10:42:16'],
+      ['damage', 'damage 10:42:16'],
       ['automatic', '10:42:20'],
     ]);
+  });
+
+  it('the complaint of e2fsck is shown without paths', () => {
+    expect(complaint('e2fsck 1.47.0\n/usr/sbin/e2fsck: Bad magic number in super-block while trying to open /x/y.raw\n\nThe superblock could not be read')).toBe(
+      'Bad magic number in super-block',
+    );
+    expect(complaint('first\nUNEXPECTED INCONSISTENCY')).toBe('UNEXPECTED INCONSISTENCY');
   });
 
   it('sizes, times and ratios are what a person would say', () => {

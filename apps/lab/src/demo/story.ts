@@ -14,7 +14,7 @@ import { labStatus, type VmStatus } from '../status.js';
 import { bytesText, paint, secondsText } from '../terminal.js';
 import { until } from '../until.js';
 import { addToExt4, changedBlocks, checkExt4, type Manifest, makeExt4, makeFiles, makeMoreFiles, manifestOf } from './file-system.js';
-import { lastLine, type Proof, proveRecovered } from './proof.js';
+import { complaint, type Proof, proveRecovered } from './proof.js';
 import { FILE_SYSTEM, LANES, wreckFileSystem, writeOldData } from './scene.js';
 import { clockText, ratioText, type Stage, type TimelineEntry } from './stage.js';
 import { mustRun } from './tools.js';
@@ -35,6 +35,7 @@ export class Story {
   #oldDataDigest = '';
   #afterSync: ReplicationFigures | undefined;
   #beforeDamage: ReplicationFigures | undefined;
+  #syncBytes = 0;
   #slowestMs = 0;
   #rpoSeconds: number | null = null;
   #chosen: { readonly checkpoint: Checkpoint; readonly atLeast: LaneMarks; readonly atMost: LaneMarks; readonly atMs: number } | undefined;
@@ -121,7 +122,10 @@ export class Story {
     const [view, checkpoints] = await Promise.all([new VpgClient(this.#need(this.#apis).a, vpgId).view(), this.#need(this.#vpg).checkpoints()]);
     if (view.Status !== VPG_STATUS.initializing && checkpoints.length > 0) return true;
     const { syncRemainingBytes, sentBytes } = await this.#figures();
-    this.stage.progress('initial sync', view.ProgressPercentage / 100, `${bytesText(syncRemainingBytes)} left, ${bytesText(sentBytes)} sent`);
+    this.#syncBytes = Math.max(this.#syncBytes, syncRemainingBytes);
+    const fraction = this.#syncBytes === 0 ? 0 : 1 - syncRemainingBytes / this.#syncBytes;
+    const left = fraction === 1 ? 'waiting for the first checkpoint' : `${bytesText(syncRemainingBytes)} left`;
+    this.stage.progress('initial sync', fraction, `${left}, ${bytesText(sentBytes)} sent`);
     return undefined;
   }
 
@@ -169,7 +173,7 @@ export class Story {
     await mustRun('nbdcopy', [uriOf(await this.#vms('a'), FILE_SYSTEM), image]);
     const check = await checkExt4(image);
     if (check.isClean) throw new LabError('LAB_PROOF', 'the damage did not reach the protected disk');
-    this.stage.bad(`e2fsck on the protected disk: ${lastLine(check.output).slice(0, 90)}`);
+    this.stage.bad(`e2fsck on the protected disk: ${complaint(check.output)}`);
     await this.#watch((checkpoints) => checkpoints.some((checkpoint) => Date.parse(checkpoint.TimeStamp) > this.#damageAtMs));
     await this.#showTimeline({ isKept: true });
     this.stage.say(paint.dim('the newest checkpoints hold the damage too: replication alone would not have helped'));
@@ -268,10 +272,10 @@ export class Story {
 export function timelineOf(checkpoints: readonly Checkpoint[], { damageAtMs }: { readonly damageAtMs: number }): TimelineEntry[] {
   const entries = checkpoints.map((checkpoint): TimelineEntry & { atMs: number } => ({
     kind: checkpoint.Tag ? 'tagged' : 'automatic',
-    label: clockText(checkpoint.TimeStamp),
+    caption: checkpoint.Tag ? `'${checkpoint.Tag}'` : clockText(checkpoint.TimeStamp),
     atMs: Date.parse(checkpoint.TimeStamp),
   }));
   if (damageAtMs === 0) return entries;
-  const damage = { kind: 'damage' as const, label: clockText(damageAtMs), atMs: damageAtMs };
+  const damage = { kind: 'damage' as const, caption: `damage ${clockText(damageAtMs)}`, atMs: damageAtMs };
   return [...entries, damage].sort((left, right) => left.atMs - right.atMs);
 }

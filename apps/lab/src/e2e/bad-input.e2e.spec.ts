@@ -3,7 +3,8 @@ import { readFileSync } from 'node:fs';
 import { request } from 'node:https';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { ApiError } from '@tidemark/api-client';
-import { MiB } from '@tidemark/base';
+import { GiB, MiB } from '@tidemark/base';
+import { createHypervisorManager } from '@tidemark/hypervisor';
 import { NbdGuest } from '../guest/nbd-guest.js';
 import { protect } from '../rest/vpg-client.js';
 import type { Method, SiteApi } from '../rest/site-api.js';
@@ -89,6 +90,17 @@ describe('bad input over REST', () => {
       await a.call('POST', `/vpgSettings/${draft}/commit`);
     };
     await refused(attempt(), /datastore/i);
+  });
+
+  it('a datastore without room for the disks', async () => {
+    const manager = createHypervisorManager(`simulated:${pair.lab.layout.sites.a.hypervisorUrl}`);
+    const { hosts, datastores } = await manager.inventory();
+    const big = await manager.createVm({
+      requestKey: 'big', name: 'big', hostId: hosts[0]!.id, cpuCount: 1, memoryMiB: 512, guestOs: 'Debian 12', nics: [],
+      disks: [{ id: 'scsi:0:0', sizeBytes: 18 * GiB, datastoreId: datastores[0]!.id, isFile: true }],
+    });
+    await refused(protect(a, { name: 'five', vmIds: [big.id], recoverySiteId: pair.siteId('b') }), /datastore .* too full/);
+    await manager.deleteVm(big.id, { areDisksKept: false });
   });
 
   it.each([
