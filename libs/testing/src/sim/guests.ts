@@ -10,6 +10,7 @@ const RETRY_MS = 40;
 /** Threads of an application that spans the VMs: each request is issued after the one before has completed, often on another VM. */
 export class Guests {
   readonly writes = new Map<number, KnownWrite>();
+  readonly #newest = new Map<string, GuestWrite>();
   isStopped = false;
   #nextId = 1;
 
@@ -38,7 +39,7 @@ export class Guests {
   }
 
   #read(vm: GuestVm, host: ProtectingHost, then: (seen: number | undefined) => void, again: () => void): void {
-    const { volume, offset } = this.#place(vm);
+    const { volume, offset } = this.#readPlace(vm);
     host.read(vm.vmId, { volume, offset, length: SECTOR_BYTES }, {
       // What a read returns is known to the application: whatever it does next depends on it.
       onRead: (writeId) => then(this.writes.get(writeId)?.capturedIndex === undefined ? undefined : writeId),
@@ -53,6 +54,7 @@ export class Guests {
       id, vmId: vm.vmId, after, write: this.#makeWrite(vm, id), capturedIndex: undefined, capturedAtMs: 0, completedAtMs: Infinity,
     };
     this.writes.set(id, known);
+    this.#newest.set(vm.vmId, known.write);
     host.write(vm.vmId, known, { onCompleted: () => then(id), onAborted: again });
   }
 
@@ -63,6 +65,12 @@ export class Guests {
     const sectors = Math.min(sectorsLeft, 1 + random.int(this.options.writeSectorsMax));
     const payload = random.chance(this.options.zeroesChance) ? undefined : vm.payload(id, sectors);
     return { volume, offset, length: sectors * SECTOR_BYTES, payload };
+  }
+
+  /** Often where something was just written, and may not be completed yet. */
+  #readPlace(vm: GuestVm): { volume: number; offset: number } {
+    const newest = this.#newest.get(vm.vmId);
+    return newest !== undefined && this.world.random.chance(0.7) ? newest : this.#place(vm);
   }
 
   /** Half of the requests go to the first two blocks, so that many overlap. */

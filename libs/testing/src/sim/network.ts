@@ -179,14 +179,16 @@ export class Network {
     for (const pair of this.#open()) this.#cut(pair);
   }
 
-  /** A process ends: its peers are told at once (kill), or have to find out by silence (power loss). */
+  /** A process ends: its peers are told (kill), sometimes after all that was under way, or have to find out by silence (power loss). */
   hostGone(name: string, isPowerLoss: boolean): void {
     for (const pair of this.#open()) {
       for (const socket of pair) {
         if (socket.outgoing.from !== name) continue;
         socket.isOpen = false;
         socket.incoming.drop();
-        socket.outgoing.cut(isPowerLoss ? SILENCE_MS : this.world.random.below(5));
+        if (isPowerLoss) socket.outgoing.cut(SILENCE_MS);
+        else if (this.world.random.chance(0.5)) socket.outgoing.cut(this.world.random.below(5));
+        else socket.outgoing.end();
       }
     }
   }

@@ -8,6 +8,9 @@ export const FAULTS = [
 ] as const;
 export type Fault = (typeof FAULTS)[number];
 
+/** Mean time between two of a kind; those not named here get the usual ones. Checkpoints on demand may come one right after the other. */
+const MEAN_MS: Partial<Record<Fault, readonly number[]>> = { insertTagged: [15, 100, 400], openView: [200, 1000] };
+
 /** What one run looks like: chosen by the seed, so that some runs are extreme in one way and quiet in all others. */
 export interface SwarmOptions {
   readonly protectingCount: 1 | 2 | 3;
@@ -40,7 +43,7 @@ export function swarm(random: Random): SwarmOptions {
   const vmCount = Math.max(protectingCount, random.pick([2, 3, 3, 4]));
   const isQuiet = random.chance(0.1);
   const faults = new Map<Fault, number>();
-  for (const fault of FAULTS) if (!isQuiet && random.chance(0.3)) faults.set(fault, random.pick([400, 1200, 3000]));
+  for (const fault of FAULTS) if (!isQuiet && random.chance(0.3)) faults.set(fault, random.pick(MEAN_MS[fault] ?? [400, 1200, 3000]));
   return {
     protectingCount,
     recoveringCount: random.pick([1, 2]),
@@ -62,7 +65,7 @@ export function swarm(random: Random): SwarmOptions {
     historyMs: random.pick([500, 1500, 5000, 60_000]),
     delayMsMax: random.pick([0.5, 2, 2, 15, 40]),
     spikeMsMax: random.pick([0, 0, 80, 400]),
-    ioMsMax: random.pick([0.5, 3, 12]),
+    ioMsMax: random.pick([0.5, 3, 12, 50]),
     diskMsMax: random.pick([0.3, 2, 15]),
   };
 }
