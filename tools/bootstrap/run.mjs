@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process';
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { constants } from 'node:os';
 import { dirname, join } from 'node:path';
 import { SetupError } from './say.mjs';
@@ -17,19 +17,29 @@ export function nodePath() {
 
 const childPath = () => [dirname(nodePath()), join(root, 'node_modules/.bin'), process.env.PATH, '/usr/sbin', '/sbin'].join(':');
 
+/** Whether a Ctrl-C would reach us, and with us our child: our process group is the foreground group of a terminal. */
+function isInForeground() {
+  try {
+    // proc(5): pid (comm) state ppid pgrp session tty_nr tpgid …; comm may contain anything.
+    const [, , pgrp, , , tpgid] = readFileSync('/proc/self/stat', 'utf8').replace(/^.*\) /s, '').split(' ');
+    return pgrp === tpgid;
+  } catch {
+    return process.stdin.isTTY === true;
+  }
+}
+
 /**
  * Passes signals on to the child. A terminal's Ctrl-C reaches the whole foreground group, the child included, so SIGINT is
  * passed on only where no terminal is; twice within a moment (npm passes it on as well) counts as once.
  */
 function forwardSignals(child) {
-  const hasTerminal = process.stdin.isTTY === true;
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
     let lastAt = -Infinity;
     process.on(signal, () => {
       const now = performance.now();
       const isRepeat = now - lastAt < 500;
       lastAt = now;
-      if (isRepeat || (signal === 'SIGINT' && hasTerminal)) return;
+      if (isRepeat || (signal === 'SIGINT' && isInForeground())) return;
       child.kill(signal);
     });
   }
