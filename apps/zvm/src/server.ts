@@ -3,7 +3,7 @@ import { NestFactory } from '@nestjs/core';
 import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
 import { DocumentBuilder, SwaggerModule } from '@nestjs/swagger';
 import { ConsoleLogger, type LogLevel } from '@nestjs/common';
-import type { FastifyInstance } from 'fastify';
+import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { Socket } from 'node:net';
 import { AppModule } from './app.module.js';
 import type { ZvmConfig } from './config.js';
@@ -13,6 +13,7 @@ import { SESSION_HEADER } from './session/session.guard.js';
 import { ZVM_VERSION } from './version.js';
 
 const BODY_BYTES_MAX = 8 * 1024 * 1024;
+const URL_PART_LENGTH_MAX = 1000;
 
 export interface Zvm {
   readonly url: string;
@@ -24,7 +25,9 @@ export interface Zvm {
 export async function startZvm(config: ZvmConfig, { logLevels = ['log', 'warn', 'error', 'fatal'] as LogLevel[] } = {}): Promise<Zvm> {
   const https = await loadOrMakeCertificate(config.stateDir, { address: config.address, siteName: config.siteName });
   const adapter = new FastifyAdapter({
-    https, bodyLimit: BODY_BYTES_MAX, clientErrorHandler: answerBrokenRequest, routerOptions: { caseSensitive: false, ignoreTrailingSlash: true },
+    https, bodyLimit: BODY_BYTES_MAX, clientErrorHandler: answerBrokenRequest,
+    frameworkErrors: (error: FastifyError, _request: FastifyRequest, reply: FastifyReply) => void reply.status(error.statusCode ?? 400).send({ Message: error.message }),
+    routerOptions: { caseSensitive: false, ignoreTrailingSlash: true, maxParamLength: URL_PART_LENGTH_MAX },
   });
   const app = await NestFactory.create<NestFastifyApplication>(AppModule.of(config), adapter, {
     bodyParser: false, logger: new ConsoleLogger({ json: true, colors: false, logLevels }),

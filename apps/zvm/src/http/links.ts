@@ -30,3 +30,6 @@ export class Links {
     return this.of(`zorgs/${EMPTY_ZORG_ID}`, 'ZorgApi', EMPTY_ZORG_ID);
   }
 }
+
+/** Paths match in any letter case, and so do the ids in them. */
+export const isSameId = (known: string | null, given: string): boolean => known?.toLowerCase() === given.toLowerCase();

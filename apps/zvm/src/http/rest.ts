@@ -1,4 +1,5 @@
 import { type CallHandler, type ExecutionContext, HttpCode, Injectable, type NestInterceptor, Post, ValidationPipe, applyDecorators } from '@nestjs/common';
+import { TooDeepError, toPascalKeys } from '@tidemark/contracts';
 import { describeErrors } from '@tidemark/nest';
 import type { FastifyInstance, FastifyReply } from 'fastify';
 import { map, type Observable } from 'rxjs';
@@ -22,12 +23,13 @@ export class JsonReplies implements NestInterceptor {
 
 /** Bodies are checked against their DTO; properties that it does not know are ignored. */
 export function bodyValidation(): ValidationPipe {
-  return new ValidationPipe({ transform: true, whitelist: true, exceptionFactory: (errors) => invalid(describeErrors(errors)) });
+  return new ValidationPipe({ transform: true, whitelist: true, stopAtFirstError: true, exceptionFactory: (errors) => invalid(describeErrors(errors)) });
 }
 
 /**
- * Every body is JSON whatever its Content-Type says (curl sends a form type by itself), an empty one is `{}`. Anything but an object
- * is refused here, before a controller could meet it.
+ * Every body is JSON whatever its Content-Type says (curl sends a form type by itself), an empty one is `{}`. Keys may be PascalCase or
+ * camelCase, as the vendor's documents show both. Anything but an object, and text that the database could not hold, is refused here,
+ * before a controller could meet it.
  */
 export function parseBodies(fastify: FastifyInstance): void {
   fastify.removeAllContentTypeParsers();
@@ -50,10 +52,25 @@ function objectOf(text: string): object {
   try {
     value = JSON.parse(text);
   } catch (cause) {
-    throw Object.assign(new Error(`the body is not JSON: ${(cause as Error).message}`, { cause }), { statusCode: 400 });
+    throw badBody(`the body is not JSON: ${(cause as Error).message}`);
   }
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-    throw Object.assign(new Error('the body must be a JSON object'), { statusCode: 400 });
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw badBody('the body must be a JSON object');
+  try {
+    value = toPascalKeys(value);
+  } catch (error) {
+    if (error instanceof TooDeepError) throw badBody(error.message);
+    throw error;
   }
-  return value;
+  if (!isStorable(value)) throw badBody('the body holds text that is no Unicode text: a null character or half a surrogate pair');
+  return value as object;
+}
+
+const badBody = (message: string): Error => Object.assign(new Error(message), { statusCode: 400 });
+
+/** PostgreSQL's jsonb refuses both; recursion is bounded by the depth that {@link toPascalKeys} allows. */
+function isStorable(value: unknown): boolean {
+  if (typeof value === 'string') return value.isWellFormed() && !value.includes('\0');
+  if (Array.isArray(value)) return value.every(isStorable);
+  if (typeof value !== 'object' || value === null) return true;
+  return Object.entries(value).every(([key, inner]) => isStorable(key) && isStorable(inner));
 }

@@ -1,5 +1,6 @@
-import { Controller, Delete, HttpCode, Post, Req, Res } from '@nestjs/common';
+import { Body, Controller, Delete, HttpCode, Post, Req, Res } from '@nestjs/common';
 import { ApiBasicAuth, ApiTags } from '@nestjs/swagger';
+import { SessionAddApi } from '@tidemark/contracts';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { Public, SESSION_HEADER, tokenOf } from './session.guard.js';
 import { SessionService } from './session.service.js';
@@ -13,7 +14,7 @@ export class SessionController {
   @Post('add')
   @HttpCode(200)
   @ApiBasicAuth()
-  async add(@Req() request: FastifyRequest, @Res() reply: FastifyReply): Promise<void> {
+  async add(@Body() _body: SessionAddApi, @Req() request: FastifyRequest, @Res() reply: FastifyReply): Promise<void> {
     const token = await this.sessions.logIn(request.headers.authorization);
     await reply.status(200).header(SESSION_HEADER, token).send();
   }

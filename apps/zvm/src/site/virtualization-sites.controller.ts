@@ -5,6 +5,7 @@ import {
 } from '@tidemark/contracts';
 import { ZVM_CONFIG, type ZvmConfig } from '../config.js';
 import { notFound } from '../errors.js';
+import { isSameId } from '../http/links.js';
 import { PeerStore } from '../peer/peer.store.js';
 import { VpgStore } from '../vpg/vpg.store.js';
 import { datastoreView, folderView, hostView, networkView, vmView } from './inventory-views.js';
@@ -77,7 +78,7 @@ export class VirtualizationSitesController {
   @ApiOkResponse({ type: HostNativeApi })
   async host(@Param('site') siteId: string, @Param('host') hostId: string): Promise<HostNativeApi> {
     const { inventory } = await this.sites.of(siteId);
-    const host = inventory.hosts.find(({ id }) => id === hostId);
+    const host = inventory.hosts.find(({ id }) => isSameId(id, hostId));
     if (!host) throw notFound('host', hostId);
     return hostView(host, inventory);
   }

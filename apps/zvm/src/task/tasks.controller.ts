@@ -2,6 +2,7 @@ import { Controller, Get, Inject, Param, Query as QueryParams } from '@nestjs/co
 import { ApiOkResponse, ApiTags } from '@nestjs/swagger';
 import { names, TASK_STATE, TASK_TYPE, TaskApi } from '@tidemark/contracts';
 import { ZVM_CONFIG, type ZvmConfig } from '../config.js';
+import { notFound } from '../errors.js';
 import { Links } from '../http/links.js';
 import { choice, instant, type Query } from '../http/query.js';
 import { TaskService } from './task.service.js';
@@ -41,6 +42,9 @@ export class TasksController {
   @ApiOkResponse({ type: TaskApi })
   async one(@Param('task') taskId: string): Promise<TaskApi> {
     // Old clients send the colon that old builds showed.
-    return taskView(await this.tasks.get(taskId.replace(':', '.').toLowerCase()), this.links, this.config.siteId);
+    const id = taskId.replace(':', '.').toLowerCase();
+    // What is no identifier never reaches the database, which refuses some characters.
+    if (!/^[0-9a-f.-]{1,100}$/.test(id)) throw notFound('task', taskId);
+    return taskView(await this.tasks.get(id), this.links, this.config.siteId);
   }
 }

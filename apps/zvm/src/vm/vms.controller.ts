@@ -4,7 +4,7 @@ import { MiB } from '@tidemark/base';
 import { JOURNAL_LIMIT_TYPE, PRIORITY, VPG_STATUS, VPG_SUB_STATUS, VmApi, type VmJournalLimitApi } from '@tidemark/contracts';
 import { ZVM_CONFIG, type ZvmConfig } from '../config.js';
 import { notFound } from '../errors.js';
-import { Links } from '../http/links.js';
+import { isSameId, Links } from '../http/links.js';
 import { choice, matches, param, type Query } from '../http/query.js';
 import { InventoryService } from '../inventory/inventory.service.js';
 import { provisionedMb, vmView } from '../site/inventory-views.js';
@@ -42,7 +42,7 @@ export class VmsController {
   @ApiOkResponse({ type: VmApi })
   async one(@Param('vm') vmId: string, @QueryParams() query: Query): Promise<VmApi> {
     const vpgId = param(query, 'vpgIdentifier')?.toLowerCase();
-    const found = (await this.#all()).find((vm) => vm.VmIdentifier === vmId && (vpgId === undefined || vm.VpgIdentifier === vpgId));
+    const found = (await this.#all()).find((vm) => isSameId(vm.VmIdentifier ?? null, vmId) && (vpgId === undefined || vm.VpgIdentifier === vpgId));
     if (!found) throw notFound('protected VM', vmId);
     return found;
   }

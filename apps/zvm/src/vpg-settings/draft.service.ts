@@ -4,6 +4,7 @@ import { randomUUID } from 'node:crypto';
 import { Clock } from '../clock.js';
 import { ZVM_CONFIG, type ZvmConfig } from '../config.js';
 import { conflict, invalid, notFound } from '../errors.js';
+import { isSameId } from '../http/links.js';
 import { SiteInventoryService } from '../site/site-inventory.service.js';
 import { settingsOf } from '../vpg/vpg-definition.js';
 import { VpgStore } from '../vpg/vpg.store.js';
@@ -94,7 +95,7 @@ export class DraftService {
     const vmId = given['vmIdentifier'];
     if (typeof vmId !== 'string' || vmId === '') throw invalid('VmIdentifier: the VM to add must be named');
     await this.#change(draftId, async ({ settings }) => {
-      if (settings.vms.some((vm) => vm.vmIdentifier === vmId)) throw conflict(`VM ${vmId} is in these settings already`);
+      if (settings.vms.some((vm) => isSameId(vm.vmIdentifier, vmId))) throw conflict(`VM ${vmId} is in these settings already`);
       const template = await this.#templateOf(settings, vmId);
       if (!template) throw notFound('VM', vmId);
       return { ...settings, vms: [...settings.vms, mergeVm(given, template)] };
@@ -108,7 +109,7 @@ export class DraftService {
   async changeVm(draftId: string, vmId: string, change: (vm: VmSettings, template: VmSettings) => VmSettings): Promise<void> {
     await this.#change(draftId, async ({ settings }) => {
       const vm = vmIn(settings, vmId);
-      const template = (await this.#templateOf(settings, vmId)) ?? bareVm(vmId);
+      const template = (await this.#templateOf(settings, vm.vmIdentifier ?? vmId)) ?? bareVm(vmId);
       const changed = change(vm, template);
       return { ...settings, vms: settings.vms.map((candidate) => (candidate === vm ? changed : candidate)) };
     });
@@ -139,7 +140,7 @@ export class DraftService {
       protectedSiteIdentifier: protectedSiteIdentifier?.toLowerCase() ?? null,
       recoverySiteIdentifier: recoverySiteIdentifier?.toLowerCase() ?? null,
     };
-    const settings = { ...merged, basic, longTermRetention: merged.longTermRetention };
+    const settings = { ...merged, basic, longTermRetention: emptyAsNull(merged.longTermRetention) };
     return { ...settings, vms: vms === undefined ? current.vms : await this.#vmsOf(settings, vms) };
   }
 
@@ -148,7 +149,7 @@ export class DraftService {
     const vms: VmSettings[] = [];
     for (const entry of given as Record<string, unknown>[]) {
       const vmId = typeof entry['vmIdentifier'] === 'string' ? entry['vmIdentifier'] : '';
-      const current = settings.vms.find((vm) => vm.vmIdentifier === vmId);
+      const current = settings.vms.find((vm) => isSameId(vm.vmIdentifier, vmId));
       const template = (await this.#templateOf(settings, vmId).catch(() => undefined)) ?? current ?? bareVm(vmId);
       vms.push(mergeVm(entry, template, current ?? template));
     }
@@ -157,8 +158,8 @@ export class DraftService {
 
   async #templateOf(settings: VpgSettings, vmId: string): Promise<VmSettings | undefined> {
     const { inventory } = await this.sites.of(settings.basic.protectedSiteIdentifier ?? this.config.siteId);
-    const vm = inventory.vms.find(({ id }) => id === vmId);
-    return vm && defaultVmSettings({ vmId, diskIds: vm.disks.map(({ id }) => id), nicIds: vm.nics.map(({ id }) => id) });
+    const vm = inventory.vms.find(({ id }) => isSameId(id, vmId));
+    return vm && defaultVmSettings({ vmId: vm.id, diskIds: vm.disks.map(({ id }) => id), nicIds: vm.nics.map(({ id }) => id) });
   }
 
   async #change(draftId: string, change: (draft: Draft) => Promise<VpgSettings> | VpgSettings): Promise<void> {
@@ -182,8 +183,11 @@ export class DraftService {
   }
 }
 
+/** A section that is not there is shown as an empty one, and put back as that. */
+const emptyAsNull = <T>(section: T): T | null => (typeof section === 'object' && section !== null && Object.keys(section).length === 0 ? null : section);
+
 function vmIn(settings: VpgSettings, vmId: string): VmSettings {
-  const vm = settings.vms.find((candidate) => candidate.vmIdentifier === vmId);
+  const vm = settings.vms.find((candidate) => isSameId(candidate.vmIdentifier, vmId));
   if (!vm) throw notFound('VM in these settings', vmId);
   return vm;
 }

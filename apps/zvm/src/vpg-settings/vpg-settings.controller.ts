@@ -3,6 +3,7 @@ import { ApiOkResponse, ApiTags } from '@nestjs/swagger';
 import { VpgSettingsApi, VpgSettingsVmApi, VpgSettingsVmNicApi, VpgSettingsVmVolumeApi } from '@tidemark/contracts';
 import type { VmSettings } from '@tidemark/vpg';
 import { notFound } from '../errors.js';
+import { isSameId } from '../http/links.js';
 import { Action } from '../http/rest.js';
 import { SessionUser } from '../session/session.guard.js';
 import { DraftService } from './draft.service.js';
@@ -142,10 +143,13 @@ interface EntryKind {
 const VOLUMES: EntryKind = { list: 'volumes', key: 'volumeIdentifier', title: 'volume' };
 const NICS: EntryKind = { list: 'nics', key: 'nicIdentifier', title: 'NIC' };
 
-const idOf = (entry: object, kind: EntryKind): unknown => (entry as Record<string, unknown>)[kind.key];
+const hasId = (entry: object, kind: EntryKind, id: string): boolean => {
+  const own = (entry as Record<string, unknown>)[kind.key];
+  return typeof own === 'string' && isSameId(own, id);
+};
 
 function entryOf(vm: VmSettings, kind: EntryKind, id: string): object {
-  const entry = (vm[kind.list] ?? []).find((candidate) => idOf(candidate, kind) === id);
+  const entry = (vm[kind.list] ?? []).find((candidate) => hasId(candidate, kind, id));
   if (!entry) throw notFound(kind.title, id);
   return entry;
 }
@@ -156,7 +160,8 @@ function withEntry(change: {
 }): VmSettings {
   const { vm, template, kind, id, given } = change;
   const current = entryOf(vm, kind, id);
-  const fresh: object = (template[kind.list] ?? []).find((candidate) => idOf(candidate, kind) === id) ?? current;
-  const next = given === null ? fresh : { ...mergeSection<object>(current, given, fresh), [kind.key]: id };
+  const fresh: object = (template[kind.list] ?? []).find((candidate) => hasId(candidate, kind, id)) ?? current;
+  const kept = (current as Record<string, unknown>)[kind.key];
+  const next = given === null ? fresh : { ...mergeSection<object>(current, given, fresh), [kind.key]: kept };
   return { ...vm, [kind.list]: (vm[kind.list] ?? []).map((entry) => (entry === current ? next : entry)) };
 }

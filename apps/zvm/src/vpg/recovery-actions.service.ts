@@ -171,11 +171,11 @@ export class RecoveryActions {
     return record;
   }
 
-  /** The one named, or the newest listed. */
+  /** The one named, or the newest listed. Empty text is a script's variable without a value, not a wish for the newest. */
   async #checkpoint({ definition }: VpgRecord, wanted: string | null | undefined): Promise<CatalogueEntry> {
     const { latest } = await this.catalogues.load(definition.vpgId);
     if (!latest) throw conflict(`VPG '${definition.name}' has no recoverable checkpoint: its initial sync is not done`);
-    if (wanted === null || wanted === undefined || wanted === '') return latest;
+    if (wanted === null || wanted === undefined) return latest;
     if (!/^\d{1,15}$/.test(wanted)) throw invalid(`CheckpointIdentifier: '${wanted}' is not a checkpoint identifier`);
     const found = await this.catalogues.find(definition.vpgId, Number(wanted));
     if (!found) throw notFound(`VPG '${definition.name}': checkpoint`, wanted);

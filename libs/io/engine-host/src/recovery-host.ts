@@ -1,4 +1,4 @@
-import { mkdir, rm } from 'node:fs/promises';
+import { mkdir, rm, rmdir } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { unreachable } from '@tidemark/base';
 import { BlockFile } from '@tidemark/block-file';
@@ -264,6 +264,19 @@ export class RecoveryHost {
     await this.journal.remove();
     await this.#closeMirrors();
     if (isMirrorKept) return;
-    for (const { mirrorPath } of this.spec.volumes) await rm(mirrorPath, { force: true });
+    for (const { mirrorPath } of this.spec.volumes) {
+      await rm(mirrorPath, { force: true });
+      await this.#removeEmptyFolders(mirrorPath);
+    }
+  }
+
+  /** The folders of the VM and of the VPG, as far as nothing is left in them. */
+  async #removeEmptyFolders(path: string): Promise<void> {
+    const [vmFolder, vpgFolder] = [dirname(path), dirname(dirname(path))];
+    for (const folder of [vmFolder, vpgFolder]) {
+      if (!folder.startsWith(`${this.spec.datastore.path}/`)) return;
+      // Not empty: another volume or VM is still there, and removes the folder after itself.
+      if (!(await rmdir(folder).then(() => true, () => false))) return;
+    }
   }
 }
