@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import type { PeerSiteApi, VpgApi, VpgSettingsApi } from '@tidemark/contracts';
 import { FakeDataPlane } from './testing/fake-data-plane.js';
-import type { RestClient } from './testing/rest-client.js';
+import { RestClient } from './testing/rest-client.js';
 import { startPostgres, type TestServer } from './testing/servers.js';
 import { eventually, TestSite } from './testing/test-site.js';
 
@@ -354,6 +354,26 @@ describe('without its database', () => {
     await postgres.start();
     await eventually('answers again', async () => (await atA.call('GET', '/localsite')).status === 200);
     expect(FAILED).toBe(4);
+  });
+});
+
+describe('a ZVM that starts before everything else', () => {
+  it('listens, answers 503 with a Message, and does its work when the others are there', async () => {
+    await a.stopZvm();
+    await postgres.kill();
+    await a.nats.kill();
+    await a.startZvm();
+    const stranger = new RestClient(a.zvm?.url ?? '', 'any');
+    expect((await stranger.call('GET', '/')).status).toBe(200);
+    const refused = await stranger.logIn();
+    expect([refused.status, JSON.parse(refused.text)]).toEqual([503, { Message: expect.stringContaining('database') }]);
+    await a.nats.start();
+    await postgres.start();
+    atA = await a.client();
+    await eventually('the VRAs are heard again', async () => {
+      const vras = await atA.ok<{ IsConnected: boolean }[]>('GET', '/vras');
+      return vras.length === 2 && vras.every((vra) => vra.IsConnected);
+    });
   });
 });
 

@@ -84,9 +84,9 @@ export class OperationService implements OnModuleInit, OnModuleDestroy, OnApplic
     }
   }
 
-  /** Kinds under way on a VPG. */
-  kindsOn(vpgId: string): PlanKind[] {
-    return [...this.#open.values()].filter((operation) => operation.vpgId === vpgId).map((operation) => operation.kind.kind);
+  /** Inputs of the operations of a kind that are under way. */
+  inputsOf(kind: PlanKind): object[] {
+    return [...this.#open.values()].filter((operation) => operation.kind.kind === kind).map((operation) => operation.input);
   }
 
   /** Percent of the operation under way on a VPG that decides its status. */

@@ -107,6 +107,7 @@ export class PeerExchange implements OnApplicationBootstrap, OnApplicationShutdo
     for (const vpg of this.vpgs.all()) {
       const { recoverySiteId, protectedSiteId } = vpg.definition;
       if (recoverySiteId === this.config.siteId && this.link.isAlive(protectedSiteId)) await this.#healOne(vpg, protectedSiteId);
+      else if (protectedSiteId === this.config.siteId && vpg.state === 'removed') await this.#forgetWhenGone(vpg, recoverySiteId);
     }
   }
 
@@ -129,6 +130,12 @@ export class PeerExchange implements OnApplicationBootstrap, OnApplicationShutdo
     await this.vpgs.forget(vpgId);
     this.catalogues.forget(vpgId);
     this.#confirmed.delete(vpgId);
+  }
+
+  /** Deleted here by force: remembered until the recovery site has let go of it too. */
+  async #forgetWhenGone({ definition }: VpgRecord, recoverySiteId: string): Promise<void> {
+    const news = this.link.isAlive(recoverySiteId) ? this.link.lastNews(recoverySiteId)?.news : undefined;
+    if (news && !news.vpgs.some((vpg) => vpg.vpgId === definition.vpgId)) await this.#forget(definition.vpgId);
   }
 
   /** The protected site deleted it by force while this one was away. */

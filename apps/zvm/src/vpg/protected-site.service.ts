@@ -33,8 +33,8 @@ export class ProtectedSite {
       if (known) await this.#forget(vpgId);
       return;
     }
-    if (known && known.generation >= record.generation) return;
     if (known?.state === 'removed') throw conflict(`VPG '${name}' was deleted by force at this site`);
+    if (known && known.generation >= record.generation) return;
     this.#assertNameFree(record);
     await this.vpgs.put(record);
     this.vraStates.poke();

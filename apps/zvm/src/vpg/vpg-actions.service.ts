@@ -6,7 +6,9 @@ import { conflict, invalid } from '../errors.js';
 import { PeerLinkService } from '../peer/peer-link.service.js';
 import { PeerStore } from '../peer/peer.store.js';
 import { TaskService } from '../task/task.service.js';
+import { VraStateService } from '../vra/vra-state.service.js';
 import { RecoveryActions } from './recovery-actions.service.js';
+import type { VpgRecord } from './vpg-model.js';
 import { VpgStore } from './vpg.store.js';
 
 /** An action on a VPG, as asked at either site. */
@@ -36,6 +38,7 @@ export class VpgActions {
     private readonly link: PeerLinkService,
     private readonly peers: PeerStore,
     private readonly tasks: TaskService,
+    private readonly vraStates: VraStateService,
     @Inject(ZVM_CONFIG) private readonly config: ZvmConfig,
   ) {}
 
@@ -53,8 +56,22 @@ export class VpgActions {
 
   /** @throws ZvmError ZVM_NOT_FOUND, ZVM_CONFLICT, ZVM_INVALID; ZVM_PEER_DOWN when the recovery site must act and is away */
   async act({ action, vpgId, input }: VpgAction, initiatedBy: string): Promise<string> {
-    const { definition } = this.vpgs.get(vpgId);
+    const record = this.vpgs.get(vpgId);
+    const { definition } = record;
+    const isForced = action === 'delete' && 'Force' in input && input.Force === true;
+    if (isForced && definition.recoverySiteId !== this.config.siteId && !this.link.isAlive(definition.recoverySiteId)) {
+      return await this.#forgetByForce(record, initiatedBy);
+    }
     return await this.#actAt(definition.recoverySiteId, { action, vpgId: definition.vpgId, input }, initiatedBy);
+  }
+
+  /** The recovery site is gone: this site stops sending, and tells the other one should it ever come back. */
+  async #forgetByForce({ definition }: VpgRecord, initiatedBy: string): Promise<string> {
+    const { taskId } = await this.tasks.start({ type: 'ForceRemoveProtectionGroup', initiatedBy, related: { vpgIds: [definition.vpgId] } });
+    await this.vpgs.update(definition.vpgId, (record) => ({ ...record, state: 'removed' }));
+    this.vraStates.poke();
+    await this.tasks.complete(taskId, `VPG '${definition.name}' is deleted here; site ${definition.recoverySiteName} does not answer and keeps its journals and volumes`);
+    return taskId;
   }
 
   async #actAt(siteId: string, action: VpgAction, initiatedBy: string): Promise<string> {

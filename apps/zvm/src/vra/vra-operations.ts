@@ -1,5 +1,6 @@
 import { Inject, Injectable, type OnModuleInit } from '@nestjs/common';
 import type { VraCreateDataApi } from '@tidemark/contracts';
+import type { HypervisorHost } from '@tidemark/hypervisor';
 import { randomInt } from 'node:crypto';
 import { Clock } from '../clock.js';
 import { ZVM_CONFIG, type ZvmConfig } from '../config.js';
@@ -55,13 +56,22 @@ export class VraOperations implements OnModuleInit {
     if (!host) throw notFound('host', wish.HostIdentifier);
     if (!host.datastoreIds.includes(wish.DatastoreIdentifier)) throw invalid(`host ${host.name} does not see datastore ${wish.DatastoreIdentifier}`);
     if (!host.networkIds.includes(wish.NetworkIdentifier)) throw invalid(`host ${host.name} is not on network ${wish.NetworkIdentifier}`);
-    if (this.vras.onHost(host.id)) throw conflict(`host ${host.name} has a VRA already`);
+    await this.#assertNone(host);
     const input: InstallInput = {
       vraId: String(randomInt(1, VRA_ID_MAX)), hostId: host.id, name: `Z-VRA-${host.name}`, address: host.address, settings: settingsOf(wish, host.name),
     };
     // The row is the reservation of the host: its unique index refuses a second request.
     await this.#putRow(input);
     return await this.operations.begin({ kind: 'installVra', input, vpgId: null, initiatedBy, related: { hostIds: [host.id] } });
+  }
+
+  /** A row without its operation is what a kill between the two left: it reserves nothing. */
+  async #assertNone(host: HypervisorHost): Promise<void> {
+    const vra = this.vras.onHost(host.id);
+    if (!vra) return;
+    const isUnderWay = this.operations.inputsOf('installVra').some((input) => (input as InstallInput).vraId === vra.vraId);
+    if (vra.state !== 'Installing' || isUnderWay) throw conflict(`host ${host.name} has a VRA already`);
+    await this.vras.remove(vra.vraId);
   }
 
   async #putRow({ vraId, hostId, name, address, settings }: InstallInput): Promise<void> {
