@@ -93,6 +93,10 @@ export class SendingPeer implements StreamPeer {
     this.#gatherTimer ??= setTimeout(() => this.#pump(), GATHER_MS);
   }
 
+  linkIsFull(): void {
+    this.#isFull = true;
+  }
+
   #pump(): void {
     clearTimeout(this.#gatherTimer);
     this.#gatherTimer = undefined;

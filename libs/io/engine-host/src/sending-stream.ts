@@ -29,6 +29,8 @@ export interface StreamPeer {
   numberStream(stream: SendingStream): number;
   /** There is, or may be, something to send. */
   work(queuedBytes: number): void;
+  /** The link took a frame and wants no more, of nobody, until it drains. */
+  linkIsFull(): void;
 }
 
 /** One protection's stream: the sender engine with its VM's disks on one side and a link on the other. */
@@ -201,7 +203,7 @@ export class SendingStream {
       if (this.#link !== link || this.#streamId !== stream || this.#isClosed) return;
       const { incarnation, epoch, firstSeq, lastSeq, records, rawBytes } = frame;
       const fields = { kind: FrameKind.records, stream, incarnation, epoch, firstSeq, lastSeq, count: records.length, codec: result.codec, rawBytes };
-      this.#send(link, encodeFrame(fields, result.chunks, crc32c));
+      if (!this.#send(link, encodeFrame(fields, result.chunks, crc32c))) this.peer.linkIsFull();
     });
     void packed
       .catch((error: unknown) => this.log.error({ stream: this.key, error: String(error) }, 'compression failed'))

@@ -104,6 +104,28 @@ describe('a link', () => {
     expect(measured).toBeLessThan(1000);
   });
 
+  it('drains after a false send, even if its own pings go out in between', async () => {
+    let peer: Socket | undefined;
+    const port = await rawServer((socket) => (peer = socket.pause()));
+    let drains = 0;
+    const handlers: LinkHandlers = { onFrame: () => undefined, onClose: () => undefined, onDrain: () => (drains += 1) };
+    const link = await dial(port, handlers, { bufferedBytesMax: 4 << 20, pingIntervalMs: 5, silenceMs: 60_000 });
+    const chunk = encodeFrame({ kind: FrameKind.control }, [Buffer.from(JSON.stringify({ text: 'x'.repeat(900_000) }))], crc32c);
+    while (link.send(chunk)) await new Promise((resolve) => setImmediate(resolve));
+    const readUntil = async (bytesMax: number): Promise<void> => {
+      while (link.bufferedBytes > bytesMax) {
+        peer?.read(64 * 1024);
+        await new Promise((resolve) => setTimeout(resolve, 1));
+      }
+    };
+    await readUntil(link.bufferedBytes - 1);
+    for (let more = 0; more < 4; more += 1) link.send(chunk); // what others on the link had in hand
+    // A slow reader: the buffer sinks below the limit, pings are sent, and only then it runs empty.
+    await readUntil(0);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    expect(drains).toBe(1);
+  });
+
   it('delivers what was sent before close, and both ends close without a cause', async () => {
     const atServer = receiver();
     const server = await listen((link) => link.start(atServer));

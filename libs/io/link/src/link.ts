@@ -120,7 +120,8 @@ export class Link {
       this.destroy(new LinkError('LINK_OVERFLOW', `${this.bufferedBytes} bytes wait for ${this.remoteAddress}`));
       return false;
     }
-    this.#isFull = this.bufferedBytes > this.#bufferedBytesMax;
+    // Once a caller was told to wait, only the drain takes that back: a ping that finds less in the buffer must not swallow it.
+    this.#isFull ||= this.bufferedBytes > this.#bufferedBytesMax;
     return !this.#isFull;
   }
 
