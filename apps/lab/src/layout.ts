@@ -62,7 +62,7 @@ export function parseSubnets(text: string): Record<SiteName, number> {
   const [a, b] = octets;
   const isValid = (octet: number | undefined): octet is number => octet !== undefined && Number.isInteger(octet) && octet >= 1 && octet <= 254;
   if (octets.length !== 2 || !isValid(a) || !isValid(b) || a === b) {
-    throw new LabError('LAB_FOLDER', `TIDEMARK_LAB_SUBNETS=${text}: two different numbers from 1 to 254 are expected, e.g. 21,22`);
+    throw new LabError('LAB_FOLDER', `TIDEMARK_LAB_SUBNETS=${text}: two different numbers from 1 to 254 are expected, e.g. 101,102`);
   }
   return { a, b };
 }

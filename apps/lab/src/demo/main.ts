@@ -23,7 +23,7 @@ async function demo({ isOnce }: { readonly isOnce: boolean }, stop: AbortSignal)
     });
     const proof = await Promise.race([story.play(), interrupted]);
     const hasHeld = proof.problems.length === 0;
-    stage.say(hasHeld ? paint.bold(paint.green('The proof held.')) : paint.bold(paint.red(`The proof did not hold: ${proof.problems.join('; ')}`)));
+    stage.say(hasHeld ? paint.bold(paint.green('The proof held.')) : paint.bold(paint.red(`The proof did not hold: ${proof.problems.length} problems, the first is: ${proof.problems[0] ?? ''}`)));
     if (!hasHeld) await keepLogs();
     if (!isOnce) await stayUp(stop);
     return hasHeld;

@@ -72,7 +72,10 @@ export class Stage {
     const shown = entries.slice(-Math.floor((this.#screen.columns - 10) / STRIDE));
     const marks = shown.map((entry) => SYMBOL[entry.kind]).join(paint.dim('─'.repeat(STRIDE - 1)));
     const prefix = shown.length < entries.length ? '… ' : '';
-    return ['', `   ${paint.dim(prefix)}${marks || paint.dim('no checkpoint yet')}`, `   ${' '.repeat(prefix.length)}${captions(shown)}`, `   ${facts}`];
+    const indent = ' '.repeat(3 + prefix.length);
+    const damage = shown.some((entry) => entry.kind === 'damage') ? [indent + paint.red(captions(shown, (entry) => entry.kind === 'damage'))] : [];
+    const named = captions(shown, (entry, index) => index === 0 || entry.kind === 'tagged');
+    return ['', `   ${paint.dim(prefix)}${marks || paint.dim('no checkpoint yet')}`, indent + paint.dim(named), ...damage, `   ${facts}`];
   }
 
   table(rows: readonly (readonly [string, string])[]): void {
@@ -87,15 +90,14 @@ export class Stage {
   }
 }
 
-/** A caption below each mark that is not an automatic checkpoint, and below the first. */
-function captions(entries: readonly TimelineEntry[]): string {
+/** The chosen entries' captions, each below its mark; one that would run into another is left out. */
+function captions(entries: readonly TimelineEntry[], isChosen: (entry: TimelineEntry, index: number) => boolean): string {
   let line = '';
   for (const [index, entry] of entries.entries()) {
     const column = index * STRIDE;
-    if ((index > 0 && entry.kind === 'automatic') || column < line.length) continue;
-    line = `${line.padEnd(column)}${entry.caption} `;
+    if (isChosen(entry, index) && column >= line.length) line = `${line.padEnd(column)}${entry.caption} `;
   }
-  return paint.dim(line.trimEnd());
+  return line.trimEnd();
 }
 
 /** `10:42:07` of an instant. */

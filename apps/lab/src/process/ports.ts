@@ -21,6 +21,6 @@ export async function assertPortFree(listen: string, owner: string): Promise<voi
   const reason = code === 'EADDRINUSE' ? 'another program listens there' : `it cannot be listened on (${code})`;
   throw new LabError(
     'LAB_PORT_IN_USE',
-    `${owner} needs ${listen}, but ${reason}. See who with \`ss -ltnp | grep :${port}\` and end it, or give the lab other addresses: TIDEMARK_LAB_SUBNETS=21,22`,
+    `${owner} needs ${listen}, but ${reason}. See who with \`ss -ltnp | grep :${port}\` and end it, or give the lab other addresses: TIDEMARK_LAB_SUBNETS=101,102`,
   );
 }
