@@ -347,6 +347,35 @@ describe('the life of a VPG', () => {
   });
 });
 
+describe('a VPG whose recovery site is gone', () => {
+  it('is deleted at the protected site by force only, and the other site learns it when it is back', async () => {
+    const sid = await draftFor(atB, await vmIdsOf('spare'), 'Orphan');
+    expect(await atB.task(await atB.ok<string>('POST', `/vpgSettings/${sid}/commit`))).toMatchObject({ state: COMPLETED });
+    const [created] = await atB.ok<VpgApi[]>('GET', '/vpgs');
+    const path = `/vpgs/${created?.VpgIdentifier ?? ''}`;
+    await eventually('it is protected', async () => (await atA.ok<VpgApi>('GET', path)).Status === 1);
+    await b.stopZvm();
+    await eventually('site a has noticed', async () => (await atA.ok<VpgApi>('GET', path)).SubStatus === 24);
+    expect(await atA.refused(503, 'DELETE', path, {})).toContain('Site b');
+    expect(await atA.task(await atA.ok<string>('DELETE', path, { Force: true }))).toMatchObject({ state: COMPLETED });
+    expect(await atA.ok('GET', '/vpgs')).toEqual([]);
+    await eventually('nothing is sent any more', () => Promise.resolve([...plane.vras.values()].every((vra) => vra.state.protections.length === 0)));
+    await b.startZvm();
+    atB = await b.client();
+    await eventually('site b says what happened', async () => (await atB.ok<VpgApi>('GET', path)).SubStatusDescription?.includes('by force'));
+    expect(await atA.ok('GET', '/vpgs')).toEqual([]);
+    expect(await atB.task(await atB.ok<string>('DELETE', path, {}))).toMatchObject({ state: COMPLETED });
+    expect([...plane.vras.values()].flatMap((vra) => [...vra.recoveries.keys()])).toEqual([]);
+    const again = await draftFor(atA, await vmIdsOf('spare'), 'Orphan');
+    expect(await atA.task(await atA.ok<string>('POST', `/vpgSettings/${again}/commit`))).toMatchObject({ state: COMPLETED });
+    const [second] = await eventually('both list the new one only', async () => {
+      const lists = await Promise.all([atA, atB].map((client) => client.ok<VpgApi[]>('GET', '/vpgs')));
+      return lists.every((list) => list.length === 1) ? lists[0] : undefined;
+    });
+    expect(await atB.task(await atB.ok<string>('DELETE', `/vpgs/${second?.VpgIdentifier ?? ''}`, {}))).toMatchObject({ state: COMPLETED });
+  });
+});
+
 describe('without its database', () => {
   it('answers 503 and recovers by itself', async () => {
     await postgres.kill();

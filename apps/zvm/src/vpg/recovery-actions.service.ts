@@ -221,5 +221,7 @@ const SITUATIONS: Readonly<Record<VpgRecord['state'], string>> = {
   removed: 'it is deleted',
 };
 
-const situationOf = (record: VpgRecord): string =>
-  record.failover?.phase === 'beforeCommit' ? 'its recovered VMs run and wait for commit or rollback' : SITUATIONS[record.state];
+function situationOf({ state, failover, failoverTest }: VpgRecord): string {
+  if (failover?.phase === 'beforeCommit') return 'its recovered VMs run and wait for commit or rollback';
+  return state === 'protecting' && failoverTest ? 'a failover test is under way' : SITUATIONS[state];
+}
