@@ -21,6 +21,8 @@ export interface BarrierSurroundings {
   confirmCapture(vpgId: string, vmIds: readonly string[]): Promise<string | undefined>;
 }
 
+const VOTE_RETRY_MS = 1000;
+
 /** Without the event's time: that is read when the event is taken. */
 type Untimed<T> = T extends unknown ? Omit<T, 'nowMs' | 'wallMs'> : never;
 type HostEvent = Untimed<BarrierEvent>;
@@ -41,6 +43,11 @@ export class BarrierHost {
   #nextRequest = 1;
   #spec: BarrierSpec;
   #ownVmIds: readonly string[] = [];
+  /** Whose completions are held now: a configuration that comes meanwhile may name others. */
+  #heldVmIds: readonly string[] = [];
+  /** The newest vote that is to be stored: an older one must never be written over it. */
+  #vote: { readonly term: number; readonly leaderVraId: string } | undefined;
+  #voteTimer: NodeJS.Timeout | undefined;
 
   constructor(
     spec: BarrierSpec,
@@ -55,10 +62,12 @@ export class BarrierHost {
     return this.#spec;
   }
 
+  /** Only a newer version changes who takes part. The engine alone ends a hold: a hold that ended behind its back could still be sealed. */
   configure(spec: BarrierSpec): void {
-    this.around.release(this.#spec.vpgId, this.#ownVmIds);
     this.#spec = spec;
-    this.#ownVmIds = spec.members.find((member) => member.vra.vraId === this.around.selfVraId)?.vmIds ?? [];
+    if (spec.version > this.#engine.status().version) {
+      this.#ownVmIds = spec.members.find((member) => member.vra.vraId === this.around.selfVraId)?.vmIds ?? [];
+    }
     this.#take({ type: 'configured', config: configOf(spec) });
     for (const { vra } of spec.members) {
       if (vra.vraId !== this.around.selfVraId && this.around.isPeerUp(vra.vraId)) this.peerUp(vra.vraId);
@@ -100,7 +109,8 @@ export class BarrierHost {
   close(): void {
     this.#isClosed = true;
     clearTimeout(this.#timer);
-    this.around.release(this.#spec.vpgId, this.#ownVmIds);
+    clearTimeout(this.#voteTimer);
+    this.#release();
     for (const insert of this.#inserts.values()) insert.reject(new EngineError('CHECKPOINT_VOID', 'the VPG is not protected here any more'));
     this.#inserts.clear();
   }
@@ -128,9 +138,10 @@ export class BarrierHost {
       case 'send':
         return this.around.send(effect.vraId, effect.message);
       case 'hold':
-        return this.around.hold(vpgId, this.#ownVmIds);
+        this.#heldVmIds = this.#ownVmIds;
+        return this.around.hold(vpgId, this.#heldVmIds);
       case 'release':
-        return this.around.release(vpgId, this.#ownVmIds);
+        return this.#release();
       case 'placeMarkers':
         return this.#placeMarkers(effect.marker, effect.vmIds);
       case 'placeSeals': {
@@ -156,6 +167,11 @@ export class BarrierHost {
     }
   }
 
+  #release(): void {
+    this.around.release(this.#spec.vpgId, this.#heldVmIds);
+    this.#heldVmIds = [];
+  }
+
   #placeMarkers(marker: CheckpointMarker, vmIds: readonly string[]): void {
     const { checkpointId } = marker;
     const reason = this.around.placeMarkers(marker, vmIds);
@@ -169,10 +185,16 @@ export class BarrierHost {
     });
   }
 
+  /** Until it is stored this VRA takes no part; so it is tried until it is, or until a newer vote takes its place. */
   #storeTerm(vote: { readonly term: number; readonly leaderVraId: string }): void {
+    this.#vote = vote;
     void this.around.votes.save(this.#spec.vpgId, vote).then(
       () => this.#take({ type: 'termStored', ...vote }),
-      (error: unknown) => this.around.log.error({ vpgId: this.#spec.vpgId, error: String(error) }, 'cannot make the barrier vote durable: no checkpoints from here'),
+      (error: unknown) => {
+        if (this.#isClosed || this.#vote !== vote) return;
+        this.around.log.error({ vpgId: this.#spec.vpgId, error: String(error) }, 'cannot make the barrier vote durable: no checkpoints from here until it is');
+        this.#voteTimer = setTimeout(() => this.#vote === vote && this.#storeTerm(vote), VOTE_RETRY_MS);
+      },
     );
   }
 
