@@ -4,7 +4,8 @@ import { join } from 'node:path';
 const STAT_BLOCK_BYTES = 512; // st_blocks counts these, whatever the file system's block is (stat(2))
 /** Entries read per measurement; a folder with more keeps the sum of the first ones, which only ever reports too much free. */
 const ENTRIES_MAX = 50_000;
-const FRESH_MS = 1000;
+/** An operator who frees or fills a datastore and acts at once must be judged by what is there now. */
+const FRESH_MS = 200;
 
 /** Bytes allocated on disk by everything under `folder` (sparse files count what they really hold). A missing folder holds none. */
 export async function allocatedBytesUnder(folder: string, entriesMax = ENTRIES_MAX): Promise<number> {
@@ -42,7 +43,7 @@ async function namesIn(folder: string, namesMax: number): Promise<string[]> {
   return names;
 }
 
-/** Remembers each folder's sum for a second, and never measures one folder twice at the same time. */
+/** Remembers each folder's sum for {@link FRESH_MS}, and never measures one folder twice at the same time. */
 export class DatastoreUsage {
   readonly #measured = new Map<string, { readonly startedAtMs: number; readonly bytes: Promise<number> }>();
 
