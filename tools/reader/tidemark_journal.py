@@ -42,15 +42,21 @@ class State:
         where = f'record {record.header.recordNo} ({record.kind})'
         body = json_object(record.body, CONTROL_FIELDS[record.kind], where) if record.kind in CONTROL_FIELDS else items_of(record)
         if self.values is None:
-            if record.kind != 'state':
-                raise Corrupt(f'{where}: the first record of a segment is a state')
-            self.values, self.front_seq = dict(body), body['lastSeq']
+            self._begin(record, body, where)
         self._check_numbers(record.header, where)
-        if record.kind in ('frame', 'baseFrame', 'direct'):
+        if record.kind in ('frame', 'baseFrame', 'direct', 'scratch'):
             self._check_stream(record, where)
         elif (record.header.firstSeq, record.header.lastSeq) != (0, self['lastSeq']):
             raise Corrupt(f'{where}: positions {record.header.firstSeq}..{record.header.lastSeq}, the stream ends at {self["lastSeq"]}')
         getattr(self, f'_take_{record.kind}')(record, body, where)
+
+    def _begin(self, record, body, where):
+        if record.kind == 'scratch':
+            self.values = {**dict.fromkeys(CONTROL_FIELDS['state'], 0), 'lastSeq': record.header.firstSeq - 1}
+        elif record.kind == 'state':
+            self.values, self.front_seq = dict(body), body['lastSeq']
+        else:
+            raise Corrupt(f'{where}: the first record of a journal is a state')
 
     def _check_numbers(self, header, where):
         """What must never fall: durable positions and the clock; nor may a record say that it was itself durable."""
@@ -149,8 +155,10 @@ class State:
     def _take_promotionEnd(self, _record, body, _where):
         self.values.update(promotionCheckpointId=body['checkpointId'], isPromotionDone=True)
 
-    def _take_scratch(self, _record, _items, _where):
-        """Its table was checked; only scratch journals have such records, and they hold no checkpoints."""
+    def _take_scratch(self, _record, items, where):
+        """Only scratch journals have such records, nothing else, and no epoch."""
+        if self['epoch'] != 0 or [item.type in ('write', 'zeroes') for item in items] != [True]:
+            raise Corrupt(f'{where}: in a journal of frames, or not one guest write')
 
 
 # ---- The scan -----------------------------------------------------------------------------------------------------------
@@ -209,7 +217,7 @@ class Scan:
             except Break as fault:
                 self.reason = f'segment {segment.number}, byte {at}: {fault}'
                 return place, at
-            if at == SEGMENT_HEADER_BYTES and record.kind != 'state':
+            if at == SEGMENT_HEADER_BYTES and record.kind not in ('state', 'scratch'):
                 raise Corrupt(f'segment {segment.number} begins with a {record.kind}')
             self.state.take(record)
             self.take(record)

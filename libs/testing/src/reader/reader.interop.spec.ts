@@ -1,0 +1,209 @@
+import { copyFile, mkdir, mkdtemp, open, readdir, readFile, rm, stat, truncate } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, it } from '@jest/globals';
+import { MiB } from '@tidemark/base';
+import { describeWithTools, run, runOk, type ToolResult } from '../interop/tools.js';
+import { qemuIo, until, VraRig, type RigOptions } from '../vra/rig.js';
+
+/** A second implementation, in another language, from the specification alone: what both agree on is what the pages say. */
+const READER = join(import.meta.dirname, '../../../../tools/reader/tidemark_journal.py');
+const SEGMENT_HEADER_BYTES = 1024;
+
+const DISK_BYTES = [16 * MiB, 4 * MiB] as const;
+const VM = { vmId: 'vm-1', host: 0, recoveryHost: 0, diskBytes: DISK_BYTES };
+const ONE_VM: RigOptions = { protectingCount: 1, recoveringCount: 1, vms: [VM] };
+
+let rig: VraRig | undefined;
+let folder = '';
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'tidemark-reader-'));
+});
+afterEach(async () => {
+  const closing = rig;
+  rig = undefined;
+  await closing?.close();
+  await rm(folder, { recursive: true });
+});
+
+async function protect(options: RigOptions): Promise<VraRig> {
+  const vras = await VraRig.start(options);
+  rig = vras;
+  await qemuIo(vras.uri('p', 0, 'vm-1-0'), 'write -P 0x11 0 2M', 'write -P 0x12 8M 64k');
+  await vras.protect();
+  await until('the first checkpoint', () => vras.listed().length > 0);
+  return vras;
+}
+
+/** One checkpoint made after this call began. */
+async function checkpointFromNow(vras: VraRig): Promise<number> {
+  const before = Math.max(0, ...vras.listed());
+  return await until('two new checkpoints', () => vras.listed().filter((id) => id > before)[1]);
+}
+
+const journalOf = (vras: VraRig): string => join(vras.folder, 'recovery', `${VM.vmId}-journal`);
+
+async function segmentsOf(journal: string): Promise<string[]> {
+  return (await readdir(journal)).sort().map((name) => join(journal, name));
+}
+
+async function lastSegment(journal: string): Promise<string> {
+  const path = (await segmentsOf(journal)).at(-1);
+  if (path === undefined) throw new Error(`no segment in ${journal}`);
+  return path;
+}
+
+/** What the VRA serves of each checkpoint's disks over NBD; the views stay open, so that the checkpoints stay. */
+async function servedImages(vras: VraRig, checkpointIds: readonly number[]): Promise<Map<number, Buffer[]>> {
+  const served = new Map<number, Buffer[]>();
+  for (const id of checkpointIds) {
+    await vras.openViews(id);
+    const images: Buffer[] = [];
+    for (const disk of DISK_BYTES.keys()) images.push(await vras.image(vras.uri('r', 0, `vm-1-${String(disk)}-at-${String(id)}`)));
+    served.set(id, images);
+  }
+  return served;
+}
+
+interface ListedByReader {
+  readonly checkpointId: number;
+  readonly epoch: number;
+  readonly term: number;
+  readonly vmIds: readonly string[];
+  readonly atMs: number;
+  readonly tag: string | null;
+  readonly kind: string;
+}
+
+const facts = ({ checkpointId, epoch, term, vmIds, atMs, tag, kind }: ListedByReader): ListedByReader => ({ checkpointId, epoch, term, vmIds, atMs, tag, kind });
+
+/** Ends capture and then the recovering VRA in good order, and says what it held at its end. */
+async function closeVras(vras: VraRig): Promise<ListedByReader[]> {
+  for (const vra of vras.protecting.splice(0)) await vra.close();
+  const [recovering] = vras.recovering.splice(0);
+  if (recovering === undefined) throw new Error('rig');
+  const { held } = recovering.listCheckpoints({ vpgId: vras.vpgId, vmId: VM.vmId });
+  await recovering.close();
+  return held.map(facts);
+}
+
+const check = async (journal: string, ...args: string[]): Promise<ToolResult> => await run('python3', [READER, 'check', journal, ...args]);
+
+async function listed(journal: string): Promise<ListedByReader[]> {
+  return (JSON.parse(await runOk('python3', [READER, 'list', journal, '--json'])) as ListedByReader[]).map(facts);
+}
+
+async function expectImages(vras: VraRig, served: ReadonlyMap<number, readonly Buffer[]>): Promise<void> {
+  for (const [checkpointId, images] of served) {
+    for (const [disk, image] of images.entries()) {
+      const out = join(folder, 'image.raw');
+      const place = ['--volume', String(disk), '--checkpoint', String(checkpointId), '--mirror', vras.mirrorPath(VM.vmId, disk), '--out', out];
+      await runOk('python3', [READER, 'image', journalOf(vras), ...place]);
+      expect({ checkpointId, disk, isEqual: (await readFile(out)).equals(image) }).toEqual({ checkpointId, disk, isEqual: true });
+    }
+  }
+}
+
+async function copyJournal(journal: string): Promise<string> {
+  const copy = join(folder, 'copy');
+  await rm(copy, { recursive: true, force: true });
+  await mkdir(copy);
+  for (const path of await segmentsOf(journal)) await copyFile(path, path.replace(journal, copy));
+  return copy;
+}
+
+async function flipByte(path: string, at: number): Promise<void> {
+  const file = await open(path, 'r+');
+  const byte = Buffer.alloc(1);
+  await file.read(byte, 0, 1, at);
+  byte.writeUInt8(byte.readUInt8(0) ^ 0x40);
+  await file.write(byte, 0, 1, at);
+  await file.close();
+}
+
+async function expectSame(options: RigOptions): Promise<VraRig> {
+  const vras = await protect(options);
+  const guest = vras.uri('p', 0, 'vm-1-0');
+  const ids: number[] = [];
+  await qemuIo(guest, 'write -P 0x21 512k 4k', 'write -P 0x22 1000 3k', 'write -z 768k 64k', 'discard 8M 64k');
+  ids.push(await checkpointFromNow(vras));
+  await qemuIo(guest, 'write -P 0x31 0 1M', 'write -P 0x32 15M 1M');
+  await qemuIo(vras.uri('p', 0, 'vm-1-1'), 'write -P 0x33 4k 12k', 'write -z 8k 4k');
+  ids.push(await checkpointFromNow(vras));
+  await qemuIo(guest, 'discard 0 4M', 'write -P 0x41 64k 4k', 'write -P 0x42 15M 512k');
+  ids.push(await checkpointFromNow(vras));
+  const served = await servedImages(vras, ids);
+  const [first] = served.values();
+  expect([...served.values()].slice(1).every(([disk]) => disk !== undefined && first?.[0]?.equals(disk) === false)).toBe(true);
+  const held = await closeVras(vras);
+  expect(held.map(({ checkpointId }) => checkpointId)).toEqual(expect.arrayContaining(ids));
+  expect(await listed(journalOf(vras))).toEqual(held);
+  expect(await check(journalOf(vras))).toMatchObject({ code: 0, stdout: expect.stringMatching(/\ncomplete\n$/) as string });
+  await expectImages(vras, served);
+  return vras;
+}
+
+describeWithTools('the journal as Python reads it', ['python3', 'qemu-io', 'nbdcopy'], () => {
+  it('holds the same checkpoints and the same disks as the VRA, byte for byte', async () => {
+    await expectSame(ONE_VM);
+  });
+
+  it('holds them when its oldest checkpoints were retired and their writes are in the mirrors', async () => {
+    const vras = await protect({ ...ONE_VM, historyMs: 3000, intervalMs: 250 });
+    const [first] = vras.listed();
+    const guest = vras.uri('p', 0, 'vm-1-0');
+    await qemuIo(guest, 'write -P 0x51 3M 1M', 'discard 1M 256k');
+    await until('the first one is retired', () => first !== undefined && !vras.listed().includes(first), 30_000);
+    await qemuIo(guest, 'write -P 0x52 3M 64k', 'write -z 512k 1M');
+    const newest = await checkpointFromNow(vras);
+    const [, , third = newest] = vras.listed();
+    const served = await servedImages(vras, [third, newest]);
+    const held = await closeVras(vras);
+    const { stdout, code } = await check(journalOf(vras));
+    expect([code, Number(/applied (\d+)/.exec(stdout)?.[1]), Number(/ retire (\d+)/.exec(stdout)?.[1])]).toEqual([0, expect.any(Number), expect.any(Number)]);
+    expect(/applied 0,/.test(stdout)).toBe(false);
+    expect(await listed(journalOf(vras))).toEqual(held);
+    await expectImages(vras, served);
+  });
+
+  it('is corrupt after one flipped byte that later records vouch for, and keeps the checkpoints before it', async () => {
+    const vras = await protect(ONE_VM);
+    await qemuIo(vras.uri('p', 0, 'vm-1-0'), 'write -P 0x61 0 1M');
+    await checkpointFromNow(vras);
+    const held = await closeVras(vras);
+    const copy = await copyJournal(journalOf(vras));
+    const path = await lastSegment(copy);
+    const { size } = await stat(path);
+    // The 1 MiB write is most of the file: its middle is inside that body, and checkpoints lie on both sides.
+    await flipByte(path, SEGMENT_HEADER_BYTES + Math.floor((size - SEGMENT_HEADER_BYTES) / 2));
+    const { code, stdout } = await check(copy);
+    expect({ code, stdout }).toMatchObject({ code: 1, stdout: expect.stringMatching(/\ncorrupt: .*body checksum\n$/) as string });
+    const before = JSON.parse((await run('python3', [READER, 'list', copy, '--json'])).stdout) as ListedByReader[];
+    expect(before.length).toBeLessThan(held.length);
+    expect(before.map(facts)).toEqual(held.slice(0, before.length));
+    await flipByte(await lastSegment(await copyJournal(journalOf(vras))), 100);
+    expect(await check(copy)).toMatchObject({ code: 1, stdout: expect.stringContaining('its header does not read') as string });
+  });
+
+  it('has a torn tail when its last bytes are missing, unless they were acknowledged', async () => {
+    const vras = await protect(ONE_VM);
+    await closeVras(vras);
+    const whole = await check(journalOf(vras));
+    const copy = await copyJournal(journalOf(vras));
+    const path = await lastSegment(copy);
+    await truncate(path, (await stat(path)).size - 64);
+    const torn = await check(copy);
+    expect(torn).toMatchObject({ code: 0, stdout: expect.stringMatching(/\ntorn tail: segment 1 counts up to byte \d+, \d+ bytes behind it do not/) as string });
+    const durable = /durable position: (\d+)/.exec(whole.stdout)?.[1] ?? '';
+    expect(Number(durable)).toBeGreaterThan(Number(/durable position: (\d+)/.exec(torn.stdout)?.[1]));
+    expect(await check(copy, '--acked', durable)).toMatchObject({ code: 1 });
+  });
+});
+
+describeWithTools('a compressed journal as Python reads it', ['python3', 'zstd', 'qemu-io', 'nbdcopy'], () => {
+  it('holds the same checkpoints and the same disks as the VRA, byte for byte', async () => {
+    const vras = await expectSame({ ...ONE_VM, isCompressed: true });
+    // 6 MiB of patterns: the file is smaller than one of the writes only if bodies are stored compressed.
+    expect((await stat(await lastSegment(journalOf(vras)))).size).toBeLessThan(MiB);
+  });
+});
