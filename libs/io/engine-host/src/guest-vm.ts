@@ -52,7 +52,7 @@ export class GuestVm {
     return this.spec.vmId;
   }
 
-  /** Opens the disks and exports them. Throws {@link EngineError} VRA_DISK, with nothing left open, when one cannot be opened. */
+  /** Opens the disks and exports them. Throws {@link EngineError} VRA_DISK, with nothing left open or exported, when one cannot be. */
   static async attach(spec: AttachedVmSpec, exports: ExportTable, takenOver: TakenOver = new Map()): Promise<GuestVm> {
     const vm = new GuestVm(spec, exports);
     const opened: BlockFile[] = [];
@@ -62,16 +62,30 @@ export class GuestVm {
         vm.#files.push(file);
         if (!takenOver.has(disk.exportName)) opened.push(file);
       }
+      await vm.#export(takenOver);
     } catch (cause) {
       await Promise.all(opened.map((file) => file.close()));
       throw new EngineError('VRA_DISK', `cannot open a disk of VM ${spec.vmId}: ${String(cause)}`, { cause });
     }
-    for (const [index, disk] of spec.disks.entries()) {
-      const volume = new ProxyVolume(vm, index, disk.sizeBytes);
-      if (takenOver.has(disk.exportName)) await exports.replaceVolume(disk.exportName, volume);
-      else exports.add({ name: disk.exportName, volume, description: `${spec.vmId} ${disk.diskId}` });
-    }
     return vm;
+  }
+
+  /** New exports first: they can fail (a name in use), and are taken back then. Those that a view hands over have their name and size already. */
+  async #export(takenOver: TakenOver): Promise<void> {
+    const added: string[] = [];
+    try {
+      for (const [index, disk] of this.spec.disks.entries()) {
+        if (takenOver.has(disk.exportName)) continue;
+        this.exports.add({ name: disk.exportName, volume: new ProxyVolume(this, index, disk.sizeBytes), description: `${this.vmId} ${disk.diskId}` });
+        added.push(disk.exportName);
+      }
+      for (const [index, disk] of this.spec.disks.entries()) {
+        if (takenOver.has(disk.exportName)) await this.exports.replaceVolume(disk.exportName, new ProxyVolume(this, index, disk.sizeBytes));
+      }
+    } catch (error) {
+      await Promise.all(added.map((name) => this.exports.remove(name)));
+      throw error;
+    }
   }
 
   /** Ends the exports (requests in flight first) and closes the disks. Sinks get nothing any more. */

@@ -6,6 +6,7 @@ import { DatastoreSpace } from './datastore-space.js';
 import { EngineError } from './engine-error.js';
 import { commonCheckpoints, HELD_REPORT_MAX, type HeldReport } from './held-report.js';
 import { RecoveryHost } from './recovery-host.js';
+import { removeRecoveryFiles, type Removal } from './removal.js';
 import { RetirementHost } from './retirement-host.js';
 import { StateFile } from './state-file.js';
 import { protectionKey, type AttachedVmSpec, type ProtectionRef, type RecoverySpec, type ViewSpec, type VraOptions } from './types.js';
@@ -19,6 +20,14 @@ interface ViewEntry {
 interface RecoveringState {
   readonly recoveries: readonly RecoverySpec[];
   readonly views: readonly ViewEntry[];
+  readonly removals?: readonly Removal[];
+}
+
+/** What a promoted view hands to the VM that now has its disks. */
+export interface HandOver {
+  readonly files: ReadonlyMap<string, BlockFile>;
+  /** The VM could not be attached: the view serves on. */
+  giveBack(): void;
 }
 
 export interface RecoveringSurroundings {
@@ -45,6 +54,7 @@ export class RecoveringSide {
   readonly #failed = new Map<string, string>();
   readonly #views = new Map<string, ViewHost>();
   readonly #entries = new Map<string, ViewEntry>();
+  readonly #removals = new Map<string, Removal>();
   readonly #retirements = new Map<string, RetirementHost>();
   readonly #spaces = new Map<string, DatastoreSpace>();
   readonly #reports = new Map<string, { readonly report: HeldReport; readonly atMs: number }>();
@@ -60,6 +70,7 @@ export class RecoveringSide {
     const state = await this.#file.load();
     for (const spec of state?.recoveries ?? []) this.#specs.set(protectionKey(spec), spec);
     for (const entry of state?.views ?? []) this.#entries.set(entry.spec.viewId, entry);
+    for (const removal of state?.removals ?? []) this.#removals.set(protectionKey(removal.spec), removal);
     await this.#openMissing();
   }
 
@@ -76,6 +87,7 @@ export class RecoveringSide {
   }
 
   async #openMissing(): Promise<void> {
+    for (const key of this.#removals.keys()) await this.#tryFinishRemoval(key);
     for (const [key, spec] of this.#specs) if (!this.#recoveries.has(key)) await this.#tryOpen(key, spec);
     for (const [viewId, entry] of this.#entries) if (!this.#views.has(viewId)) await this.#tryOpenView(entry);
     this.#configureRetirements();
@@ -126,7 +138,7 @@ export class RecoveringSide {
   }
 
   #save(): Promise<void> {
-    return this.#file.save({ recoveries: [...this.#specs.values()], views: [...this.#entries.values()] });
+    return this.#file.save({ recoveries: [...this.#specs.values()], views: [...this.#entries.values()], removals: [...this.#removals.values()] });
   }
 
   recoveryOf(ref: ProtectionRef): RecoveryHost {
@@ -153,13 +165,16 @@ export class RecoveringSide {
     return [...this.#entries.values()].map(({ spec }) => ({ spec, view: this.#views.get(spec.viewId), fault: this.#failed.get(spec.viewId) ?? '' }));
   }
 
-  /** Volumes cannot change (a later issue): history, datastore and recoverers can. */
+  /** Volumes and the journal's folder cannot change (a later issue): history, datastore and recoverers can. */
   put(spec: RecoverySpec): Promise<void> {
     return this.#exclusive(async () => {
       const key = protectionKey(spec);
+      if (this.#removals.has(key)) throw new EngineError('VRA_CONFLICT', 'the former recovery of this VM is still being removed');
+      const known = this.#specs.get(key);
+      if (known && JSON.stringify(known.volumes) !== JSON.stringify(spec.volumes)) throw new EngineError('VRA_CONFLICT', 'the volumes of a recovery cannot be changed');
+      if (known && known.journalFolder !== spec.journalFolder) throw new EngineError('VRA_CONFLICT', 'the journal of a recovery cannot be moved');
       const recovery = this.#recoveries.get(key);
       if (recovery) {
-        if (JSON.stringify(recovery.spec.volumes) !== JSON.stringify(spec.volumes)) throw new EngineError('VRA_CONFLICT', 'the volumes of a recovery cannot be changed');
         recovery.spec = { ...spec, epoch: recovery.spec.epoch };
         await this.#space(spec);
       } else await this.#open(key, spec);
@@ -169,39 +184,95 @@ export class RecoveringSide {
     });
   }
 
-  remove(ref: ProtectionRef, options: { readonly isMirrorKept: boolean }): Promise<void> {
+  /**
+   * Ends the recovery and deletes its journal, and its mirrors unless they are kept. VRA_CONFLICT when they are to be kept and are not yet the
+   * disks of a committed failover: what its guest wrote lies in scratch.
+   */
+  remove(ref: ProtectionRef, { isMirrorKept }: { readonly isMirrorKept: boolean }): Promise<void> {
     return this.#exclusive(async () => {
       const key = protectionKey(ref);
-      if (!this.#specs.has(key)) return;
-      for (const [viewId, { spec }] of this.#entries) if (protectionKey(spec) === key) await this.#closeView(viewId);
-      await this.recoveryOf(ref).remove(options);
-      this.#recoveries.delete(key);
-      this.#specs.delete(key);
-      await this.#save();
+      const spec = this.#specs.get(key);
+      if (spec) await this.#beginRemoval(key, spec, isMirrorKept);
+      if (!this.#removals.has(key)) return;
+      await this.#finishRemoval(key);
       this.#configureRetirements();
-      this.around.options.log.info({ protection: key, ...options }, 'recovery removed');
+      this.around.options.log.info({ protection: key, isMirrorKept }, 'recovery removed');
     });
+  }
+
+  async #beginRemoval(key: string, spec: RecoverySpec, isMirrorKept: boolean): Promise<void> {
+    const viewIds = [...this.#entries.values()].filter((entry) => protectionKey(entry.spec) === key).map((entry) => entry.spec.viewId);
+    if (isMirrorKept) for (const viewId of viewIds) this.#checkDispensable(viewId);
+    this.#removals.set(key, { spec, isMirrorKept, viewIds });
+    const entries = viewIds.flatMap((viewId) => this.#entries.get(viewId) ?? []);
+    this.#specs.delete(key);
+    for (const viewId of viewIds) this.#entries.delete(viewId);
+    try {
+      await this.#save();
+    } catch (error) {
+      this.#removals.delete(key);
+      this.#specs.set(key, spec);
+      for (const entry of entries) this.#entries.set(entry.spec.viewId, entry);
+      throw error;
+    }
+  }
+
+  /** Every step may find that it was done before a crash. */
+  async #finishRemoval(key: string): Promise<void> {
+    const removal = this.#removals.get(key);
+    if (!removal) return;
+    for (const viewId of removal.viewIds) await this.#closeView(viewId);
+    const recovery = this.#recoveries.get(key);
+    this.#recoveries.delete(key);
+    this.#failed.delete(key);
+    await recovery?.end();
+    await removeRecoveryFiles(removal);
+    this.#removals.delete(key);
+    await this.#save();
+  }
+
+  async #tryFinishRemoval(key: string): Promise<void> {
+    try {
+      await this.#finishRemoval(key);
+    } catch (error) {
+      this.around.options.log.error({ protection: key, error: String(error) }, 'cannot remove what is left of a recovery; it is tried again');
+    }
+  }
+
+  /** Throws VRA_CONFLICT for the view of a committed failover that is not promoted: its scratch is all that there is of the guest's writes. */
+  #checkDispensable(viewId: string): void {
+    const entry = this.#entries.get(viewId);
+    if (!entry || entry.spec.purpose !== 'live' || this.#views.get(viewId)?.isPromoted === true) return;
+    const isCommitted = entry.isPromoting || this.#recoveries.get(protectionKey(entry.spec))?.stats.state.phase === 'ended';
+    if (isCommitted) throw new EngineError('VRA_CONFLICT', `view ${viewId} belongs to a committed failover and is not promoted yet`);
   }
 
   openView(spec: ViewSpec): Promise<void> {
     return this.#exclusive(async () => {
-      if (this.#views.has(spec.viewId)) return;
-      const recovery = this.recoveryOf(spec);
-      if (!recovery.held().some(({ checkpointId }) => checkpointId === spec.checkpointId)) {
-        throw new EngineError('VRA_UNKNOWN_CHECKPOINT', `the journal of VM ${spec.vmId} does not hold checkpoint ${String(spec.checkpointId)}`);
-      }
-      if (this.#retirements.get(spec.vpgId)?.canPin(spec.checkpointId) === false) {
-        throw new EngineError('VRA_CONFLICT', `checkpoint ${String(spec.checkpointId)} is being retired`);
-      }
-      const entry = { spec, isPromoting: false };
-      await this.#openView(entry);
-      this.#entries.set(spec.viewId, entry);
+      const known = this.#entries.get(spec.viewId);
+      if (known && JSON.stringify(known.spec) !== JSON.stringify(spec)) throw new EngineError('VRA_CONFLICT', `there is another view ${spec.viewId}`);
+      if (!this.#views.has(spec.viewId)) await this.#openNewView(known ?? { spec, isPromoting: false });
+      // When it was open already, too: the save before may have failed, and what is answered is durable.
       await this.#save();
     });
   }
 
+  async #openNewView(entry: ViewEntry): Promise<void> {
+    const { spec } = entry;
+    const recovery = this.recoveryOf(spec);
+    if (!recovery.held().some(({ checkpointId }) => checkpointId === spec.checkpointId)) {
+      throw new EngineError('VRA_UNKNOWN_CHECKPOINT', `the journal of VM ${spec.vmId} does not hold checkpoint ${String(spec.checkpointId)}`);
+    }
+    if (this.#retirements.get(spec.vpgId)?.canPin(spec.checkpointId) === false) {
+      throw new EngineError('VRA_CONFLICT', `checkpoint ${String(spec.checkpointId)} is being retired`);
+    }
+    await this.#openView(entry);
+    this.#entries.set(spec.viewId, entry);
+  }
+
   closeView(viewId: string): Promise<void> {
     return this.#exclusive(async () => {
+      this.#checkDispensable(viewId);
       await this.#closeView(viewId);
       await this.#save();
     });
@@ -226,8 +297,7 @@ export class RecoveringSide {
   }
 
   /** See {@link SendingSurroundings.takeOver}: a promoted view's exports and files go to the VM that now has the disks. */
-  takeOver(spec: AttachedVmSpec): ReadonlyMap<string, BlockFile> | 'notYet' {
-    const taken = new Map<string, BlockFile>();
+  takeOver(spec: AttachedVmSpec): HandOver | 'notYet' {
     const owners: { readonly view: ViewHost; readonly index: number; readonly exportName: string }[] = [];
     for (const { exportName, path } of spec.disks) {
       const owner = this.#ownerOf(exportName);
@@ -236,11 +306,18 @@ export class RecoveringSide {
         owners.push({ ...owner, exportName });
       } else if (this.#isMirror(path)) return 'notYet';
     }
+    const files = new Map<string, BlockFile>();
     for (const { view, index, exportName } of owners) {
       view.disownExport(exportName);
-      taken.set(exportName, view.recovery.takeMirror(index));
+      files.set(exportName, view.recovery.takeMirror(index));
     }
-    return taken;
+    const giveBack = (): void => {
+      for (const { view, index, exportName } of owners) {
+        view.ownExport(exportName);
+        view.recovery.giveBackMirror(index);
+      }
+    };
+    return { files, giveBack };
   }
 
   #ownerOf(exportName: string): { readonly view: ViewHost; readonly index: number } | undefined {
@@ -339,7 +416,7 @@ export class RecoveringSide {
   async tick(nowMs: number): Promise<void> {
     for (const recovery of this.#recoveries.values()) recovery.tick();
     this.#sendReports(nowMs);
-    if (this.#recoveries.size < this.#specs.size || this.#views.size < this.#entries.size) await this.#exclusive(() => this.#openMissing());
+    if (this.#removals.size > 0 || this.#recoveries.size < this.#specs.size || this.#views.size < this.#entries.size) await this.#exclusive(() => this.#openMissing());
   }
 
   async close(): Promise<void> {

@@ -1,4 +1,4 @@
-import { mkdir, rm, rmdir } from 'node:fs/promises';
+import { mkdir } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { unreachable } from '@tidemark/base';
 import { BlockFile } from '@tidemark/block-file';
@@ -246,6 +246,10 @@ export class RecoveryHost {
     return mirror;
   }
 
+  giveBackMirror(index: number): void {
+    this.#taken.delete(this.mirror(index));
+  }
+
   async #closeMirrors(): Promise<void> {
     await Promise.all(this.#mirrors.filter((mirror) => !this.#taken.has(mirror)).map((mirror) => mirror.close()));
   }
@@ -257,26 +261,9 @@ export class RecoveryHost {
     await this.#closeMirrors();
   }
 
-  /** Removes the journal, and the mirror files unless they are kept. */
-  async remove({ isMirrorKept }: { readonly isMirrorKept: boolean }): Promise<void> {
+  /** Nothing is taken any more, and all files are closed: they may be deleted. */
+  async end(): Promise<void> {
     this.#step((effects) => this.#receiver.end(effects));
-    this.#isClosed = true;
-    await this.journal.remove();
-    await this.#closeMirrors();
-    if (isMirrorKept) return;
-    for (const { mirrorPath } of this.spec.volumes) {
-      await rm(mirrorPath, { force: true });
-      await this.#removeEmptyFolders(mirrorPath);
-    }
-  }
-
-  /** The folders of the VM and of the VPG, as far as nothing is left in them. */
-  async #removeEmptyFolders(path: string): Promise<void> {
-    const [vmFolder, vpgFolder] = [dirname(path), dirname(dirname(path))];
-    for (const folder of [vmFolder, vpgFolder]) {
-      if (!folder.startsWith(`${this.spec.datastore.path}/`)) return;
-      // Not empty: another volume or VM is still there, and removes the folder after itself.
-      if (!(await rmdir(folder).then(() => true, () => false))) return;
-    }
+    await this.close();
   }
 }

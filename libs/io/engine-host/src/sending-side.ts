@@ -21,7 +21,7 @@ export interface SendingSurroundings {
    * What stands in the way of attaching: a recovery that still owns the disk's file or its export. Otherwise the exports that a
    * promoted view hands over.
    */
-  takeOver(spec: AttachedVmSpec): TakenOver | 'notYet';
+  takeOver(spec: AttachedVmSpec): { readonly files: TakenOver; giveBack(): void } | 'notYet';
 }
 
 interface Stream {
@@ -102,10 +102,11 @@ export class SendingSide {
       return;
     }
     try {
-      this.#guests.set(spec.vmId, await GuestVm.attach(spec, this.around.exports, takenOver));
+      this.#guests.set(spec.vmId, await GuestVm.attach(spec, this.around.exports, takenOver.files));
       this.#faults.delete(spec.vmId);
       this.around.options.log.info({ vmId: spec.vmId, disks: spec.disks.length }, 'VM attached');
     } catch (error) {
+      takenOver.giveBack();
       this.#faults.set(spec.vmId, String(error));
       this.around.options.log.error({ vmId: spec.vmId, error: String(error) }, 'cannot attach VM');
     }

@@ -18,7 +18,7 @@ export interface ViewProgress {
 export class ViewHost {
   #failure = '';
   #promotion: Promise<void> | undefined;
-  #ownedExports: string[];
+  #ownedExports: string[] = [];
 
   private constructor(
     readonly spec: ViewSpec,
@@ -26,30 +26,37 @@ export class ViewHost {
     private readonly view: CheckpointView,
     private readonly exports: ExportTable,
     private readonly log: Logger,
-  ) {
-    this.#ownedExports = spec.volumes.map(({ exportName }) => exportName);
-  }
+  ) {}
 
-  static scratchFolder(recovery: RecoveryHost, viewId: string): string {
-    return join(recovery.spec.journalFolder, '..', `scratch-${viewId}`);
+  static scratchFolder({ journalFolder }: { readonly journalFolder: string }, viewId: string): string {
+    return join(journalFolder, '..', `scratch-${viewId}`);
   }
 
   /** Pins the checkpoint, opens scratch (with what a view of the same id left there) and exports the disks. */
   static async open(spec: ViewSpec, recovery: RecoveryHost, { exports, log }: { exports: ExportTable; log: Logger }): Promise<ViewHost> {
-    const scratchFolder = ViewHost.scratchFolder(recovery, spec.viewId);
+    const scratchFolder = ViewHost.scratchFolder(recovery.spec, spec.viewId);
     const view = await recovery.journal.openView({ checkpointId: spec.checkpointId, scratchFolder });
     const host = new ViewHost(spec, recovery, view, exports, log);
-    for (const { diskId, exportName } of spec.volumes) {
-      const index = recovery.spec.volumes.findIndex((volume) => volume.diskId === diskId);
-      const volume = view.volumes[index];
-      if (!volume) {
-        await host.close({ isScratchDropped: false });
-        throw new EngineError('VRA_DISK', `VM ${spec.vmId} has no disk ${diskId} at the recovery site`);
-      }
-      exports.add({ name: exportName, volume, description: `${spec.vmId} ${diskId} at checkpoint ${String(spec.checkpointId)}` });
+    try {
+      host.#export();
+    } catch (error) {
+      // Whatever stands in the way (an export of that name): no pin, no open scratch and none of the exports stay behind.
+      await host.close({ isScratchDropped: false });
+      throw error;
     }
     log.info({ viewId: spec.viewId, vmId: spec.vmId, checkpointId: spec.checkpointId }, 'checkpoint view opened');
     return host;
+  }
+
+  #export(): void {
+    const { vmId, checkpointId } = this.spec;
+    for (const { diskId, exportName } of this.spec.volumes) {
+      const index = this.recovery.spec.volumes.findIndex((volume) => volume.diskId === diskId);
+      const volume = this.view.volumes[index];
+      if (!volume) throw new EngineError('VRA_DISK', `VM ${vmId} has no disk ${diskId} at the recovery site`);
+      this.exports.add({ name: exportName, volume, description: `${vmId} ${diskId} at checkpoint ${String(checkpointId)}` });
+      this.#ownedExports.push(exportName);
+    }
   }
 
   /** Starts promotion, or finds it under way. It runs on in the background; {@link progress} tells. */
@@ -89,9 +96,14 @@ export class ViewHost {
     this.#ownedExports = this.#ownedExports.filter((name) => name !== exportName);
   }
 
+  /** See {@link disownExport}: nobody took it after all. */
+  ownExport(exportName: string): void {
+    this.#ownedExports.push(exportName);
+  }
+
   async close({ isScratchDropped }: { readonly isScratchDropped: boolean }): Promise<void> {
     await Promise.all(this.#ownedExports.map((name) => this.exports.remove(name)));
     await this.view.close();
-    if (isScratchDropped) await rm(ViewHost.scratchFolder(this.recovery, this.spec.viewId), { recursive: true, force: true });
+    if (isScratchDropped) await rm(ViewHost.scratchFolder(this.recovery.spec, this.spec.viewId), { recursive: true, force: true });
   }
 }

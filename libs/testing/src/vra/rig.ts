@@ -71,11 +71,17 @@ export class VraRig {
 
   /** Ends the engine in good order and starts it again on the same files and ports. */
   async restart(role: 'p' | 'r', index: number): Promise<void> {
+    await this.stop(role, index);
+    await this.startAgain(role, index);
+  }
+
+  async stop(role: 'p' | 'r', index: number): Promise<void> {
+    await this.#vra(role, index).close();
+  }
+
+  async startAgain(role: 'p' | 'r', index: number): Promise<void> {
+    const { controlPort, dataPort } = this.#vra(role, index).address;
     const list = role === 'p' ? this.protecting : this.recovering;
-    const old = list[index];
-    if (!old) throw new RangeError(`no VRA ${role}${String(index)}`);
-    const { controlPort, dataPort } = old.address;
-    await old.close();
     list[index] = await this.startVra(role, index, { control: controlPort, data: dataPort });
   }
 

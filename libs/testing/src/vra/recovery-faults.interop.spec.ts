@@ -1,0 +1,149 @@
+import { access, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterEach, describe, expect, it } from '@jest/globals';
+import { MiB } from '@tidemark/base';
+import type { AttachedDisk, VraEngine } from '@tidemark/engine-host';
+import { qemuIo, until, VraRig, type RigOptions } from './rig.js';
+
+const ONE_VM: RigOptions = { protectingCount: 1, recoveringCount: 1, vms: [{ vmId: 'vm-1', host: 0, recoveryHost: 0, diskBytes: [4 * MiB] }] };
+const VOLUMES = [{ diskId: 'scsi:0:0', exportName: 'recovered' }];
+
+let rig: VraRig | undefined;
+afterEach(async () => {
+  const closing = rig;
+  rig = undefined;
+  await closing?.close();
+});
+
+interface Failover {
+  readonly vras: VraRig;
+  readonly guest: string;
+  readonly ref: { readonly vpgId: string; readonly vmId: string };
+  readonly disk: AttachedDisk;
+  readonly checkpointId: number;
+  recovering(): VraEngine;
+}
+
+/** A VM whose first checkpoint holds 0x11 in its first MiB. */
+async function protectedVm(): Promise<Failover> {
+  const vras = await VraRig.start(ONE_VM);
+  rig = vras;
+  await qemuIo(vras.uri('p', 0, 'vm-1-0'), 'write -P 0x11 0 1M');
+  await vras.protect();
+  const checkpointId = await until('the first checkpoint', () => vras.listed()[0]);
+  const recovering = (): VraEngine => {
+    const engine = vras.recovering[0];
+    if (!engine) throw new Error('rig');
+    return engine;
+  };
+  const disk = { diskId: 'scsi:0:0', exportName: 'recovered', path: vras.mirrorPath('vm-1', 0), sizeBytes: 4 * MiB };
+  return { vras, guest: vras.uri('r', 0, 'recovered'), ref: { vpgId: vras.vpgId, vmId: 'vm-1' }, disk, checkpointId, recovering };
+}
+
+/** Its live failover, committed, with 0x22 written to scratch. */
+async function committed(): Promise<Failover> {
+  const failover = await protectedVm();
+  const { ref, checkpointId, recovering, guest } = failover;
+  await recovering().reserveEpoch({ ...ref, epoch: 2 });
+  await recovering().openView({ ...ref, viewId: 'live', checkpointId, purpose: 'live', volumes: VOLUMES });
+  await qemuIo(guest, 'write -P 0x22 64k 64k', 'flush');
+  await recovering().commitEpoch({ ...ref, epoch: 2 });
+  return failover;
+}
+
+const attach = async (engine: VraEngine, revision: number, disks: readonly AttachedDisk[]): Promise<void> =>
+  await engine.applyDesiredState({ revision, attachedVms: disks.length === 0 ? [] : [{ vmId: 'vm-2', disks }], protections: [], barriers: [] });
+
+describe('a committed failover', () => {
+  it('does not lose what its guest wrote to a command that comes too early', async () => {
+    const { recovering, ref, guest, vras } = await committed();
+    await expect(recovering().closeView('live')).rejects.toMatchObject({ code: 'VRA_CONFLICT' });
+    await expect(recovering().removeRecovery({ ...ref, isMirrorKept: true })).rejects.toMatchObject({ code: 'VRA_CONFLICT' });
+    await vras.restart('r', 0);
+    await qemuIo(guest, 'read -P 0x11 0 64k', 'read -P 0x22 64k 64k');
+    await recovering().promoteView('live');
+    await until('promotion', () => recovering().status().views[0]?.state === 'promoted');
+    await recovering().closeView('live');
+    await recovering().removeRecovery({ ...ref, isMirrorKept: true });
+    const bytes = await readFile(vras.mirrorPath('vm-1', 0));
+    expect([bytes[0], bytes[64 * 1024], bytes[128 * 1024], bytes[MiB]]).toEqual([0x11, 0x22, 0x11, 0]);
+  });
+
+  it('serves its guest after a crash in the middle of the removal, without a manager', async () => {
+    const { recovering, ref, guest, disk, vras } = await committed();
+    await recovering().promoteView('live');
+    await until('promotion', () => recovering().status().views[0]?.state === 'promoted');
+    await attach(recovering(), 1, [disk]);
+    const path = join(vras.folder, 'r0', 'state', 'recovering.json');
+    const before = JSON.parse(await readFile(path, 'utf8')) as { recoveries: { journalFolder: string }[] };
+    const spec = before.recoveries[0];
+    if (!spec) throw new Error('no recovery in the state file');
+    // What a crash right after the first step of the removal leaves.
+    await vras.stop('r', 0);
+    await writeFile(path, JSON.stringify({ recoveries: [], views: [], removals: [{ spec, isMirrorKept: true, viewIds: ['live'] }] }));
+    await vras.startAgain('r', 0);
+    await qemuIo(guest, 'read -P 0x11 0 64k', 'read -P 0x22 64k 64k', 'write -P 0x33 0 4k');
+    expect(recovering().status()).toMatchObject({ recoveries: [], views: [], attachedVmIds: ['vm-2'] });
+    await expect(access(spec.journalFolder)).rejects.toMatchObject({ code: 'ENOENT' });
+    await recovering().removeRecovery({ ...ref, isMirrorKept: true });
+  });
+
+  it('keeps serving through the view when the VM that takes the disks over cannot be attached, and tries again', async () => {
+    const { recovering, guest, disk, vras } = await committed();
+    await recovering().promoteView('live');
+    await until('promotion', () => recovering().status().views[0]?.state === 'promoted');
+    const second = { diskId: 'scsi:0:1', exportName: 'second', path: join(vras.folder, 'second.raw'), sizeBytes: MiB };
+    await attach(recovering(), 1, [disk, second]);
+    expect(recovering().status().attachedVmIds).toEqual([]);
+    await qemuIo(guest, 'read -P 0x22 64k 64k');
+    await writeFile(second.path, Buffer.alloc(MiB));
+    await until('the VM is attached', () => recovering().status().attachedVmIds.length === 1);
+    await recovering().closeView('live');
+    await qemuIo(guest, 'read -P 0x22 64k 64k', 'write -P 0x33 0 4k');
+  });
+});
+
+describe('a view', () => {
+  it('whose export name is taken leaves nothing behind, and touches nobody else\'s export', async () => {
+    const { recovering, ref, checkpointId, vras } = await protectedVm();
+    await writeFile(join(vras.folder, 'other.raw'), Buffer.alloc(MiB, 0x44));
+    await attach(recovering(), 1, [{ diskId: 'd', exportName: 'recovered', path: join(vras.folder, 'other.raw'), sizeBytes: MiB }]);
+    const view = { ...ref, viewId: 'v', checkpointId, purpose: 'test', volumes: VOLUMES } as const;
+    await expect(recovering().openView(view)).rejects.toMatchObject({ code: 'NBD_EXPORT_EXISTS' });
+    await qemuIo(vras.uri('r', 0, 'recovered'), 'read -P 0x44 0 1M');
+    await attach(recovering(), 2, []);
+    await recovering().openView(view);
+    await recovering().openView(view);
+    await expect(recovering().openView({ ...view, purpose: 'live' })).rejects.toMatchObject({ code: 'VRA_CONFLICT' });
+    await qemuIo(vras.uri('r', 0, 'recovered'), 'read -P 0x11 0 1M');
+  });
+});
+
+describe('attaching a VM', () => {
+  it('whose export name is taken leaves its disks free for the next try', async () => {
+    const { vras } = await protectedVm();
+    const engine = vras.protecting[0];
+    if (!engine) throw new Error('rig');
+    const path = join(vras.folder, 'late.raw');
+    await writeFile(path, Buffer.alloc(MiB, 0x55));
+    const [one, two] = ['early', 'late'].map((vmId) => ({ vmId, disks: [{ diskId: 'd', exportName: 'same', path: vmId === 'late' ? path : vras.diskPath('vm-1', 0), sizeBytes: vmId === 'late' ? MiB : 4 * MiB }] }));
+    if (!one || !two) throw new Error('two VMs');
+    await engine.applyDesiredState({ revision: 7, attachedVms: [one, two], protections: [], barriers: [] });
+    expect(engine.status().attachedVmIds).toEqual(['early']);
+    await engine.applyDesiredState({ revision: 8, attachedVms: [two], protections: [], barriers: [] });
+    expect(engine.status().attachedVmIds).toEqual(['late']);
+    await qemuIo(vras.uri('p', 0, 'same'), 'read -P 0x55 0 1M');
+  });
+});
+
+describe('a recovery', () => {
+  it('is not moved to another journal folder by a late or wrong command', async () => {
+    const { recovering, vras, checkpointId } = await protectedVm();
+    const [vm] = ONE_VM.vms;
+    if (!vm) throw new Error('rig');
+    const spec = vras.recoverySpec(vm);
+    await expect(recovering().putRecovery({ ...spec, journalFolder: `${spec.journalFolder}-2` })).rejects.toMatchObject({ code: 'VRA_CONFLICT' });
+    await vras.restart('r', 0);
+    expect(vras.listed()).toContain(checkpointId);
+  });
+});
