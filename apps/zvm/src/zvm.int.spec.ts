@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import type { PeerSiteApi, VpgApi, VpgSettingsApi } from '@tidemark/contracts';
+import pg from 'pg';
 import { FakeDataPlane } from './testing/fake-data-plane.js';
 import { RestClient } from './testing/rest-client.js';
 import { startPostgres, type TestServer } from './testing/servers.js';
@@ -66,6 +67,21 @@ describe('sessions and the shape of answers', () => {
     expect(await client.ok('GET', '/localsite')).toMatchObject({ SiteName: 'Site a' });
     await client.ok('DELETE', '/session');
     expect(await client.refused(401, 'GET', '/localsite')).toContain('Invalid session');
+  });
+
+  it('ends a session that was not used for half an hour', async () => {
+    const client = await a.client();
+    const age = async (minutes: number): Promise<void> => {
+      const database = new pg.Client({ connectionString: a.config.databaseUrl });
+      await database.connect();
+      await database.query(`UPDATE sessions SET used_at = now() - make_interval(mins => $1)`, [minutes]);
+      await database.end();
+    };
+    await age(29);
+    await client.ok('GET', '/localsite');
+    await age(31);
+    expect(await client.refused(401, 'GET', '/localsite')).toContain('Invalid session');
+    [atA, atB] = await Promise.all([a.client(), b.client()]);
   });
 
   it('matches paths in any letter case and answers every error with a Message', async () => {

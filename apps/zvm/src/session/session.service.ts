@@ -67,9 +67,9 @@ export class SessionService implements OnModuleInit {
     await writeDurably(file, `${password}\n`, 0o600);
     const user = { id: randomUUID(), name: FIRST_USER, passwordHash: await hash(password) };
     await this.store.addUser(user, new Date(this.clock.nowMs()));
-    // Straight to the terminal: a log collector shall not keep it.
-    process.stdout.write(`first administrator: user ${FIRST_USER}, password ${password} (kept in ${file})\n`);
-    this.#log.log(`first administrator '${FIRST_USER}' created`);
+    // Shown to a person at a terminal only: where output goes to a log, the log shall not keep it.
+    if (process.stdout.isTTY) process.stdout.write(`first administrator: user ${FIRST_USER}, password ${password}\n`);
+    this.#log.log(`first administrator '${FIRST_USER}' created; the password is in ${file}`);
   }
 }
 

@@ -53,7 +53,20 @@ class Child {
     private readonly options: { readonly command: string; readonly args: readonly string[]; readonly port: number; readonly ids?: { uid: number; gid: number } },
   ) {}
 
+  /** Tried again for a while: backends of a killed PostgreSQL hold its shared memory for a moment longer than it. */
   async start(): Promise<void> {
+    const until = Date.now() + START_MS;
+    for (;;) {
+      try {
+        return await this.#tryStart();
+      } catch (error) {
+        if (Date.now() > until) throw error;
+        await new Promise((resolve) => setTimeout(resolve, 200));
+      }
+    }
+  }
+
+  async #tryStart(): Promise<void> {
     const child = spawn(this.options.command, this.options.args, { stdio: 'ignore', cwd: '/', ...this.options.ids });
     this.#process = child;
     await untilListening(this.options.port, child, this.options.command);

@@ -25,8 +25,10 @@ export class RecoverySite {
     await this.link.ask(record.definition.protectedSiteId, 'vpg.put', { record });
   }
 
-  /** As {@link tellPeer} where the operation must not depend on it: the news of each second bring it later. */
+  /** As {@link tellPeer} where the operation must not depend on it, nor wait for a site that is silent: the news of each second bring it later. */
   async tryTellPeer(vpgId: string): Promise<void> {
+    const record = this.vpgs.find(vpgId);
+    if (!record || !this.link.isAlive(record.definition.protectedSiteId)) return;
     try {
       await this.tellPeer(vpgId);
     } catch {

@@ -6,6 +6,7 @@ import type { OperationKind } from '../../operation/operation-kind.js';
 import { OperationService } from '../../operation/operation.service.js';
 import { CatalogueService } from '../catalogue.service.js';
 import { RecoveredVms } from '../recovered-vms.service.js';
+import { RecoverySite } from '../recovery-site.service.js';
 import type { FailoverTestRecord, VpgRecord } from '../vpg-model.js';
 import { VpgStore } from '../vpg.store.js';
 
@@ -31,6 +32,7 @@ export class FailoverTestOperations implements OnModuleInit {
     private readonly vpgs: VpgStore,
     private readonly vms: RecoveredVms,
     private readonly catalogue: CatalogueService,
+    private readonly site: RecoverySite,
     private readonly clock: Clock,
   ) {}
 
@@ -65,7 +67,12 @@ export class FailoverTestOperations implements OnModuleInit {
           do: async ({ input, signal, share }) => await this.vms.powerOn(input.vpgId, slot, { signal, share }),
           undo: async ({ input }) => await this.vms.powerOff(input.vpgId, slot),
         },
-        markTestRunning: { do: async ({ input, taskId }) => await this.#phase(input.vpgId, taskId, 'running') },
+        markTestRunning: {
+          do: async ({ input, taskId }) => {
+            await this.#phase(input.vpgId, taskId, 'running');
+            await this.site.tryTellPeer(input.vpgId);
+          },
+        },
       },
     };
   }
@@ -115,6 +122,7 @@ export class FailoverTestOperations implements OnModuleInit {
           do: async ({ input }) => {
             await this.vpgs.update(input.vpgId, (record) =>
               record.failoverTest ? { ...record, failoverTest: null, lastTestAtMs: record.failoverTest.startedAtMs } : record);
+            await this.site.tryTellPeer(input.vpgId);
           },
         },
       },

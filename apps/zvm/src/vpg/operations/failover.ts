@@ -85,6 +85,7 @@ export class FailoverOperations implements OnModuleInit {
           do: async ({ input }) => {
             const decideAtMs = input.commitPolicy === 'None' ? null : this.clock.nowMs() + input.waitMs;
             await this.#update(input.vpgId, (failover) => ({ ...failover, phase: 'beforeCommit', decideAtMs }));
+            await this.site.tryTellPeer(input.vpgId);
           },
         },
       },
