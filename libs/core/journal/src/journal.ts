@@ -107,6 +107,27 @@ export class Journal {
     return this.#state.ledger.held.map((checkpoint) => this.#onThisClock(checkpoint));
   }
 
+  get oldestCheckpoint(): HeldCheckpoint | undefined {
+    const { oldest } = this.#state.ledger;
+    return oldest && this.#onThisClock(oldest);
+  }
+
+  /** The first ones of {@link checkpoints}, up to the first that is not wanted: there may be 10^5, and they are asked for all the time. */
+  oldestCheckpoints(isWanted: (checkpoint: HeldCheckpoint) => boolean): readonly HeldCheckpoint[] {
+    const wanted: HeldCheckpoint[] = [];
+    for (const held of this.#state.ledger.held) {
+      const checkpoint = this.#onThisClock(held);
+      if (!isWanted(checkpoint)) break;
+      wanted.push(checkpoint);
+    }
+    return wanted;
+  }
+
+  get newestCheckpoint(): HeldCheckpoint | undefined {
+    const { newest } = this.#state.ledger;
+    return newest && this.#onThisClock(newest);
+  }
+
   get lastChange(): number {
     return this.#state.ledger.lastChange;
   }

@@ -5,8 +5,8 @@ import { decodeControl } from '@tidemark/frame';
 export const HELD_REPORT_MAX = 2000;
 
 /**
- * A recovering VRA tells the one that leads retirement what every journal of its own VMs of a VPG holds, oldest first. Ages are on
- * the reporter's monotonic clock and never overstated.
+ * A recovering VRA tells the one that leads retirement which checkpoints as old as the history every journal of its own VMs of a
+ * VPG holds, oldest first. Ages are on the reporter's monotonic clock and never overstated.
  */
 export interface HeldReport {
   readonly type: 'held';

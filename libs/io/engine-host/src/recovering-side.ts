@@ -260,7 +260,7 @@ export class RecoveringSide {
   async #openNewView(entry: ViewEntry): Promise<void> {
     const { spec } = entry;
     const recovery = this.recoveryOf(spec);
-    if (!recovery.held().some(({ checkpointId }) => checkpointId === spec.checkpointId)) {
+    if (!recovery.journal.holds(spec.checkpointId)) {
       throw new EngineError('VRA_UNKNOWN_CHECKPOINT', `the journal of VM ${spec.vmId} does not hold checkpoint ${String(spec.checkpointId)}`);
     }
     if (this.#retirements.get(spec.vpgId)?.canPin(spec.checkpointId) === false) {
@@ -361,7 +361,7 @@ export class RecoveringSide {
         log: this.around.options.log,
         send: (vraId, message) => this.around.sendRetirement(vraId, message),
         isPeerUp: (vraId) => this.around.isPeerUp(vraId),
-        pinnedReason: (checkpointId) => this.#pinnedReason(vpgId, checkpointId),
+        pinnedReason: (checkpointId, vmIds) => this.#pinnedReason(vpgId, checkpointId, vmIds),
         makeRetired: async (checkpointId, vmIds) => {
           for (const recovery of ofVms(vmIds)) await recovery.journal.retire(checkpointId);
         },
@@ -372,7 +372,10 @@ export class RecoveringSide {
     );
   }
 
-  #pinnedReason(vpgId: string, checkpointId: number): string | undefined {
+  /** A journal that does not hold it would be left without any checkpoint. */
+  #pinnedReason(vpgId: string, checkpointId: number, vmIds: readonly string[]): string | undefined {
+    const missing = vmIds.find((vmId) => this.#recoveries.get(protectionKey({ vpgId, vmId }))?.journal.holds(checkpointId) !== true);
+    if (missing !== undefined) return `the journal of VM ${missing} does not hold checkpoint ${String(checkpointId)}`;
     const pin = [...this.#entries.values()].find(({ spec }) => spec.vpgId === vpgId && spec.checkpointId <= checkpointId);
     return pin && `view ${pin.spec.viewId} needs checkpoint ${String(pin.spec.checkpointId)}`;
   }
@@ -407,7 +410,7 @@ export class RecoveringSide {
   }
 
   #ownReport(vpgId: string, nowMs: number): HeldReport {
-    const lists = [...this.#recoveries.values()].filter(({ spec }) => spec.vpgId === vpgId).map((recovery) => reportOf(vpgId, recovery.held(), nowMs));
+    const lists = [...this.#recoveries.values()].filter(({ spec }) => spec.vpgId === vpgId).map((recovery) => reportOf(recovery, nowMs));
     const common = commonCheckpoints(lists);
     const cut = common.length > HELD_REPORT_MAX ? [...common.slice(0, HELD_REPORT_MAX), ...common.slice(-1)] : common;
     return { type: 'held', vpgId, checkpointIds: cut.map(({ checkpointId }) => checkpointId), agesMs: cut.map(({ ageMs }) => ageMs) };
@@ -428,11 +431,9 @@ export class RecoveringSide {
   }
 }
 
-function reportOf(vpgId: string, held: readonly HeldCheckpoint[], nowMs: number): HeldReport {
-  return {
-    type: 'held',
-    vpgId,
-    checkpointIds: held.map(({ checkpointId }) => checkpointId),
-    agesMs: held.map(({ arrivedMs, marker }) => Math.max(0, Math.floor(nowMs - arrivedMs + marker.ageMs))),
-  };
+/** Only what is as old as the history window can be retired by age. The journal has them in order, so most are never looked at. */
+function reportOf({ spec, journal }: RecoveryHost, nowMs: number): HeldReport {
+  const ageOf = ({ arrivedMs, marker }: HeldCheckpoint): number => Math.max(0, Math.floor(nowMs - arrivedMs + marker.ageMs));
+  const held = journal.oldestCheckpoints((checkpoint) => ageOf(checkpoint) >= spec.historyMs);
+  return { type: 'held', vpgId: spec.vpgId, checkpointIds: held.map(({ checkpointId }) => checkpointId), agesMs: held.map(ageOf) };
 }

@@ -10,7 +10,7 @@ export interface RetirementSurroundings {
   readonly log: Logger;
   send(vraId: string, message: RetirementMessage): void;
   isPeerUp(vraId: string): boolean;
-  /** undefined: no view, failover or backup here needs a checkpoint up to this one. */
+  /** undefined: each VM's journal holds this checkpoint, and no view, failover or backup here needs one up to it. */
   pinnedReason(checkpointId: number, vmIds: readonly string[]): string | undefined;
   /** Durable in the journal of each VM when it resolves. */
   makeRetired(checkpointId: number, vmIds: readonly string[]): Promise<void>;

@@ -137,7 +137,7 @@ function notRunning({ vpgId, vmId, epoch }: ProtectionSpec, detail: string): Pro
 
 function recoveryStatus(recovery: RecoveryHost, instance: string): RecoveryStatus {
   const { spec, stats, receivedBytes } = recovery;
-  const held = recovery.held();
+  const { journal } = recovery;
   return {
     vpgId: spec.vpgId,
     vmId: spec.vmId,
@@ -150,10 +150,10 @@ function recoveryStatus(recovery: RecoveryHost, instance: string): RecoveryStatu
     mirrorBytes: spec.volumes.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0),
     receivedRawBytes: receivedBytes.raw,
     receivedBytes: receivedBytes.onWire,
-    newestCheckpointId: held.at(-1)?.checkpointId ?? null,
-    oldestCheckpointId: held[0]?.checkpointId ?? null,
+    newestCheckpointId: journal.newestCheckpoint?.checkpointId ?? null,
+    oldestCheckpointId: journal.oldestCheckpoint?.checkpointId ?? null,
     instance,
-    lastChange: recovery.journal.lastChange,
+    lastChange: journal.lastChange,
   };
 }
 

@@ -49,9 +49,9 @@ export class VraEngine {
   readonly #sending: SendingSide;
   readonly #recovering: RecoveringSide;
   #nbdServer: NbdServer | undefined;
-  #timer: NodeJS.Timeout | undefined;
-  #isTicking = false;
-  #isClosed = false;
+  readonly #timers: NodeJS.Timeout[] = [];
+  /** Periodic work under way; owned here: close waits for it. */
+  readonly #ticking = new Map<string, Promise<void>>();
   #dataPort = 0;
   #controlPort = 0;
 
@@ -107,7 +107,8 @@ export class VraEngine {
     this.#controlPort = await this.#mesh.listen(this.options.controlPort);
     if (desired) await this.#apply(desired);
     this.#setPeers();
-    this.#timer = setInterval(() => void this.#tick(), TICK_MS);
+    this.#startTicking('recovering', (nowMs) => this.#recovering.tick(nowMs));
+    this.#startTicking('sending', (nowMs) => this.#sending.tick(nowMs));
   }
 
   get address(): VraAddress {
@@ -217,18 +218,22 @@ export class VraEngine {
     this.#mesh.setPeers([...byId.values()]);
   }
 
-  async #tick(): Promise<void> {
-    if (this.#isTicking || this.#isClosed) return;
-    this.#isTicking = true;
+  /** The two sides have a timer's turn each: a journal that takes long to open must not keep streams from being opened again. */
+  async #tick(side: 'recovering' | 'sending', work: (nowMs: number) => Promise<void>): Promise<void> {
     try {
-      const nowMs = performance.now();
-      await this.#recovering.tick(nowMs);
-      await this.#sending.tick(nowMs);
+      await work(performance.now());
     } catch (error) {
-      this.options.log.error({ error: String(error) }, 'periodic work failed; it is tried again');
-    } finally {
-      this.#isTicking = false;
+      this.options.log.error({ side, error: String(error) }, 'periodic work failed; it is tried again');
     }
+  }
+
+  #startTicking(side: 'recovering' | 'sending', work: (nowMs: number) => Promise<void>): void {
+    const timer = setInterval(() => {
+      if (this.#ticking.has(side)) return;
+      const tick = this.#tick(side, work).finally(() => this.#ticking.delete(side));
+      this.#ticking.set(side, tick);
+    }, TICK_MS);
+    this.#timers.push(timer);
   }
 
   /** What still is not opened, by key, for people: see {@link protectionKey}. */
@@ -237,8 +242,8 @@ export class VraEngine {
   }
 
   async close(): Promise<void> {
-    this.#isClosed = true;
-    clearInterval(this.#timer);
+    for (const timer of this.#timers) clearInterval(timer);
+    await Promise.all(this.#ticking.values());
     await this.#nbdServer?.close();
     await this.#sending.close();
     await this.#dataServer.close();

@@ -119,6 +119,23 @@ export class JournalFile {
     return this.#journal.checkpoints;
   }
 
+  /** The first ones of {@link checkpoints}, up to the first that is not wanted, at a cost of those only. */
+  oldestCheckpoints(isWanted: (checkpoint: HeldCheckpoint) => boolean): readonly HeldCheckpoint[] {
+    return this.#journal.oldestCheckpoints(isWanted);
+  }
+
+  holds(checkpointId: number): boolean {
+    return this.#journal.checkpoint(checkpointId) !== undefined;
+  }
+
+  get oldestCheckpoint(): HeldCheckpoint | undefined {
+    return this.#journal.oldestCheckpoint;
+  }
+
+  get newestCheckpoint(): HeldCheckpoint | undefined {
+    return this.#journal.newestCheckpoint;
+  }
+
   get lastChange(): number {
     return this.#journal.lastChange;
   }
