@@ -37,8 +37,11 @@ describe('control messages', () => {
   it('are refused with ProtocolError when a field is missing, of another type, or not known', () => {
     fc.assert(
       fc.property(message, fc.nat(), fc.constantFrom<unknown>(undefined, [], {}, -1, 1e300), (sent, index, wrong) => {
-        const names = Object.keys(sent);
-        refuses({ ...sent, [names[index % names.length] ?? '']: wrong });
+        const entries = Object.entries(sent);
+        const [name, right] = entries[index % entries.length] ?? ['', undefined];
+        // An empty list of VMs is what `[]` would be anyway.
+        fc.pre(JSON.stringify(right) !== JSON.stringify(wrong));
+        refuses({ ...sent, [name]: wrong });
         refuses({ ...sent, other: 1 });
       }),
     );
