@@ -89,6 +89,11 @@ async function closeVras(vras: VraRig): Promise<ListedByReader[]> {
 
 const check = async (journal: string, ...args: string[]): Promise<ToolResult> => await run('python3', [READER, 'check', journal, ...args]);
 
+function expectVerdict({ code, stdout, stderr }: ToolResult, expected: number, text: RegExp): void {
+  expect({ code, stderr }).toEqual({ code: expected, stderr: '' });
+  expect(stdout).toMatch(text);
+}
+
 async function listed(journal: string): Promise<ListedByReader[]> {
   return (JSON.parse(await runOk('python3', [READER, 'list', journal, '--json'])) as ListedByReader[]).map(facts);
 }
@@ -138,7 +143,7 @@ async function expectSame(options: RigOptions): Promise<VraRig> {
   const held = await closeVras(vras);
   expect(held.map(({ checkpointId }) => checkpointId)).toEqual(expect.arrayContaining(ids));
   expect(await listed(journalOf(vras))).toEqual(held);
-  expect(await check(journalOf(vras))).toMatchObject({ code: 0, stdout: expect.stringMatching(/\ncomplete\n$/) as string });
+  expectVerdict(await check(journalOf(vras)), 0, /\ncomplete\n$/);
   await expectImages(vras, served);
   return vras;
 }
@@ -158,10 +163,13 @@ describeWithTools('the journal as Python reads it', ['python3', 'qemu-io', 'nbdc
     const newest = await checkpointFromNow(vras);
     const [, , third = newest] = vras.listed();
     const served = await servedImages(vras, [third, newest]);
+    // A view refuses what retires checkpoints behind its own: once its own is old enough to go, the list stays as it is.
+    const ageMs = (): number => vras.recovering[0]?.listCheckpoints({ vpgId: vras.vpgId, vmId: VM.vmId }).held.find(({ checkpointId }) => checkpointId === third)?.ageMs ?? 0;
+    await until('the view holds up retirement', () => ageMs() > 4000);
     const held = await closeVras(vras);
     const { stdout, code } = await check(journalOf(vras));
-    expect([code, Number(/applied (\d+)/.exec(stdout)?.[1]), Number(/ retire (\d+)/.exec(stdout)?.[1])]).toEqual([0, expect.any(Number), expect.any(Number)]);
-    expect(/applied 0,/.test(stdout)).toBe(false);
+    const numbers = [/, applied (\d+), retired/, /, retire (\d+)/].map((wanted) => Number(wanted.exec(stdout)?.[1]));
+    expect({ code, isApplied: numbers.every((number) => number > 0) }).toEqual({ code: 0, isApplied: true });
     expect(await listed(journalOf(vras))).toEqual(held);
     await expectImages(vras, served);
   });
@@ -176,13 +184,12 @@ describeWithTools('the journal as Python reads it', ['python3', 'qemu-io', 'nbdc
     const { size } = await stat(path);
     // The 1 MiB write is most of the file: its middle is inside that body, and checkpoints lie on both sides.
     await flipByte(path, SEGMENT_HEADER_BYTES + Math.floor((size - SEGMENT_HEADER_BYTES) / 2));
-    const { code, stdout } = await check(copy);
-    expect({ code, stdout }).toMatchObject({ code: 1, stdout: expect.stringMatching(/\ncorrupt: .*body checksum\n$/) as string });
+    expectVerdict(await check(copy), 1, /\ncorrupt: .*body checksum\n$/);
     const before = JSON.parse((await run('python3', [READER, 'list', copy, '--json'])).stdout) as ListedByReader[];
     expect(before.length).toBeLessThan(held.length);
     expect(before.map(facts)).toEqual(held.slice(0, before.length));
     await flipByte(await lastSegment(await copyJournal(journalOf(vras))), 100);
-    expect(await check(copy)).toMatchObject({ code: 1, stdout: expect.stringContaining('its header does not read') as string });
+    expectVerdict(await check(copy), 1, /\ncorrupt: segment 1: its header does not read\n$/);
   });
 
   it('has a torn tail when its last bytes are missing, unless they were acknowledged', async () => {
@@ -193,10 +200,10 @@ describeWithTools('the journal as Python reads it', ['python3', 'qemu-io', 'nbdc
     const path = await lastSegment(copy);
     await truncate(path, (await stat(path)).size - 64);
     const torn = await check(copy);
-    expect(torn).toMatchObject({ code: 0, stdout: expect.stringMatching(/\ntorn tail: segment 1 counts up to byte \d+, \d+ bytes behind it do not/) as string });
+    expectVerdict(torn, 0, /\ntorn tail: segment 1 counts up to byte \d+, \d+ bytes behind it do not/);
     const durable = /durable position: (\d+)/.exec(whole.stdout)?.[1] ?? '';
     expect(Number(durable)).toBeGreaterThan(Number(/durable position: (\d+)/.exec(torn.stdout)?.[1]));
-    expect(await check(copy, '--acked', durable)).toMatchObject({ code: 1 });
+    expectVerdict(await check(copy, '--acked', durable), 1, /\ncorrupt: /);
   });
 });
 

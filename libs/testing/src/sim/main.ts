@@ -9,6 +9,7 @@ const { values } = parseArgs({
     seed: { type: 'string' },
     planted: { type: 'boolean', default: false },
     plant: { type: 'string' },
+    first: { type: 'boolean', default: false },
     verbose: { type: 'boolean', default: false },
   },
 });
@@ -56,11 +57,12 @@ function isCaught(seed: number, plant: Plant): RunResult | undefined {
 /** Each planted bug must be noticed within its budget of seeds; after three hits its rate is known well enough. */
 function runPlanted(plants: readonly Plant[], first: number): number {
   let missed = 0;
+  const hitsMax = values.first ? 1 : 3;
   for (const plant of plants) {
     let hits = 0;
     let firstHit: RunResult | undefined;
     let tried = 0;
-    for (let seed = first; seed < first + plant.seedBudget && hits < 3; seed += 1) {
+    for (let seed = first; seed < first + plant.seedBudget && hits < hitsMax; seed += 1) {
       tried += 1;
       const caught = isCaught(seed, plant);
       if (caught === undefined) continue;

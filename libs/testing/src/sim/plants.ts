@@ -1,5 +1,5 @@
 import { RecordType } from '@tidemark/frame';
-import { Receiver, SendQueue } from '@tidemark/replication';
+import { SendQueue } from '@tidemark/replication';
 import { SyncWalk } from '@tidemark/sync';
 
 /**
@@ -76,15 +76,6 @@ export const PLANTS: readonly Plant[] = [
     name: 'overflow-forgets-write', breaks: 'a captured write is in the queue or the bitmap', seedBudget: 100, caughtBySeed: 0,
     patch: () => replaced(SyncWalk.prototype, 'mark', (original) => function (this: SyncWalk, volume: number, start: number, end: number) {
       if (end - start > 512) original.call(this, volume, start, end);
-    }),
-  },
-  {
-    name: 'stale-incarnation-accepted', breaks: 'frames of an older connection are refused', seedBudget: 300, caughtBySeed: 0,
-    patch: () => replaced(Receiver.prototype, 'frame', (original) => function (this: Receiver, connection, header, records, effects) {
-      const { state, connection: open, incarnation, receivedSeq } = this.status();
-      const isStale = state === 'open' && open !== null && connection !== open && header.firstSeq === receivedSeq + 1;
-      if (isStale) original.call(this, open, { ...header, incarnation }, records, effects);
-      else original.call(this, connection, header, records, effects);
     }),
   },
 ];

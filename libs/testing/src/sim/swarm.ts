@@ -60,7 +60,7 @@ export function swarm(random: Random): SwarmOptions {
     frameBytesMax: random.pick([2000, 16_000, 64_000]),
     creditBytesMax: random.pick([30_000, 200_000]),
     segmentBytes: random.pick([16, 64, 256]) * 1024,
-    intervalMs: random.pick([200, 300, 700]),
+    intervalMs: random.pick([60, 200, 300, 700]),
     holdBoundMs: 50,
     historyMs: random.pick([500, 1500, 5000, 60_000]),
     delayMsMax: random.pick([0.5, 2, 2, 15, 40]),
