@@ -66,7 +66,7 @@ export function visualStatus(facts: VpgStatusFacts): VisualStatus {
     case 'creating': return shown(facts, 'Initializing', 'Creating', 'the VPG is being created');
     case 'failingOver': return failingOver(facts);
     case 'promoting': return shown(facts, 'FailingOver', 'Promoting', 'committed; the journal is being promoted into the recovered disks while the VMs run');
-    case 'needsConfiguration': return shown(facts, 'NotMeetingSLA', 'NeedsConfiguration', 'failed over and committed: nothing protects these VMs now');
+    case 'needsConfiguration': return shown(facts, 'NotMeetingSLA', 'NeedsConfiguration', 'failed over and committed: its VMs run at the recovery site, unprotected; those at the protected site are fenced');
     case 'deleting': return shown(facts, 'Deleting', 'Deleting', 'the VPG is being deleted');
     case 'removed': return shown(facts, 'Deleting', 'Deleting', 'deleted');
     case 'protecting': return protecting(facts);
