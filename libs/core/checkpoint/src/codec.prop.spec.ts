@@ -39,8 +39,8 @@ describe('control messages', () => {
       fc.property(message, fc.nat(), fc.constantFrom<unknown>(undefined, [], {}, -1, 1e300), (sent, index, wrong) => {
         const entries = Object.entries(sent);
         const [name, right] = entries[index % entries.length] ?? ['', undefined];
-        // An empty list of VMs is what `[]` would be anyway.
-        fc.pre(JSON.stringify(right) !== JSON.stringify(wrong));
+        // A list without VMs is a message that one may send.
+        fc.pre(!(Array.isArray(right) && Array.isArray(wrong)));
         refuses({ ...sent, [name]: wrong });
         refuses({ ...sent, other: 1 });
       }),
