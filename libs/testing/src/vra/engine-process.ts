@@ -1,0 +1,32 @@
+/**
+ * One VRA engine as a process of its own, driven by JSON lines on its standard input and output: `{id, call, args}` in, `{id, result}` or
+ * `{id, error}` out. The first line out is `{address}`.
+ */
+import { argv, stdin, stdout } from 'node:process';
+import { createInterface } from 'node:readline';
+import { VraEngine, type DesiredState, type RecoverySpec, type ViewSpec, type VraOptions } from '@tidemark/engine-host';
+
+const say = (message: object): void => void stdout.write(`${JSON.stringify(message)}\n`);
+const silent = { info: () => undefined, warn: () => undefined, error: () => undefined };
+const options = JSON.parse(argv[2] ?? '') as Omit<VraOptions, 'log'>;
+const engine = await VraEngine.start({ ...options, log: silent });
+say({ address: engine.address });
+
+const CALLS: Record<string, (args: never) => unknown> = {
+  applyDesiredState: (args: DesiredState) => engine.applyDesiredState(args),
+  putRecovery: (args: RecoverySpec) => engine.putRecovery(args),
+  listCheckpoints: (args: { vpgId: string; vmId: string }) => engine.listCheckpoints(args),
+  status: () => engine.status(),
+  openView: (args: ViewSpec) => engine.openView(args),
+  closeView: ({ viewId }: { viewId: string }) => engine.closeView(viewId),
+};
+
+for await (const line of createInterface({ input: stdin })) {
+  const { id, call, args } = JSON.parse(line) as { id: number; call: string; args: never };
+  try {
+    say({ id, result: (await CALLS[call]?.(args)) ?? {} });
+  } catch (error) {
+    say({ id, error: String(error) });
+  }
+}
+await engine.close();
