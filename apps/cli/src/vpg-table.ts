@@ -6,7 +6,7 @@ import { orDash, type Output } from './output.js';
 export function vpgTable(output: Output, vpgs: readonly VpgApi[]): string {
   return output.table(vpgs, {
     NAME: (vpg) => vpg.VpgName, STATUS: (vpg) => statusText(output, vpg), RPO: rpoText, HISTORY: historyText, VMS: (vpg) => String(vpg.VmsCount),
-    'PROTECTED AT': (vpg) => orDash(vpg.ProtectedSiteName), 'RECOVERY AT': (vpg) => orDash(vpg.RecoverySiteName), REMARK: (vpg) => orDash(vpg.SubStatusDescription ?? vpg.StatusDescription),
+    'PROTECTED AT': (vpg) => orDash(vpg.ProtectedSiteName), 'RECOVERY AT': (vpg) => orDash(vpg.RecoverySiteName), REMARK: remarkText,
   });
 }
 
@@ -19,6 +19,9 @@ export function statusText({ colors }: Output, vpg: VpgApi): string {
   if (status === 'MeetingSLA') return colors.green(text);
   return status === 'NotMeetingSLA' || status === 'RpoNotMeetingSLA' ? colors.red(text) : colors.yellow(text);
 }
+
+/** What the status alone does not say; nothing for a VPG in its normal state. */
+export const remarkText = ({ SubStatusDescription: text }: VpgApi): string => orDash(text === 'None' ? null : text?.replace(/^None: /, ''));
 
 /** An unknown RPO is never shown as 0. */
 export const rpoText = (vpg: VpgApi): string => (vpg.ActualRPO === null || vpg.ActualRPO === undefined || vpg.ActualRPO < 0 ? 'unknown' : `${vpg.ActualRPO} s`);

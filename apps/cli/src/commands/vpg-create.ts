@@ -11,6 +11,7 @@ import { findOne, findSite, knownSites } from '../lookup.js';
 import { nameOf } from '../names.js';
 import type { InSession } from '../program.js';
 import { ProgressBar } from '../progress.js';
+import { remarkText } from '../vpg-table.js';
 
 interface CreateOptions {
   readonly name: string;
@@ -157,7 +158,7 @@ async function waitForSync({ client, output, signal }: Session, name: string): P
       if (vpg !== undefined) {
         heardAt = performance.now();
         const status = nameOf(VPG_STATUS, vpg.Status);
-        bar.show(status === 'MeetingSLA' ? 100 : vpg.ProgressPercentage, vpg.SubStatusDescription ?? nameOf(VPG_SUB_STATUS, vpg.SubStatus));
+        bar.show(status === 'MeetingSLA' ? 100 : vpg.ProgressPercentage, status === 'MeetingSLA' ? 'protected' : vpg.SubStatusDescription ? remarkText(vpg) : nameOf(VPG_SUB_STATUS, vpg.SubStatus));
         if (nameOf(VPG_SUB_STATUS, vpg.SubStatus) === 'Error') throw new CliError('CLI_FAILED', `VPG '${name}': ${vpg.SubStatusDescription ?? vpg.StatusDescription ?? 'error'}`);
         if (status === 'MeetingSLA' || status === 'HistoryNotMeetingSLA') return vpg;
         if (status === 'Deleting') throw new CliError('CLI_FAILED', `VPG '${name}' is being deleted`);

@@ -75,14 +75,17 @@ export class VpgStatusService {
     return {
       streams: this.vraLink.protectionStatuses(vpgId),
       recoveries: news?.recoveries ?? [],
-      rpoMs: ageMs === null || !heard ? null : ageMs + heard.ageMs,
+      // Its copy of the list may lack the newest checkpoints: then the RPO shown is too high, never too low.
+      rpoMs: ageMs === null || !heard ? this.#listedAgeMs(summary) : ageMs + heard.ageMs,
     };
   }
 
   /** The list's own wall-clock times stand in until a journal has been read since the start. */
-  #ownRpoMs(vpgId: string, { latest }: CatalogueSummary): number | null {
-    const ageMs = this.catalogue.newestAgeMs(vpgId);
-    if (ageMs !== null) return ageMs;
+  #ownRpoMs(vpgId: string, summary: CatalogueSummary): number | null {
+    return this.catalogue.newestAgeMs(vpgId) ?? this.#listedAgeMs(summary);
+  }
+
+  #listedAgeMs({ latest }: CatalogueSummary): number | null {
     return latest ? Math.max(0, this.clock.nowMs() - latest.atMs) : null;
   }
 
