@@ -16,6 +16,8 @@ interface Waiter {
 
 /** A VRA in a process that can be killed and started again on its own files and ports. */
 export class EngineChild {
+  /** Errors in the logs of all its processes. */
+  readonly logged: string[] = [];
   #child: ChildProcess | undefined;
   readonly #waiting = new Map<number, Waiter>();
   #nextId = 1;
@@ -60,7 +62,8 @@ export class EngineChild {
   }
 
   #line(line: string, started: (address: VraAddress) => void): void {
-    const message = JSON.parse(line) as { id?: number; address?: VraAddress; result?: unknown; error?: string };
+    const message = JSON.parse(line) as { id?: number; address?: VraAddress; result?: unknown; error?: string; logged?: string };
+    if (message.logged !== undefined) return void this.logged.push(message.logged);
     if (message.address) return started(message.address);
     const waiter = this.#waiting.get(message.id ?? 0);
     this.#waiting.delete(message.id ?? 0);

@@ -1,15 +1,15 @@
 /**
  * One VRA engine as a process of its own, driven by JSON lines on its standard input and output: `{id, call, args}` in, `{id, result}` or
- * `{id, error}` out. The first line out is `{address}`.
+ * `{id, error}` out, and `{logged}` for each error in its log. The first line out is `{address}`.
  */
 import { argv, stdin, stdout } from 'node:process';
 import { createInterface } from 'node:readline';
 import { VraEngine, type DesiredState, type RecoverySpec, type ViewSpec, type VraOptions } from '@tidemark/engine-host';
 
 const say = (message: object): void => void stdout.write(`${JSON.stringify(message)}\n`);
-const silent = { info: () => undefined, warn: () => undefined, error: () => undefined };
+const log = { info: () => undefined, warn: () => undefined, error: (fields: object, message: string) => say({ logged: `${message} ${JSON.stringify(fields)}` }) };
 const options = JSON.parse(argv[2] ?? '') as Omit<VraOptions, 'log'>;
-const engine = await VraEngine.start({ ...options, log: silent });
+const engine = await VraEngine.start({ ...options, log });
 say({ address: engine.address });
 
 const CALLS: Record<string, (args: never) => unknown> = {

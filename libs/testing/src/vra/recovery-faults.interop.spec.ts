@@ -1,4 +1,4 @@
-import { access, readFile, writeFile } from 'node:fs/promises';
+import { access, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from '@jest/globals';
 import { MiB } from '@tidemark/base';
@@ -88,6 +88,21 @@ describe('a committed failover', () => {
     await recovering().removeRecovery({ ...ref, isMirrorKept: true });
   });
 
+  it('goes on with its promotion after a restart, and then with the VM that has the disks', async () => {
+    const { recovering, guest, disk, vras } = await committed();
+    // What a kill right after the command was answered leaves.
+    await vras.stop('r', 0);
+    const path = join(vras.folder, 'r0', 'state', 'recovering.json');
+    const state = JSON.parse(await readFile(path, 'utf8')) as { views: { isPromoting: boolean }[] };
+    await writeFile(path, JSON.stringify({ ...state, views: state.views.map((view) => ({ ...view, isPromoting: true })) }));
+    await vras.startAgain('r', 0);
+    await until('promotion', () => recovering().status().views[0]?.state === 'promoted');
+    await attach(recovering(), 1, [disk]);
+    await vras.restart('r', 0);
+    await qemuIo(guest, 'read -P 0x11 0 64k', 'read -P 0x22 64k 64k', 'write -P 0x33 0 4k');
+    expect(recovering().status()).toMatchObject({ attachedVmIds: ['vm-2'], views: [{ state: 'promoted' }], recoveries: [{ state: 'ended' }] });
+  });
+
   it('keeps serving through the view when the VM that takes the disks over cannot be attached, and tries again', async () => {
     const { recovering, guest, disk, vras } = await committed();
     await recovering().promoteView('live');
@@ -133,6 +148,19 @@ describe('attaching a VM', () => {
     await engine.applyDesiredState({ revision: 8, attachedVms: [two], protections: [], barriers: [] });
     expect(engine.status().attachedVmIds).toEqual(['late']);
     await qemuIo(vras.uri('p', 0, 'same'), 'read -P 0x55 0 1M');
+  });
+});
+
+describe('a checkpoint', () => {
+  it('is not sealed by a VRA whose guests may be talking to somebody else', async () => {
+    const { vras } = await protectedVm();
+    await rm(vras.socketPath('p', 0));
+    await writeFile(vras.socketPath('p', 0), 'another process has made its socket here');
+    await new Promise((resolve) => setTimeout(resolve, 500)); // what was on its way
+    const before = vras.listed();
+    await new Promise((resolve) => setTimeout(resolve, 1500));
+    expect(vras.listed()).toEqual(before);
+    expect(vras.protecting[0]?.status().barriers[0]?.voidCount).toBeGreaterThan(0);
   });
 });
 
