@@ -16,6 +16,8 @@ const TOOLS = {
   'libnbd-bin': { commands: ['nbdinfo', 'nbdcopy'], title: 'libnbd tools (nbdinfo, nbdcopy)' },
   nbdkit: { commands: ['nbdkit'], title: 'nbdkit' },
   curl: { commands: ['curl'], title: 'curl' },
+  python3: { commands: ['python3'], title: 'Python 3' },
+  zstd: { commands: ['zstd'], title: 'zstd' },
   jq: { commands: ['jq'], title: 'jq' },
   fio: { commands: ['fio'], title: 'fio (built with its nbd engine)' },
 };

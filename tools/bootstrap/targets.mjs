@@ -2,8 +2,8 @@
 
 const SITE_SERVERS = ['nats-server', 'postgresql'];
 const GUEST_TOOLS = ['e2fsprogs', 'qemu-utils', 'libnbd-bin'];
-// curl and jq drive the guide, which a test runs as it stands.
-const INTEROP_TOOLS = [...GUEST_TOOLS, 'nbdkit', 'fio', 'curl', 'jq'];
+// curl and jq drive the guide, which a test runs as it stands; python3 and zstd read journals (tools/reader).
+const INTEROP_TOOLS = [...GUEST_TOOLS, 'nbdkit', 'fio', 'curl', 'jq', 'python3', 'zstd'];
 
 /** A site whose NATS and database are both named by the environment needs no server of its own. */
 function siteServers() {

@@ -28,12 +28,13 @@ assert (SEGMENT.size, RECORD.size, DESCRIPTOR.size) == (SEGMENT_HEADER_BYTES, RE
 
 KINDS = {1: 'state', 2: 'frame', 3: 'incarnation', 4: 'epochReserve', 5: 'epochCommit', 6: 'epochBurn', 7: 'retire', 8: 'applied', 9: 'direct',
          10: 'baseFrame', 11: 'generation', 12: 'promotionStart', 13: 'promotionEnd', 14: 'scratch'}
+CODECS = ('none', 'lz4', 'zstd')
 WITH_TABLE = {'frame', 'baseFrame', 'scratch'}
 TYPES = {1: 'write', 2: 'zeroes', 3: 'syncWrite', 4: 'syncZeroes', 5: 'marker', 6: 'seal', 7: 'syncStart', 8: 'syncEnd'}
 # Fields of JSON bodies and their types; a JSON true is no number.
-NUMBER, TEXT, FLAG, TEXT_OR_NULL = (int,), (str,), (bool,), (str, type(None))
-MARK_FIELDS = {'marker': {'vpgId': TEXT, 'checkpointId': NUMBER, 'epoch': NUMBER, 'term': NUMBER, 'vmIds': (list,), 'atMs': NUMBER,
-                          'ageMs': NUMBER, 'tag': TEXT_OR_NULL, 'kind': TEXT},
+NUMBER, FRACTION, TEXT, FLAG, TEXT_OR_NULL = (int,), (int, float), (str,), (bool,), (str, type(None))
+MARK_FIELDS = {'marker': {'vpgId': TEXT, 'checkpointId': NUMBER, 'epoch': NUMBER, 'term': NUMBER, 'vmIds': (list,), 'atMs': FRACTION,
+                          'ageMs': FRACTION, 'tag': TEXT_OR_NULL, 'kind': TEXT},
                'seal': {'vpgId': TEXT, 'checkpointId': NUMBER, 'term': NUMBER}, 'syncStart': {'kind': TEXT, 'reason': TEXT}}
 CONTROL_FIELDS = {
     'state': {'epoch': NUMBER, 'reservedEpoch': NUMBER, 'highestEpoch': NUMBER, 'isEnded': FLAG, 'incarnation': NUMBER,
@@ -214,8 +215,6 @@ def read_record(data, at, place):
         raise Break('the file ends in a record')
     if crc32c(body) != header.bodyCrc:
         raise Break('body checksum')
-    if any(data[body_at + header.bodyBytes:following]):
-        raise Break('padding is not zero')
     return Record(header, kind, body, following)
 
 
@@ -223,12 +222,13 @@ def decompress(record):
     codec, raw_bytes = record.header.codec, record.header.rawBytes
     if codec == 0:
         return record.body
-    tool = ('lz4', 'zstd')[codec - 1]
-    if shutil.which(tool) is None:
-        raise Refused(f'this journal holds {tool} bodies and the {tool} command is missing (Debian package {tool})')
-    result = subprocess.run([tool, '-d', '-c', '-q'], input=record.body, capture_output=True, check=False)
+    if codec == 1:
+        raise Corrupt(f'record {record.header.recordNo}: lz4 is reserved, nobody writes it')
+    if shutil.which('zstd') is None:
+        raise Refused('this journal holds zstd bodies and the zstd command is missing (Debian package zstd)')
+    result = subprocess.run(['zstd', '-d', '-c', '-q'], input=record.body, capture_output=True, check=False)
     if result.returncode != 0 or len(result.stdout) != raw_bytes:
-        raise Corrupt(f'record {record.header.recordNo}: {tool} body does not decompress to {raw_bytes} bytes {result.stderr.decode()}')
+        raise Corrupt(f'record {record.header.recordNo}: zstd body does not decompress to {raw_bytes} bytes {result.stderr.decode()}')
     return result.stdout
 
 

@@ -15,8 +15,8 @@ import sys
 from collections import Counter
 
 sys.dont_write_bytecode = True
-from journal_bytes import (ALIGNMENT, CONTROL_FIELDS, MIB, SEGMENT_HEADER_BYTES, Break, Corrupt, Folder, Place, Refused,  # noqa: E402
-                           items_of, json_object, read_header, read_record)
+from journal_bytes import (ALIGNMENT, CODECS, CONTROL_FIELDS, MIB, SEGMENT_HEADER_BYTES, WITH_TABLE, Break, Corrupt, Folder,  # noqa: E402
+                           Place, Refused, items_of, json_object, read_header, read_record)
 
 
 # ---- What the records add up to -----------------------------------------------------------------------------------------
@@ -64,7 +64,7 @@ class State:
             raise Corrupt(f'{where}: committedSeq {header.committedSeq} outside {self.committed_seq}..{self["lastSeq"]}')
         if not self.committed_record_no <= header.committedRecordNo < header.recordNo:
             raise Corrupt(f'{where}: committedRecordNo {header.committedRecordNo} after {self.committed_record_no}')
-        if header.clockMs < self.clock_ms:
+        if header.clockMs < self.clock_ms and self['epoch'] != 0:
             raise Corrupt(f'{where}: clockMs fell from {self.clock_ms} to {header.clockMs}')
         self.committed_seq, self.committed_record_no, self.clock_ms = header.committedSeq, header.committedRecordNo, header.clockMs
 
@@ -183,7 +183,7 @@ class Scan:
     def __init__(self, folder, *, take=None, acked_seq=0):
         self.folder, self.acked_seq, self.take = folder, acked_seq, take or (lambda record: None)
         self.first = next((segment.header for segment in folder.segments if segment.header), None)
-        self.state, self.kinds, self.per_segment = State(text(self.first.vpgId) if self.first else ''), Counter(), Counter()
+        self.state, self.kinds, self.per_segment, self.codecs = State(text(self.first.vpgId) if self.first else ''), Counter(), Counter(), Counter()
         self.verdict, self.reason, self.cut = 'complete', '', None
         try:
             self._read()
@@ -222,6 +222,7 @@ class Scan:
             self.state.take(record)
             self.take(record)
             self.kinds[record.kind] += 1
+            self.codecs[CODECS[record.header.codec]] += record.kind in WITH_TABLE
             self.per_segment[segment.number] += 1
             place, at = Place(place.salt, record.header.recordNo + 1, record.header.chain), record.next
         return place, at if segment.end is not None and at != segment.end else None
@@ -269,7 +270,8 @@ def print_check(scan):
         print(f'segment {segment.number}: {segment.size} bytes, {scan.per_segment[segment.number]} records, {about}')
     for note in folder.notes:
         print(f'note: {note}')
-    print('records: ' + (', '.join(f'{kind} {count}' for kind, count in sorted(scan.kinds.items())) or 'none'))
+    for what, counts in (('records', scan.kinds), ('bodies of frames', scan.codecs)):
+        print(f'{what}: ' + (', '.join(f'{name} {count}' for name, count in sorted(counts.items()) if count > 0) or 'none'))
     if state.values is not None:
         print('durable position: {lastSeq}, applied {appliedSeq}, retired {retiredSeq}, epoch {epoch}, incarnation {incarnation}, '
               'base complete {isBaseComplete}, ended {isEnded}, sync {sync}, promotion {promotionCheckpointId}'.format(**state.values))

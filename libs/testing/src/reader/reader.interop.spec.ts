@@ -9,10 +9,11 @@ import { qemuIo, until, VraRig, type RigOptions } from '../vra/rig.js';
 /** A second implementation, in another language, from the specification alone: what both agree on is what the pages say. */
 const READER = join(import.meta.dirname, '../../../../tools/reader/tidemark_journal.py');
 const SEGMENT_HEADER_BYTES = 1024;
+const BUSY_WRITES = 1500;
 
 const DISK_BYTES = [16 * MiB, 4 * MiB] as const;
 const VM = { vmId: 'vm-1', host: 0, recoveryHost: 0, diskBytes: DISK_BYTES };
-const ONE_VM: RigOptions = { protectingCount: 1, recoveringCount: 1, vms: [VM] };
+const ONE_VM: RigOptions = { protectingCount: 1, recoveringCount: 1, vms: [VM], intervalMs: 120 };
 
 let rig: VraRig | undefined;
 let folder = '';
@@ -136,7 +137,10 @@ async function expectSame(options: RigOptions): Promise<VraRig> {
   await qemuIo(vras.uri('p', 0, 'vm-1-1'), 'write -P 0x33 4k 12k', 'write -z 8k 4k');
   ids.push(await checkpointFromNow(vras));
   await qemuIo(guest, 'discard 0 4M', 'write -P 0x41 64k 4k', 'write -P 0x42 15M 512k');
+  // A checkpoint between writes that follow at once: one record too many or too few is seen.
+  const busy = qemuIo(guest, ...Array.from({ length: BUSY_WRITES }, (_, index) => `write -P ${String(1 + (index % 250))} ${String(index % 1024)}k 1k`));
   ids.push(await checkpointFromNow(vras));
+  await busy;
   const served = await servedImages(vras, ids);
   const [first] = served.values();
   expect([...served.values()].slice(1).every(([disk]) => disk !== undefined && first?.[0]?.equals(disk) === false)).toBe(true);
@@ -210,7 +214,6 @@ describeWithTools('the journal as Python reads it', ['python3', 'qemu-io', 'nbdc
 describeWithTools('a compressed journal as Python reads it', ['python3', 'zstd', 'qemu-io', 'nbdcopy'], () => {
   it('holds the same checkpoints and the same disks as the VRA, byte for byte', async () => {
     const vras = await expectSame({ ...ONE_VM, isCompressed: true });
-    // 6 MiB of patterns: the file is smaller than one of the writes only if bodies are stored compressed.
-    expect((await stat(await lastSegment(journalOf(vras)))).size).toBeLessThan(MiB);
+    expect((await check(journalOf(vras))).stdout).toMatch(/\nbodies of frames: .*zstd \d+\n/);
   });
 });
