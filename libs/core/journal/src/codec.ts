@@ -111,6 +111,14 @@ export function decodeJournalRecord(bytes: Uint8Array, salt: Uint8Array, crc32c:
   return isWithinLimits(header) ? header : undefined;
 }
 
+/**
+ * True when these 128 bytes carry the salt of this journal and a header checksum that holds. What then does not decode was written whole, by another
+ * version or by a fault of ours: it is no torn write.
+ */
+export function isSealedByUs(bytes: Uint8Array, salt: Uint8Array, crc32c: Crc32c): boolean {
+  return isEqual(bytes.subarray(AT.salt, AT.recordNo), salt) && viewOf(bytes).getUint32(AT.headerCrc, true) === crc32c(bytes.subarray(AT.magic));
+}
+
 function hasZeroReserve(bytes: Uint8Array, view: DataView): boolean {
   const isZero = view.getUint8(AT.reserved1) === 0 && view.getUint16(AT.reserved2, true) === 0 && view.getUint32(AT.reserved3, true) === 0;
   return isZero && bytes.subarray(AT.reserved4).every((byte) => byte === 0);

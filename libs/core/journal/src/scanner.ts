@@ -1,6 +1,6 @@
 import { assert, viewOf, type Crc32c } from '@tidemark/base';
 import { decodeRecords, FrameKind, type FrameCodec, type FrameHeader, type StreamRecord } from '@tidemark/frame';
-import { decodeJournalRecord, expectedChain, isEqual, isFrameKind, recordBytes, type JournalRecordHeader, type SegmentHeader } from './codec.js';
+import { decodeJournalRecord, expectedChain, isEqual, isFrameKind, isSealedByUs, recordBytes, type JournalRecordHeader, type SegmentHeader } from './codec.js';
 import { judgeBreak, type BreakVerdict } from './recovery-table.js';
 import { JOURNAL_RECORD_AT, JOURNAL_RECORD_HEADER_BYTES, RECORD_ALIGN_BYTES, RECORD_MAGIC, SEGMENT_HEADER_BYTES } from './layout.js';
 
@@ -148,7 +148,7 @@ export class JournalScanner {
       const record = this.#recordAt(bytes, at);
       const isTaken = record !== undefined && this.options.take(record, segment);
       if (!isTaken) {
-        this.#break = { segment, at, isCleanEnd: false, isNonsense: record !== undefined };
+        this.#break = { segment, at, isCleanEnd: false, isNonsense: record !== undefined || this.#isUnknown(bytes, at) };
         this.#probe(bytes, at);
         return;
       }
@@ -170,6 +170,12 @@ export class JournalScanner {
     const body = bytes.subarray(at + JOURNAL_RECORD_HEADER_BYTES, at + JOURNAL_RECORD_HEADER_BYTES + header.bodyBytes);
     if (this.options.crc32c(body) !== header.bodyCrc) return undefined;
     return { header, bytes: headerBytes, at, endAt, body };
+  }
+
+  /** A whole header that this code does not understand: never cut. */
+  #isUnknown(bytes: Uint8Array, at: number): boolean {
+    if (this.#salt === undefined || at + JOURNAL_RECORD_HEADER_BYTES > bytes.byteLength || this.#headerAt(bytes, at) !== undefined) return false;
+    return isSealedByUs(bytes.subarray(at, at + JOURNAL_RECORD_HEADER_BYTES), this.#salt, this.options.crc32c);
   }
 
   #headerAt(bytes: Uint8Array, at: number): JournalRecordHeader | undefined {
