@@ -174,13 +174,16 @@ export class VraRig {
     for (const index of this.protecting.keys()) await this.apply(index, { isProtected: true });
   }
 
+  /** Checkpoints that the VM's journal holds, oldest first. */
+  heldBy(vmId: string): number[] {
+    const vm = this.options.vms.find((each) => each.vmId === vmId);
+    if (!vm) throw new RangeError(`no VM ${vmId}`);
+    return this.#vra('r', vm.recoveryHost).listCheckpoints({ vpgId: this.vpgId, vmId }).held.map(({ checkpointId }) => checkpointId);
+  }
+
   /** Checkpoints that every VM's journal holds, oldest first. */
   listed(): number[] {
-    const lists = this.options.vms.map(({ vmId, recoveryHost }) => {
-      const { held } = this.#vra('r', recoveryHost).listCheckpoints({ vpgId: this.vpgId, vmId });
-      return held.map(({ checkpointId }) => checkpointId);
-    });
-    const [first = [], ...others] = lists;
+    const [first = [], ...others] = this.options.vms.map(({ vmId }) => this.heldBy(vmId));
     return first.filter((id) => others.every((list) => list.includes(id)));
   }
 

@@ -1,3 +1,4 @@
+import { readFile } from 'node:fs/promises';
 import { afterEach, describe, expect, it } from '@jest/globals';
 import { MiB } from '@tidemark/base';
 import { qemuIo, until, VraRig, type RigOptions } from './rig.js';
@@ -144,12 +145,15 @@ describe('a VPG over two hosts', () => {
     const vras = await protect({ ...TWO_HOSTS, historyMs: 3000, intervalMs: 250 });
     const first = await until('the first checkpoint', () => vras.listed()[0]);
     await qemuIo(vras.uri('p', 0, 'vm-1-0'), 'write -P 0x81 0 64k');
-    await until('the first one is retired', () => vras.listed().length > 0 && !vras.listed().includes(first), 30_000);
+    const holders = (checkpointId: number): number => TWO_HOSTS.vms.filter(({ vmId }) => vras.heldBy(vmId).includes(checkpointId)).length;
+    await until('the first one is retired, in every journal', () => vras.listed().length > 0 && holders(first) === 0, 30_000);
     const oldest = vras.listed()[0] ?? 0;
     await vras.openViews(oldest);
     const image = await vras.image(vras.uri('r', 0, `vm-1-0-at-${String(oldest)}`));
     await new Promise((resolve) => setTimeout(resolve, 6000));
     expect(vras.listed()).toContain(oldest);
     expect((await vras.image(vras.uri('r', 0, `vm-1-0-at-${String(oldest)}`))).equals(image)).toBe(true);
+    // What is retired was applied: the write is in the mirror itself.
+    expect((await readFile(vras.mirrorPath('vm-1', 0))).subarray(0, 4096).every((byte) => byte === 0x81)).toBe(true);
   });
 });
