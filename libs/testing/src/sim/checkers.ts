@@ -63,6 +63,8 @@ export class Checkers implements RecoveryWatcher {
     if (engine.durable.lastSeq < acked) {
       throw new Violation(`${vmId}: acknowledged up to ${acked}, after the crash the journal ends at ${engine.durable.lastSeq}`);
     }
+    // A retirement whose answer was lost in the crash may be durable all the same.
+    this.#refreshFloor();
     for (const checkpointId of this.mustBeHeld()) {
       this.#checkHeld(host, vmId, checkpointId);
       this.checkImage(host, vmId, checkpointId);
@@ -73,7 +75,7 @@ export class Checkers implements RecoveryWatcher {
 
   /** Newly listed checkpoints are looked at closely; those listed before must still be there; limits hold. */
   check(): void {
-    this.#floorId = Math.max(this.#floorId, ...this.site.recovering.flatMap((host) => host.vmIds.map((vmId) => retiredFloor(host, vmId))));
+    this.#refreshFloor();
     for (const marker of this.#newlyListed()) {
       this.#isListed.add(marker.checkpointId);
       this.listed.push(marker.checkpointId);
@@ -104,6 +106,10 @@ export class Checkers implements RecoveryWatcher {
         });
       }
     }
+  }
+
+  #refreshFloor(): void {
+    this.#floorId = Math.max(this.#floorId, ...this.site.recovering.flatMap((host) => host.vmIds.map((vmId) => retiredFloor(host, vmId))));
   }
 
   mustBeHeld(): number[] {

@@ -67,6 +67,12 @@ export class GuestVm {
     put(this.captured[known.write.volume], known.write, known.write.length);
   }
 
+  /** On the disk and never captured, because the capturing process died: the next sync carries it, behind every marker of before. */
+  becomesBase(known: KnownWrite): void {
+    this.capturedCount += 1;
+    known.capturedIndex = this.capturedCount;
+  }
+
   /** A local write failed: what is on the disk now is what counts. */
   captureFailed({ volume, offset, length }: GuestWrite): void {
     const now = this.disks[volume]?.subarray(offset, offset + length);

@@ -45,35 +45,35 @@ function replacedGetter<T extends object>(prototype: T, name: keyof T & string, 
 const nothing = (): void => undefined;
 
 export const PLANTS: readonly Plant[] = [
-  { name: 'ack-before-fsync', breaks: 'ack only after fdatasync', seedBudget: 60, caughtBySeed: 0, isSyncForgotten: true },
-  { name: 'ack-on-arrival', breaks: 'acks are durable up to seq', seedBudget: 60, caughtBySeed: 0, isAckedOnArrival: true },
-  { name: 'apply-before-mirror-sync', breaks: 'mirror, fdatasync, advance appliedSeq', seedBudget: 200, caughtBySeed: 0, isMirrorSyncForgotten: true },
-  { name: 'release-before-all-marked', breaks: 'all answered, then release', seedBudget: 100, caughtBySeed: 0, isReleaseHasty: true },
-  { name: 'seal-after-bound', breaks: 'a VRA that released by itself never seals', seedBudget: 200, caughtBySeed: 0, isSealedLate: true },
-  { name: 'hold-without-bound', breaks: 'bound of 50 ms', seedBudget: 100, caughtBySeed: 0, isHoldUnbounded: true },
-  { name: 'vote-not-durable', breaks: 'no two checkpoints carry one number', seedBudget: 200, caughtBySeed: 0, isVoteHasty: true },
-  { name: 'capture-before-local-write', breaks: 'the protected volume first; a failed write is not shipped', seedBudget: 60, caughtBySeed: 0, isCapturedEarly: true },
-  { name: 'read-passes-held-write', breaks: 'reads that overlap a held write are held', seedBudget: 300, caughtBySeed: 0, areReadsUnheld: true },
-  { name: 'sync-ends-before-capture', breaks: 'only markers after the sync count, and it ends behind every write it contains', seedBudget: 300, caughtBySeed: 0, isFenceMissing: true },
-  { name: 'apply-before-all-retired', breaks: 'retire durable for the whole VPG before any VM applies', seedBudget: 100, caughtBySeed: 0, isApplyHasty: true },
+  { name: 'ack-before-fsync', breaks: 'ack only after fdatasync', seedBudget: 60, caughtBySeed: 11, isSyncForgotten: true },
+  { name: 'ack-on-arrival', breaks: 'acks are durable up to seq', seedBudget: 60, caughtBySeed: 6, isAckedOnArrival: true },
+  { name: 'apply-before-mirror-sync', breaks: 'mirror, fdatasync, advance appliedSeq', seedBudget: 200, caughtBySeed: 11, isMirrorSyncForgotten: true },
+  { name: 'release-before-all-marked', breaks: 'all answered, then release', seedBudget: 100, caughtBySeed: 7, isReleaseHasty: true },
+  { name: 'seal-after-bound', breaks: 'a VRA that released by itself never seals', seedBudget: 200, caughtBySeed: 24, isSealedLate: true },
+  { name: 'hold-without-bound', breaks: 'bound of 50 ms', seedBudget: 100, caughtBySeed: 7, isHoldUnbounded: true },
+  { name: 'vote-not-durable', breaks: 'no two checkpoints carry one number', seedBudget: 200, caughtBySeed: 20, isVoteHasty: true },
+  { name: 'capture-before-local-write', breaks: 'the protected volume first; a failed write is not shipped', seedBudget: 60, caughtBySeed: 1, isCapturedEarly: true },
+  { name: 'read-passes-held-write', breaks: 'reads that overlap a held write are held', seedBudget: 300, caughtBySeed: 45, areReadsUnheld: true },
+  { name: 'sync-ends-before-capture', breaks: 'only markers after the sync count, and it ends behind every write it contains', seedBudget: 300, caughtBySeed: 119, isFenceMissing: true },
+  { name: 'apply-before-all-retired', breaks: 'retire durable for the whole VPG before any VM applies', seedBudget: 100, caughtBySeed: 15, isApplyHasty: true },
   {
-    name: 'sync-read-not-voided', breaks: 'a captured write that overlaps a sync read voids that part', seedBudget: 100, caughtBySeed: 0,
+    name: 'sync-read-not-voided', breaks: 'a captured write that overlaps a sync read voids that part', seedBudget: 100, caughtBySeed: 2,
     patch: () => replaced(SyncWalk.prototype, 'overtake', () => nothing),
   },
   {
-    name: 'sync-blocks-forgotten', breaks: 'blocks in flight count as dirty until acked', seedBudget: 200, caughtBySeed: 0,
+    name: 'sync-blocks-forgotten', breaks: 'blocks in flight count as dirty until acked', seedBudget: 200, caughtBySeed: 6,
     patch: () => replaced(SendQueue.prototype, 'all', (original) => function* (this: SendQueue) {
       for (const record of original.call(this)) if (record.type !== RecordType.syncWrite && record.type !== RecordType.syncZeroes) yield record;
     }),
   },
   {
-    name: 'sync-ends-with-reads-in-flight', breaks: 'no checkpoint is listed until the sync has ended', seedBudget: 100, caughtBySeed: 0,
+    name: 'sync-ends-with-reads-in-flight', breaks: 'no checkpoint is listed until the sync has ended', seedBudget: 100, caughtBySeed: 8,
     patch: () => replacedGetter(SyncWalk.prototype, 'isDone', function (this: SyncWalk) {
       return this.dirtyBytes === 0;
     }),
   },
   {
-    name: 'overflow-forgets-write', breaks: 'a captured write is in the queue or the bitmap', seedBudget: 100, caughtBySeed: 0,
+    name: 'overflow-forgets-write', breaks: 'a captured write is in the queue or the bitmap', seedBudget: 100, caughtBySeed: 4,
     patch: () => replaced(SyncWalk.prototype, 'mark', (original) => function (this: SyncWalk, volume: number, start: number, end: number) {
       if (end - start > 512) original.call(this, volume, start, end);
     }),

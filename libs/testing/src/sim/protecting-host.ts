@@ -113,7 +113,7 @@ export class ProtectingHost extends SimHost {
       for (const { known, onAborted, isStarted } of writes.values()) {
         if (isStarted && known.capturedIndex === undefined && random.chance(0.7)) {
           vm.putOnDisk(known.write, random.chance(0.5) ? known.write.length : known.write.length - (known.write.length % 1024));
-          known.capturedIndex = vm.capturedCount;
+          vm.becomesBase(known);
         }
         onAborted();
       }

@@ -13,7 +13,7 @@ function expectHeld(seed: number): void {
 
 describe('simulation of sender, receiver, journal, barrier and retirement', () => {
   it('is the same run again for the same seed', () => {
-    const [first, second] = [run(7), run(7)];
+    const [first, second] = [run(4), run(4)];
     expect(first).toEqual(second);
     expect(first.listedCount).toBeGreaterThan(0);
     expect(run(8).eventCount).not.toBe(first.eventCount);
