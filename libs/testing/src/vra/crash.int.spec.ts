@@ -10,7 +10,7 @@ import { EngineChild } from './engine-child.js';
 import { NbdClient } from './nbd-client.js';
 
 const BLOCK = 4096;
-const DISK_BYTES = 2 * MiB;
+const DISK_BYTES = 4 * MiB;
 const BLOCKS = DISK_BYTES / BLOCK;
 const VPG = randomUUID();
 const VMS = ['vm-0', 'vm-1'] as const;
@@ -120,12 +120,23 @@ async function until<T>(what: string, probe: () => Promise<T | undefined>, timeo
   }
 }
 
-async function protect(folder: string, protecting: readonly EngineChild[], recovering: EngineChild): Promise<void> {
+async function attach(folder: string, protecting: readonly EngineChild[]): Promise<void> {
   await mkdir(join(folder, 'disks'));
-  for (const vmId of VMS) {
+  for (const [index, engine] of protecting.entries()) {
+    const vmId = VMS[index] ?? '';
     const file = await open(diskPath(folder, vmId), 'w');
     await file.truncate(DISK_BYTES);
     await file.close();
+    await engine.call('applyDesiredState', desiredState(folder, vmId));
+  }
+}
+
+const desiredState = (folder: string, vmId: string, rest: Partial<DesiredState> = {}): DesiredState => ({
+  revision: 1, attachedVms: [{ vmId, disks: [{ diskId: 'd', exportName: vmId, path: diskPath(folder, vmId), sizeBytes: DISK_BYTES }] }], protections: [], barriers: [], ...rest,
+});
+
+async function protect(folder: string, protecting: readonly EngineChild[], recovering: EngineChild): Promise<void> {
+  for (const vmId of VMS) {
     await recovering.call('putRecovery', {
       vpgId: VPG, vmId, epoch: 1, recoverers: [{ vra: recovering.address, vmIds: VMS }], historyMs: 3_600_000, journalFolder: join(folder, 'recovery', `${vmId}-journal`),
       volumes: [{ diskId: 'd', sizeBytes: DISK_BYTES, mirrorPath: join(folder, 'recovery', `${vmId}.mirror`) }],
@@ -135,52 +146,32 @@ async function protect(folder: string, protecting: readonly EngineChild[], recov
   const members = protecting.map((engine, index) => ({ vra: engine.address, vmIds: [VMS[index] ?? ''] }));
   for (const [index, engine] of protecting.entries()) {
     const vmId = VMS[index] ?? '';
-    const desired: DesiredState = {
-      revision: 1,
-      attachedVms: [{ vmId, disks: [{ diskId: 'd', exportName: vmId, path: diskPath(folder, vmId), sizeBytes: DISK_BYTES }] }],
+    await engine.call('applyDesiredState', desiredState(folder, vmId, {
       protections: [{ vpgId: VPG, vmId, epoch: 1, diskIds: ['d'], recoveringVra: recovering.address, isCompressed: index === 0, priority: 'medium' }],
       barriers: [{ vpgId: VPG, version: 1, epoch: 1, intervalMs: 100, members }],
-    };
-    await engine.call('applyDesiredState', desired);
+    }));
   }
 }
 
-const KILLS = Number(process.env['TIDEMARK_KILLS'] ?? 6);
+interface Site {
+  readonly folder: string;
+  readonly engines: readonly EngineChild[];
+  readonly protecting: readonly EngineChild[];
+  readonly recovering: EngineChild;
+  readonly writer: Writer;
+}
 
-it('keeps every listed checkpoint, each a prefix of one chain of writes over two hosts, whichever VRA is killed', async () => {
+/** Two attached VMs with a writer on them; ended and removed whatever happens. */
+async function withSite(act: (site: Site) => Promise<void>): Promise<void> {
   const folder = await mkdtemp(join(tmpdir(), 'tidemark-kill-'));
   const engines: EngineChild[] = [];
   for (const vraId of ['p0', 'p1', 'r0']) engines.push(await EngineChild.start(vraId, folder));
   const [first, second, recovering] = engines;
   if (!first || !second || !recovering) throw new Error('three VRAs');
+  await attach(folder, [first, second]);
   const writer = new Writer([first, second]);
   try {
-    await protect(folder, [first, second], recovering);
-    await until('the first checkpoint', async () => (await listed(recovering))[0]);
-    let known = new Map<number, JournalCheckpoint>();
-    for (let round = 0; round < KILLS; round += 1) {
-      await sleep(200 + Math.random() * 800);
-      known = new Map((await listed(recovering)).map((checkpoint) => [checkpoint.checkpointId, checkpoint]));
-      const victim = engines[round % engines.length] ?? recovering;
-      await victim.kill();
-      await sleep(Math.random() * 300);
-      await victim.startAgain();
-      const newest = Math.max(...known.keys());
-      const now = await until(`a new checkpoint after ${victim.vraId} was killed`, async () => {
-        const list = await listed(recovering);
-        return list.some(({ checkpointId }) => checkpointId > newest) ? list : undefined;
-      });
-      const ids = new Set(now.map(({ checkpointId }) => checkpointId));
-      expect([...known.keys()].filter((id) => !ids.has(id))).toEqual([]);
-      for (const checkpoint of [now[0], now[Math.floor(Math.random() * now.length)], now.at(-1)]) if (checkpoint) await expectPrefix(recovering, checkpoint, writer);
-    }
-    await writer.stop();
-    const all = await listed(recovering);
-    for (let at = 0; at < all.length; at += Math.max(1, Math.floor(all.length / 20))) {
-      const checkpoint = all[at];
-      if (checkpoint) await expectPrefix(recovering, checkpoint, writer);
-    }
-    expect(writer.completedAtMs.length).toBeGreaterThan(100);
+    await act({ folder, engines, protecting: [first, second], recovering, writer });
     // Such as acknowledged writes that a journal lacks.
     expect(engines.flatMap(({ logged }) => logged)).toEqual([]);
   } finally {
@@ -188,4 +179,57 @@ it('keeps every listed checkpoint, each a prefix of one chain of writes over two
     await writer.stop();
     await rm(folder, { recursive: true, force: true });
   }
+}
+
+const KILLS = Number(process.env['TIDEMARK_KILLS'] ?? 6);
+
+async function killAndRestart(engine: EngineChild): Promise<void> {
+  await engine.kill();
+  await sleep(Math.random() * 300);
+  await engine.startAgain();
+}
+
+const idsOf = (checkpoints: readonly JournalCheckpoint[]): number[] => checkpoints.map(({ checkpointId }) => checkpointId);
+
+it('keeps every listed checkpoint, each a prefix of one chain of writes over two hosts, whichever VRA is killed', async () => {
+  await withSite(async ({ folder, engines, protecting, recovering, writer }) => {
+    await protect(folder, protecting, recovering);
+    await until('the first checkpoint', async () => (await listed(recovering))[0]);
+    for (let round = 0; round < KILLS; round += 1) {
+      await sleep(200 + Math.random() * 800);
+      const known = idsOf(await listed(recovering));
+      const victim = engines[round % engines.length] ?? recovering;
+      await killAndRestart(victim);
+      const now = await until(`a new checkpoint after ${victim.vraId} was killed`, async () => {
+        const list = await listed(recovering);
+        return Math.max(...idsOf(list)) > Math.max(...known) ? list : undefined;
+      });
+      const ids = new Set(idsOf(now));
+      expect(known.filter((id) => !ids.has(id))).toEqual([]);
+      for (const checkpoint of [now[0], now[Math.floor(Math.random() * now.length)], now.at(-1)]) if (checkpoint) await expectPrefix(recovering, checkpoint, writer);
+    }
+    await writer.stop();
+    const all = await listed(recovering);
+    for (let at = 0; at < all.length; at += Math.max(1, Math.floor(all.length / 10))) {
+      const checkpoint = all[at];
+      if (checkpoint) await expectPrefix(recovering, checkpoint, writer);
+    }
+    expect(writer.completedAtMs.length).toBeGreaterThan(100);
+  });
 }, 110_000);
+
+it('brings an initial sync to a right end, whoever is killed in its middle', async () => {
+  await withSite(async ({ folder, protecting, recovering, writer }) => {
+    await until('disks full of writes', async () => await Promise.resolve(writer.completedAtMs.length > VMS.length * BLOCKS ? true : undefined), 30_000);
+    await protect(folder, protecting, recovering);
+    for (const victim of [recovering, ...protecting, recovering]) {
+      await killAndRestart(victim);
+      await sleep(Math.random() * 60);
+    }
+    const found = await until('checkpoints', async () => {
+      const list = await listed(recovering);
+      return list.length > 2 ? list : undefined;
+    });
+    for (const checkpoint of found) await expectPrefix(recovering, checkpoint, writer);
+  });
+}, 60_000);
