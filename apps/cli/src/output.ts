@@ -13,7 +13,7 @@ export class Output {
     readonly err: NodeJS.WriteStream,
     environment: Readonly<Record<string, string | undefined>>,
   ) {
-    this.colors = createColors(out.isTTY && environment['NO_COLOR'] === undefined && environment['TERM'] !== 'dumb');
+    this.colors = createColors(Boolean(out.isTTY) && environment['NO_COLOR'] === undefined && environment['TERM'] !== 'dumb');
   }
 
   /** A list: a table for people, the objects as the API gave them for programs. */

@@ -127,8 +127,9 @@ function syncing(facts: VpgStatusFacts): VisualStatus | undefined {
       : { status: 'Initializing', subStatus: 'InitialSync', description: `initial sync${told}`, progressPercent: percent };
   }
   if (inState('connecting')) return { status: 'Initializing', subStatus: 'InitialSync', description: 'waiting for the connection between the VRAs', progressPercent: percent };
-  if (inState('paused')) return { status: slaStatus(facts), subStatus: 'ReplicationPausedSystemInitiated', description: `replication pauses${pauseText(facts)}`, progressPercent: 0 };
+  // Before a pause: one stream that pauses must not hide that another is not to be trusted yet.
   if (inState('deltaSync')) return { status: 'NotMeetingSLA', subStatus: 'DeltaSync', description: `delta sync${told}`, progressPercent: percent };
+  if (inState('paused')) return { status: slaStatus(facts), subStatus: 'ReplicationPausedSystemInitiated', description: `replication pauses${pauseText(facts)}`, progressPercent: 0 };
   if (inState('bitmapSync')) return { status: slaStatus(facts), subStatus: 'BitmapSync', description: `bitmap sync${told}`, progressPercent: percent };
   return undefined;
 }
