@@ -13,7 +13,9 @@ export class Output {
     readonly err: NodeJS.WriteStream,
     environment: Readonly<Record<string, string | undefined>>,
   ) {
-    this.colors = createColors(Boolean(out.isTTY) && environment['NO_COLOR'] === undefined && environment['TERM'] !== 'dumb');
+    // isTTY is undefined where there is no terminal, and createColors takes undefined for "decide by the environment".
+    const { isTTY = false }: { isTTY?: boolean } = out;
+    this.colors = createColors(isTTY && environment['NO_COLOR'] === undefined && environment['TERM'] !== 'dumb');
   }
 
   /** A list: a table for people, the objects as the API gave them for programs. */
