@@ -145,9 +145,18 @@ export class SendingSide {
     }
     this.#faults.delete(key);
     const peer = this.#ensurePeer(spec);
-    const stream = new SendingStream(spec, guest, peer, this.#budget, this.around.options.log);
+    const stream = new SendingStream(spec, {
+      guest, peer, budget: this.#budget, log: this.around.options.log, onBroken: (error) => this.#streamBroke(key, stream, error),
+    });
     this.#streams.set(key, { stream, peer });
     peer.add(stream);
+  }
+
+  /** The fault makes the next tick begin a new stream, with a sync of everything. */
+  #streamBroke(key: string, stream: SendingStream, error: unknown): void {
+    if (this.#streams.get(key)?.stream !== stream) return;
+    this.#closeStream(key);
+    this.#faults.set(key, `the sender failed and begins anew: ${String(error)}`);
   }
 
   #ensurePeer({ recoveringVra }: ProtectionSpec): SendingPeer {
@@ -207,7 +216,9 @@ export class SendingSide {
     for (const vmId of vmIds) {
       const entry = this.#streams.get(protectionKey({ vpgId: marker.vpgId, vmId }));
       if (!entry) return `VM ${vmId} is not replicated from here`;
-      if (!entry.stream.sender.placeMarker(marker)) return `VM ${vmId} is ${entry.stream.status().state}`;
+      // The receiver would end the connection of all streams for a marker of another epoch, again and again.
+      if (entry.stream.spec.epoch !== marker.epoch) return `the stream of VM ${vmId} is of epoch ${String(entry.stream.spec.epoch)}`;
+      if (!entry.stream.placeMarker(marker)) return `VM ${vmId} is ${entry.stream.status().state}`;
       entry.peer.work(0);
     }
     return undefined;
@@ -217,7 +228,7 @@ export class SendingSide {
     const entries = vmIds.map((vmId) => this.#streams.get(protectionKey({ vpgId: seal.vpgId, vmId })));
     let isPlaced = true;
     for (const entry of entries) {
-      isPlaced = (entry?.stream.sender.placeSeal(seal) ?? false) && isPlaced;
+      isPlaced = (entry?.stream.placeSeal(seal) ?? false) && isPlaced;
       entry?.peer.work(0);
     }
     return isPlaced;

@@ -1,10 +1,11 @@
 import { randomUUID } from 'node:crypto';
+import { ProtocolError } from '@tidemark/base';
 import {
   decodeAck, decodeOpened, decodeRefused, encodeFrame, encodeOpen, encodeRecordsBody, encodeRecordsFrame, FrameKind,
-  type FrameHeader,
+  type CheckpointMarker, type CheckpointSeal, type FrameHeader,
 } from '@tidemark/frame';
 import { crc32c, type Link } from '@tidemark/link';
-import { Sender, type MemoryBudget, type OutgoingFrame, type SenderStatus, type SyncRead } from '@tidemark/replication';
+import { Sender, type BudgetShare, type MemoryBudget, type OutgoingFrame, type SenderStatus, type SyncRead } from '@tidemark/replication';
 import type { CaptureSink, GuestWrite } from '@tidemark/splitter';
 import { COMPRESSED_BYTES_MIN, packBody } from './compression.js';
 import type { GuestVm } from './guest-vm.js';
@@ -33,6 +34,15 @@ export interface StreamPeer {
   linkIsFull(): void;
 }
 
+export interface StreamSurroundings {
+  readonly guest: GuestVm;
+  readonly peer: StreamPeer;
+  readonly budget: MemoryBudget;
+  readonly log: Logger;
+  /** The sender failed by a bug of ours: this stream does nothing any more and must be closed. Called in a turn of its own. */
+  onBroken(error: unknown): void;
+}
+
 /** One protection's stream: the sender engine with its VM's disks on one side and a link on the other. */
 export class SendingStream {
   readonly key: string;
@@ -50,15 +60,22 @@ export class SendingStream {
   readonly #byteRate = new RateMeter();
   readonly #writeRate = new RateMeter();
   readonly #syncRate = new RateMeter();
+  readonly #share: BudgetShare;
   #isClosed = false;
+  #isBroken = false;
+  readonly guest: GuestVm;
+  private readonly peer: StreamPeer;
+  private readonly log: Logger;
 
   constructor(
     public spec: ProtectionSpec,
-    readonly guest: GuestVm,
-    private readonly peer: StreamPeer,
-    budget: MemoryBudget,
-    private readonly log: Logger,
+    private readonly around: StreamSurroundings,
   ) {
+    const { guest, peer, budget, log } = around;
+    this.guest = guest;
+    this.peer = peer;
+    this.log = log;
+    this.#share = budget.share();
     this.key = protectionKey(spec);
     this.#volumeOfVm = spec.diskIds.map((diskId) => guest.volumeIndexOf(diskId));
     this.sender = new Sender({
@@ -67,7 +84,7 @@ export class SendingStream {
       epoch: spec.epoch,
       sessionId: randomUUID(),
       volumeSizesBytes: this.#volumeOfVm.map((index) => guest.disk(index)?.sizeBytes ?? 0),
-      budget: budget.share(),
+      budget: this.#share,
       fence: guest.splitter,
     });
     this.#sink = this.#makeSink();
@@ -87,16 +104,42 @@ export class SendingStream {
       capture: (write) => {
         const captured = mapped(write);
         if (!captured) return;
-        this.sender.capture(captured);
+        this.#guarded(() => this.sender.capture(captured));
         this.peer.work(captured.length);
       },
       captureFailed: (write) => {
         const failed = mapped(write);
         if (!failed) return;
-        this.sender.captureFailed(failed);
+        this.#guarded(() => this.sender.captureFailed(failed));
         this.peer.work(0);
       },
     };
+  }
+
+  /**
+   * A failing sender takes its own protection down, loudly, and neither a guest nor another stream: it is given up, and a new session copies
+   * everything. What the peer did wrong is not its failure.
+   */
+  #guarded(act: () => void): void {
+    if (this.#isBroken) return;
+    try {
+      act();
+    } catch (error) {
+      if (error instanceof ProtocolError) throw error;
+      this.#isBroken = true;
+      this.log.error({ stream: this.key, error: error instanceof Error ? error.stack : String(error) }, 'the sender failed: this is a bug; the stream begins anew');
+      setImmediate(() => this.around.onBroken(error));
+    }
+  }
+
+  /** See {@link Sender.placeMarker}. */
+  placeMarker(marker: CheckpointMarker): boolean {
+    return !this.#isBroken && this.sender.placeMarker(marker);
+  }
+
+  /** See {@link Sender.placeSeal}. */
+  placeSeal(seal: CheckpointSeal): boolean {
+    return !this.#isBroken && this.sender.placeSeal(seal);
   }
 
   close(): void {
@@ -104,24 +147,27 @@ export class SendingStream {
     this.guest.removeSink(this.key);
     if (this.#streamId > 0) this.#link?.send(encodeFrame({ kind: FrameKind.closeStream, stream: this.#streamId }, [], crc32c));
     this.#link = undefined;
-    this.sender.close();
+    if (this.#isBroken) this.#share.close();
+    else this.sender.close();
   }
 
   linkUp(link: Link): void {
     this.#link = link;
     this.#reopenAtMs = 0;
-    this.#open();
+    this.#guarded(() => this.#open());
   }
 
   linkDown(): void {
     this.#link = undefined;
-    this.sender.linkDown();
+    this.#guarded(() => this.sender.linkDown());
   }
 
   /** Every second or so: opens again what was refused or closed, reads again what could not be read. */
   tick(nowMs: number): void {
-    this.sender.retrySyncReads();
-    if (this.#link && this.sender.wantsOpen && nowMs >= this.#reopenAtMs) this.#open();
+    this.#guarded(() => {
+      this.sender.retrySyncReads();
+      if (this.#link && this.sender.wantsOpen && nowMs >= this.#reopenAtMs) this.#open();
+    });
     this.peer.work(0);
   }
 
@@ -134,6 +180,11 @@ export class SendingStream {
 
   /** A frame of the other end for this stream. Throws ProtocolError for what it may not send. */
   frame(header: FrameHeader, body: Uint8Array): void {
+    this.#guarded(() => this.#frame(header, body));
+    this.peer.work(0);
+  }
+
+  #frame(header: FrameHeader, body: Uint8Array): void {
     switch (header.kind) {
       case FrameKind.opened: {
         const reply = decodeOpened(body);
@@ -161,7 +212,6 @@ export class SendingStream {
       default:
         this.log.warn({ stream: this.key, kind: header.kind }, 'frame of a kind that a recovering VRA does not send');
     }
-    this.peer.work(0);
   }
 
   #backOff(): void {
@@ -172,6 +222,12 @@ export class SendingStream {
 
   /** Sends what may be sent now. False: the link is full, wait for its drain. */
   pump(): boolean {
+    let hasRoom = true;
+    this.#guarded(() => (hasRoom = this.#pump()));
+    return hasRoom;
+  }
+
+  #pump(): boolean {
     this.#startSyncReads();
     for (;;) {
       const link = this.#link;
@@ -234,10 +290,10 @@ export class SendingStream {
       await this.guest.file(this.#volumeOfVm[volume] ?? -1).read(offset, bytes);
     } catch (error) {
       this.log.warn({ stream: this.key, volume, offset, length, error: String(error) }, 'the protected volume cannot be read for the sync');
-      if (!this.#isClosed) this.sender.syncReadFailed(readId);
+      if (!this.#isClosed) this.#guarded(() => this.sender.syncReadFailed(readId));
       return;
     }
-    if (!this.#isClosed) this.sender.syncReadDone(readId, isZero(bytes) ? 'zeroes' : bytes);
+    if (!this.#isClosed) this.#guarded(() => this.sender.syncReadDone(readId, isZero(bytes) ? 'zeroes' : bytes));
   }
 
   status(): SenderStatus {

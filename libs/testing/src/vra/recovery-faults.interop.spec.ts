@@ -1,8 +1,9 @@
 import { access, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterEach, describe, expect, it } from '@jest/globals';
+import { afterEach, describe, expect, it, jest } from '@jest/globals';
 import { MiB } from '@tidemark/base';
 import type { AttachedDisk, VraEngine } from '@tidemark/engine-host';
+import { Sender } from '@tidemark/replication';
 import { qemuIo, until, VraRig, type RigOptions } from './rig.js';
 
 const ONE_VM: RigOptions = { protectingCount: 1, recoveringCount: 1, vms: [{ vmId: 'vm-1', host: 0, recoveryHost: 0, diskBytes: [4 * MiB] }] };
@@ -131,6 +132,25 @@ describe('a view', () => {
     await recovering().openView(view);
     await expect(recovering().openView({ ...view, purpose: 'live' })).rejects.toMatchObject({ code: 'VRA_CONFLICT' });
     await qemuIo(vras.uri('r', 0, 'recovered'), 'read -P 0x11 0 1M');
+  });
+});
+
+describe('a sender that fails by a bug of ours', () => {
+  it.each(['capture', 'nextFrame', 'syncReadDone'] as const)('in %s takes neither its guest nor its VRA down, seals nothing, and begins anew', async (method) => {
+    const { vras, recovering, ref } = await protectedVm();
+    const failing = jest.spyOn(Sender.prototype, method).mockImplementationOnce(() => {
+      throw new Error('planted');
+    });
+    if (method === 'syncReadDone') await vras.restart('p', 0);
+    const guest = vras.uri('p', 0, 'vm-1-0');
+    await qemuIo(guest, 'write -P 0x77 2M 64k');
+    await until('the failure', () => failing.mock.results.some(({ type }) => type === 'throw'));
+    failing.mockRestore();
+    const before = Math.max(...vras.listed());
+    const checkpointId = await until('a later checkpoint', () => vras.listed().find((id) => id > before + 1));
+    const expected = await vras.image(guest);
+    await recovering().openView({ ...ref, viewId: 'v', checkpointId, purpose: 'test', volumes: VOLUMES });
+    expect((await vras.image(vras.uri('r', 0, 'recovered'))).equals(expected)).toBe(true);
   });
 });
 
