@@ -14,8 +14,7 @@ export class Output {
     environment: Readonly<Record<string, string | undefined>>,
   ) {
     // isTTY is undefined where there is no terminal, and createColors takes undefined for "decide by the environment".
-    const { isTTY = false }: { isTTY?: boolean } = out;
-    this.colors = createColors(isTTY && environment['NO_COLOR'] === undefined && environment['TERM'] !== 'dumb');
+    this.colors = createColors((out as { isTTY?: boolean }).isTTY === true && environment['NO_COLOR'] === undefined && environment['TERM'] !== 'dumb');
   }
 
   /** A list: a table for people, the objects as the API gave them for programs. */

@@ -40,8 +40,7 @@ export class Screen {
 
 /** Colours for a person at a terminal; a file, a pipe and CI get plain text. */
 // isTTY is undefined where there is no terminal, and createColors takes undefined for "decide by the environment": CI has colours there.
-const { isTTY = false }: { isTTY?: boolean } = process.stdout;
-const isColourful = isTTY && process.env['NO_COLOR'] === undefined && process.env['TERM'] !== 'dumb';
+const isColourful = (process.stdout as { isTTY?: boolean }).isTTY === true && process.env['NO_COLOR'] === undefined && process.env['TERM'] !== 'dumb';
 export const paint = createColors(isColourful);
 
 /** `━━━━━━╸────`: `fraction` from 0 to 1. */
