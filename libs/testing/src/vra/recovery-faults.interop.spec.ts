@@ -2,7 +2,7 @@ import { access, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it, jest } from '@jest/globals';
 import { MiB } from '@tidemark/base';
-import type { AttachedDisk, VraEngine } from '@tidemark/engine-host';
+import type { AttachedDisk, CheckpointListing, VraEngine } from '@tidemark/engine-host';
 import { Sender } from '@tidemark/replication';
 import { qemuIo, until, VraRig, type RigOptions } from './rig.js';
 
@@ -132,6 +132,40 @@ describe('a view', () => {
     await recovering().openView(view);
     await expect(recovering().openView({ ...view, purpose: 'live' })).rejects.toMatchObject({ code: 'VRA_CONFLICT' });
     await qemuIo(vras.uri('r', 0, 'recovered'), 'read -P 0x11 0 1M');
+  });
+});
+
+describe('a journal whose datastore is full', () => {
+  it('stops nobody but itself, says so, keeps its checkpoints, and goes on when there is space', async () => {
+    const vras = await VraRig.start(ONE_VM);
+    rig = vras;
+    const [vm] = ONE_VM.vms;
+    const [recovering] = vras.recovering;
+    if (!vm || !recovering) throw new Error('rig');
+    const spec = vras.recoverySpec(vm);
+    const small = { ...spec, datastore: { ...spec.datastore, capacityBytes: 32 * MiB } };
+    await recovering.putRecovery(small);
+    await vras.apply(0, { isProtected: true });
+    const oldest = await until('the first checkpoint', () => vras.listed()[0]);
+    const guest = vras.uri('p', 0, 'vm-1-0');
+    const stateOf = (): string | undefined => recovering.status().recoveries[0]?.state;
+    for (let round = 0; stateOf() !== 'full' && round < 40; round += 1) {
+      await qemuIo(guest, `write -P ${String(round)} 0 4M`);
+      await new Promise((resolve) => setTimeout(resolve, 250));
+    }
+    expect(stateOf()).toBe('full');
+    await qemuIo(guest, 'write -P 0x66 0 4M', 'flush', 'read -P 0x66 0 4M');
+    await until('the sender says why', () => vras.protecting[0]?.status().protections[0]?.detail.includes('may take'));
+    await vras.restart('r', 0);
+    expect(vras.listed()).toContain(oldest);
+    const writtenAtMs = Date.now();
+    await vras.recovering[0]?.putRecovery(spec);
+    // Those that were queued with their seals before the disk was full come first.
+    const held = (): CheckpointListing['held'] => vras.recovering[0]?.listCheckpoints({ vpgId: vras.vpgId, vmId: 'vm-1' }).held ?? [];
+    const { checkpointId } = await until('a later checkpoint', () => held().find(({ atMs }) => atMs > writtenAtMs));
+    expect(vras.listed()).toContain(oldest);
+    await vras.recovering[0]?.openView({ viewId: 'v', vpgId: vras.vpgId, vmId: 'vm-1', checkpointId, purpose: 'test', volumes: VOLUMES });
+    await qemuIo(vras.uri('r', 0, 'recovered'), 'read -P 0x66 0 4M');
   });
 });
 
