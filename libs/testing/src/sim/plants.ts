@@ -51,10 +51,10 @@ export const PLANTS: readonly Plant[] = [
   { name: 'release-before-all-marked', breaks: 'all answered, then release', seedBudget: 100, caughtBySeed: 7, isReleaseHasty: true },
   { name: 'seal-after-bound', breaks: 'a VRA that released by itself never seals', seedBudget: 200, caughtBySeed: 24, isSealedLate: true },
   { name: 'hold-without-bound', breaks: 'bound of 50 ms', seedBudget: 100, caughtBySeed: 7, isHoldUnbounded: true },
-  { name: 'vote-not-durable', breaks: 'no two checkpoints carry one number', seedBudget: 200, caughtBySeed: 20, isVoteHasty: true },
+  { name: 'vote-not-durable', breaks: 'no two checkpoints carry one number', seedBudget: 200, caughtBySeed: 21, isVoteHasty: true },
   { name: 'capture-before-local-write', breaks: 'the protected volume first; a failed write is not shipped', seedBudget: 60, caughtBySeed: 1, isCapturedEarly: true },
   { name: 'read-passes-held-write', breaks: 'reads that overlap a held write are held', seedBudget: 300, caughtBySeed: 45, areReadsUnheld: true },
-  { name: 'sync-ends-before-capture', breaks: 'only markers after the sync count, and it ends behind every write it contains', seedBudget: 300, caughtBySeed: 119, isFenceMissing: true },
+  { name: 'sync-ends-before-capture', breaks: 'only markers after the sync count, and it ends behind every write it contains', seedBudget: 400, caughtBySeed: 119, isFenceMissing: true },
   { name: 'apply-before-all-retired', breaks: 'retire durable for the whole VPG before any VM applies', seedBudget: 100, caughtBySeed: 15, isApplyHasty: true },
   {
     name: 'sync-read-not-voided', breaks: 'a captured write that overlaps a sync read voids that part', seedBudget: 100, caughtBySeed: 2,

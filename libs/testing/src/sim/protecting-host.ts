@@ -1,11 +1,12 @@
 import { unreachable } from '@tidemark/base';
-import { Barrier, type BarrierConfig, type BarrierEffect, type BarrierEvent, type ControlMessage, type TermVote } from '@tidemark/checkpoint';
-import { decodeAck, decodeOpened, decodeRefused, encodeFrame, encodeOpen, encodeRecordsFrame, FrameKind, type FrameHeader } from '@tidemark/frame';
+import type { BarrierConfig, ControlMessage, TermVote } from '@tidemark/checkpoint';
+import { decodeAck, decodeOpened, decodeRefused, encodeFrame, encodeOpen, encodeRecordsFrame, FrameKind, type CheckpointMarker, type CheckpointSeal, type FrameHeader } from '@tidemark/frame';
 import { crc32c } from '@tidemark/link';
 import { MemoryBudget, Sender, type SyncRead } from '@tidemark/replication';
 import { Splitter, type GuestRead, type GuestWrite, type SplitterEffect } from '@tidemark/splitter';
 import type { GuestVm, KnownWrite } from './guest-vm.js';
 import type { SimSocket } from './network.js';
+import { SimBarrier } from './sim-barrier.js';
 import { concat, readFrames, SimHost, type Surroundings } from './sim-host.js';
 import { Violation } from './world.js';
 
@@ -52,8 +53,6 @@ interface DataLink {
   nextStream: number;
 }
 
-type Untimed<T> = T extends unknown ? Omit<T, 'nowMs' | 'wallMs'> : never;
-
 const REOPEN_MS = 100;
 const TICK_MS = 60;
 const BUFFERED_BYTES_MAX = 64 * 1024;
@@ -64,12 +63,10 @@ export class ProtectingHost extends SimHost {
   #captures = new Map<string, Capture>();
   #links = new Map<string, DataLink>();
   #budget = new MemoryBudget(1);
-  #barrier: Barrier | undefined;
+  #barrier: SimBarrier | undefined;
   /** Survives the process. */
   #vote: TermVote | null = null;
   #session = 0;
-  #markedId: number | undefined;
-  #markedTerm = 0;
   /** Chances of an I/O error, set by the swarm. */
   readErrorChance = 0;
   writeErrorChance = 0;
@@ -83,7 +80,7 @@ export class ProtectingHost extends SimHost {
     return this.#captures.get(vmId)?.sender;
   }
 
-  get barrier(): Barrier | undefined {
+  get barrier(): SimBarrier | undefined {
     return this.#barrier;
   }
 
@@ -100,9 +97,8 @@ export class ProtectingHost extends SimHost {
       this.#links.set(recoveringHost, { to: recoveringHost, socket: undefined, nextStream: 1 });
     }
     for (const link of this.#links.values()) this.#dial(link);
-    const holdBoundMs = this.around.plant?.isHoldUnbounded === true ? 400 : this.options.holdBoundMs;
-    this.#barrier = new Barrier({ selfVraId: this.name, storedVote: this.#vote, holdBoundMs });
-    this.#take({ type: 'configured', config: this.options.barrier });
+    this.#barrier = this.#newBarrier();
+    this.#barrier?.take({ type: 'configured', config: this.options.barrier });
     this.after(TICK_MS, () => this.#tick(1));
   }
 
@@ -326,56 +322,22 @@ export class ProtectingHost extends SimHost {
   // ---- barrier
 
   insertCheckpoint(tag: string): void {
-    this.#take({ type: 'insertRequested', requestId: this.around.world.random.int(1e9), tag, kind: 'tagged' });
+    this.#barrier?.take({ type: 'insertRequested', requestId: this.around.world.random.int(1e9), tag, kind: 'tagged' });
   }
 
-  #take(event: Untimed<BarrierEvent>): void {
-    const effects: BarrierEffect[] = [];
-    this.#barrier?.step({ ...event, nowMs: this.nowMs, wallMs: this.wallMs } as BarrierEvent, effects);
-    // Answers that come while an effect is carried out step the engine again: their effects follow these.
-    for (const effect of effects) this.#pendingEffects.push(effect);
-    if (this.#isDraining) return;
-    this.#isDraining = true;
-    for (let effect = this.#pendingEffects.shift(); effect !== undefined; effect = this.#pendingEffects.shift()) this.#carryOut(effect);
-    this.#isDraining = false;
-  }
-
-  readonly #pendingEffects: BarrierEffect[] = [];
-  #isDraining = false;
-
-  #carryOut(effect: BarrierEffect): void {
-    const { random } = this.around.world;
-    const { plant } = this.around;
-    switch (effect.type) {
-      case 'send':
-        this.sendControl(effect.vraId, effect.message);
-        if (plant?.isReleaseHasty === true && effect.message.kind === 'mark') {
-          const { checkpointId, vpgId, version, epoch, term } = effect.message;
-          this.#take({ type: 'message', fromVraId: effect.vraId, message: { type: 'barrier', kind: 'marked', checkpointId, vpgId, version, epoch, term } });
-        }
-        return;
-      case 'hold': return this.#eachSplitter((splitter, effects) => splitter.hold(vpgKey(this.options.vpgId), effects));
-      case 'release':
-        this.#eachSplitter((splitter, effects) => splitter.release(vpgKey(this.options.vpgId), effects));
-        if (plant?.isSealedLate === true && this.#markedId !== undefined) this.#sealAnyway(this.#markedId, this.#markedTerm);
-        return;
-      case 'placeMarkers': return this.#placeMarkers(effect);
-      case 'placeSeals': {
-        this.#markedId = undefined;
-        const isPlaced = this.#placeSeals(effect.seal);
-        return this.#take({ type: 'sealsPlaced', checkpointId: effect.seal.checkpointId, isPlaced });
-      }
-      case 'confirmCapture': {
-        const isConfirmed = !random.chance(this.refuseConfirmChance);
-        return this.after(random.below(random.chance(0.1) ? 120 : 4), () => this.#take({
-          type: 'captureConfirmed', checkpointId: effect.checkpointId, isConfirmed, reason: 'the host does not answer',
-        }));
-      }
-      case 'storeTerm': return this.#storeVote(effect.vote);
-      case 'wakeAt': return this.after((effect.atMs - this.nowMs) / this.clockRate, () => this.#take({ type: 'tick' }));
-      case 'sealed': case 'voided': return;
-      default: return unreachable(effect);
-    }
+  #newBarrier(): SimBarrier {
+    const holdBoundMs = this.around.plant?.isHoldUnbounded === true ? 400 : this.options.holdBoundMs;
+    const key = vpgKey(this.options.vpgId);
+    return new SimBarrier({
+      host: this,
+      around: this.around,
+      hold: () => this.#eachSplitter((splitter, effects) => splitter.hold(key, effects)),
+      release: () => this.#eachSplitter((splitter, effects) => splitter.release(key, effects)),
+      placeMarkers: (marker, vmIds) => this.#placeMarkers(marker, vmIds),
+      placeSeals: (seal) => this.#placeSeals(seal),
+      confirmsCapture: () => !this.around.world.random.chance(this.refuseConfirmChance),
+      storeVote: (vote) => (this.#vote = vote),
+    }, { selfVraId: this.name, storedVote: this.#vote, holdBoundMs });
   }
 
   #eachSplitter(act: (splitter: Splitter, effects: SplitterEffect[]) => void): void {
@@ -386,19 +348,8 @@ export class ProtectingHost extends SimHost {
     }
   }
 
-  #storeVote(vote: TermVote): void {
-    const answer = (): void => this.#take({ type: 'termStored', ...vote });
-    const diskMs = this.around.world.random.between(0.5, 15);
-    const isHasty = this.around.plant?.isVoteHasty === true;
-    if (isHasty) answer();
-    this.after(isHasty ? 3000 : diskMs, () => {
-      this.#vote = vote;
-      if (!isHasty) answer();
-    });
-  }
-
-  #placeMarkers({ marker, vmIds }: Extract<BarrierEffect, { type: 'placeMarkers' }>): void {
-    const { checkpointId, atMs, term } = marker;
+  #placeMarkers(marker: CheckpointMarker, vmIds: readonly string[]): string {
+    const { checkpointId, atMs } = marker;
     let reason = '';
     for (const vmId of vmIds) {
       const capture = this.#captures.get(vmId);
@@ -408,12 +359,10 @@ export class ProtectingHost extends SimHost {
       else capture.vm.markerPlaced(checkpointId, atMs);
       this.#pump(capture);
     }
-    this.#markedId = reason === '' ? checkpointId : undefined;
-    this.#markedTerm = term;
-    this.#take(reason === '' ? { type: 'markersPlaced', checkpointId } : { type: 'markersRefused', checkpointId, reason });
+    return reason;
   }
 
-  #placeSeals(seal: { readonly vpgId: string; readonly checkpointId: number; readonly term: number }): boolean {
+  #placeSeals(seal: CheckpointSeal): boolean {
     let isPlaced = true;
     for (const capture of this.#captures.values()) {
       if (!capture.sender.placeSeal(seal)) isPlaced = false;
@@ -422,22 +371,17 @@ export class ProtectingHost extends SimHost {
     return isPlaced;
   }
 
-  #sealAnyway(checkpointId: number, term: number): void {
-    this.#markedId = undefined;
-    this.after(this.around.world.random.below(20), () => void this.#placeSeals({ vpgId: this.options.vpgId, checkpointId, term }));
-  }
-
   protected peerUp(name: string): void {
-    this.#take({ type: 'peerUp', vraId: name });
-    this.#take({ type: 'roundTripMeasured', vraId: name, roundTripMs: 1 });
+    this.#barrier?.take({ type: 'peerUp', vraId: name });
+    this.#barrier?.take({ type: 'roundTripMeasured', vraId: name, roundTripMs: 1 });
   }
 
   protected peerLost(name: string): void {
-    this.#take({ type: 'peerLost', vraId: name });
+    this.#barrier?.take({ type: 'peerLost', vraId: name });
   }
 
   protected controlCame(fromName: string, message: ControlMessage): void {
-    if (message.type === 'barrier') this.#take({ type: 'message', fromVraId: fromName, message });
+    if (message.type === 'barrier') this.#barrier?.take({ type: 'message', fromVraId: fromName, message });
   }
 }
 

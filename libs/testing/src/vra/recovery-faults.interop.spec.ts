@@ -206,6 +206,23 @@ describe('attaching a VM', () => {
 });
 
 describe('a checkpoint', () => {
+  it('is as old as it is: its time in the queue of an unreachable receiver counts', async () => {
+    const { vras, recovering, ref } = await protectedVm();
+    await vras.stop('r', 0);
+    const stoppedAtMs = Date.now();
+    await new Promise((resolve) => setTimeout(resolve, 2500));
+    await vras.startAgain('r', 0);
+    const queued = await until('a checkpoint that was made meanwhile', () => {
+      const { held } = recovering().listCheckpoints(ref);
+      const found = held.find(({ atMs }) => atMs > stoppedAtMs);
+      return found && { nowMs: Date.now(), found };
+    });
+    expect(queued.nowMs - queued.found.atMs).toBeGreaterThan(1500);
+    expect(queued.found.ageMs).toBeGreaterThan(queued.nowMs - queued.found.atMs - 300);
+    expect(queued.found.ageMs).toBeLessThan(queued.nowMs - queued.found.atMs + 300);
+  });
+
+
   it('is not sealed by a VRA whose guests may be talking to somebody else', async () => {
     const { vras } = await protectedVm();
     await rm(vras.socketPath('p', 0));
