@@ -54,6 +54,27 @@ export const encodeOpen = (request: OpenRequest): Uint8Array => encodeJson(reque
 export const encodeOpened = (reply: OpenedReply): Uint8Array => encodeJson(reply);
 export const encodeRefused = (reply: RefusedReply): Uint8Array => encodeJson(reply);
 export const encodeMarker = (marker: CheckpointMarker): Uint8Array => encodeJson(marker);
+/** Blanks behind a marker that will be aged: its length must not change, or credit and frame length would not fit any more. */
+const MARKER_ROOM_BYTES = 24;
+
+/** A marker for a queue: {@link agedMarker} adds the time that it spends there when it is sent. */
+export function encodeMarkerWithRoom(marker: CheckpointMarker): Uint8Array {
+  const json = encodeMarker(marker);
+  const payload = new Uint8Array(json.byteLength + MARKER_ROOM_BYTES).fill(0x20);
+  payload.set(json);
+  return payload;
+}
+
+/** A copy of the marker, as long, that is older by `elapsedMs`; without room for that, the marker as it is. */
+export function agedMarker(payload: Uint8Array, elapsedMs: number): Uint8Array {
+  const marker = decodeMarker(payload);
+  const json = encodeMarker({ ...marker, ageMs: Math.round(marker.ageMs + elapsedMs) });
+  if (json.byteLength > payload.byteLength) return payload;
+  const aged = new Uint8Array(payload.byteLength).fill(0x20);
+  aged.set(json);
+  return aged;
+}
+
 export const encodeSeal = (seal: CheckpointSeal): Uint8Array => encodeJson(seal);
 export const encodeSyncStart = (start: SyncStart): Uint8Array => encodeJson(start);
 

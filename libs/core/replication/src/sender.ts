@@ -1,5 +1,5 @@
 import { assert, BLOCK_BYTES, KiB, MiB, ProtocolError } from '@tidemark/base';
-import { encodeMarker, encodeSeal, encodeSyncStart, isVolumeRecord, RECORD_LENGTH_MAX, RecordType, type StreamRecord, type SyncKind } from '@tidemark/frame';
+import { encodeMarkerWithRoom, encodeSeal, encodeSyncStart, isVolumeRecord, RECORD_LENGTH_MAX, RecordType, type StreamRecord, type SyncKind } from '@tidemark/frame';
 import type { CaptureSink, GuestWrite } from '@tidemark/splitter';
 import { SyncWalk, type SyncRead } from '@tidemark/sync';
 import { decideOpen, type SenderMode, type SenderPosition } from './open-decision.js';
@@ -94,7 +94,7 @@ export class Sender implements CaptureSink {
    */
   placeMarker(marker: CheckpointMarker): boolean {
     if (this.#mode !== 'streaming' || this.#link === 'refused') return false;
-    if (!this.#queue.tryPush(mark(RecordType.marker, encodeMarker(marker)))) return false;
+    if (!this.#queue.tryPush(mark(RecordType.marker, encodeMarkerWithRoom(marker)))) return false;
     this.#marker = { checkpointId: marker.checkpointId, term: marker.term, seq: this.#queue.lastSeq };
     return true;
   }

@@ -9,6 +9,7 @@ import { Sender, type BudgetShare, type MemoryBudget, type OutgoingFrame, type S
 import type { CaptureSink, GuestWrite } from '@tidemark/splitter';
 import { COMPRESSED_BYTES_MIN, packBody } from './compression.js';
 import type { GuestVm } from './guest-vm.js';
+import { MarkerAges } from './marker-ages.js';
 import { RateMeter } from './rate.js';
 import { protectionKey, type Logger, type ProtectionSpec } from './types.js';
 
@@ -61,6 +62,7 @@ export class SendingStream {
   readonly #writeRate = new RateMeter();
   readonly #syncRate = new RateMeter();
   readonly #share: BudgetShare;
+  readonly #markerAges = new MarkerAges();
   #isClosed = false;
   #isBroken = false;
   readonly guest: GuestVm;
@@ -134,7 +136,9 @@ export class SendingStream {
 
   /** See {@link Sender.placeMarker}. */
   placeMarker(marker: CheckpointMarker): boolean {
-    return !this.#isBroken && this.sender.placeMarker(marker);
+    if (this.#isBroken || !this.sender.placeMarker(marker)) return false;
+    this.#markerAges.placed(marker.checkpointId, performance.now());
+    return true;
   }
 
   /** See {@link Sender.placeSeal}. */
@@ -232,8 +236,9 @@ export class SendingStream {
     for (;;) {
       const link = this.#link;
       if (!link || this.#isPacking || this.#isClosed) return true;
-      const frame = this.sender.nextFrame(FRAME_RAW_BYTES);
-      if (!frame) return true;
+      const next = this.sender.nextFrame(FRAME_RAW_BYTES);
+      if (!next) return true;
+      const frame = { ...next, records: this.#markerAges.aged(next.records, { nowMs: performance.now(), roundTripMs: link.roundTripMs ?? 0 }) };
       if (this.spec.isCompressed && frame.rawBytes >= COMPRESSED_BYTES_MIN) {
         this.#sendPacked(link, frame);
         return true;
