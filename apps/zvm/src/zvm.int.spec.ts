@@ -240,8 +240,9 @@ describe('the life of a VPG', () => {
     await eventually('MeetingSLA at both sites', async () => (await vpg(atA)).Status === 1 && (await vpg(atB)).Status === 1);
     const rpo = (await vpg(atA)).ActualRPO;
     expect(rpo).toBeLessThan(10);
+    await eventually('several checkpoints', async () => (await atB.ok<object[]>('GET', `/vpgs/${vpgId}/checkpoints`)).length > 1);
+    plane.isPaused = true;
     await eventually('equal lists', async () => {
-      plane.isPaused = true;
       const [there, here] = await Promise.all([atB, atA].map((client) => client.ok<{ CheckpointIdentifier: string }[]>('GET', `/vpgs/${vpgId}/checkpoints`)));
       return there !== undefined && there.length > 1 && JSON.stringify(there) === JSON.stringify(here);
     });
@@ -324,6 +325,17 @@ describe('the life of a VPG', () => {
     await eventually('no alert', async () => (await alertIds(atB)).length === 0, 30_000);
     const events = await atB.ok<{ EventType: number }[]>('GET', '/events?category=Alerts');
     expect(events.map((event) => event.EventType).sort()).toEqual(expect.arrayContaining([47, 47, 48, 48]));
+  });
+
+  it('notes each operation down as an event, once, with who asked for it', async () => {
+    const tasks = (await atB.ok<{ TaskIdentifier: string; Status: { State: number }; CompleteReason: string }[]>('GET', '/tasks')).filter((task) => task.TaskIdentifier.startsWith(b.config.siteId));
+    const events = await atB.ok<{ EventIdentifier: string; Description: string; UserName: string; EventCompletedSuccessfully: boolean }[]>('GET', '/events?category=Events');
+    expect(tasks.length).toBeGreaterThan(1);
+    for (const task of tasks.filter(({ Status }) => Status.State === COMPLETED || Status.State === FAILED)) {
+      const of = events.filter(({ EventIdentifier }) => task.TaskIdentifier.endsWith(`.${EventIdentifier}`));
+      expect(of).toEqual([expect.objectContaining({ Description: task.CompleteReason, EventCompletedSuccessfully: task.Status.State === COMPLETED })]);
+      expect(of[0]?.UserName).toMatch(/admin|System/);
+    }
   });
 
   it('goes on with a failover whose ZVM was stopped in the middle, and says so in the task', async () => {

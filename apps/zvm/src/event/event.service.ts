@@ -28,9 +28,10 @@ export class EventService {
     private readonly clock: Clock,
   ) {}
 
-  async record(event: Omit<EventRecord, 'eventId' | 'occurredAtMs'>): Promise<void> {
-    const row = { ...event, eventId: randomUUID(), occurredAt: new Date(this.clock.nowMs()), vpgIds: [...event.vpgIds] };
-    await this.database.use((db) => db.insert(EventEntity, row));
+  /** Under an `eventId` that is known already nothing is recorded: whoever may run twice gives one. */
+  async record(event: Omit<EventRecord, 'eventId' | 'occurredAtMs'> & { readonly eventId?: string }): Promise<void> {
+    const row = { ...event, eventId: event.eventId ?? randomUUID(), occurredAt: new Date(this.clock.nowMs()), vpgIds: [...event.vpgIds] };
+    await this.database.use((db) => db.createQueryBuilder().insert().into(EventEntity).values(row).orIgnore().execute());
   }
 
   /** Newest first. */

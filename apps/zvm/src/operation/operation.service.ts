@@ -5,6 +5,7 @@ import {
 } from '@tidemark/recovery';
 import { Clock } from '../clock.js';
 import { conflict, messageOf } from '../errors.js';
+import { type EventRecord, EventService } from '../event/event.service.js';
 import { Database } from '../persistence/database.js';
 import { OperationEntity } from '../persistence/entities.js';
 import { TaskService } from '../task/task.service.js';
@@ -12,6 +13,7 @@ import type { TaskRelated } from '../task/task.store.js';
 import type { Notes, OperationKind, StepContext } from './operation-kind.js';
 
 const RETRY_MS = 1000;
+const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
 export interface OperationStart {
   readonly kind: PlanKind;
@@ -50,6 +52,7 @@ export class OperationService implements OnModuleInit, OnModuleDestroy, OnApplic
   constructor(
     private readonly database: Database,
     private readonly tasks: TaskService,
+    private readonly events: EventService,
     private readonly clock: Clock,
   ) {}
 
@@ -196,18 +199,27 @@ export class OperationService implements OnModuleInit, OnModuleDestroy, OnApplic
     operation.share = 0;
   }
 
-  async #finish({ taskId, kind, input, run }: OpenOperation): Promise<void> {
+  async #finish(operation: OpenOperation): Promise<void> {
+    const { taskId, kind, input, run } = operation;
     const remarks = runRemarks(run);
+    const isSuccess = run.phase === 'completed';
+    const text = isSuccess ? joined(kind.done({ input, notes: run.notes }), remarks) : remarks;
     await this.#insist(async () => {
-      if (run.phase === 'completed') {
-        const text = kind.done({ input, notes: run.notes });
-        await this.tasks.complete(taskId, remarks === '' ? text : `${text} (${remarks})`);
-      } else {
-        await this.tasks.fail(taskId, remarks);
-      }
+      await this.#recordEvent(operation, { text, isSuccess });
+      if (isSuccess) await this.tasks.complete(taskId, text);
+      else await this.tasks.fail(taskId, text);
       await this.database.use((db) => db.update(OperationEntity, { taskId }, { isDone: true }));
     });
     if (!this.#stop.signal.aborted) this.#open.delete(taskId);
+  }
+
+  /** The half of the task id that is unique is the event's id too, so that an end that is noted down twice is one event. */
+  async #recordEvent({ taskId, kind, vpgId, initiatedBy }: OpenOperation, { text, isSuccess }: { readonly text: string; readonly isSuccess: boolean }): Promise<void> {
+    const unique = taskId.split('.')[1] ?? '';
+    await this.events.record({
+      ...(UUID.test(unique) ? { eventId: unique } : {}),
+      type: kind.taskType, category: 'Events', entity: entityOf(kind), description: text, userName: initiatedBy, isSuccess, vpgIds: vpgId === null ? [] : [vpgId],
+    });
   }
 
   /** Bookkeeping waits for the database as long as it takes. */
@@ -243,4 +255,11 @@ export function pause(ms: number, signal: AbortSignal): Promise<void> {
     const timer = setTimeout(end, ms);
     signal.addEventListener('abort', end);
   });
+}
+
+const joined = (text: string, remarks: string): string => (remarks === '' ? text : `${text} (${remarks})`);
+
+function entityOf({ taskType }: OperationKind): EventRecord['entity'] {
+  if (/Vra$/.test(taskType)) return 'VRA';
+  return taskType === 'Pair' || taskType === 'Unpair' ? 'Site' : 'VPG';
 }
