@@ -73,7 +73,7 @@ export const PLANTS: readonly Plant[] = [
     }),
   },
   {
-    name: 'overflow-forgets-write', breaks: 'a captured write is in the queue or the bitmap', seedBudget: 100, caughtBySeed: 4,
+    name: 'overflow-forgets-write', breaks: 'a captured write is in the queue or the bitmap', seedBudget: 100, caughtBySeed: 5,
     patch: () => replaced(SyncWalk.prototype, 'mark', (original) => function (this: SyncWalk, volume: number, start: number, end: number) {
       if (end - start > 512) original.call(this, volume, start, end);
     }),
