@@ -3,10 +3,11 @@
  * (b) QEMU's blklogwrites, (c) qemu-nbd without protection, beside a process that makes the same bytes durable. The protected
  * end and fio run on CPU 0, the recovery end on CPU 1; the peers' ends likewise. Replication is plain TCP (no TLS).
  */
-import { closeSync, fdatasyncSync, fsyncSync, mkdirSync, openSync, rmSync, truncateSync, writeSync } from 'node:fs';
+import { closeSync, mkdirSync, openSync, rmSync, truncateSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { startEngine } from './lib/engine.mjs';
+import { fill, settleFile } from './lib/files.mjs';
 import { runFio } from './lib/fio.mjs';
 import { cpuMicrosOf, startProcess, waitForSocket } from './lib/processes.mjs';
 import { qmp } from './lib/qmp.mjs';
@@ -27,20 +28,6 @@ const CASES = [
 /** Ours may take twice as long as unprotected qemu-nbd at the 99th percentile. */
 const P99_GOAL = 0.5;
 const PEER_NAMES = { mirror: 'blockdev-mirror', log: 'blklogwrites', plain: 'qemu-nbd' };
-
-function fill(file, sizeBytes) {
-  const fd = openSync(file, 'w');
-  const bytes = Buffer.alloc(MiB, 0x5a);
-  for (let at = 0; at < sizeBytes; at += MiB) writeSync(fd, bytes, 0, MiB, at);
-  fsyncSync(fd);
-  closeSync(fd);
-}
-
-function settleFile(file) {
-  const fd = openSync(file, 'r+');
-  fdatasyncSync(fd);
-  closeSync(fd);
-}
 
 async function tidemark({ folder, sizeBytes }) {
   const file = join(folder, 'tidemark.raw');

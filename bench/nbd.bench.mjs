@@ -3,8 +3,8 @@
  * the peers have thread pools, and pinning would take that from them. The files hold data before the first round, and what a
  * run left dirty is synced before the next one begins, so that nobody pays for his neighbour.
  */
-import { closeSync, fdatasyncSync, fsyncSync, openSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
+import { fill, settleFile } from './lib/files.mjs';
 import { runFio } from './lib/fio.mjs';
 import { cpuMicrosOf, startProcess, waitForSocket } from './lib/processes.mjs';
 import { interleaved } from './lib/rounds.mjs';
@@ -35,25 +35,11 @@ function contestants(folder) {
   ].map((contestant) => ({ ...contestant, file: fileOf(contestant.name), socket: socketOf(contestant.name), uri: `nbd+unix:///${contestant.exportName}?socket=${socketOf(contestant.name)}` }));
 }
 
-function fill(file, sizeBytes) {
-  const fd = openSync(file, 'w');
-  const bytes = Buffer.alloc(MiB, 0x5a);
-  for (let at = 0; at < sizeBytes; at += MiB) writeSync(fd, bytes, 0, MiB, at);
-  fsyncSync(fd);
-  closeSync(fd);
-}
-
-function settle(file) {
-  const fd = openSync(file, 'r+');
-  fdatasyncSync(fd);
-  closeSync(fd);
-}
-
 async function measure(contestant, job) {
   const before = cpuMicrosOf(contestant.server.pid);
   const result = await runFio({ uri: contestant.uri, ...job });
   const cpuMicros = (cpuMicrosOf(contestant.server.pid) - before) / Math.max(1, result.operations);
-  settle(contestant.file);
+  settleFile(contestant.file);
   return { iops: result.iops, cpuMicros };
 }
 

@@ -3,8 +3,10 @@ import { once } from 'node:events';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 
+const PROGRAM = join(import.meta.dirname, '..', '..', 'libs', 'testing', 'dist', 'vra', 'engine-process.js');
+
 /**
- * A VRA engine in a process of its own (engine-process.mjs), on one CPU.
+ * A VRA engine in a process of its own, on one CPU: the program that the crash tests drive too.
  * @param {{ vraId: string, folder: string, cpu?: number }} options
  */
 export async function startEngine({ vraId, folder, cpu }) {
@@ -13,7 +15,7 @@ export async function startEngine({ vraId, folder, cpu }) {
     vraId, address: '127.0.0.1', controlPort: 0, dataPort: 0, nbdSocketPath: socket, stateFolder: join(folder, `${vraId}-state`),
     captureBytesMax: 414 * 1024 * 1024, // an appliance with 1 GiB of RAM
   };
-  const command = [process.execPath, join(import.meta.dirname, '..', 'engine-process.mjs'), JSON.stringify(options)];
+  const command = [process.execPath, PROGRAM, JSON.stringify(options)];
   const pinned = cpu === undefined ? command : ['taskset', '-c', String(cpu), ...command];
   const child = spawn(pinned[0], pinned.slice(1), { stdio: ['pipe', 'pipe', 'inherit'], env: { ...process.env, UV_THREADPOOL_SIZE: '16' } });
   const waiting = new Map();
@@ -22,6 +24,7 @@ export async function startEngine({ vraId, folder, cpu }) {
     child.once('exit', (code) => reject(new Error(`engine ${vraId} ended with ${code}`)));
     createInterface({ input: child.stdout }).on('line', (line) => {
       const message = JSON.parse(line);
+      if (message.logged) return process.stderr.write(`${vraId}: ${message.logged}\n`);
       if (message.address) return resolve(message.address);
       const waiter = waiting.get(message.id);
       waiting.delete(message.id);

@@ -105,6 +105,17 @@ describe('control bus', () => {
     await expect(one.request('question', { size: 3 })).resolves.toEqual({ size: 3 });
   });
 
+  it('carries requests and answers larger than the broker takes in one message', async () => {
+    await startServer();
+    const one = bus(`nats://127.0.0.1:${String(port)}`, 'one');
+    const peer = bus(`ws://127.0.0.1:${String(peerPort)}`, 'peer');
+    const list = Array.from({ length: 17_280 }, (_, index) => ({ checkpointId: index, vmIds: ['b65ea275-05ec-4799-8699-73c96bc92609.vm-3'], tag: null, kind: 'automatic', atMs: 1795314826241 + index }));
+    expect(JSON.stringify(list).length).toBeGreaterThan(1024 * 1024); // the server's own limit here
+    one.respond('echo', null, (message: { list: unknown }) => ({ list: message.list }));
+    await until('both are connected', () => one.isConnected && peer.isConnected);
+    await expect(peer.request('echo', { list })).resolves.toEqual({ list });
+  });
+
   it('drops an event that is not JSON, and keeps listening', async () => {
     await startServer();
     const one = bus(`nats://127.0.0.1:${String(port)}`, 'one');

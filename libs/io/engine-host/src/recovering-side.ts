@@ -35,7 +35,6 @@ export interface RecoveringSurroundings {
   readonly exports: ExportTable;
   sendRetirement(vraId: string, message: RetirementMessage | HeldReport): void;
   isPeerUp(vraId: string): boolean;
-  onCheckpointsChanged(key: string): void;
 }
 
 /** How often what the journals hold is reported to the VRA that leads retirement. */
@@ -104,7 +103,7 @@ export class RecoveringSide {
 
   async #open(key: string, spec: RecoverySpec): Promise<void> {
     const space = await this.#space(spec);
-    const hooks = { log: this.around.options.log, space, onCheckpointsChanged: (changed: string) => this.around.onCheckpointsChanged(changed) };
+    const hooks = { log: this.around.options.log, space };
     this.#recoveries.set(key, await RecoveryHost.open(spec, hooks));
     this.#failed.delete(key);
   }

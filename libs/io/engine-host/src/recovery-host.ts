@@ -25,7 +25,6 @@ export interface StreamReply {
 export interface RecoveryHooks {
   readonly log: Logger;
   readonly space: DatastoreSpace;
-  onCheckpointsChanged(key: string): void;
 }
 
 /** Space on the datastore that is left to others: a journal that fills it to the last byte would stop mirrors and scratch too. */
@@ -89,7 +88,7 @@ export class RecoveryHost {
       decompress: unpackBody,
       spaceGuard: () => Math.max(0, this.hooks.space.freeBytes - SPACE_RESERVE_BYTES),
       onDurable: (seq) => this.#step((effects) => this.#receiver.durable(seq, effects)),
-      onCheckpointsChanged: () => this.hooks.onCheckpointsChanged(this.key),
+      onCheckpointsChanged: () => undefined, // the ZVM reads the change number in the status and asks
       onState: (state) => this.#journalState(state),
     });
     this.#journal = journal;

@@ -9,7 +9,6 @@ import { SendingSide } from './sending-side.js';
 import { StateFile } from './state-file.js';
 import { engineStatus, type EngineStatus } from './status.js';
 import type { DesiredState, ProtectionRef, RecoverySpec, ViewSpec, VraAddress, VraOptions } from './types.js';
-import { protectionKey } from './types.js';
 import { VoteStore } from './vote-store.js';
 
 const TICK_MS = 1000;
@@ -73,7 +72,6 @@ export class VraEngine {
       exports: this.#exports,
       sendRetirement: (vraId, message) => this.#mesh.send(vraId, message),
       isPeerUp: (vraId) => this.#mesh.isPeerUp(vraId),
-      onCheckpointsChanged: () => undefined,
     });
   }
 
@@ -234,11 +232,6 @@ export class VraEngine {
       this.#ticking.set(side, tick);
     }, TICK_MS);
     this.#timers.push(timer);
-  }
-
-  /** What still is not opened, by key, for people: see {@link protectionKey}. */
-  faultOf(ref: ProtectionRef): string | undefined {
-    return this.#sending.faultOf(protectionKey(ref));
   }
 
   async close(): Promise<void> {
