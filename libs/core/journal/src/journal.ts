@@ -8,7 +8,7 @@ import { syncPhaseAfter, type DurableState } from './durable-state.js';
 import { JournalError } from './journal-error.js';
 import { JournalRecordKind } from './layout.js';
 import { JournalWriter, type PendingRecord } from './journal-writer.js';
-import { Pins } from './pins.js';
+import { pinName, Pins } from './pins.js';
 import type { RecoveredJournal } from './recovery.js';
 import { epochStepError, orderError, phaseError, recordsError, sessionError, staleEpochError } from './rules.js';
 import type {
@@ -142,9 +142,15 @@ export class Journal {
     return { ...changes, held: changes.held.map((checkpoint) => this.#onThisClock(checkpoint)) };
   }
 
-  /** The writes of one volume that an image at `checkpoint` takes from the journal. */
-  writesBefore(checkpoint: HeldCheckpoint, volume: number): WriteColumns {
-    return this.#state.index.columns(volume, checkpoint.markerSeq);
+  /** The writes of one volume that an image of everything below stream position `beforeSeq` takes from the journal. */
+  writesBefore(beforeSeq: number, volume: number): WriteColumns {
+    return this.#state.index.columns(volume, beforeSeq);
+  }
+
+  /** Why the head cannot be pinned now; undefined: it can. */
+  get headError(): JournalError | undefined {
+    if (this.#tail.promotion === null) return undefined;
+    return new JournalError('JOURNAL_ENDED', `the mirrors belong to the promotion of checkpoint ${this.#tail.promotion.checkpointId}`);
   }
 
   /** Why this checkpoint cannot be pinned now; undefined: it can. */
@@ -175,6 +181,10 @@ export class Journal {
         const markerSeq = this.#state.ledger.find(event.checkpointId)?.markerSeq ?? 0;
         return this.#pins.add(event.key, { markerSeq, checkpointId: event.checkpointId });
       }
+      case 'pinHead':
+        assert(this.headError === undefined, 'headError was asked first');
+        // Checkpoints up to the head may be retired and applied, later ones not: what their apply writes into the mirrors is not covered there.
+        return this.#pins.add(event.key, { markerSeq: this.#state.snapshot.lastSeq + 1, checkpointId: undefined });
       case 'unpin':
         this.#pins.remove(event.key);
         return this.#apply.freeSegments(effects);
@@ -303,7 +313,7 @@ export class Journal {
     if (checkpoint === undefined) return new JournalError('JOURNAL_CHECKPOINT', `checkpoint ${checkpointId} is not held by the journal`);
     const pinned = this.#pins.lowest();
     if (pinned === undefined || pinned.markerSeq >= checkpoint.markerSeq) return undefined;
-    return new JournalError('JOURNAL_PINNED', `checkpoint ${pinned.checkpointId} is in use`);
+    return new JournalError('JOURNAL_PINNED', `${pinName(pinned)} is in use`);
   }
 
   #retire({ request, checkpointId }: CommandType<'retire'>, effects: JournalEffect[]): void {
@@ -319,7 +329,7 @@ export class Journal {
     if (promotion !== null) return new JournalError('JOURNAL_CHECKPOINT', `checkpoint ${promotion.checkpointId} is being promoted`);
     if (this.#state.ledger.find(checkpointId) === undefined) return new JournalError('JOURNAL_CHECKPOINT', `checkpoint ${checkpointId} is not held`);
     const other = this.#pins.other(checkpointId);
-    return other === undefined ? undefined : new JournalError('JOURNAL_PINNED', `checkpoint ${other.checkpointId} is in use`);
+    return other === undefined ? undefined : new JournalError('JOURNAL_PINNED', `${pinName(other)} is in use`);
   }
 
   #promotionStep(command: CommandType<'startPromotion' | 'finishPromotion'>, promotion: NonNullable<JournalSnapshot['promotion']>, effects: JournalEffect[]): void {

@@ -1,8 +1,12 @@
 /** Who needs which checkpoint. While anyone does, no segment is freed and nothing below it is retired. */
 export interface Pin {
-  readonly checkpointId: number;
+  /** undefined: not a checkpoint, but the head as it was when it was pinned. */
+  readonly checkpointId: number | undefined;
   readonly markerSeq: number;
 }
+
+export const pinName = ({ checkpointId, markerSeq }: Pin): string =>
+  checkpointId === undefined ? `the image at stream position ${markerSeq - 1}` : `checkpoint ${checkpointId}`;
 
 export class Pins {
   readonly #pins = new Map<string, Pin>();

@@ -100,6 +100,8 @@ export type JournalEvent =
   | { readonly type: 'guardReached'; readonly detail: string }
   /** A view or failover needs this checkpoint and the segments below it. `key` names the holder. */
   | { readonly type: 'pin'; readonly key: string; readonly checkpointId: number }
+  /** The same for the image at the durable position of now, which no checkpoint needs to mark. */
+  | { readonly type: 'pinHead'; readonly key: string }
   | { readonly type: 'unpin'; readonly key: string };
 
 export type JournalEffect =

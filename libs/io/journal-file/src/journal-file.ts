@@ -9,10 +9,13 @@ import {
 import { CheckpointView } from './checkpoint-view.js';
 import { crc32c as defaultCrc32c, decompressBody, storageFailure } from './defaults.js';
 import { FrameReader } from './frame-reader.js';
+import { HeadView } from './head-view.js';
 import { nodeFiles } from './node-files.js';
 import { ScratchJournal } from './scratch-journal.js';
 import { SegmentFiles } from './segment-files.js';
 import type { JournalFileOptions, JournalFileStats, OpenViewOptions } from './types.js';
+import { ViewVolume } from './view-volume.js';
+import { WriteGate } from './write-gate.js';
 
 type Answer = { readonly resolve: (answer: IncarnationBegun | undefined) => void; readonly reject: (error: JournalError) => void };
 type WithoutRequest<T> = T extends JournalCommand ? Omit<T, 'request'> : never;
@@ -26,7 +29,7 @@ export class JournalFile {
   readonly #reader: FrameReader;
   readonly #journal: Journal;
   readonly #answers = new Map<number, Answer>();
-  readonly #views = new Set<CheckpointView>();
+  readonly #views = new Set<CheckpointView | HeadView>();
   /** File and mirror work under way; owned here: close waits for it. */
   readonly #work = new Set<Promise<void>>();
   #effects: JournalEffect[] = [];
@@ -196,7 +199,7 @@ export class JournalFile {
         volumes: this.#options.volumes.map(({ sizeBytes, mirror }, volume) => ({
           sizeBytes,
           mirror,
-          base: isPromoted ? undefined : new ImageMap(this.#journal.writesBefore(checkpoint, volume)),
+          base: isPromoted ? undefined : new ImageMap(this.#journal.writesBefore(checkpoint.markerSeq, volume)),
         })),
         isReadOnly: scratchFolder === undefined,
         reader: this.#reader,
@@ -217,6 +220,34 @@ export class JournalFile {
       this.#step({ type: 'unpin', key });
       throw cause;
     }
+  }
+
+  /**
+   * A read-only image of mirrors and journal up to the durable position of now; no checkpoint is needed. Until it is closed no segment is freed, and
+   * nothing that is retired or written later shows. (Of a base that is not complete yet the mirrors are all there is, and they change.)
+   * Rejects with JOURNAL_ENDED once a promotion has begun.
+   */
+  async openHead(): Promise<HeadView> {
+    if (this.#isClosed) throw closedError();
+    const error = this.#journal.headError;
+    if (error !== undefined) throw error;
+    const key = `head ${(this.#lastRequest += 1)}`;
+    this.#step({ type: 'pinHead', key });
+    const { lastSeq } = this.#journal.durable;
+    const gate = new WriteGate(() => true);
+    const head: HeadView = new HeadView({
+      seq: lastSeq,
+      volumes: this.#options.volumes.map(({ sizeBytes, mirror }, index) => {
+        const base = new ImageMap(this.#journal.writesBefore(lastSeq + 1, index));
+        return new ViewVolume({ index, sizeBytes, mirror, base, isReadOnly: true, reader: this.#reader, scratch: undefined, gate });
+      }),
+      onClosed: () => {
+        this.#views.delete(head);
+        this.#step({ type: 'unpin', key });
+      },
+    });
+    this.#views.add(head);
+    return await Promise.resolve(head);
   }
 
   stats(): JournalFileStats {

@@ -102,8 +102,7 @@ export class SimJournal {
   /** Content of one volume before `markerSeq` (or of all that is durable): mirror, with the journal over it. */
   imageBefore(volume: number, checkpoint: Pick<HeldCheckpoint, 'markerSeq'> | undefined): Uint8Array {
     const image = this.#mirror(volume).copy();
-    const upTo = checkpoint ?? { markerSeq: Number.MAX_SAFE_INTEGER };
-    const map = new ImageMap(this.engine.writesBefore(upTo as HeldCheckpoint, volume));
+    const map = new ImageMap(this.engine.writesBefore(checkpoint?.markerSeq ?? Number.MAX_SAFE_INTEGER, volume));
     map.visit(0, image.byteLength, (start, end, piece) => {
       if (piece === undefined) return;
       if (piece.payloadAt === 0) image.fill(0, start, end);

@@ -136,7 +136,7 @@ export class JournalBench {
     };
     return this.disk.mirrors.map((mirror, volume) => {
       const image = mirror.bytes.slice();
-      const map = new ImageMap(this.journal.writesBefore(checkpoint, volume));
+      const map = new ImageMap(this.journal.writesBefore(checkpoint.markerSeq, volume));
       map.visit(0, image.byteLength, (start, end, piece) => {
         if (piece === undefined) return;
         if (piece.payloadAt === 0) image.fill(0, start, end);
