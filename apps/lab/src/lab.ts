@@ -97,17 +97,17 @@ export function parseTarget(text: string): Target {
 
 /** @returns the names of the processes that were running and are dead now. */
 export async function labKill(environment: Environment, target: Target): Promise<string[]> {
-  const lab = await existing(environment);
+  const lab = await existingLab(environment);
   return await withLabLock(lab.layout.folder, 'kill', () => processesOf(lab, target.site).kill(target.process));
 }
 
 /** @returns the names of the processes that were dead and answer now. */
 export async function labStart(environment: Environment, target: Target): Promise<string[]> {
-  const lab = await existing(environment);
+  const lab = await existingLab(environment);
   return await withLabLock(lab.layout.folder, 'start', () => processesOf(lab, target.site).start(target.process));
 }
 
-async function existing(environment: Environment): Promise<Lab> {
+export async function existingLab(environment: Environment): Promise<Lab> {
   const lab = await findLab(environment);
   if (!lab) throw new LabError('LAB_NOT_UP', 'there is no lab here: npm run lab -- up');
   return lab;

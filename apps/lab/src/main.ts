@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Command } from 'commander';
 import { TidemarkError } from '@tidemark/base';
 import { currentStatus, labDown, labKill, labStart, labUp, parseTarget } from './lab.js';
+import { labDiskAdd, labDiskGrow, labDiskRemove, labMigrate } from './vm-changes.js';
 import { statusText } from './status-table.js';
 import { paint, Screen, secondsText } from './terminal.js';
 
@@ -79,6 +80,23 @@ program.command('up').description('bring both sites up; without --detach they go
 program.command('status').description('what runs, where, and how to reach it').option('--json', 'for scripts').action(status);
 program.command('kill').description('SIGKILL a site or one process of it').argument('<site[/process]>').action(kill);
 program.command('start').description('start again what is dead').argument('<site[/process]>').action(start);
+
+program.command('migrate').description('move a VM to another host of its site, running or not').argument('<VM>').argument('<HOST>').action(async (vm: string, host: string) => {
+  await labMigrate(process.env, vm, host);
+  screen.line(`${vm} runs on ${host}`);
+});
+program.command('disk-add').description('add a disk to a VM').argument('<VM>').argument('<DISK>', 'e.g. scsi:0:2').argument('<MiB>').action(async (vm: string, disk: string, size: string) => {
+  const { nbdUri } = await labDiskAdd(process.env, vm, { id: disk, sizeMiB: Number(size) });
+  screen.line(`${vm} has a disk ${disk}: ${nbdUri}`);
+});
+program.command('disk-grow').description('make a disk of a VM larger').argument('<VM>').argument('<DISK>').argument('<MiB>', 'the new size').action(async (vm: string, disk: string, size: string) => {
+  await labDiskGrow(process.env, vm, { id: disk, sizeMiB: Number(size) });
+  screen.line(`disk ${disk} of ${vm} has ${size} MiB`);
+});
+program.command('disk-remove').description('take a disk from a VM and delete its file').argument('<VM>').argument('<DISK>').action(async (vm: string, disk: string) => {
+  await labDiskRemove(process.env, vm, disk);
+  screen.line(`${vm} has no disk ${disk} any more`);
+});
 program.command('down').description('end and remove everything').action(down);
 
 program.parseAsync().catch((error: unknown) => {

@@ -122,6 +122,17 @@ export interface HypervisorManager {
   powerOn(vmId: string): Promise<void>;
   /** `isForced` false asks the guest to shut down first. */
   powerOff(vmId: string, options: { readonly isForced: boolean }): Promise<void>;
+  /**
+   * Moves a VM to another host of the site, running or not; its disks stay where they are. On that host already: done. HYPERVISOR_STATE when the host
+   * is not connected or does not see a datastore of the VM. A running guest's open requests end on the new host's socket.
+   */
+  migrateVm(vmId: string, target: { readonly hostId: string }): Promise<void>;
+  /** Adds a disk, to a running VM too. A disk of that id and size that is there already is taken for an earlier try; of another size: HYPERVISOR_STATE. */
+  addDisk(vmId: string, disk: VmDiskSpec): Promise<VmDisk>;
+  /** Makes a disk larger, under a running VM too; the new part reads as zeroes. Smaller is refused (HYPERVISOR_INVALID), the same size is done already. */
+  growDisk(vmId: string, disk: { readonly diskId: string; readonly sizeBytes: number }): Promise<void>;
+  /** Takes a disk from a VM, running or not, and deletes its file unless it is kept. Unknown disk: done already. A later disk of the same id is another disk. */
+  removeDisk(vmId: string, disk: { readonly diskId: string; readonly isFileKept: boolean }): Promise<void>;
   /** Disks of a recovered VM become plain files after promotion. */
   markDisksAsFiles(vmId: string): Promise<void>;
   /** Starts the VRA of a host; idempotent by vraId. Resolves when the process runs, not when it answers. */

@@ -6,7 +6,7 @@ const RECONNECT_MS = 100;
 
 /** What a guest's disk driver does (QEMU with `reconnect-delay`): requests that a lost connection left open are sent again on the next one. */
 export class NbdGuest {
-  readonly #socketPath: string;
+  #socketPath: string;
   readonly #exportName: string;
   readonly #closed = new AbortController();
   #connection: NbdConnection | undefined;
@@ -15,11 +15,18 @@ export class NbdGuest {
 
   /** @param nbdUri `nbd+unix:///EXPORT?socket=PATH` */
   constructor(nbdUri: string) {
-    const url = new URL(nbdUri);
-    const socketPath = url.searchParams.get('socket');
-    if (url.protocol !== 'nbd+unix:' || socketPath === null) throw new LabError('LAB_REFUSED', `${nbdUri} is not an NBD address of a UNIX socket`);
+    const { socketPath, exportName } = socketOf(nbdUri);
     this.#socketPath = socketPath;
-    this.#exportName = decodeURIComponent(url.pathname.slice(1));
+    this.#exportName = exportName;
+  }
+
+  /**
+   * The VM runs on another host now: what is open ends there. (A migrated QEMU takes its open requests along in the same way: the
+   * old one stops before the new one sends them again.)
+   */
+  moveTo(nbdUri: string): void {
+    this.#socketPath = socketOf(nbdUri).socketPath;
+    this.#connection?.close();
   }
 
   /** Known once connected. */
@@ -87,4 +94,11 @@ export class NbdGuest {
       }
     }
   }
+}
+
+function socketOf(nbdUri: string): { readonly socketPath: string; readonly exportName: string } {
+  const url = new URL(nbdUri);
+  const socketPath = url.searchParams.get('socket');
+  if (url.protocol !== 'nbd+unix:' || socketPath === null) throw new LabError('LAB_REFUSED', `${nbdUri} is not an NBD address of a UNIX socket`);
+  return { socketPath, exportName: decodeURIComponent(url.pathname.slice(1)) };
 }

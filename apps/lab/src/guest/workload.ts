@@ -46,12 +46,16 @@ export function uriOf(vms: readonly VmStatus[], { vm, index }: DiskRef): string 
   return uri;
 }
 
+const exportOf = (nbdUri: string): string => new URL(nbdUri).pathname;
+
 /** Seq by lane. */
 export type LaneMarks = ReadonlyMap<number, number>;
 
 /** Guests that write planned lanes to the disks of VMs. */
 export class Workload {
   readonly #guests: readonly NbdGuest[];
+  /** With the export that each reads and writes. */
+  readonly #exports: ReadonlyMap<string, NbdGuest>;
   readonly #writers: readonly LaneWriter[];
   readonly #stop = new AbortController();
   #running: Promise<unknown> = Promise.resolve();
@@ -60,6 +64,7 @@ export class Workload {
     const uris = [...new Set(lanes.flatMap((lane) => lane.disks.map((disk) => uriOf(vms, disk))))];
     const guestOf = new Map(uris.map((uri) => [uri, new NbdGuest(uri)]));
     this.#guests = [...guestOf.values()];
+    this.#exports = new Map([...guestOf].map(([uri, guest]) => [exportOf(uri), guest]));
     this.#writers = lanes.map(({ plan, disks }) => {
       const guests = disks.map((disk) => guestOf.get(uriOf(vms, disk))).filter((guest) => guest !== undefined);
       return new LaneWriter(plan, guests);
@@ -70,6 +75,11 @@ export class Workload {
   start(pauseMs: number): void {
     this.#running = Promise.all(this.#writers.map((writer) => writer.run(this.#stop.signal, pauseMs)));
     this.#running.catch(() => this.#stop.abort());
+  }
+
+  /** The guests follow their VMs to the hosts where these run now; disks that a guest does not write are passed over. */
+  follow(vms: readonly VmStatus[]): void {
+    for (const { nbdUri } of vms.flatMap((vm) => vm.disks)) this.#exports.get(exportOf(nbdUri))?.moveTo(nbdUri);
   }
 
   /** Resolves when every write that was issued has completed. */

@@ -56,6 +56,20 @@ export async function createSparse(location: string, sizeBytes: number): Promise
   }
 }
 
+/** Makes a file longer, with zeroes that allocate nothing; durable when it resolves. A longer one stays as it is. */
+export async function growSparse(location: string, sizeBytes: number): Promise<void> {
+  const file = await open(location, 'r+');
+  try {
+    if ((await file.stat()).size < sizeBytes) await file.truncate(sizeBytes);
+    await file.sync();
+  } catch (cause) {
+    if (!isOutOfSpace(cause)) throw cause;
+    throw new HypervisorError('HYPERVISOR_FULL', `no room to grow ${location}`, { cause });
+  } finally {
+    await file.close();
+  }
+}
+
 const isOutOfSpace = (error: unknown): boolean => ['ENOSPC', 'EDQUOT', 'EFBIG'].includes((error as NodeJS.ErrnoException).code ?? '');
 
 async function syncFolder(path: string): Promise<void> {

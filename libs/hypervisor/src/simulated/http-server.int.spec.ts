@@ -9,6 +9,7 @@ describeHypervisorManager('simulated, over HTTP', async () => {
   return {
     manager: createHypervisorManager(`simulated:${server.url}`),
     runningAppliances: async () => [...site.appliances.running.keys()],
+    setHostConnected: (hostId, isConnected) => site.hypervisor.setHostConnected(hostId, isConnected),
     fileBytes: site.fileBytes,
     makeFile: site.makeFile,
     close: async () => {

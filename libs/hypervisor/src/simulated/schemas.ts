@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { HypervisorError } from '../hypervisor-error.js';
-import type { ApplianceSpec, VmSpec } from '../port.js';
+import type { ApplianceSpec, VmDiskSpec, VmSpec } from '../port.js';
 
 /** Becomes part of paths and of process lists: no separators, no control characters, no dot names. */
 const nameSchema = z
@@ -9,6 +9,9 @@ const nameSchema = z
   .max(80)
   .regex(/^[^/\\\p{Cc}]+$/u, 'must have no path separators and no control characters')
   .refine((name) => name.trim() === name && name !== '.' && name !== '..', 'must not be a dot name or begin or end with a space');
+
+/** Of one VM. */
+export const DISKS_MAX = 60;
 
 const keySchema = z.string().min(1).max(200).regex(/^[^\p{Cc}]+$/u, 'must have no control characters');
 const bytesSchema = z.int().min(512).max(2 ** 46).refine((bytes) => bytes % 512 === 0, 'must be a multiple of 512');
@@ -29,9 +32,13 @@ export const vmSpecSchema = z.object({
   cpuCount: z.int().min(1).max(1024),
   memoryMiB: z.int().min(1).max(2 ** 24),
   guestOs: z.string().max(200),
-  disks: z.array(diskSpecSchema).max(60).refine((disks) => new Set(disks.map((disk) => disk.id)).size === disks.length, 'must have different ids'),
+  disks: z.array(diskSpecSchema).max(DISKS_MAX).refine((disks) => new Set(disks.map((disk) => disk.id)).size === disks.length, 'must have different ids'),
   nics: z.array(z.object({ networkId: keySchema, mac: z.string().regex(/^([0-9a-f]{2}:){5}[0-9a-f]{2}$/i, 'must be a MAC address').optional() })).max(10),
 });
+
+export const migrateSchema = z.object({ hostId: keySchema });
+export const growSchema = z.object({ diskId: keySchema, sizeBytes: bytesSchema });
+export const removeDiskSchema = z.object({ diskId: keySchema, isFileKept: z.boolean() });
 
 export const applianceSpecSchema = z.object({
   vraId: z.string().regex(/^[A-Za-z0-9._-]{1,64}$/, 'must be 1 to 64 letters, digits, dots, dashes').refine((id) => id !== '.' && id !== '..'),
@@ -84,4 +91,5 @@ type WithoutUndefined<T> = T extends readonly (infer E)[]
 
 // zod gives `field?: T | undefined`, the port says `field?: T`: an absent field is never present as undefined after parsing JSON or a literal.
 export const checkedVmSpec = (value: unknown): VmSpec => checked(vmSpecSchema, value, 'VM') as WithoutUndefined<z.infer<typeof vmSpecSchema>>;
+export const checkedDiskSpec = (value: unknown): VmDiskSpec => checked(diskSpecSchema, value, 'disk') as WithoutUndefined<z.infer<typeof diskSpecSchema>>;
 export const checkedApplianceSpec = (value: unknown): ApplianceSpec => checked(applianceSpecSchema, value, 'appliance');

@@ -1,5 +1,5 @@
 import { HypervisorError } from '../hypervisor-error.js';
-import type { ApplianceSpec, HypervisorManager, Inventory, InventoryChange, Vm, VmSpec } from '../port.js';
+import type { ApplianceSpec, HypervisorManager, Inventory, InventoryChange, Vm, VmDisk, VmDiskSpec, VmSpec } from '../port.js';
 import { API_PREFIX, changeSchema, errorBodySchema, POLL_MS } from './wire.js';
 
 const CALL_TIMEOUT_MS = 30_000;
@@ -28,6 +28,22 @@ export class SimulatedHypervisorManager implements HypervisorManager {
 
   async powerOff(vmId: string, { isForced }: { readonly isForced: boolean }): Promise<void> {
     await this.#call('POST', `/vms/${encodeURIComponent(vmId)}/power`, { body: { powerState: 'poweredOff', isForced } });
+  }
+
+  async migrateVm(vmId: string, target: { readonly hostId: string }): Promise<void> {
+    await this.#call('POST', `/vms/${encodeURIComponent(vmId)}/migrate`, { body: target });
+  }
+
+  addDisk(vmId: string, disk: VmDiskSpec): Promise<VmDisk> {
+    return this.#call('POST', `/vms/${encodeURIComponent(vmId)}/disk-add`, { body: disk }) as Promise<VmDisk>;
+  }
+
+  async growDisk(vmId: string, disk: { readonly diskId: string; readonly sizeBytes: number }): Promise<void> {
+    await this.#call('POST', `/vms/${encodeURIComponent(vmId)}/disk-grow`, { body: disk });
+  }
+
+  async removeDisk(vmId: string, disk: { readonly diskId: string; readonly isFileKept: boolean }): Promise<void> {
+    await this.#call('POST', `/vms/${encodeURIComponent(vmId)}/disk-remove`, { body: disk });
   }
 
   async markDisksAsFiles(vmId: string): Promise<void> {

@@ -12,6 +12,7 @@ describeHypervisorManager('simulated, in process', async () => {
   return {
     manager: site.hypervisor,
     runningAppliances: async () => [...site.appliances.running.keys()],
+    setHostConnected: (hostId, isConnected) => site.hypervisor.setHostConnected(hostId, isConnected),
     fileBytes: site.fileBytes,
     makeFile: site.makeFile,
     close: site.remove,

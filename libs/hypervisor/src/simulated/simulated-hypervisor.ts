@@ -4,11 +4,13 @@ import type {
   ApplianceSpec, Datastore, HypervisorHost, HypervisorManager, Inventory, InventoryChange, Network, Vm, VmDisk, VmDiskSpec, VmFolder, VmSpec,
 } from '../port.js';
 import { DatastoreUsage } from './datastore-usage.js';
-import { assertInside, chosenLocation, createSparse, deleteDisk, fileBytes } from './disk-files.js';
+import { assertInside, chosenLocation, createSparse, deleteDisk, fileBytes, growSparse } from './disk-files.js';
 import { loadDocument, saveDocument } from './document-file.js';
 import { applySeed } from './seed.js';
-import { checkedApplianceSpec, checkedVmSpec, type HypervisorSeed } from './schemas.js';
-import { emptyState, exportNameOf, find, publicVm, type SimulatedState, type StoredHost, type StoredVm, stateFrom, takeId, vmFrom } from './state.js';
+import {
+  checked, checkedApplianceSpec, checkedDiskSpec, checkedVmSpec, DISKS_MAX, growSchema, type HypervisorSeed, migrateSchema, removeDiskSchema,
+} from './schemas.js';
+import { emptyState, exportNameOf, find, laterDiskName, publicVm, type SimulatedState, type StoredHost, type StoredVm, stateFrom, takeId, vmFrom } from './state.js';
 
 /** Starts and ends the VRA processes of a simulated site; what it starts outlives the manager. Both are idempotent by vraId. */
 export interface ApplianceRunner {
@@ -113,16 +115,16 @@ export class SimulatedHypervisor implements HypervisorManager {
     const id = takeId(draft, 'vm');
     const disks: VmDisk[] = spec.disks.map((disk) => diskOf(draft, disk, { id, name: spec.name }));
     const vm = vmFrom(draft, spec, { id, disks });
-    await this.#prepareFiles(draft, spec, vm);
+    await this.#prepareFiles(draft, spec.disks, disks);
     draft.vms.push(vm);
     return vm;
   }
 
-  /** Checks everything before it touches anything: a refused VM leaves no file behind. */
-  async #prepareFiles(draft: SimulatedState, spec: VmSpec, vm: StoredVm): Promise<void> {
+  /** Checks everything before it touches anything: a refused VM or disk leaves no file behind. */
+  async #prepareFiles(draft: SimulatedState, specs: readonly VmDiskSpec[], disks: readonly VmDisk[]): Promise<void> {
     const missing: VmDisk[] = [];
-    for (const [index, disk] of vm.disks.entries()) {
-      const isChosenHere = spec.disks[index]?.location === undefined;
+    for (const [index, disk] of disks.entries()) {
+      const isChosenHere = specs[index]?.location === undefined;
       await assertInside(find(draft.datastores, disk.datastoreId, 'datastore').path, disk.location);
       if (!disk.isFile) continue;
       assertUnused(draft, disk.location);
@@ -159,13 +161,13 @@ export class SimulatedHypervisor implements HypervisorManager {
       if (!vm) return;
       if (vm.powerState === 'poweredOn') throw new HypervisorError('HYPERVISOR_STATE', `${vm.name} is powered on`);
       draft.vms = draft.vms.filter((candidate) => candidate !== vm);
-      if (!areDisksKept) await this.#deleteFiles(draft, vm);
+      if (!areDisksKept) await this.#deleteFiles(draft, vm.disks);
     });
   }
 
   /** Files first, inventory after: a kill in between leaves a VM that can be deleted again, never a file that nothing names. */
-  async #deleteFiles(draft: SimulatedState, vm: StoredVm): Promise<void> {
-    for (const disk of vm.disks) {
+  async #deleteFiles(draft: SimulatedState, disks: readonly VmDisk[]): Promise<void> {
+    for (const disk of disks) {
       // A disk served from a checkpoint view names the mirror volume, which is not this VM's to delete.
       if (!disk.isFile || isUsed(draft, disk.location)) continue;
       const { path } = find(draft.datastores, disk.datastoreId, 'datastore');
@@ -184,6 +186,58 @@ export class SimulatedHypervisor implements HypervisorManager {
   powerOff(vmId: string, _options: { readonly isForced: boolean }): Promise<void> {
     return this.#changeVm(vmId, (vm) => {
       vm.powerState = 'poweredOff';
+    });
+  }
+
+  async migrateVm(vmId: string, untrusted: { readonly hostId: string }): Promise<void> {
+    const { hostId } = checked(migrateSchema, untrusted, 'migration');
+    await this.#change(async (draft) => {
+      const vm = find(draft.vms, vmId, 'virtual machine');
+      const host = find(draft.hosts, hostId, 'host');
+      if (vm.hostId === hostId) return;
+      if (!host.isConnected) throw new HypervisorError('HYPERVISOR_STATE', `host ${host.name} is not connected`);
+      vm.hostId = hostId;
+    });
+  }
+
+  async addDisk(vmId: string, untrusted: VmDiskSpec): Promise<VmDisk> {
+    const spec = checkedDiskSpec(untrusted);
+    return await this.#change(async (draft) => {
+      const vm = find(draft.vms, vmId, 'virtual machine');
+      const existing = vm.disks.find((disk) => disk.id === spec.id);
+      if (existing?.sizeBytes === spec.sizeBytes) return structuredClone(existing);
+      if (existing) throw new HypervisorError('HYPERVISOR_STATE', `${vm.name} has a disk ${spec.id} of ${existing.sizeBytes} bytes`);
+      if (vm.disks.length >= DISKS_MAX) throw new HypervisorError('HYPERVISOR_INVALID', `${vm.name} has ${DISKS_MAX} disks already`);
+      const disk = diskOf(draft, spec, vm, laterDiskName(draft, spec.id));
+      await this.#prepareFiles(draft, [spec], [disk]);
+      vm.disks = [...vm.disks, disk];
+      return disk;
+    });
+  }
+
+  async growDisk(vmId: string, untrusted: { readonly diskId: string; readonly sizeBytes: number }): Promise<void> {
+    const { diskId, sizeBytes } = checked(growSchema, untrusted, 'disk');
+    await this.#change(async (draft) => {
+      const vm = find(draft.vms, vmId, 'virtual machine');
+      const disk = find(vm.disks, diskId, 'disk');
+      if (sizeBytes < disk.sizeBytes) throw new HypervisorError('HYPERVISOR_INVALID', `disk ${diskId} of ${vm.name} has ${disk.sizeBytes} bytes and cannot shrink to ${sizeBytes}`);
+      if (!disk.isFile) throw new HypervisorError('HYPERVISOR_STATE', `disk ${diskId} of ${vm.name} is served from a checkpoint until its promotion ends`);
+      if (sizeBytes === disk.sizeBytes) return;
+      await this.#assertRoom(draft, [{ ...disk, sizeBytes: sizeBytes - disk.sizeBytes }]);
+      // The file first: an inventory that promises more than there is would fail its VRA, which takes a file that is longer than its disk.
+      await growSparse(disk.location, sizeBytes);
+      vm.disks = vm.disks.map((each) => (each.id === diskId ? { ...each, sizeBytes } : each));
+    });
+  }
+
+  async removeDisk(vmId: string, untrusted: { readonly diskId: string; readonly isFileKept: boolean }): Promise<void> {
+    const { diskId, isFileKept } = checked(removeDiskSchema, untrusted, 'disk');
+    await this.#change(async (draft) => {
+      const vm = find(draft.vms, vmId, 'virtual machine');
+      const disk = vm.disks.find((each) => each.id === diskId);
+      if (!disk) return;
+      vm.disks = vm.disks.filter((each) => each !== disk);
+      if (!isFileKept) await this.#deleteFiles(draft, [disk]);
     });
   }
 
@@ -294,14 +348,14 @@ async function datastoreOf(stored: Omit<Datastore, 'freeBytes'>, usage: Datastor
   return { ...stored, freeBytes: Math.max(0, stored.capacityBytes - allocatedBytes) };
 }
 
-function diskOf(state: SimulatedState, disk: VmDiskSpec, vm: { readonly id: string; readonly name: string }): VmDisk {
+function diskOf(state: SimulatedState, disk: VmDiskSpec, vm: { readonly id: string; readonly name: string }, name = disk.id): VmDisk {
   const datastore = find(state.datastores, disk.datastoreId, 'datastore');
   return {
     id: disk.id,
     sizeBytes: disk.sizeBytes,
     datastoreId: datastore.id,
-    location: disk.location ?? chosenLocation(datastore.path, vm, disk.id),
-    exportName: exportNameOf(vm.id, disk.id),
+    location: disk.location ?? chosenLocation(datastore.path, vm, name),
+    exportName: exportNameOf(vm.id, name),
     isFile: disk.isFile,
   };
 }

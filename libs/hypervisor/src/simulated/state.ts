@@ -15,7 +15,7 @@ export interface SimulatedState {
   appliances: ApplianceSpec[];
 }
 
-export type ObjectKind = 'vm' | 'host' | 'datastore' | 'network' | 'group-v';
+export type ObjectKind = 'vm' | 'host' | 'datastore' | 'network' | 'group-v' | 'disk';
 export type StoredHost = Omit<HypervisorHost, 'datastoreIds' | 'networkIds'>;
 export interface StoredDatastore {
   readonly id: string;
@@ -23,8 +23,9 @@ export interface StoredDatastore {
   readonly path: string;
   readonly capacityBytes: number;
 }
-export interface StoredVm extends Omit<Vm, 'powerState' | 'disks'> {
+export interface StoredVm extends Omit<Vm, 'hostId' | 'powerState' | 'disks'> {
   readonly requestKey: string;
+  hostId: string;
   powerState: PowerState;
   disks: VmDisk[];
 }
@@ -34,7 +35,7 @@ export function emptyState(serverGuid: string): SimulatedState {
     format: 1,
     serverGuid,
     revision: 0,
-    nextNumbers: { vm: 1, host: 1, datastore: 1, network: 1, 'group-v': 1 },
+    nextNumbers: { vm: 1, host: 1, datastore: 1, network: 1, 'group-v': 1, disk: 1 },
     hosts: [],
     datastores: [],
     networks: [],
@@ -63,6 +64,9 @@ export function takeId(state: SimulatedState, kind: ObjectKind): string {
 export const localPart = (id: string): string => id.slice(id.indexOf('.') + 1);
 
 export const exportNameOf = (vmId: string, diskId: string): string => `${localPart(vmId)}-${diskId.replaceAll(':', '-')}`;
+
+/** What a disk that was added later is called in paths and exports: never the name of one that had its id before. */
+export const laterDiskName = (state: SimulatedState, diskId: string): string => `${diskId}:${state.nextNumbers.disk++}`;
 
 export function find<T extends { readonly id: string }>(list: readonly T[], id: string, what: string): T {
   const found = list.find((item) => item.id === id);

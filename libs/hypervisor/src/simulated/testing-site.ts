@@ -30,13 +30,14 @@ export interface TestingSite {
   remove(): Promise<void>;
 }
 
-/** One host, one 20 GiB datastore, one network and one folder, in a folder of their own. */
+/** Two hosts, one 20 GiB datastore, one network and one folder, in a folder of their own. */
 export async function makeTestingSite(): Promise<TestingSite> {
   const folder = await mkdtemp(join(tmpdir(), 'tidemark-hypervisor-'));
   const appliances = new RememberedAppliances();
   const reopen = () => SimulatedHypervisor.open({ statePath: join(folder, 'inventory.json'), serverGuid: '0a1b2c3d', appliances });
   const hypervisor = await reopen();
   await hypervisor.addHost({ name: 'host1', address: '127.0.0.1', nbdSocketPath: join(folder, 'nbd.sock') });
+  await hypervisor.addHost({ name: 'host2', address: '127.0.0.2', nbdSocketPath: join(folder, 'nbd2.sock') });
   await hypervisor.addDatastore({ name: 'datastore1', path: join(folder, 'datastore1'), capacityBytes: 20 * GiB });
   await hypervisor.addNetwork('production');
   await hypervisor.addFolder('Virtual machines');

@@ -1,12 +1,14 @@
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import type { HypervisorErrorCode } from '../hypervisor-error.js';
-import type { ApplianceSpec, HypervisorManager, Inventory, Vm, VmSpec } from '../port.js';
+import type { ApplianceSpec, HypervisorManager, Inventory, Vm, VmDiskSpec, VmSpec } from '../port.js';
 
 const MiB = 1024 * 1024;
 
-/** A manager with at least one host, datastore, network and folder, and without VMs. */
+/** A manager with at least two hosts, a datastore, a network and a folder, and without VMs. */
 export interface HypervisorUnderTest {
   readonly manager: HypervisorManager;
+  /** As if the host lost its power or its network. */
+  setHostConnected(hostId: string, isConnected: boolean): Promise<void>;
   /** vraIds of the appliances whose processes run. */
   runningAppliances(): Promise<readonly string[]>;
   /** Size of a disk's file, undefined when there is none. */
@@ -58,6 +60,7 @@ export function describeHypervisorManager(name: string, make: () => Promise<Hype
     });
 
     const refused = async (call: Promise<unknown>, code: HypervisorErrorCode): Promise<void> => {
+      call.catch(() => undefined); // it may fail before anybody waits for it
       const revision = (await manager.inventory()).revision;
       await expect(call).rejects.toMatchObject({ name: 'HypervisorError', code });
       expect((await manager.inventory()).revision).toBe(revision);
@@ -133,6 +136,76 @@ export function describeHypervisorManager(name: string, make: () => Promise<Hype
       const vm = await manager.createVm(vmSpec());
       await manager.deleteVm(vm.id, { areDisksKept: true });
       expect(await site.fileBytes(firstDisk(vm).location)).toBe(8 * MiB);
+    });
+
+    describe('a running VM', () => {
+      let vm: Vm;
+      const vmNow = async (): Promise<Vm> => only((await manager.inventory()).vms);
+      const newDisk = (change: Partial<VmDiskSpec> = {}): VmDiskSpec => ({ id: 'scsi:0:2', sizeBytes: 2 * MiB, datastoreId: only(before.datastores).id, isFile: true, ...change });
+
+      beforeEach(async () => {
+        vm = await manager.createVm(vmSpec());
+        await manager.powerOn(vm.id);
+      });
+
+      it('migrates with its disks where they are, twice is once, and back again', async () => {
+        const [here, there] = before.hosts;
+        await manager.migrateVm(vm.id, { hostId: there?.id ?? '' });
+        expect(await vmNow()).toEqual({ ...vm, powerState: 'poweredOn', hostId: there?.id });
+        const { revision } = await manager.inventory();
+        await manager.migrateVm(vm.id, { hostId: there?.id ?? '' });
+        expect((await manager.inventory()).revision).toBe(revision);
+        await manager.migrateVm(vm.id, { hostId: here?.id ?? '' });
+        expect((await vmNow()).hostId).toBe(here?.id);
+      });
+
+      it('does not migrate to a host that is unknown or not connected', async () => {
+        const away = before.hosts[1]?.id ?? '';
+        await refused(manager.migrateVm(vm.id, { hostId: 'nowhere.host-9' }), 'HYPERVISOR_NOT_FOUND');
+        await site.setHostConnected(away, false);
+        await refused(manager.migrateVm(vm.id, { hostId: away }), 'HYPERVISOR_STATE');
+      });
+
+      it('gets another disk; asked twice it gets one; another size under the same id is refused', async () => {
+        const disk = await manager.addDisk(vm.id, newDisk());
+        expect((await vmNow()).disks).toEqual([...vm.disks, disk]);
+        expect(await site.fileBytes(disk.location)).toBe(2 * MiB);
+        expect(await manager.addDisk(vm.id, newDisk())).toEqual(disk);
+        await refused(manager.addDisk(vm.id, newDisk({ sizeBytes: MiB })), 'HYPERVISOR_STATE');
+        await refused(manager.addDisk(vm.id, newDisk({ id: 'scsi:0:3', datastoreId: 'nowhere.datastore-9' })), 'HYPERVISOR_NOT_FOUND');
+        await refused(manager.addDisk(vm.id, newDisk({ id: 'nonsense' })), 'HYPERVISOR_INVALID');
+      });
+
+      it('a disk grows and never shrinks', async () => {
+        const { id, location } = firstDisk(vm);
+        await manager.growDisk(vm.id, { diskId: id, sizeBytes: 16 * MiB });
+        expect(only((await vmNow()).disks)).toEqual({ ...firstDisk(vm), sizeBytes: 16 * MiB });
+        expect(await site.fileBytes(location)).toBe(16 * MiB);
+        await manager.growDisk(vm.id, { diskId: id, sizeBytes: 16 * MiB });
+        await refused(manager.growDisk(vm.id, { diskId: id, sizeBytes: 8 * MiB }), 'HYPERVISOR_INVALID');
+        await refused(manager.growDisk(vm.id, { diskId: 'scsi:9:9', sizeBytes: 32 * MiB }), 'HYPERVISOR_NOT_FOUND');
+        await refused(manager.growDisk(vm.id, { diskId: id, sizeBytes: only(before.datastores).capacityBytes + 16 * MiB }), 'HYPERVISOR_FULL');
+      });
+
+      it('a disk is removed with its file or without; a later one of its id is another disk', async () => {
+        const [kept, dropped] = vm.disks;
+        await manager.removeDisk(vm.id, { diskId: kept?.id ?? '', isFileKept: true });
+        await manager.removeDisk(vm.id, { diskId: dropped?.id ?? '', isFileKept: false });
+        await manager.removeDisk(vm.id, { diskId: dropped?.id ?? '', isFileKept: false });
+        expect((await vmNow()).disks).toEqual([]);
+        expect(await site.fileBytes(kept?.location ?? '')).toBe(8 * MiB);
+        expect(await site.fileBytes(dropped?.location ?? '')).toBeUndefined();
+        const later = await manager.addDisk(vm.id, newDisk({ id: kept?.id ?? '', sizeBytes: 8 * MiB }));
+        expect([later.location, later.exportName]).not.toContain(kept?.location);
+        expect(later.exportName).not.toBe(kept?.exportName);
+      });
+
+      it.each<[string, (vmId: string) => Promise<unknown>]>([
+        ['migrate', (vmId) => manager.migrateVm(vmId, { hostId: only(before.hosts).id })],
+        ['disk add', (vmId) => manager.addDisk(vmId, newDisk())],
+        ['disk grow', (vmId) => manager.growDisk(vmId, { diskId: 'scsi:0:0', sizeBytes: 64 * MiB })],
+        ['disk remove', (vmId) => manager.removeDisk(vmId, { diskId: 'scsi:0:0', isFileKept: true })],
+      ])('%s of an unknown VM is refused', async (_name, act) => await refused(act(`${vm.id}9`), 'HYPERVISOR_NOT_FOUND'));
     });
 
     describe('recovered VMs', () => {
