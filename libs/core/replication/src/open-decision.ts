@@ -44,7 +44,7 @@ export function decideOpen(position: SenderPosition, reply: OpenedReply): OpenDe
     return fullSync(reply, `recovery site lost acknowledged writes: durable up to ${durableSeq}, acknowledged ${position.ackedSeq}`, true);
   }
   if (reply.lastSessionId === null) return fullSync(reply, 'first sync', false);
-  if (reply.lastSessionId !== position.sessionId) return fullSync(reply, 'writes before this capture session are not known', false);
+  if (reply.lastSessionId !== position.sessionId) return fullSync(reply, otherSession(reply.lastSessionId, position.sessionId), false);
   // The answer to this session's first open got lost on its way: nothing was sent yet, so nothing can be missing.
   if (durableSeq > position.lastSeq && position.lastSeq === 0) return fullSync(reply, 'first sync of this capture session', false);
   if (durableSeq > position.lastSeq) {
@@ -58,6 +58,14 @@ export function decideOpen(position: SenderPosition, reply: OpenedReply): OpenDe
     return fullSync(reply, `queue starts at ${position.firstQueuedSeq}, durable up to ${durableSeq}`, true);
   }
   return { kind: 'resume' };
+}
+
+/** Ends the name of the appliance in a session id: who captures after another one knows that the VM has moved to it. */
+export const SESSION_MARK = '/';
+
+function otherSession(last: string, own: string): string {
+  const [from, to] = [last, own].map((sessionId) => sessionId.slice(0, Math.max(0, sessionId.lastIndexOf(SESSION_MARK))));
+  return from === to ? 'writes before this capture session are not known' : `the VM has moved here from VRA ${from}`;
 }
 
 /** Without a base it is an initial sync. With one, older checkpoints may hang on it: everything goes through the journal, as a delta sync does. */

@@ -50,6 +50,28 @@ describe('BlockFile', () => {
     expect(Buffer.compare(readFileSync(file.path).subarray(5000, 5000 + 3 * MiB), patternBytes(3 * MiB, 1))).toBe(0);
   });
 
+  it('grows under its users, with zeroes, and never shrinks; who opens it later may know the old size only', async () => {
+    const file = await made(MiB);
+    await file.write(MiB - 512, patternBytes(512, 1));
+    expect(() => file.write(MiB, patternBytes(512, 2))).toThrow('outside the volume');
+    await file.grow(3 * MiB);
+    expect(file.sizeBytes).toBe(3 * MiB);
+    const target = new Uint8Array(1024);
+    await file.read(MiB - 512, target);
+    expect([Buffer.compare(target.subarray(0, 512), patternBytes(512, 1)), target.subarray(512).every((byte) => byte === 0)]).toEqual([0, true]);
+    await file.write(3 * MiB - 512, patternBytes(512, 2));
+    await expect(file.grow(2 * MiB)).rejects.toMatchObject({ code: 'VOLUME_SIZE' });
+    await file.close();
+    const options = { path: file.path, sizeBytes: MiB, isReadOnly: false };
+    await expect(BlockFile.open(options)).rejects.toMatchObject({ code: 'VOLUME_SIZE' });
+    const late = await BlockFile.open({ ...options, isLongerFine: true });
+    expect(late.sizeBytes).toBe(MiB);
+    await late.grow(3 * MiB);
+    await late.read(3 * MiB - 512, target.subarray(0, 512));
+    expect(Buffer.compare(target.subarray(0, 512), patternBytes(512, 2))).toBe(0);
+    await late.close();
+  });
+
   it.each([1, 32])('frees the space of %d MiB of zeroes when it may, keeps it when not', async (mebibytes) => {
     const file = await made(64 * MiB);
     const blocks = (): number => statSync(file.path).blocks * 512;

@@ -2,10 +2,10 @@ import type { FileHandle } from 'node:fs/promises';
 import { performance } from 'node:perf_hooks';
 import type { Done } from '@tidemark/base';
 import { type Lane, sys as systemSys, type Sys, SysError, syncLane } from '@tidemark/sys';
-import { type AllocationRun, assertInVolume, checkOpen, checkWritable, type Volume, type VolumeError, type WriteOptions, type WriteZeroesOptions } from '@tidemark/volume';
+import { type AllocationRun, assertInVolume, checkOpen, checkWritable, type Volume, VolumeError, type WriteOptions, type WriteZeroesOptions } from '@tidemark/volume';
 import { allData, allocationOf } from './file-allocation.js';
 import { volumeErrorOf } from './file-errors.js';
-import { type BlockFileOptions, checkedStat, lockFile, openOrCreate } from './open-file.js';
+import { type BlockFileOptions, checkedStat, growFile, lockFile, openOrCreate } from './open-file.js';
 import { readWhole, writeWhole, writeWholeSync } from './raw-file.js';
 import { SyncBudget } from './sync-budget.js';
 
@@ -18,7 +18,7 @@ const ZEROES = new Uint8Array(1024 * 1024);
 /** A volume over a raw sparse file. */
 export class BlockFile implements Volume {
   readonly path: string;
-  readonly sizeBytes: number;
+  #sizeBytes: number;
   readonly isReadOnly: boolean;
   readonly isSourceFreeWhenDone = true;
   readonly #file: FileHandle;
@@ -44,7 +44,7 @@ export class BlockFile implements Volume {
     this.#syncLane = syncLane(device);
     this.#canReadCached = this.#canPunch = this.#canZeroRange = this.#sys.isAvailable;
     this.path = options.path;
-    this.sizeBytes = sizeBytes;
+    this.#sizeBytes = options.isLongerFine === true ? (options.sizeBytes ?? sizeBytes) : sizeBytes;
     this.isReadOnly = options.isReadOnly;
   }
 
@@ -61,6 +61,27 @@ export class BlockFile implements Volume {
       await file.close();
       throw volumeErrorOf(error, `open ${options.path}`);
     }
+  }
+
+  get sizeBytes(): number {
+    return this.#sizeBytes;
+  }
+
+  /**
+   * Makes the volume larger, under its users; what is new reads as zeroes. The file grows with it, durably, unless somebody else has
+   * made it as long already (a hypervisor its disk, an earlier try). Throws `VOLUME_SIZE` for a smaller size.
+   */
+  async grow(sizeBytes: number): Promise<void> {
+    checkOpen(this.#isClosed);
+    if (sizeBytes < this.#sizeBytes) throw new VolumeError('VOLUME_SIZE', `${this.path} has ${String(this.#sizeBytes)} bytes and does not shrink to ${String(sizeBytes)}`);
+    if (sizeBytes === this.#sizeBytes) return;
+    await this.#tracked(growFile(this.#file, sizeBytes), 'grow');
+    this.#sizeBytes = Math.max(sizeBytes, this.#sizeBytes);
+  }
+
+  /** What other hosts wrote is read from the disk from now on. Where the machine cannot do that, nothing is cached between hosts by contract. */
+  dropCache(): void {
+    if (this.#sys.isAvailable) this.#sys.dropCache(this.#fd);
   }
 
   /** Writes on the event loop that took longer than 5 ms; each sends the next ones to the thread pool for a while. */

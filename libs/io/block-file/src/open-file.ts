@@ -8,6 +8,8 @@ export interface BlockFileOptions {
   /** The size that the file must have, or gets when it is created. Without it, the size that it has. */
   readonly sizeBytes?: number;
   readonly isReadOnly: boolean;
+  /** A file that is longer is taken too, for the volume of that size: it grew, and whoever opens it does not know yet. */
+  readonly isLongerFine?: boolean;
   /** Make the file, sparse and durable, if there is none. Needs `sizeBytes`. */
   readonly create?: boolean;
   /** Take the advisory lock: one writer, or many readers. True if not given. `VOLUME_BUSY` when another has it. */
@@ -51,10 +53,17 @@ async function createDurable(path: string, sizeBytes: number): Promise<FileHandl
 export async function checkedStat(file: FileHandle, options: BlockFileOptions): Promise<{ size: number; dev: number }> {
   const stat = await file.stat();
   if (!stat.isFile()) throw new VolumeError('VOLUME_IO', `${options.path} is not a regular file`);
-  if (options.sizeBytes !== undefined && stat.size !== options.sizeBytes) {
+  const isLonger = options.sizeBytes !== undefined && stat.size > options.sizeBytes;
+  if (options.sizeBytes !== undefined && stat.size !== options.sizeBytes && !(isLonger && options.isLongerFine === true)) {
     throw new VolumeError('VOLUME_SIZE', `${options.path} has ${String(stat.size)} bytes instead of ${String(options.sizeBytes)}`);
   }
   return stat;
+}
+
+/** To `sizeBytes` at least, durably. */
+export async function growFile(file: FileHandle, sizeBytes: number): Promise<void> {
+  if ((await file.stat()).size < sizeBytes) await file.truncate(sizeBytes);
+  await file.sync();
 }
 
 /** The lock goes with the descriptor, so with the process too. */

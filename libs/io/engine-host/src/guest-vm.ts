@@ -18,6 +18,11 @@ interface PendingWrite {
   isDone: boolean;
 }
 
+interface DiskSlot {
+  readonly disk: AttachedDisk;
+  readonly file: BlockFile;
+}
+
 interface PendingRead {
   readonly volume: number;
   readonly offset: number;
@@ -37,19 +42,24 @@ export type TakenOver = ReadonlyMap<string, BlockFile>;
  */
 export class GuestVm {
   readonly splitter = new Splitter();
-  readonly #files: BlockFile[] = [];
+  /** By slot. A slot is never used twice: what is in flight for a disk that was removed finds none, not another one. */
+  readonly #slots: (DiskSlot | undefined)[] = [];
   readonly #writes = new Map<number, PendingWrite>();
   readonly #reads = new Map<number, PendingRead>();
   #effects: SplitterEffect[] = [];
   #isDraining = false;
 
   private constructor(
-    readonly spec: AttachedVmSpec,
+    private attached: AttachedVmSpec,
     private readonly exports: ExportTable,
   ) {}
 
+  get spec(): AttachedVmSpec {
+    return this.attached;
+  }
+
   get vmId(): string {
-    return this.spec.vmId;
+    return this.attached.vmId;
   }
 
   /** Opens the disks and exports them. Throws {@link EngineError} VRA_DISK, with nothing left open or exported, when one cannot be. */
@@ -58,8 +68,8 @@ export class GuestVm {
     const opened: BlockFile[] = [];
     try {
       for (const disk of spec.disks) {
-        const file = takenOver.get(disk.exportName) ?? (await BlockFile.open({ path: disk.path, sizeBytes: disk.sizeBytes, isReadOnly: false }));
-        vm.#files.push(file);
+        const file = takenOver.get(disk.exportName) ?? (await openDisk(disk));
+        vm.#slots.push({ disk, file });
         if (!takenOver.has(disk.exportName)) opened.push(file);
       }
       await vm.#export(takenOver);
@@ -70,16 +80,65 @@ export class GuestVm {
     return vm;
   }
 
+  /**
+   * Disks added, grown or removed under the running guest; the others notice nothing. A grown disk's connections are closed after their requests in
+   * flight, because NBD tells a size once: the guest finds the new one when it connects again. Repeat it after a failure.
+   */
+  async change(spec: AttachedVmSpec, log: Logger): Promise<void> {
+    const wanted = new Map(spec.disks.map((disk) => [disk.exportName, disk]));
+    for (const [index, slot] of this.#slots.entries()) {
+      const disk = slot && wanted.get(slot.disk.exportName);
+      if (slot && (!disk || disk.path !== slot.disk.path || disk.sizeBytes < slot.disk.sizeBytes)) await this.#remove(index, slot, log);
+      else if (slot && disk && disk.sizeBytes > slot.disk.sizeBytes) await this.#grow(index, slot, disk);
+      else if (slot && disk) this.#slots[index] = { disk, file: slot.file };
+    }
+    const served = new Set(this.#slots.map((slot) => slot?.disk.exportName));
+    for (const disk of spec.disks) if (!served.has(disk.exportName)) await this.#add(disk);
+    this.attached = spec;
+  }
+
+  async #remove(index: number, { disk, file }: DiskSlot, log: Logger): Promise<void> {
+    if (this.exports.find(disk.exportName)) await this.exports.remove(disk.exportName);
+    this.#slots[index] = undefined;
+    // The hypervisor has taken the disk from the VM: whatever becomes of its last bytes, nobody will read them.
+    await file.flush().catch((error: unknown) => log.warn({ vmId: this.vmId, disk: disk.diskId, error: String(error) }, 'a removed disk could not be flushed'));
+    await file.close();
+    log.info({ vmId: this.vmId, disk: disk.diskId }, 'disk removed');
+  }
+
+  async #grow(index: number, slot: DiskSlot, disk: AttachedDisk): Promise<void> {
+    await slot.file.grow(disk.sizeBytes);
+    if (this.exports.find(disk.exportName)) await this.exports.remove(disk.exportName);
+    this.#slots[index] = { disk, file: slot.file };
+    this.#addExport(index, disk);
+  }
+
+  async #add(disk: AttachedDisk): Promise<void> {
+    const file = await openDisk(disk);
+    const index = this.#slots.push({ disk, file }) - 1;
+    try {
+      this.#addExport(index, disk);
+    } catch (cause) {
+      this.#slots[index] = undefined;
+      await file.close();
+      throw new EngineError('VRA_DISK', `cannot serve disk ${disk.diskId} of VM ${this.vmId}: ${String(cause)}`, { cause });
+    }
+  }
+
+  #addExport(index: number, { exportName, diskId, sizeBytes }: AttachedDisk): void {
+    this.exports.add({ name: exportName, volume: new ProxyVolume(this, index, sizeBytes), description: `${this.vmId} ${diskId}` });
+  }
+
   /** New exports first: they can fail (a name in use), and are taken back then. Those that a view hands over have their name and size already. */
   async #export(takenOver: TakenOver): Promise<void> {
     const added: string[] = [];
     try {
-      for (const [index, disk] of this.spec.disks.entries()) {
+      for (const [index, disk] of this.attached.disks.entries()) {
         if (takenOver.has(disk.exportName)) continue;
-        this.exports.add({ name: disk.exportName, volume: new ProxyVolume(this, index, disk.sizeBytes), description: `${this.vmId} ${disk.diskId}` });
+        this.#addExport(index, disk);
         added.push(disk.exportName);
       }
-      for (const [index, disk] of this.spec.disks.entries()) {
+      for (const [index, disk] of this.attached.disks.entries()) {
         if (takenOver.has(disk.exportName)) await this.exports.replaceVolume(disk.exportName, new ProxyVolume(this, index, disk.sizeBytes));
       }
     } catch (error) {
@@ -90,14 +149,16 @@ export class GuestVm {
 
   /** Ends the exports (requests in flight first) and closes the disks. Sinks get nothing any more. */
   async detach(log: Logger): Promise<void> {
-    await Promise.all(this.spec.disks.map((disk) => this.exports.remove(disk.exportName)));
-    for (const [index, file] of this.#files.entries()) {
+    const slots = this.#slots.flatMap((slot) => slot ?? []);
+    await Promise.all(slots.map(async ({ disk }) => void (this.exports.find(disk.exportName) && (await this.exports.remove(disk.exportName)))));
+    for (const { disk, file } of slots) {
       try {
         await file.flush();
       } catch (error) {
         // The guest that flushes before it powers off has seen the same error; the descriptor is closed either way.
-        log.error({ vmId: this.vmId, disk: this.disk(index)?.diskId, error: String(error) }, 'a disk could not be flushed when its VM was detached');
+        log.error({ vmId: this.vmId, disk: disk.diskId, error: String(error) }, 'a disk could not be flushed when its VM was detached');
       }
+      // With it goes the file's lock: only now may another VRA of the site open the disk.
       await file.close();
     }
     log.info({ vmId: this.vmId }, 'VM detached');
@@ -105,22 +166,23 @@ export class GuestVm {
 
   /** True if every disk of the VM is still served by this process: the capture path stands. */
   get isServed(): boolean {
-    return this.spec.disks.every((disk) => this.exports.find(disk.exportName) !== undefined);
+    return this.attached.disks.every((disk) => this.exports.find(disk.exportName) !== undefined);
   }
 
-  volumeIndexOf(diskId: string): number {
-    return this.spec.disks.findIndex((disk) => disk.diskId === diskId);
+  /** Slot of the disk, -1 when the VM has none of that id. */
+  slotOf(diskId: string): number {
+    return this.#slots.findIndex((slot) => slot?.disk.diskId === diskId);
   }
 
-  disk(index: number): AttachedDisk | undefined {
-    return this.spec.disks[index];
+  disk(slot: number): AttachedDisk | undefined {
+    return this.#slots[slot]?.disk;
   }
 
   /** The protected volume itself, past the splitter: what a sync reads. */
   file(index: number): BlockFile {
-    const file = this.#files[index];
-    if (!file) throw new EngineError('VRA_DISK', `VM ${this.vmId} has no disk ${String(index)}`);
-    return file;
+    const slot = this.#slots[index];
+    if (!slot) throw new EngineError('VRA_DISK', `VM ${this.vmId} has no disk in slot ${String(index)} (any more)`);
+    return slot.file;
   }
 
   addSink(key: string, sink: CaptureSink): void {
@@ -259,6 +321,18 @@ export class GuestVm {
     this.#reads.delete(readId);
     this.splitter.readDone(readId, this.#effects);
     settle(pending);
+  }
+}
+
+/** Locked, so that no other VRA has it; and without pages that an earlier stay of the VM on this host may have left in the cache. */
+async function openDisk({ path, sizeBytes }: AttachedDisk): Promise<BlockFile> {
+  const file = await BlockFile.open({ path, sizeBytes, isReadOnly: false, isLongerFine: true });
+  try {
+    file.dropCache();
+    return file;
+  } catch (error) {
+    await file.close();
+    throw error;
   }
 }
 

@@ -9,6 +9,7 @@ import { GuestVm, type TakenOver } from './guest-vm.js';
 import { SendingPeer } from './sending-peer.js';
 import { SendingStream } from './sending-stream.js';
 import { protectionKey, type AttachedVmSpec, type BarrierSpec, type DesiredState, type ProtectionSpec, type VraOptions } from './types.js';
+import { VolumeError } from '@tidemark/volume';
 import type { VoteStore } from './vote-store.js';
 
 export interface SendingSurroundings {
@@ -29,6 +30,8 @@ interface Stream {
   readonly peer: SendingPeer;
 }
 
+const HAND_OVER_RETRY_MS = 50;
+
 /** Everything of a VRA that concerns VMs running on its own host: their disks, streams and barriers, made to match the desired state. */
 export class SendingSide {
   readonly #guests = new Map<string, GuestVm>();
@@ -40,6 +43,7 @@ export class SendingSide {
   #socketInode: number | undefined;
   #desired: DesiredState = { revision: -1, attachedVms: [], protections: [], barriers: [] };
   #last: Promise<void> = Promise.resolve();
+  #handOverTimer: NodeJS.Timeout | undefined;
 
   constructor(private readonly around: SendingSurroundings) {
     this.#budget = new MemoryBudget(around.options.captureBytesMax);
@@ -87,12 +91,25 @@ export class SendingSide {
     const wanted = new Map(specs.map((spec) => [spec.vmId, spec]));
     for (const [vmId, guest] of this.#guests) {
       const spec = wanted.get(vmId);
-      if (spec && isSameVm(spec, guest.spec)) continue;
+      if (spec) {
+        if (!isSameVm(spec, guest.spec)) await this.#changeVm(guest, spec);
+        continue;
+      }
       this.#closeStreamsOf(vmId);
       this.#guests.delete(vmId);
       await guest.detach(this.around.options.log);
     }
     for (const spec of specs) if (!this.#guests.has(spec.vmId)) await this.#attach(spec);
+  }
+
+  async #changeVm(guest: GuestVm, spec: AttachedVmSpec): Promise<void> {
+    try {
+      await guest.change(spec, this.around.options.log);
+      this.#faults.delete(spec.vmId);
+    } catch (error) {
+      this.#faults.set(spec.vmId, String(error));
+      this.around.options.log.error({ vmId: spec.vmId, error: String(error) }, 'cannot change the disks of a VM');
+    }
   }
 
   async #attach(spec: AttachedVmSpec): Promise<void> {
@@ -107,9 +124,19 @@ export class SendingSide {
       this.around.options.log.info({ vmId: spec.vmId, disks: spec.disks.length }, 'VM attached');
     } catch (error) {
       takenOver.giveBack();
+      if (isHeldElsewhere(error)) this.#awaitHandOver(spec.vmId);
+      else this.around.options.log.error({ vmId: spec.vmId, error: String(error) }, 'cannot attach VM');
       this.#faults.set(spec.vmId, String(error));
-      this.around.options.log.error({ vmId: spec.vmId, error: String(error) }, 'cannot attach VM');
     }
+  }
+
+  /** A VM that moved here: its guest waits, so the former host's VRA is not given a whole tick before it is asked again. */
+  #awaitHandOver(vmId: string): void {
+    if (!this.#faults.has(vmId)) this.around.options.log.info({ vmId }, 'waits until the VRA of its former host has let go of its disks');
+    this.#handOverTimer ??= setTimeout(() => {
+      this.#handOverTimer = undefined;
+      void this.apply(this.#desired).catch((error: unknown) => this.around.options.log.error({ vmId, error: String(error) }, 'attaching failed; it is tried again'));
+    }, HAND_OVER_RETRY_MS);
   }
 
   #dropStreams(specs: readonly ProtectionSpec[]): void {
@@ -138,7 +165,7 @@ export class SendingSide {
     const key = protectionKey(spec);
     if (this.#streams.has(key)) return;
     const guest = this.#guests.get(spec.vmId);
-    const missing = guest ? spec.diskIds.filter((diskId) => guest.volumeIndexOf(diskId) < 0) : [];
+    const missing = guest ? spec.diskIds.filter((diskId) => diskId !== '' && guest.slotOf(diskId) < 0) : [];
     if (!guest || missing.length > 0) {
       this.#faults.set(key, guest ? `the VM has no disk ${missing.join(', ')}` : (this.#faults.get(spec.vmId) ?? 'the VM does not run on this host'));
       return;
@@ -146,7 +173,7 @@ export class SendingSide {
     this.#faults.delete(key);
     const peer = this.#ensurePeer(spec);
     const stream = new SendingStream(spec, {
-      guest, peer, budget: this.#budget, log: this.around.options.log, onBroken: (error) => this.#streamBroke(key, stream, error),
+      guest, peer, vraId: this.around.options.vraId, budget: this.#budget, log: this.around.options.log, onBroken: (error) => this.#streamBroke(key, stream, error),
     });
     this.#streams.set(key, { stream, peer });
     peer.add(stream);
@@ -264,7 +291,9 @@ export class SendingSide {
   }
 
   async close(): Promise<void> {
+    clearTimeout(this.#handOverTimer);
     await this.#last;
+    clearTimeout(this.#handOverTimer);
     for (const barrier of this.#barriers.values()) barrier.close();
     for (const key of [...this.#streams.keys()]) this.#closeStream(key);
     await Promise.all([...this.#peers.values()].map((peer) => peer.close()));
@@ -275,9 +304,13 @@ export class SendingSide {
 
 const isSameVm = (a: AttachedVmSpec, b: AttachedVmSpec): boolean => JSON.stringify(a.disks) === JSON.stringify(b.disks);
 
+/** The disk's file is locked by another VRA (or QEMU): it goes with that one's process at the latest. */
+const isHeldElsewhere = (error: unknown): boolean =>
+  error instanceof EngineError && error.cause instanceof VolumeError && error.cause.code === 'VOLUME_BUSY';
+
 const isSameStream = (a: ProtectionSpec, b: ProtectionSpec): boolean =>
   a.epoch === b.epoch &&
-  JSON.stringify(a.diskIds) === JSON.stringify(b.diskIds) &&
+  JSON.stringify([a.diskIds, a.volumeBytes]) === JSON.stringify([b.diskIds, b.volumeBytes]) &&
   a.recoveringVra.vraId === b.recoveringVra.vraId &&
   a.recoveringVra.address === b.recoveringVra.address &&
   a.recoveringVra.dataPort === b.recoveringVra.dataPort;

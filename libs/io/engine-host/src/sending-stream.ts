@@ -5,13 +5,14 @@ import {
   type CheckpointMarker, type CheckpointSeal, type FrameHeader,
 } from '@tidemark/frame';
 import { crc32c, type Link } from '@tidemark/link';
-import { Sender, type BudgetShare, type MemoryBudget, type OutgoingFrame, type SenderStatus, type SyncRead } from '@tidemark/replication';
-import type { CaptureSink, GuestWrite } from '@tidemark/splitter';
+import { Sender, SESSION_MARK, type BudgetShare, type MemoryBudget, type OutgoingFrame, type SenderStatus, type SyncRead } from '@tidemark/replication';
+import type { CaptureSink } from '@tidemark/splitter';
 import { COMPRESSED_BYTES_MIN, packBody } from './compression.js';
 import type { GuestVm } from './guest-vm.js';
 import { MarkerAges } from './marker-ages.js';
 import { RateMeter } from './rate.js';
 import { protectionKey, type Logger, type ProtectionSpec } from './types.js';
+import { VolumeMap } from './volume-map.js';
 
 /** One frame gathers up to this much: enough that checksum, syscall and fdatasync are shared by many small writes. */
 export const FRAME_RAW_BYTES = 512 * 1024;
@@ -37,6 +38,7 @@ export interface StreamPeer {
 
 export interface StreamSurroundings {
   readonly guest: GuestVm;
+  readonly vraId: string;
   readonly peer: StreamPeer;
   readonly budget: MemoryBudget;
   readonly log: Logger;
@@ -49,7 +51,7 @@ export class SendingStream {
   readonly key: string;
   readonly sender: Sender;
   readonly #sink: CaptureSink;
-  readonly #volumeOfVm: readonly number[];
+  readonly #map: VolumeMap;
   #link: Link | undefined;
   #streamId = 0;
   #isPacking = false;
@@ -79,13 +81,13 @@ export class SendingStream {
     this.log = log;
     this.#share = budget.share();
     this.key = protectionKey(spec);
-    this.#volumeOfVm = spec.diskIds.map((diskId) => guest.volumeIndexOf(diskId));
+    this.#map = new VolumeMap(spec, guest);
     this.sender = new Sender({
       vpgId: spec.vpgId,
       vmId: spec.vmId,
       epoch: spec.epoch,
-      sessionId: randomUUID(),
-      volumeSizesBytes: this.#volumeOfVm.map((index) => guest.disk(index)?.sizeBytes ?? 0),
+      sessionId: `${around.vraId}${SESSION_MARK}${randomUUID()}`,
+      volumeSizesBytes: this.#map.sizesBytes,
       budget: this.#share,
       fence: guest.splitter,
     });
@@ -93,24 +95,16 @@ export class SendingStream {
     guest.addSink(this.key, this.#sink);
   }
 
-  /** All disks in VM order is the common case: then the sender itself is told, with one call less per write. */
   #makeSink(): CaptureSink {
-    const toStream = this.guest.spec.disks.map((_, index) => this.#volumeOfVm.indexOf(index));
-    const isSame = toStream.every((volume, index) => volume === index);
-    const mapped = (write: GuestWrite): GuestWrite | undefined => {
-      if (isSame) return write;
-      const volume = toStream[write.volume] ?? -1;
-      return volume < 0 ? undefined : { ...write, volume };
-    };
     return {
       capture: (write) => {
-        const captured = mapped(write);
+        const captured = this.#map.mapped(write);
         if (!captured) return;
         this.#guarded(() => this.sender.capture(captured));
         this.peer.work(captured.length);
       },
       captureFailed: (write) => {
-        const failed = mapped(write);
+        const failed = this.#map.mapped(write);
         if (!failed) return;
         this.#guarded(() => this.sender.captureFailed(failed));
         this.peer.work(0);
@@ -292,7 +286,7 @@ export class SendingStream {
   async #syncRead({ readId, volume, offset, length }: SyncRead): Promise<void> {
     const bytes = Buffer.allocUnsafe(length);
     try {
-      await this.guest.file(this.#volumeOfVm[volume] ?? -1).read(offset, bytes);
+      await this.guest.file(this.#map.slotOf(volume)).read(offset, bytes);
     } catch (error) {
       this.log.warn({ stream: this.key, volume, offset, length, error: String(error) }, 'the protected volume cannot be read for the sync');
       if (!this.#isClosed) this.#guarded(() => this.sender.syncReadFailed(readId));

@@ -25,7 +25,10 @@ export interface ProtectionSpec {
   readonly vpgId: string;
   readonly vmId: string;
   readonly epoch: number;
+  /** By volume index; empty where the VM has no disk for the volume (any more): its writes are not expected. */
   readonly diskIds: readonly string[];
+  /** By volume index, as the recovery side has them; 0: removed for good. Absent: as the disks are. */
+  readonly volumeBytes?: readonly number[];
   readonly recoveringVra: VraAddress;
   readonly isCompressed: boolean;
   readonly priority: 'low' | 'medium' | 'high';

@@ -18,6 +18,7 @@ const LOCK_EX = 2;
 const LOCK_NB = 4;
 const RWF_NOWAIT = 0x08;
 const F_DUPFD_CLOEXEC = 1030;
+const POSIX_FADV_DONTNEED = 4; // linux/fadvise.h; 6 on s390 alone
 
 interface Iovec {
   readonly iov_base: Uint8Array;
@@ -35,6 +36,7 @@ export class LinuxSys implements Sys {
   readonly #lseek: KoffiFunc<(fd: number, offset: number, whence: number) => number>;
   readonly #fcntl: KoffiFunc<(fd: number, command: number, from: number) => number>;
   readonly #flock: KoffiFunc<(fd: number, operation: number) => number>;
+  readonly #fadvise: KoffiFunc<(fd: number, offset: number, length: number, advice: number) => number>;
   readonly #preadv2: KoffiFunc<(fd: number, iov: readonly Iovec[], count: number, offset: number, flags: number) => number>;
 
   constructor(koffi: Koffi) {
@@ -43,6 +45,7 @@ export class LinuxSys implements Sys {
     this.#fallocate = libc.func('int fallocate(int fd, int mode, int64_t offset, int64_t length)');
     this.#lseek = libc.func('int64_t lseek(int fd, int64_t offset, int whence)');
     this.#fcntl = libc.func('int fcntl(int fd, int command, int argument)');
+    this.#fadvise = libc.func('int posix_fadvise(int fd, int64_t offset, int64_t length, int advice)');
     this.#flock = libc.func('int flock(int fd, int operation)');
     // Without a name: koffi's names are global to the process, which may load this module more than once (Jest does).
     const iovec = koffi.pointer(koffi.struct({ iov_base: 'void *', iov_len: 'size_t' }));
@@ -94,8 +97,13 @@ export class LinuxSys implements Sys {
     const read = this.#preadv2(fd, [{ iov_base: target, iov_len: target.length }], 1, offset, RWF_NOWAIT);
     if (read >= 0) return read;
     const errno = this.#errno();
-    if (errno === 'EAGAIN' || errno === 'EINTR') return 0;
+    if (errno === 'EAGAIN' || errno === 'EWOULDBLOCK' || errno === 'EINTR') return 0; // the first two are one number, and Node has both names
     throw sysErrorOf('preadv2(RWF_NOWAIT)', errno);
+  }
+
+  dropCache(fd: number): void {
+    const errno = this.#fadvise(fd, 0, 0, POSIX_FADV_DONTNEED); // gives the number, sets no errno
+    if (errno !== 0) throw sysErrorOf('posix_fadvise(DONTNEED)', ERRNO_NAMES.get(errno) ?? `errno ${String(errno)}`);
   }
 
   dup(fd: number): number {

@@ -43,6 +43,10 @@ export class NoSys implements Sys {
     throw unsupported('readCached');
   }
 
+  dropCache(): void {
+    throw unsupported('dropCache');
+  }
+
   dup(): number {
     throw unsupported('dup');
   }

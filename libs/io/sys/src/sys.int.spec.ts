@@ -1,4 +1,4 @@
-import { closeSync, ftruncateSync, fstatSync, mkdtempSync, openSync, readSync, rmSync, writeSync } from 'node:fs';
+import { closeSync, fsyncSync, ftruncateSync, fstatSync, mkdtempSync, openSync, readSync, rmSync, writeSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
@@ -44,6 +44,17 @@ describe('sys on the real file system', () => {
     expect([after.size, before.blocks - after.blocks]).toEqual([64 * BLOCK, (32 * BLOCK) / 512]);
     expect(bytesAt(8 * BLOCK, 32 * BLOCK).every((byte) => byte === 0)).toBe(true);
     expect([bytesAt(8 * BLOCK - 1, 1)[0], bytesAt(40 * BLOCK, 1)[0]]).toEqual([0xab, 0xab]);
+  });
+
+  it('forgets cached pages: what the disk holds is read anew', () => {
+    filled(64);
+    const page = Buffer.alloc(BLOCK);
+    fsyncSync(fd);
+    expect(sys.readCached(fd, page, 0)).toBe(BLOCK);
+    sys.dropCache(fd);
+    expect(sys.readCached(fd, page, 0)).toBe(0);
+    expect(bytesAt(0, BLOCK).every((byte) => byte === 0xab)).toBe(true);
+    expect(() => sys.dropCache(-1)).toThrow(expect.objectContaining({ name: 'SysError' }));
   });
 
   it('finds data and holes', async () => {

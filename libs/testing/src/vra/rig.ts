@@ -40,6 +40,9 @@ export class VraRig {
   readonly protecting: VraEngine[] = [];
   readonly recovering: VraEngine[] = [];
   #revision = 1;
+  /** Where VMs run now that have moved. */
+  readonly #movedTo = new Map<string, number>();
+  #barrierVersion = 1;
 
   private constructor(
     readonly folder: string,
@@ -108,6 +111,16 @@ export class VraRig {
     }
   }
 
+  hostOf({ vmId, host }: RigVm): number {
+    return this.#movedTo.get(vmId) ?? host;
+  }
+
+  /** The hypervisor has moved the VM: {@link apply} tells the VRAs, in any order. */
+  move(vmId: string, host: number): void {
+    this.#movedTo.set(vmId, host);
+    this.#barrierVersion += 1;
+  }
+
   #vra(role: 'p' | 'r', index: number): VraEngine {
     const vra = (role === 'p' ? this.protecting : this.recovering)[index];
     if (!vra) throw new RangeError(`no VRA ${role}${String(index)}`);
@@ -115,7 +128,7 @@ export class VraRig {
   }
 
   #desired(index: number, isProtected: boolean): DesiredState {
-    const vms = this.options.vms.filter(({ host }) => host === index);
+    const vms = this.options.vms.filter((vm) => this.hostOf(vm) === index);
     const attachedVms = vms.map(({ vmId, diskBytes }) => ({
       vmId,
       disks: diskBytes.map((sizeBytes, disk) => ({ diskId: `scsi:0:${String(disk)}`, exportName: `${vmId}-${String(disk)}`, path: this.diskPath(vmId, disk), sizeBytes })),
@@ -135,12 +148,12 @@ export class VraRig {
   }
 
   #barrier(): BarrierSpec {
-    const hosts = [...new Set(this.options.vms.map(({ host }) => host))];
+    const hosts = [...new Set(this.options.vms.map((vm) => this.hostOf(vm)))];
     const members = hosts.map((host) => ({
       vra: this.#vra('p', host).address,
-      vmIds: this.options.vms.filter((vm) => vm.host === host).map(({ vmId }) => vmId),
+      vmIds: this.options.vms.filter((vm) => this.hostOf(vm) === host).map(({ vmId }) => vmId),
     }));
-    return { vpgId: this.vpgId, version: 1, epoch: 1, intervalMs: this.options.intervalMs ?? 300, members };
+    return { vpgId: this.vpgId, version: this.#barrierVersion, epoch: 1, intervalMs: this.options.intervalMs ?? 300, members };
   }
 
   async apply(index: number, { isProtected }: { readonly isProtected: boolean }): Promise<void> {

@@ -1,0 +1,38 @@
+import type { GuestWrite } from '@tidemark/splitter';
+import type { GuestVm } from './guest-vm.js';
+import type { ProtectionSpec } from './types.js';
+
+/**
+ * The volumes of a stream on the disks of its VM. They are bound once: a disk that is removed, and another one that gets its id later, change
+ * nothing here; what is written to disks that are not in the stream, or beyond what the recovery side knows of one that grew, is passed over until
+ * the protection itself is changed (and is dirty then).
+ */
+export class VolumeMap {
+  readonly sizesBytes: readonly number[];
+  readonly #slots: readonly number[];
+  /** Volume of each slot. */
+  readonly #volumes = new Map<number, number>();
+  /** Slot n is volume n, up to this size: then writes pass as they are. */
+  readonly #plainBytes: readonly number[];
+
+  constructor({ diskIds, volumeBytes }: ProtectionSpec, guest: GuestVm) {
+    this.#slots = diskIds.map((diskId) => (diskId === '' ? -1 : guest.slotOf(diskId)));
+    this.sizesBytes = diskIds.map((_, volume) => volumeBytes?.[volume] ?? guest.disk(this.slotOf(volume))?.sizeBytes ?? 0);
+    for (const [volume, slot] of this.#slots.entries()) if (slot >= 0) this.#volumes.set(slot, volume);
+    this.#plainBytes = this.sizesBytes.map((sizeBytes, volume) => (this.#slots[volume] === volume ? sizeBytes : 0));
+  }
+
+  /** -1: none. */
+  slotOf(volume: number): number {
+    return this.#slots[volume] ?? -1;
+  }
+
+  /** As the stream has it; undefined: it is none of its concern. The plain case makes no object. */
+  mapped(write: GuestWrite): GuestWrite | undefined {
+    if (write.offset + write.length <= (this.#plainBytes[write.volume] ?? 0)) return write;
+    const volume = this.#volumes.get(write.volume);
+    const length = volume === undefined ? 0 : Math.min(write.length, (this.sizesBytes[volume] ?? 0) - write.offset);
+    if (volume === undefined || length <= 0) return undefined;
+    return { ...write, volume, length, payload: write.payload?.subarray(0, length) };
+  }
+}
