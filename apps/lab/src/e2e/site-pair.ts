@@ -2,9 +2,9 @@ import { execFile } from 'node:child_process';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { findLab, type Lab } from '../identity.js';
-import { labDown, labKill, labStart, labUp, parseTarget } from '../lab.js';
+import { labDown, labKill, labStart, labUp, parseTarget, processesOf } from '../lab.js';
 import { LabError } from '../lab-error.js';
-import type { SiteName } from '../layout.js';
+import { SITE_NAMES, type SiteName } from '../layout.js';
 import { siteApi } from '../rest/connect-sites.js';
 import type { SiteApi } from '../rest/site-api.js';
 import { type Checkpoint, protect, VPG_STATUS, VpgClient } from '../rest/vpg-client.js';
@@ -49,6 +49,13 @@ export class SitePair {
   static async remove(environment: Readonly<Record<string, string>>): Promise<void> {
     await labDown(environment);
     await rm(join(environment['TIDEMARK_LAB_DIR'] ?? '', '..'), { recursive: true, force: true });
+  }
+
+  /** Ends everything and keeps the files. */
+  async endProcesses(): Promise<void> {
+    await Promise.all(Object.values(this.#apis).map((api) => api.close()));
+    this.#apis = {};
+    for (let round = 0; round < 2; round++) for (const site of SITE_NAMES) await processesOf(this.lab, site).runner.endAll();
   }
 
   async down(): Promise<void> {

@@ -82,6 +82,11 @@ export class Workload {
     for (const { nbdUri } of vms.flatMap((vm) => vm.disks)) this.#exports.get(exportOf(nbdUri))?.moveTo(nbdUri);
   }
 
+  /** Rejects when a disk has refused a write. */
+  get ended(): Promise<unknown> {
+    return this.#running;
+  }
+
   /** Resolves when every write that was issued has completed. */
   async stop(): Promise<void> {
     this.#stop.abort();
