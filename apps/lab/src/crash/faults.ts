@@ -4,7 +4,7 @@ import { parseTarget, processesOf } from '../lab.js';
 import type { SitePair } from '../e2e/site-pair.js';
 import type { FaultyDatastore } from './faulty-datastore.js';
 import type { SeededRandom } from './random.js';
-import { canRun, runTool } from './run-tool.js';
+import { canRun, runTool } from '../block-device/run-tool.js';
 import type { WallClock } from './wall-clock.js';
 
 /** What faults act on. */
@@ -35,7 +35,9 @@ function kill(...targets: readonly string[]): Fault {
     ...plain,
     name: `kill ${targets.join(' and ')}`,
     isCaptureHit: targets.some((target) => target.startsWith('a/vra')),
-    inject: async ({ pair }) => void (await Promise.all(targets.map((target) => pair.kill(target)))),
+    inject: async ({ pair }) => {
+      for (const target of targets) await pair.kill(target);
+    },
     heal: async ({ pair }) => {
       for (const target of targets) await pair.start(target);
     },

@@ -1,10 +1,10 @@
 import { spawn, type ChildProcess } from 'node:child_process';
-import { once } from 'node:events';
 import { existsSync } from 'node:fs';
-import { mkdir, rm, stat, statfs, truncate, writeFile } from 'node:fs/promises';
+import { mkdir, rm, statfs, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { endChild, missingForBlockDevices, NbdBlockDevice } from '../block-device/nbd-block-device.js';
+import { canRun, runTool } from '../block-device/run-tool.js';
 import { until } from '../until.js';
-import { canRun, runTool } from './run-tool.js';
 
 /**
  * A datastore on a disk of its own that can fill up, answer EIO or turn read-only: an ext4 on a loop device over nbdfuse over nbdkit,
@@ -14,11 +14,10 @@ export class FaultyDatastore {
   readonly #image: string;
   readonly #socket: string;
   readonly #errorSwitch: string;
-  readonly #fuseFile: string;
   readonly #ballast: string;
-  #loop: string | undefined;
+  #server: ChildProcess | undefined;
+  #device: NbdBlockDevice | undefined;
   #isMounted = false;
-  readonly #children: ChildProcess[] = [];
 
   /** @param folder for its own files · @param mountPoint where the datastore is */
   constructor(
@@ -28,15 +27,12 @@ export class FaultyDatastore {
     this.#image = join(folder, 'disk.img');
     this.#socket = join(folder, 'disk.sock');
     this.#errorSwitch = join(folder, 'error');
-    this.#fuseFile = join(folder, 'disk');
     this.#ballast = join(mountPoint, 'ballast');
   }
 
   /** Why there can be none here; undefined: there can. */
   static async missing(): Promise<string | undefined> {
-    if (process.getuid?.() !== 0) return 'not root';
-    for (const command of ['nbdkit', 'nbdfuse']) if (!(await canRun(command, ['--version']))) return `no ${command}`;
-    return (await canRun('losetup', ['-f'])) ? undefined : 'no loop device';
+    return (await canRun('nbdkit', ['--version'])) ? await missingForBlockDevices() : 'there is no nbdkit (apt-get install nbdkit)';
   }
 
   async create(sizeBytes: number): Promise<void> {
@@ -45,13 +41,11 @@ export class FaultyDatastore {
     await writeFile(this.#image, '');
     await truncate(this.#image, sizeBytes);
     const rates = ['error=EIO', 'error-pwrite-rate=100%', 'error-zero-rate=100%', 'error-trim-rate=100%', 'error-pread-rate=0'];
-    this.#spawn('nbdkit', ['-f', '-U', this.#socket, '--filter=error', 'file', this.#image, `error-file=${this.#errorSwitch}`, ...rates]);
+    const args = ['-f', '-U', this.#socket, '--filter=error', 'file', this.#image, `error-file=${this.#errorSwitch}`, ...rates];
+    this.#server = spawn('nbdkit', args, { stdio: 'ignore' });
     await until('nbdkit', () => Promise.resolve(existsSync(this.#socket) ? true : undefined), { everyMs: 20 });
-    await writeFile(this.#fuseFile, '');
-    this.#spawn('nbdfuse', [this.#fuseFile, `nbd+unix:///?socket=${this.#socket}`]);
-    await until('nbdfuse', async () => ((await stat(this.#fuseFile)).size === sizeBytes ? true : undefined), { everyMs: 20 });
-    this.#loop = await runTool('losetup', ['--show', '-f', this.#fuseFile]);
-    await runTool('mkfs.ext4', ['-q', '-F', this.#loop]);
+    this.#device = await NbdBlockDevice.attach(`nbd+unix:///?socket=${this.#socket}`, join(this.folder, 'device'));
+    await runTool('mkfs.ext4', ['-q', '-F', this.#device.path]);
     await this.#mount();
   }
 
@@ -78,7 +72,7 @@ export class FaultyDatastore {
   async repair(): Promise<void> {
     await rm(this.#errorSwitch, { force: true });
     await this.#unmount();
-    await runTool('e2fsck', ['-p', this.#loop ?? '']).catch((error: unknown) => {
+    await runTool('e2fsck', ['-p', this.#device?.path ?? '']).catch((error: unknown) => {
       // Exit codes 1 and 2: errors were found and mended.
       const code = ((error as Error).cause as { code?: number } | undefined)?.code ?? 8;
       if (code > 2) throw error;
@@ -89,14 +83,13 @@ export class FaultyDatastore {
   async remove(): Promise<void> {
     await rm(this.#errorSwitch, { force: true });
     await this.#unmount();
-    if (this.#loop !== undefined) await runTool('losetup', ['-d', this.#loop]);
-    await runTool('umount', [this.#fuseFile]).catch(() => undefined);
-    for (const child of this.#children.reverse()) await end(child);
+    await this.#device?.detach();
+    if (this.#server) await endChild(this.#server);
     await rm(this.folder, { recursive: true, force: true });
   }
 
   async #mount(): Promise<void> {
-    await runTool('mount', ['-o', 'errors=remount-ro', this.#loop ?? '', this.mountPoint]);
+    await runTool('mount', ['-o', 'errors=remount-ro', this.#device?.path ?? '', this.mountPoint]);
     this.#isMounted = true;
   }
 
@@ -106,15 +99,4 @@ export class FaultyDatastore {
     await until('unmounting', async () => ((await canRun('umount', [this.mountPoint])) ? true : undefined), { timeoutMs: 20_000 });
     this.#isMounted = false;
   }
-
-  #spawn(command: string, args: readonly string[]): void {
-    this.#children.push(spawn(command, args, { stdio: ['ignore', 'ignore', 'ignore'] }));
-  }
-}
-
-async function end(child: ChildProcess): Promise<void> {
-  if (child.exitCode !== null || child.signalCode !== null) return;
-  const exited = once(child, 'exit');
-  child.kill('SIGTERM');
-  await exited;
 }

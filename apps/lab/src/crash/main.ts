@@ -22,7 +22,7 @@ import { GuestProcess } from './guest-process.js';
 import { CRASH_VMS } from './lanes.js';
 import { SeededRandom } from './random.js';
 import { reportOf } from './report.js';
-import { canRun } from './run-tool.js';
+import { canRun } from '../block-device/run-tool.js';
 import { WallClock } from './wall-clock.js';
 
 const GiB = 1024 ** 3;
