@@ -17,6 +17,9 @@ const nothing = () => install();
 /** `status`, `kill`, `down` and the like must work at once, whatever is missing. */
 const forLab = ([command]) => (command === 'up' || command === 'start' ? install(...siteServers(), ...GUEST_TOOLS) : nothing());
 
+// Block devices of NBD exports, disks that fail, clocks and links of processes: what the crash loop and the database guest do to them.
+const FAULT_TOOLS = ['nbdkit', 'faketime', 'iptables'];
+
 const LANES_WITHOUT_TOOLS = ['lint', 'typecheck', 'tidy', 'unit', 'property', 'sim'];
 const LANES = [...LANES_WITHOUT_TOOLS, 'integration', 'interop', 'e2e'];
 function forTests(args) {
@@ -32,6 +35,8 @@ export const TARGETS = {
   demo: { command: ['apps/lab/dist/demo/main.js'], needs: () => install(...siteServers(), ...GUEST_TOOLS) },
   lab: { command: ['apps/lab/dist/main.js'], needs: forLab },
   cli: { command: ['apps/cli/dist/main.js'], needs: nothing },
+  crash: { command: ['apps/lab/dist/crash/main.js'], needs: () => install(...SITE_SERVERS, ...GUEST_TOOLS, ...FAULT_TOOLS) },
+  'database-guest': { command: ['apps/lab/dist/database/main.js'], needs: () => install(...SITE_SERVERS, ...GUEST_TOOLS, ...FAULT_TOOLS) },
   bench: { command: ['bench/run.mjs'], needs: forBench },
   sim: { command: ['libs/testing/dist/sim/main.js'], needs: nothing },
   test: { command: ['tools/test.mjs'], needs: forTests },
