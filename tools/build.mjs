@@ -3,7 +3,7 @@
  * compiled, so a second run takes a fraction of a second; outputs without a source are removed. Types are the
  * business of `npm run typecheck`.
  */
-import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { transformFile } from '@swc/core';
 
@@ -59,6 +59,16 @@ async function buildPackage(folder) {
   return compiled;
 }
 
+/** A package that came with a pull is linked as `npm install` would do it, so that nobody has to run that for no other reason. */
+function linkPackage(folder) {
+  const { name } = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8'));
+  const link = join(root, 'node_modules', name);
+  if (!name.startsWith('@tidemark/') || existsSync(link)) return;
+  rmSync(link, { force: true });
+  symlinkSync(relative(dirname(link), folder), link);
+}
+
+packageFolders().forEach(linkPackage);
 const counts = await Promise.all(packageFolders().map(buildPackage));
 const total = counts.reduce((sum, count) => sum + count, 0);
 if (total > 0 || process.argv.includes('--verbose')) console.error(`built ${total} files`);

@@ -18,6 +18,22 @@ export class Inbox {
     this.#available += chunk.length;
   }
 
+  /** The next few bytes, which must be there, without taking them. */
+  peek(bytes: number): Uint8Array {
+    assert(bytes <= this.#available, 'looking at more than there is');
+    const first = this.#chunks[0];
+    if (first !== undefined && this.#at + bytes <= first.length) return first.subarray(this.#at, this.#at + bytes);
+    const seen = new Uint8Array(bytes);
+    let filled = 0;
+    for (const [index, chunk] of this.#chunks.entries()) {
+      const part = chunk.subarray(index === 0 ? this.#at : 0).subarray(0, bytes - filled);
+      seen.set(part, filled);
+      filled += part.length;
+      if (filled === bytes) break;
+    }
+    return seen;
+  }
+
   /** The next `bytes`, which must be there: a part of the chunk they came in, or a copy when they span several. */
   take(bytes: number): Uint8Array {
     assert(bytes <= this.#available, 'taking more than there is');

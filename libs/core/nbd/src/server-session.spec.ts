@@ -53,7 +53,8 @@ describe('NBD negotiation', () => {
     const [, size, blocks] = messages.map((message) => viewOf(message.kind === 'option' ? message.body : new Uint8Array(0)));
     expect([size?.getUint16(0), Number(size?.getBigUint64(2))]).toEqual([InfoType.export, DISK.sizeBytes]);
     const flags = size?.getUint16(10) ?? 0;
-    for (const flag of Object.values(TransmissionFlag)) expect((flags & flag) !== 0).toBe(flag !== TransmissionFlag.readOnly);
+    const { readOnly, sendFastZero } = TransmissionFlag;
+    for (const flag of Object.values(TransmissionFlag)) expect((flags & flag) !== 0).toBe(flag !== readOnly && flag !== sendFastZero);
     expect([blocks?.getUint16(0), blocks?.getUint32(2), blocks?.getUint32(6), blocks?.getUint32(10)]).toEqual([InfoType.blockSize, 1, 4096, 32 * MiB]);
     expect(events.at(-1)).toEqual({ kind: 'attach', exportName: 'disk' });
   });

@@ -30,7 +30,9 @@ export const OptionReply = {
   info: 3,
   metaContext: 4,
   errUnsupported: 0x8000_0001,
+  errPolicy: 0x8000_0002,
   errInvalid: 0x8000_0003,
+  errTlsRequired: 0x8000_0005,
   errUnknown: 0x8000_0006,
 } as const;
 
@@ -45,13 +47,14 @@ export const TransmissionFlag = {
   sendWriteZeroes: 64,
   sendDf: 128,
   canMultiConn: 256,
+  sendFastZero: 2048,
 } as const;
 
 export const CommandType = { read: 0, write: 1, disconnect: 2, flush: 3, trim: 4, writeZeroes: 6, blockStatus: 7 } as const;
 
-export const CommandFlag = { fua: 1, noHole: 2, df: 4, reqOne: 8 } as const;
+export const CommandFlag = { fua: 1, noHole: 2, df: 4, reqOne: 8, fastZero: 16 } as const;
 
-export const ChunkType = { none: 0, offsetData: 1, offsetHole: 2, blockStatus: 5, error: 0x8001 } as const;
+export const ChunkType = { none: 0, offsetData: 1, offsetHole: 2, blockStatus: 5, error: 0x8001, errorOffset: 0x8002 } as const;
 export const CHUNK_FLAG_DONE = 1;
 
 export const BlockState = { hole: 1, zero: 2 } as const;

@@ -1,3 +1,4 @@
+export * from './aligned-volume.js';
 export * from './fault-volume.js';
 export * from './memory-volume.js';
 export * from './statistics-volume.js';

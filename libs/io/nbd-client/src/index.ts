@@ -1,0 +1,2 @@
+export * from './nbd-volume.js';
+export * from './open-nbd-volume.js';

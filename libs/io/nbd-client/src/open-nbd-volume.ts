@@ -1,0 +1,27 @@
+import { parseNbdUri } from '@tidemark/nbd';
+import { AlignedVolume, VolumeError, type Volume } from '@tidemark/volume';
+import { NbdVolume, type NbdVolumeHooks, type NbdVolumeLimits } from './nbd-volume.js';
+
+export interface OpenNbdOptions {
+  /** `nbd://host:port/export` or `nbd+unix:///export?socket=/path`. */
+  readonly uri: string;
+  /** The size that the export must have. Without it, the size that it has. */
+  readonly sizeBytes?: number;
+  readonly isReadOnly: boolean;
+  readonly limits?: Partial<NbdVolumeLimits>;
+  readonly hooks?: NbdVolumeHooks;
+}
+
+/**
+ * Opens an export as a volume that takes any alignment. Throws {@link VolumeError} as {@link NbdVolume.connect} does, `VOLUME_SIZE` for
+ * another size, and NbdUriError for a URI that is none.
+ */
+export async function openNbdVolume(options: OpenNbdOptions): Promise<Volume> {
+  const volume = await NbdVolume.connect(parseNbdUri(options.uri), options);
+  if (options.sizeBytes !== undefined && volume.sizeBytes !== options.sizeBytes) {
+    await volume.close();
+    throw new VolumeError('VOLUME_SIZE', `${options.uri} has ${String(volume.sizeBytes)} bytes instead of ${String(options.sizeBytes)}`);
+  }
+  const { blockBytesMin } = volume.facts;
+  return blockBytesMin === 1 ? volume : new AlignedVolume(volume, blockBytesMin);
+}
