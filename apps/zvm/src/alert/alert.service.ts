@@ -1,5 +1,5 @@
 import { Injectable, Logger, type OnApplicationBootstrap, type OnApplicationShutdown } from '@nestjs/common';
-import { alertChanges, type AlertFacts, alertsFor } from '@tidemark/vpg';
+import { alertChanges, type AlertFacts, alertsFor, type RecoveryAlertFacts, recoveryAlertsFor } from '@tidemark/vpg';
 import { Background } from '../background.js';
 import { Clock } from '../clock.js';
 import { EventService } from '../event/event.service.js';
@@ -49,7 +49,7 @@ export class AlertService implements OnApplicationBootstrap, OnApplicationShutdo
   async #compare(): Promise<void> {
     if (!this.store.isLoaded || !this.vpgs.isLoaded || !this.vras.isLoaded || this.clock.monotonicMs() - this.#startedMs < GRACE_MS) return;
     for (const vpg of this.vpgs.visible()) await this.status.load(vpg);
-    const { turnedOn, turnedOff, reworded } = alertChanges(this.store.active(), alertsFor(this.#facts()));
+    const { turnedOn, turnedOff, reworded } = alertChanges(this.store.active(), [...alertsFor(this.#facts()), ...recoveryAlertsFor(this.#recoveryFacts())]);
     const at = new Date(this.clock.nowMs());
     for (const alert of turnedOff) {
       await this.store.turnOff(alert.alertId, at);
@@ -96,6 +96,27 @@ export class AlertService implements OnApplicationBootstrap, OnApplicationShutdo
         isConnected: this.vraLink.isAlive(vra.vraId),
         vpgIds: vpgs.filter((vpg) => this.status.ownVraIds(vpg).includes(vra.vraId)).map((vpg) => vpg.definition.vpgId),
       })),
+    };
+  }
+
+  /** What the VRAs of this site say of what they recover. */
+  #recoveryFacts(): RecoveryAlertFacts {
+    const own = this.vpgs.visible().filter((vpg) => this.status.isRecoveredHere(vpg));
+    const nameOf = (vpgId: string, vmId: string): string =>
+      own.find(({ definition }) => definition.vpgId === vpgId)?.definition.vms.find((vm) => vm.vmId === vmId)?.name ?? vmId;
+    const statuses = this.vras.all().flatMap(({ vraId }) => this.vraLink.status(vraId) ?? []);
+    const warnings = new Map(statuses.flatMap(({ recoveries }) => recoveries).map(({ vpgId, vmId, limits }) => [`${vpgId}/${vmId}`, limits.scratchWarningBytes]));
+    return {
+      journals: own.flatMap(({ definition: { vpgId, name } }) => this.vraLink.recoveryStatuses(vpgId)
+        .map((recovery) => ({ ...recovery, vpgName: name, vmName: nameOf(vpgId, recovery.vmId) }))),
+      scratches: statuses.flatMap(({ views }) => views)
+        .map((view) => ({ ...view, vmName: nameOf(view.vpgId, view.vmId), warningBytes: warnings.get(`${view.vpgId}/${view.vmId}`) ?? null })),
+      datastores: statuses.flatMap(({ datastores, recoveries }) => datastores.map((datastore) => ({ ...datastore, vpgIds: [...new Set(recoveries.map(({ vpgId }) => vpgId))] }))),
+      histories: own.map((vpg) => {
+        const { historyMs, recoverableForMs, summary } = this.status.measure(vpg);
+        const isReplicating = vpg.state === 'protecting' && summary.latest !== null;
+        return { vpgId: vpg.definition.vpgId, name: vpg.definition.name, isReplicating, historyMs, historyTargetMs: vpg.definition.historyMs, recoverableForMs };
+      }),
     };
   }
 

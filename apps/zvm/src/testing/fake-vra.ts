@@ -7,6 +7,7 @@ import { randomUUID } from 'node:crypto';
 import type { FakeDataPlane } from './fake-data-plane.js';
 
 const HEARTBEAT_MS = 200;
+const NO_LIMITS = { journalHardBytes: null, journalWarningBytes: null, scratchHardBytes: null, scratchWarningBytes: null };
 
 export interface FakeVraOptions {
   readonly siteId: string;
@@ -34,6 +35,10 @@ export class FakeVra {
   readonly views = new Map<string, ViewOpenV1 & { status: ViewStatusV1['state'] }>();
   /** Every command, in order, for tests that look at what a ZVM asked for. */
   readonly commands: string[] = [];
+  /** What it reports of its journals and datastores, for tests of alerts. */
+  journalBytes = 4096;
+  isAtHardLimit = false;
+  datastores: VraStatusV1['datastores'] = [];
   readonly #instance = randomUUID();
   readonly #startedAtMs = Date.now();
   #bus: ControlBus | undefined;
@@ -136,17 +141,18 @@ export class FakeVra {
       })),
       recoveries: [...this.recoveries.values()].map((recovery): RecoveryStatusV1 => ({
         vpgId: recovery.spec.vpgId, vmId: recovery.spec.vmId, epoch: recovery.epoch, reservedEpoch: recovery.reservedEpoch, state: 'receiving', detail: '',
-        durableSeq: recovery.held.length, journalBytes: 4096, mirrorBytes: 8192, receivedRawBytes: 1, receivedBytes: 1,
+        durableSeq: recovery.held.length, journalBytes: this.journalBytes, limits: recovery.spec.limits ?? NO_LIMITS, isAtHardLimit: this.isAtHardLimit, mirrorBytes: 8192, receivedRawBytes: 1, receivedBytes: 1,
         newestCheckpointId: recovery.held.at(-1)?.checkpointId ?? null, oldestCheckpointId: recovery.held[0]?.checkpointId ?? null,
         instance: this.#instance, lastChange: recovery.lastChange,
       })),
       views: [...this.views.values()].map((view): ViewStatusV1 => ({
-        viewId: view.viewId, vpgId: view.vpgId, vmId: view.vmId, checkpointId: view.checkpointId, state: view.status, detail: '', scratchBytes: 0,
+        viewId: view.viewId, vpgId: view.vpgId, vmId: view.vmId, checkpointId: view.checkpointId, state: view.status, detail: '', isScratchFull: false, scratchBytes: 0,
         promotedBytes: view.status === 'promoted' ? 100 : 0, totalBytes: 100,
       })),
       barriers: this.state.barriers.map((barrier) => ({
         vpgId: barrier.vpgId, version: barrier.version, leaderVraId: barrier.members[0]?.vra.vraId ?? null, term: 1, holdMsP99: 1, voidCount: 0, sealedCount: 0,
       })),
+      datastores: this.datastores,
     };
   }
 }

@@ -68,7 +68,8 @@ export class VmsController {
     const native = actual && inventory ? vmView(actual, inventory) : undefined;
     const recoveryHost = definition.recoverySiteId === siteId ? inventory?.hosts.find(({ id }) => id === vm.recoveryHostId) : undefined;
     const iops = stream ? Math.round(stream.writesPerSecond) : null;
-    const limits = settingsOf(definition).journal.limitation;
+    const own = settingsOf(definition).vms.find(({ vmIdentifier }) => vmIdentifier === vm.vmId);
+    const limits = own?.journal?.limitation ?? settingsOf(definition).journal.limitation;
     return {
       VmIdentifier: vm.vmId,
       VmName: vm.name,

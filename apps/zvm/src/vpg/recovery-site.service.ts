@@ -1,10 +1,12 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { RecoveryV1 } from '@tidemark/contracts';
 import { ControlError } from '@tidemark/nest';
+import { limitsOf } from '@tidemark/vpg';
 import { ZVM_CONFIG, type ZvmConfig } from '../config.js';
 import { ZvmError } from '../errors.js';
 import { PeerLinkService } from '../peer/peer-link.service.js';
 import { VraLinkService } from '../vra/vra-link.service.js';
+import { settingsOf } from './vpg-definition.js';
 import type { VpgDefinition, VpgVm } from './vpg-model.js';
 import { VpgStore } from './vpg.store.js';
 
@@ -76,6 +78,7 @@ function recoverersOf(definition: VpgDefinition): RecoveryV1['recoverers'] {
 }
 
 function recoveryOf(definition: VpgDefinition, vm: VpgVm, epoch: number): RecoveryV1 {
+  const settings = settingsOf(definition);
   return {
     ...refOf(definition, vm),
     epoch,
@@ -84,5 +87,6 @@ function recoveryOf(definition: VpgDefinition, vm: VpgVm, epoch: number): Recove
     journalFolder: vm.journalFolder,
     datastore: { path: vm.journalDatastore.path, capacityBytes: vm.journalDatastore.capacityBytes },
     historyMs: definition.historyMs,
+    limits: limitsOf(settings, settings.vms.find(({ vmIdentifier }) => vmIdentifier === vm.vmId), vm.disks.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0)),
   };
 }

@@ -22,6 +22,8 @@ export interface VpgMeasures {
   /** null: not known. */
   readonly rpoMs: number | null;
   readonly historyMs: number | null;
+  /** Since the first checkpoint was listed; null: none was, or it is not known. */
+  readonly recoverableForMs: number | null;
 }
 
 const NOTHING_LISTED: CatalogueSummary = { revision: 0, earliest: null, latest: null, firstListedAtMs: null };
@@ -52,7 +54,11 @@ export class VpgStatusService {
     const measured = this.#measured(vpg, summary);
     const historyMs = summary.earliest ? Math.max(0, this.clock.nowMs() - summary.earliest.atMs) : null;
     const visual = visualStatus(this.#facts(vpg, { ...measured, summary, historyMs }));
-    return { visual: vpg.problem ? { ...visual, description: joinTexts(visual.description, vpg.problem) } : visual, ...measured, summary, historyMs };
+    return { visual: vpg.problem ? { ...visual, description: joinTexts(visual.description, vpg.problem) } : visual, ...measured, summary, historyMs, recoverableForMs: this.#recoverableForMs(summary) };
+  }
+
+  #recoverableForMs({ firstListedAtMs }: CatalogueSummary): number | null {
+    return firstListedAtMs === null ? null : Math.max(0, this.clock.nowMs() - firstListedAtMs);
   }
 
   isRecoveredHere(vpg: VpgRecord): boolean {
@@ -89,7 +95,7 @@ export class VpgStatusService {
     return latest ? Math.max(0, this.clock.nowMs() - latest.atMs) : null;
   }
 
-  #facts(vpg: VpgRecord, measured: Omit<VpgMeasures, 'visual'>): VpgStatusFacts {
+  #facts(vpg: VpgRecord, measured: Omit<VpgMeasures, 'visual' | 'recoverableForMs'>): VpgStatusFacts {
     const { definition } = vpg;
     const nameOf = (vmId: string): string => definition.vms.find((vm) => vm.vmId === vmId)?.name ?? vmId;
     const { summary } = measured;
@@ -101,13 +107,13 @@ export class VpgStatusService {
       isPeerConnected: this.link.isAlive(this.otherSiteId(vpg)),
       silentVras: this.silentVras(vpg),
       streams: measured.streams.map(({ vmId, state, detail, sync }) => ({ vmName: nameOf(vmId), state, detail, sync })),
-      recoverings: measured.recoveries.map(({ vmId, state, detail }) => ({ vmName: nameOf(vmId), state, detail })),
+      recoverings: measured.recoveries.map(({ vmId, state, detail, isAtHardLimit }) => ({ vmName: nameOf(vmId), state, detail, isAtHardLimit })),
       operationPercent: this.operations.percentOn(definition.vpgId),
       rpoMs: measured.rpoMs,
       rpoTargetMs: 1000 * rpoSecondsOf(definition),
       historyMs: measured.historyMs,
       historyTargetMs: definition.historyMs,
-      recoverableForMs: summary.firstListedAtMs === null ? null : Math.max(0, this.clock.nowMs() - summary.firstListedAtMs),
+      recoverableForMs: this.#recoverableForMs(summary),
     };
   }
 

@@ -1,6 +1,6 @@
 import { Type } from 'class-transformer';
 import {
-  ArrayMaxSize, IsArray, IsBoolean, IsIn, IsInt, IsString, IsUUID, Length, Max, MaxLength, Min, ValidateNested,
+  ArrayMaxSize, IsArray, IsBoolean, IsIn, IsInt, IsOptional, IsString, IsUUID, Length, Max, MaxLength, Min, ValidateNested,
 } from 'class-validator';
 
 /** Where another VRA listens. */
@@ -79,6 +79,16 @@ export class DatastoreV1 {
   @IsInt() @Min(1) capacityBytes!: number;
 }
 
+/** What a VM's journal and scratch may take on their datastore, bytes; null: unlimited. The datastore's guard holds either way. */
+export class RecoveryLimitsV1 {
+  /** Near it the oldest checkpoints are retired early, at all VRAs of the VPG; at it, with only the newest left, replication pauses. */
+  @IsOptional() @IsInt() @Min(1) journalHardBytes!: number | null;
+  @IsOptional() @IsInt() @Min(1) journalWarningBytes!: number | null;
+  /** Of each view, apart from the journal's: beyond it the guest gets ENOSPC. */
+  @IsOptional() @IsInt() @Min(1) scratchHardBytes!: number | null;
+  @IsOptional() @IsInt() @Min(1) scratchWarningBytes!: number | null;
+}
+
 /** `control recovery.put`: create or update what is needed to recover one VM of one VPG. Idempotent. */
 export class RecoveryV1 {
   @IsUUID() vpgId!: string;
@@ -91,6 +101,8 @@ export class RecoveryV1 {
   @IsString() @Length(1, 4096) journalFolder!: string;
   @ValidateNested() @Type(() => DatastoreV1) datastore!: DatastoreV1;
   @IsInt() @Min(1000) historyMs!: number;
+  /** Absent: unlimited. */
+  @IsOptional() @ValidateNested() @Type(() => RecoveryLimitsV1) limits?: RecoveryLimitsV1;
 }
 
 export class ProtectionRefV1 {

@@ -1,3 +1,5 @@
+import type { RecoveryLimitsV1 } from './desired-state.js';
+
 /** State of a protection's stream, seen from the protecting VRA. */
 export type ReplicationState =
   | 'connecting' // no link to the recovering VRA: queue, then bitmap
@@ -45,6 +47,9 @@ export interface RecoveryStatusV1 {
   readonly detail: string;
   readonly durableSeq: number;
   readonly journalBytes: number;
+  readonly limits: Readonly<RecoveryLimitsV1>;
+  /** `full` because of the hard limit: everything but the newest checkpoint was given up, and replication pauses rather than lose that too. */
+  readonly isAtHardLimit: boolean;
   readonly mirrorBytes: number;
   /** Before and after compression, since the VRA started. */
   readonly receivedRawBytes: number;
@@ -63,6 +68,8 @@ export interface ViewStatusV1 {
   readonly checkpointId: number;
   readonly state: 'open' | 'promoting' | 'promoted' | 'failed';
   readonly detail: string;
+  /** The guest's newest write was answered with ENOSPC. */
+  readonly isScratchFull: boolean;
   readonly scratchBytes: number;
   readonly promotedBytes: number;
   readonly totalBytes: number;
@@ -76,6 +83,15 @@ export interface BarrierStatusV1 {
   readonly holdMsP99: number;
   readonly voidCount: number;
   readonly sealedCount: number;
+}
+
+/** A datastore of journals or scratch, as its VRA measures it. */
+export interface DatastoreStatusV1 {
+  readonly path: string;
+  readonly capacityBytes: number;
+  readonly freeBytes: number;
+  /** Journals and scratch stop when less is free. */
+  readonly guardBytes: number;
 }
 
 /** `event status.published`, every second, and the answer to `control status.get`. */
@@ -92,4 +108,5 @@ export interface VraStatusV1 {
   readonly recoveries: readonly RecoveryStatusV1[];
   readonly views: readonly ViewStatusV1[];
   readonly barriers: readonly BarrierStatusV1[];
+  readonly datastores: readonly DatastoreStatusV1[];
 }

@@ -37,7 +37,12 @@ export type RetirementEvent = { readonly nowMs: number } & (
    * What is listed for the whole VPG (every VM's journal holds it), any order; only the leader needs it. Give it now and then
    * (every few seconds) while age may be trusted: after a step of the wall clock, do not.
    */
-  | { readonly type: 'listed'; readonly checkpoints: readonly AgedCheckpoint[] }
+  | {
+      readonly type: 'listed';
+      readonly checkpoints: readonly AgedCheckpoint[];
+      /** One that every journal of the VPG holds and that is to become the oldest whatever its age, because a journal nears its hard limit; absent or 0: none. */
+      readonly spaceId?: number;
+    }
   /** Answer of `askPins`. */
   | { readonly type: 'pinsAnswered'; readonly checkpointId: number; readonly isFree: boolean; readonly reason: string }
   /** Answer of `makeRetired`: durable in the journal of each own VM, or not known to be. */

@@ -92,7 +92,7 @@ export class Retirement {
       case 'peerUp': return this.#peerUp(event.vraId);
       case 'peerLost': return this.#peerLost(event.vraId);
       case 'message': return this.#message(event.fromVraId, event.message);
-      case 'listed': return this.#listed(event.checkpoints);
+      case 'listed': return this.#listed(event.checkpoints, event.spaceId ?? 0);
       case 'pinsAnswered': return this.#pinsAnswered(event);
       case 'retired': return this.#retired(event);
       default: return unreachable(event);
@@ -138,11 +138,11 @@ export class Retirement {
 
   // ---- leader
 
-  #listed(checkpoints: readonly AgedCheckpoint[]): void {
+  #listed(checkpoints: readonly AgedCheckpoint[], spaceId: number): void {
     const config = this.#config;
     if (config === undefined || !this.#isLeading || this.#attempt !== undefined) return;
     // What was once made durable here is brought to its end first, after a restart too.
-    const checkpointId = Math.max(oldestToKeep(checkpoints, config.historyMs) ?? 0, this.#retiredId);
+    const checkpointId = Math.max(oldestToKeep(checkpoints, config.historyMs) ?? 0, spaceId, this.#retiredId);
     if (checkpointId <= this.#allowedId) return;
     const missing = this.#others.filter((vraId) => !this.#upPeers.has(vraId));
     if (missing.length > 0) this.#lastRefusal = `out of reach: ${missing.join(', ')}`;

@@ -32,7 +32,26 @@ export class CheckpointLedger {
   }
 
   find(checkpointId: number): HeldCheckpoint | undefined {
-    return this.#held.find((checkpoint) => checkpoint.checkpointId === checkpointId);
+    const found = this.#held[this.#indexFrom(checkpointId)];
+    return found?.checkpointId === checkpointId ? found : undefined;
+  }
+
+  /** Those with an id of at least `checkpointId`, oldest first. */
+  from(checkpointId: number, countMax: number): readonly HeldCheckpoint[] {
+    const at = this.#indexFrom(checkpointId);
+    return this.#held.slice(at, at + countMax);
+  }
+
+  /** Numbers of checkpoints grow along the stream (a higher term numbers above every lower one), so half of the list is never looked at. */
+  #indexFrom(checkpointId: number): number {
+    let low = 0;
+    let high = this.#held.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if ((this.#held[middle]?.checkpointId ?? 0) < checkpointId) low = middle + 1;
+      else high = middle;
+    }
+    return low;
   }
 
   /** A marker of a complete base with no sync under way. */
@@ -50,8 +69,12 @@ export class CheckpointLedger {
     this.#open.delete(seal.checkpointId);
     if (open === undefined || open.incarnation !== incarnation || open.marker.term !== seal.term || open.marker.vpgId !== seal.vpgId) return;
     if (this.find(seal.checkpointId) !== undefined) return;
-    this.#held.push(open);
-    this.#held.sort((a, b) => a.markerSeq - b.markerSeq);
+    // A number that does not grow is a mistake of the sender's; a marker whose seal comes behind the next one's seal only waited.
+    const at = this.#indexFrom(open.checkpointId);
+    const before = this.#held[at - 1];
+    const behind = this.#held[at];
+    if ((before?.markerSeq ?? 0) > open.markerSeq || (behind?.markerSeq ?? Infinity) < open.markerSeq) return;
+    this.#held.splice(at, 0, open);
     this.#note({ held: open });
   }
 

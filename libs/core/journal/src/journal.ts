@@ -128,6 +128,37 @@ export class Journal {
     return newest && this.#onThisClock(newest);
   }
 
+  newestCheckpoints(countMax: number): readonly HeldCheckpoint[] {
+    return this.#state.ledger.held.slice(-countMax).map((checkpoint) => this.#onThisClock(checkpoint));
+  }
+
+  checkpointsFrom(checkpointId: number, countMax: number): readonly HeldCheckpoint[] {
+    return this.#state.ledger.from(checkpointId, countMax).map((checkpoint) => this.#onThisClock(checkpoint));
+  }
+
+  get journalBytes(): number {
+    let sum = 0;
+    for (const { bytes } of this.#state.segments) sum += bytes;
+    return sum;
+  }
+
+  /**
+   * The checkpoint that must become the oldest for whole segments of at least `bytes` to be freed; if none is new enough, the newest, which is
+   * never given up. undefined: retiring would free nothing.
+   */
+  checkpointThatFrees(bytes: number): HeldCheckpoint | undefined {
+    let freed = 0;
+    let lastSeq = 0;
+    for (const { segment, bytes: segmentBytes, lastSeq: end } of this.#state.segments) {
+      if (freed >= bytes || segment === this.#log.currentSegment) break;
+      freed += segmentBytes;
+      lastSeq = end;
+    }
+    const { oldest, newest, held } = this.#state.ledger;
+    const found = held.find(({ markerSeq }) => markerSeq > lastSeq) ?? newest;
+    return freed === 0 || found === undefined || found === oldest ? undefined : this.#onThisClock(found);
+  }
+
   get lastChange(): number {
     return this.#state.ledger.lastChange;
   }

@@ -1,7 +1,9 @@
 import { rpoLevel } from './sla.js';
 
 /** Reference §11; the ids of this version. */
-export type AlertId = 'VPG0009' | 'VPG0010' | 'VPG0014' | 'ZVM0002' | 'ZVM0003';
+export type AlertId =
+  | 'VPG0007' | 'VPG0037' | 'VPG0038' | 'VRA0006' | 'VRA0007' | 'VRA0039' | 'VRA0040' | 'TDM0004' | 'TDM0005'
+  | 'VPG0009' | 'VPG0010' | 'VPG0014' | 'ZVM0002' | 'ZVM0003';
 
 export interface AlertDefinition {
   readonly level: 'Warning' | 'Error';
@@ -9,6 +11,15 @@ export interface AlertDefinition {
 }
 
 export const ALERTS: Readonly<Record<AlertId, AlertDefinition>> = {
+  VPG0007: { level: 'Error', entity: 'Vpg' }, // replication pauses to keep the last checkpoint
+  VPG0037: { level: 'Warning', entity: 'Vpg' }, // history under 75 % of what should be there
+  VPG0038: { level: 'Error', entity: 'Vpg' }, // under half of it
+  VRA0006: { level: 'Error', entity: 'Vra' }, // datastore of journals at its guard
+  VRA0007: { level: 'Error', entity: 'Vra' }, // journal cannot be written
+  VRA0039: { level: 'Error', entity: 'Vra' }, // journal at its hard limit
+  VRA0040: { level: 'Warning', entity: 'Vra' }, // journal at its warning threshold
+  TDM0004: { level: 'Error', entity: 'Vra' }, // scratch full (ours: the reference has no id for it)
+  TDM0005: { level: 'Warning', entity: 'Vra' }, // scratch at its warning threshold (ours)
   VPG0009: { level: 'Warning', entity: 'Vpg' }, // RPO 15 to 25 % above its target
   VPG0010: { level: 'Error', entity: 'Vpg' }, // RPO 25 % or more above it
   VPG0014: { level: 'Warning', entity: 'Vpg' }, // failover waits for commit or rollback
@@ -40,7 +51,7 @@ export interface AlertFacts {
   readonly vras: readonly { readonly vraId: string; readonly name: string; readonly isConnected: boolean; readonly vpgIds: readonly string[] }[];
 }
 
-function alert(helpIdentifier: AlertId, about: { subject: string; description: string; vpgIds: readonly string[] }): WantedAlert {
+export function alert(helpIdentifier: AlertId, about: { subject: string; description: string; vpgIds: readonly string[] }): WantedAlert {
   return { helpIdentifier, ...ALERTS[helpIdentifier], ...about };
 }
 

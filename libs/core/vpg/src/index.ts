@@ -9,3 +9,5 @@ export * from './state.js';
 export { faultsText, validateVpgSettings } from './validate.js';
 export { guardBytesOf } from './validate-storage.js';
 export * from './visual-status.js';
+export * from './recovery-limits.js';
+export * from './recovery-alerts.js';

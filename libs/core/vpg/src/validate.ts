@@ -1,6 +1,7 @@
 import type { Fault, KnownHost, ProtectableVm, SettingsFacts } from './facts.js';
 import { VPG_LIMITS } from './limits.js';
 import { placementOf } from './placement.js';
+import { checkLimits } from './validate-limits.js';
 import type { BasicSettings, VmSettings, VpgSettings } from './settings.js';
 import { checkStorage } from './validate-storage.js';
 
@@ -15,6 +16,7 @@ export function validateVpgSettings(settings: VpgSettings, facts: SettingsFacts)
     ...checkBootGroups(settings),
     ...checkClusters('Recovery', { hostClusterId: settings.recovery.defaultHostClusterIdentifier, datastoreClusterId: settings.recovery.defaultDatastoreClusterIdentifier, resourcePoolId: settings.recovery.resourcePoolIdentifier }),
     ...checkVms(settings, facts),
+    ...checkLimits(settings),
     ...checkStorage(settings, facts),
   ]);
 }

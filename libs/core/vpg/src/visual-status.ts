@@ -32,6 +32,8 @@ export interface RecoveringFacts {
   readonly vmName: string;
   readonly state: RecoveringState;
   readonly detail: string;
+  /** `full` at its hard limit with nothing but the newest checkpoint left: a pause, not a storage error. */
+  readonly isAtHardLimit?: boolean;
 }
 
 export interface VpgStatusFacts extends SlaFacts {
@@ -97,6 +99,11 @@ function protecting(facts: VpgStatusFacts): VisualStatus {
 
 function broken(facts: VpgStatusFacts): VisualStatus | undefined {
   if (facts.vmCount === 0) return shown(facts, 'NotMeetingSLA', 'EmptyProtectionGroup', 'the VPG has no VMs');
+  const limited = facts.recoverings.find(({ state, isAtHardLimit }) => state === 'full' && isAtHardLimit === true);
+  if (limited !== undefined) {
+    const text = `replication pauses: the journal of ${limited.vmName} is at its hard limit, and its last checkpoint is kept${because(limited.detail)}`;
+    return { status: slaStatus(facts), subStatus: 'ReplicationPausedSystemInitiated', description: text, progressPercent: 0 };
+  }
   const journal = facts.recoverings.find(({ state }) => state === 'broken' || state === 'full');
   if (journal !== undefined) return shown(facts, 'NotMeetingSLA', 'JournalStorageError', `journal of ${journal.vmName} is ${journal.state}${because(journal.detail)}`);
   const ended = facts.recoverings.find(({ state }) => state === 'ended');

@@ -2,7 +2,7 @@ import { ProtocolError } from '@tidemark/base';
 import { decodeControlMessage, encodeControlMessage, type ControlMessage } from '@tidemark/checkpoint';
 import { decodeControl, encodeFrame, encodeJson, FrameKind } from '@tidemark/frame';
 import { crc32c, LinkKeeper, LinkServer, type Link } from '@tidemark/link';
-import { decodeHeldReport, type HeldReport } from './held-report.js';
+import { decodeHeldMessage, isHeldType, type HeldMessage } from './held-report.js';
 import type { Logger, VraAddress } from './types.js';
 
 export interface MeshHandlers {
@@ -10,7 +10,7 @@ export interface MeshHandlers {
   peerLost(vraId: string): void;
   roundTripMeasured(vraId: string, roundTripMs: number): void;
   message(fromVraId: string, message: ControlMessage): void;
-  heldReport(fromVraId: string, report: HeldReport): void;
+  held(fromVraId: string, message: HeldMessage): void;
 }
 
 /**
@@ -38,9 +38,9 @@ export class ControlMesh {
     return this.#links.has(vraId);
   }
 
-  send(vraId: string, message: ControlMessage | HeldReport): void {
+  send(vraId: string, message: ControlMessage | HeldMessage): void {
     const link = this.#links.get(vraId);
-    if (link) sendControl(link, message.type === 'held' ? encodeJson(message) : encodeControlMessage(message));
+    if (link) sendControl(link, message.type === 'barrier' || message.type === 'retirement' ? encodeControlMessage(message) : encodeJson(message));
   }
 
   /** Keeps connections to exactly these VRAs (those that this one has to connect to). */
@@ -105,7 +105,7 @@ export class ControlMesh {
 
   #message(vraId: string, body: Uint8Array): void {
     const { type } = decodeControl(body);
-    if (type === 'held') this.handlers.heldReport(vraId, decodeHeldReport(body));
+    if (isHeldType(type)) this.handlers.held(vraId, decodeHeldMessage(body));
     else this.handlers.message(vraId, decodeControlMessage(body));
   }
 

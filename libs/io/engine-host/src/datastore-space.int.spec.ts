@@ -37,4 +37,21 @@ describe('space of a datastore', () => {
       tight.close();
     }
   });
+
+  it('keeps its guard free, and counts what is written before it is measured again', async () => {
+    const space = await DatastoreSpace.open(folder, 1000 * MiB);
+    try {
+      const { roomBytes } = space;
+      expect(space.freeBytes - roomBytes).toBe(150 * MiB);
+      space.charge(roomBytes - MiB);
+      expect(space.roomBytes).toBe(MiB);
+      space.charge(2 * MiB);
+      expect(space.roomBytes).toBe(0);
+      // What was charged and not written (or is measured by now) counts no longer.
+      await new Promise((resolve) => setTimeout(resolve, 1400));
+      expect(space.roomBytes).toBe(roomBytes);
+    } finally {
+      space.close();
+    }
+  });
 });

@@ -1,7 +1,13 @@
 import { readdir, lstat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { guardBytesOf } from './space-limits.js';
 
 const REFRESH_MS = 2000;
+const REFRESH_MS_MIN = 100;
+/** What others than this VRA may write to a datastore while it is not measured: 1 GiB/s. Measured as much oftener as the guard comes nearer. */
+const FOREIGN_BYTES_PER_MS = (1024 * 1024 * 1024) / 1000;
+/** Never less, however small the datastore: a file system filled to the last byte would stop mirrors and scratch too. */
+const GUARD_BYTES_MIN = 16 * 1024 * 1024;
 const STAT_UNIT_BYTES = 512; // st_blocks, stat(2)
 
 /** Bytes allocated under `folder`, as `du` counts them. Names that vanish meanwhile count nothing. */
@@ -31,9 +37,15 @@ async function blocksOf(path: string): Promise<number> {
   }
 }
 
-/** Free space of a datastore by its declared capacity, measured every two seconds: an append may ask without waiting. */
+/**
+ * Free space of a datastore by its declared capacity: measured at least every two seconds, and less what this VRA has written since the measuring
+ * began (callers say so: {@link charge}). So an append may ask without waiting, and no burst between two measurements passes the guard.
+ */
 export class DatastoreSpace {
-  #freeBytes: number;
+  #measuredBytes: number;
+  /** Written since the last measurement but one began: what was under way when the last one began may not be in it. Rather too little free than too much. */
+  #olderBytes = 0;
+  #chargedBytes = 0;
   #timer: NodeJS.Timeout | undefined;
   #isClosed = false;
 
@@ -41,7 +53,7 @@ export class DatastoreSpace {
     readonly path: string,
     public capacityBytes: number,
   ) {
-    this.#freeBytes = capacityBytes;
+    this.#measuredBytes = 0;
   }
 
   static async open(path: string, capacityBytes: number): Promise<DatastoreSpace> {
@@ -50,9 +62,24 @@ export class DatastoreSpace {
     return space;
   }
 
-  /** As measured last: capacity − allocated, never below 0. */
+  /** Capacity − allocated − charged since, never below 0. */
   get freeBytes(): number {
-    return this.#freeBytes;
+    return Math.max(0, this.capacityBytes - this.#measuredBytes - this.#olderBytes - this.#chargedBytes);
+  }
+
+  /** To be left free: 30 GiB or 15 %, whichever is smaller. */
+  get guardBytes(): number {
+    return Math.max(GUARD_BYTES_MIN, guardBytesOf(this.capacityBytes));
+  }
+
+  /** What journals and scratch may still take. */
+  get roomBytes(): number {
+    return Math.max(0, this.freeBytes - this.guardBytes);
+  }
+
+  /** So many bytes are about to be written here. */
+  charge(bytes: number): void {
+    this.#chargedBytes += bytes;
   }
 
   close(): void {
@@ -61,13 +88,17 @@ export class DatastoreSpace {
   }
 
   async #measure(): Promise<void> {
+    const chargedBefore = this.#chargedBytes;
     try {
-      this.#freeBytes = Math.max(0, this.capacityBytes - (await allocatedBytes(this.path)));
+      this.#measuredBytes = await allocatedBytes(this.path);
+      this.#chargedBytes -= chargedBefore;
+      this.#olderBytes = chargedBefore;
     } catch {
       // The datastore cannot be read: the journal's own append will say so; the last measure stands.
     }
     if (this.#isClosed) return;
-    this.#timer = setTimeout(() => void this.#measure(), REFRESH_MS);
+    const waitMs = Math.max(REFRESH_MS_MIN, Math.min(REFRESH_MS, this.roomBytes / FOREIGN_BYTES_PER_MS));
+    this.#timer = setTimeout(() => void this.#measure(), waitMs);
     this.#timer.unref();
   }
 }

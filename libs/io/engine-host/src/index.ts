@@ -1,5 +1,6 @@
 export * from './engine-error.js';
 export { StateFile } from './state-file.js';
 export type { EngineStatus, ProtectionStatus, RecoveryStatus, ViewStatus, BarrierHostStatus } from './status.js';
+export type { RecoveryLimits } from './space-limits.js';
 export * from './types.js';
 export * from './vra-engine.js';

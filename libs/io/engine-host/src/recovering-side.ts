@@ -1,10 +1,10 @@
 import type { RetirementMessage } from '@tidemark/checkpoint';
-import type { HeldCheckpoint } from '@tidemark/journal';
 import type { ExportTable } from '@tidemark/nbd-server';
 import type { BlockFile } from '@tidemark/block-file';
 import { DatastoreSpace } from './datastore-space.js';
 import { EngineError } from './engine-error.js';
-import { commonCheckpoints, HELD_REPORT_MAX, type HeldReport } from './held-report.js';
+import { HeldExchange, type HeldSurroundings } from './held-exchange.js';
+import type { HeldMessage } from './held-report.js';
 import { RecoveryHost } from './recovery-host.js';
 import { removeRecoveryFiles, type Removal } from './removal.js';
 import { RetirementHost } from './retirement-host.js';
@@ -33,14 +33,9 @@ export interface HandOver {
 export interface RecoveringSurroundings {
   readonly options: VraOptions;
   readonly exports: ExportTable;
-  sendRetirement(vraId: string, message: RetirementMessage | HeldReport): void;
+  sendRetirement(vraId: string, message: RetirementMessage | HeldMessage): void;
   isPeerUp(vraId: string): boolean;
 }
-
-/** How often what the journals hold is reported to the VRA that leads retirement. */
-const REPORT_MS = 5000;
-/** Reports older than this say nothing about now: nobody retires by them. */
-const REPORT_AGE_MS_MAX = 3 * REPORT_MS;
 
 /**
  * Everything of a VRA that concerns recovery: journals, mirrors, views, retirement. What is asked for is durable in the state file
@@ -56,8 +51,7 @@ export class RecoveringSide {
   readonly #removals = new Map<string, Removal>();
   readonly #retirements = new Map<string, RetirementHost>();
   readonly #spaces = new Map<string, DatastoreSpace>();
-  readonly #reports = new Map<string, { readonly report: HeldReport; readonly atMs: number }>();
-  #reportedAtMs = 0;
+  readonly #exchange = new HeldExchange(this.#exchangeSurroundings());
   #last: Promise<unknown> = Promise.resolve();
 
   constructor(private readonly around: RecoveringSurroundings) {
@@ -387,52 +381,36 @@ export class RecoveringSide {
     for (const retirement of this.#retirements.values()) act(retirement);
   }
 
-  heldReport(fromVraId: string, report: HeldReport): void {
-    this.#reports.set(`${report.vpgId}/${fromVraId}`, { report, atMs: performance.now() });
+  held(fromVraId: string, message: HeldMessage): void {
+    this.#exchange.message(fromVraId, message);
   }
 
-  #sendReports(nowMs: number): void {
-    if (nowMs - this.#reportedAtMs < REPORT_MS) return;
-    this.#reportedAtMs = nowMs;
-    for (const [vpgId, retirement] of this.#retirements) {
-      const report = this.#ownReport(vpgId, nowMs);
-      const [leader, ...others] = retirement.config.recoverers;
-      if (!leader) continue;
-      if (!retirement.isLeading) {
-        this.around.sendRetirement(leader.vraId, report);
-        continue;
-      }
-      const reports = others.map(({ vraId }) => this.#reports.get(`${vpgId}/${vraId}`));
-      const fresh = reports.flatMap((entry) => (entry && nowMs - entry.atMs < REPORT_AGE_MS_MAX ? [entry.report] : []));
-      if (fresh.length === others.length) retirement.listed(commonCheckpoints([report, ...fresh]));
-    }
+  get datastores(): readonly DatastoreSpace[] {
+    return [...this.#spaces.values()];
   }
 
-  #ownReport(vpgId: string, nowMs: number): HeldReport {
-    const lists = [...this.#recoveries.values()].filter(({ spec }) => spec.vpgId === vpgId).map((recovery) => reportOf(recovery, nowMs));
-    const common = commonCheckpoints(lists);
-    const cut = common.length > HELD_REPORT_MAX ? [...common.slice(0, HELD_REPORT_MAX), ...common.slice(-1)] : common;
-    return { type: 'held', vpgId, checkpointIds: cut.map(({ checkpointId }) => checkpointId), agesMs: cut.map(({ ageMs }) => ageMs) };
+  #exchangeSurroundings(): HeldSurroundings {
+    return {
+      selfVraId: this.around.options.vraId,
+      retirements: this.#retirements,
+      recoveriesOf: (vpgId) => [...this.#recoveries.values()].filter(({ spec }) => spec.vpgId === vpgId),
+      pinnedIdsOf: (vpgId) => [...this.#entries.values()].filter(({ spec }) => spec.vpgId === vpgId).map(({ spec }) => spec.checkpointId),
+      send: (vraId, message) => this.around.sendRetirement(vraId, message),
+    };
   }
 
   async tick(nowMs: number): Promise<void> {
     for (const recovery of this.#recoveries.values()) recovery.tick();
-    this.#sendReports(nowMs);
+    this.#exchange.tick(nowMs);
     if (this.#removals.size > 0 || this.#recoveries.size < this.#specs.size || this.#views.size < this.#entries.size) await this.#exclusive(() => this.#openMissing());
   }
 
   async close(): Promise<void> {
     await this.#last;
+    this.#exchange.close();
     for (const retirement of this.#retirements.values()) retirement.close();
     for (const view of this.#views.values()) await view.close({ isScratchDropped: false });
     for (const recovery of this.#recoveries.values()) await recovery.close();
     for (const space of this.#spaces.values()) space.close();
   }
-}
-
-/** Only what is as old as the history window can be retired by age. The journal has them in order, so most are never looked at. */
-function reportOf({ spec, journal }: RecoveryHost, nowMs: number): HeldReport {
-  const ageOf = ({ arrivedMs, marker }: HeldCheckpoint): number => Math.max(0, Math.floor(nowMs - arrivedMs + marker.ageMs));
-  const held = journal.oldestCheckpoints((checkpoint) => ageOf(checkpoint) >= spec.historyMs);
-  return { type: 'held', vpgId: spec.vpgId, checkpointIds: held.map(({ checkpointId }) => checkpointId), agesMs: held.map(ageOf) };
 }

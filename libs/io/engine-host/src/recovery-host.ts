@@ -11,6 +11,7 @@ import { crc32c } from '@tidemark/link';
 import { Receiver, type ReceiverEffect } from '@tidemark/replication';
 import { unpackBody } from './compression.js';
 import type { DatastoreSpace } from './datastore-space.js';
+import { bytesToFree, creditBytesFor, segmentBytesFor, UNLIMITED, type RecoveryLimits } from './space-limits.js';
 import { protectionKey, type Logger, type RecoverySpec } from './types.js';
 
 /** Where a stream's frames go back: one opening of it on one connection. */
@@ -26,9 +27,6 @@ export interface RecoveryHooks {
   readonly log: Logger;
   readonly space: DatastoreSpace;
 }
-
-/** Space on the datastore that is left to others: a journal that fills it to the last byte would stop mirrors and scratch too. */
-const SPACE_RESERVE_BYTES = 16 * 1024 * 1024;
 
 /** One VM of one VPG at the recovering VRA: its receiver engine, its journal and its mirror volumes. */
 export class RecoveryHost {
@@ -53,6 +51,7 @@ export class RecoveryHost {
       vpgId: spec.vpgId,
       vmId: spec.vmId,
       epoch,
+      creditBytesMax: creditBytesFor(spec.limits?.journalHardBytes ?? null),
       volumeSizesBytes: spec.volumes.map(({ sizeBytes }) => sizeBytes),
     });
   }
@@ -86,7 +85,8 @@ export class RecoveryHost {
       clocks: { monotonicMs: () => performance.now(), wallClockMs: () => Date.now() },
       crc32c,
       decompress: unpackBody,
-      spaceGuard: () => Math.max(0, this.hooks.space.freeBytes - SPACE_RESERVE_BYTES),
+      segmentBytes: segmentBytesFor(this.limits.journalHardBytes),
+      spaceGuard: () => this.#journalRoomBytes,
       onDurable: (seq) => this.#step((effects) => this.#receiver.durable(seq, effects)),
       onCheckpointsChanged: () => undefined, // the ZVM reads the change number in the status and asks
       onState: (state) => this.#journalState(state),
@@ -118,6 +118,44 @@ export class RecoveryHost {
 
   get isReceiving(): boolean {
     return this.#receiver.status().state === 'open';
+  }
+
+  get limits(): RecoveryLimits {
+    return this.spec.limits ?? UNLIMITED;
+  }
+
+  /** What stands in the way of more frames, if something does: for the status of a `full` journal. */
+  get isAtHardLimit(): boolean {
+    return this.#limitRoomBytes < this.#resumeBytes;
+  }
+
+  /** The checkpoint that should become the oldest, for the journal to keep below its hard limit; undefined: no need, or nothing but the newest is left. */
+  wantedOldest(): HeldCheckpoint | undefined {
+    const { journalBytes, state } = this.stats;
+    const bytes = bytesToFree({ journalBytes, hardBytes: this.limits.journalHardBytes, isFull: state.phase === 'full' && this.isAtHardLimit });
+    return bytes === 0 ? undefined : this.journal.checkpointThatFrees(bytes);
+  }
+
+  get #limitRoomBytes(): number {
+    const { journalHardBytes } = this.limits;
+    if (journalHardBytes === null) return Infinity;
+    return Math.max(0, journalHardBytes - this.journal.journalBytes - this.#receiver.status().pendingBytes);
+  }
+
+  /** A full journal takes frames again when so much may be written: less would end with the next few frames, which are then lost for the sender to send once more. */
+  get #resumeBytes(): number {
+    return 2 * creditBytesFor(this.limits.journalHardBytes);
+  }
+
+  get #journalRoomBytes(): number {
+    return Math.min(this.hooks.space.roomBytes, this.#limitRoomBytes);
+  }
+
+  /** What a view's guest may still write; asked before every write. */
+  scratchRoomBytes(scratchBytes: number): number {
+    const { scratchHardBytes } = this.limits;
+    const room = scratchHardBytes === null ? Infinity : Math.max(0, scratchHardBytes - scratchBytes);
+    return Math.min(room, this.hooks.space.roomBytes);
   }
 
   held(): readonly HeldCheckpoint[] {
@@ -184,7 +222,8 @@ export class RecoveryHost {
 
   /** After a while there may be space again: the journal finds out by itself with the next frame. */
   tick(): void {
-    if (this.#journal?.stats().state.phase === 'full' && this.hooks.space.freeBytes > 2 * SPACE_RESERVE_BYTES) this.#journal.resume();
+    if (this.#journal?.stats().state.phase !== 'full') return;
+    if (this.#journalRoomBytes >= this.#resumeBytes) this.#journal.resume();
   }
 
   #step(act: (effects: ReceiverEffect[]) => void): void {
@@ -196,6 +235,8 @@ export class RecoveryHost {
   #carryOut(effect: ReceiverEffect): void {
     switch (effect.kind) {
       case 'append':
+        // Into the journal or, before there is a base, into the mirrors.
+        this.hooks.space.charge(Math.max(effect.header.bodyBytes, this.stats.isBaseComplete ? 0 : effect.header.rawBytes));
         return this.journal.append(effect.header, this.#body, effect.records);
       case 'sendAck': {
         const fields = { kind: FrameKind.ack, lastSeq: effect.durableSeq } as const;

@@ -70,9 +70,9 @@ export class RetirementHost {
     this.#take({ type: 'message', fromVraId, message });
   }
 
-  /** What every VM's journal of the VPG holds, with trusted ages; only the leader is asked. */
-  listed(checkpoints: readonly AgedCheckpoint[]): void {
-    this.#take({ type: 'listed', checkpoints });
+  /** What every VM's journal of the VPG holds, with trusted ages; `spaceId`: see the engine's event. Only the leader is asked. */
+  listed(checkpoints: readonly AgedCheckpoint[], spaceId: number): void {
+    this.#take({ type: 'listed', checkpoints, spaceId });
   }
 
   close(): void {

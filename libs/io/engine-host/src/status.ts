@@ -4,6 +4,7 @@ import type { RecoveringSide } from './recovering-side.js';
 import type { RecoveryHost } from './recovery-host.js';
 import type { SendingSide } from './sending-side.js';
 import type { SendingStream } from './sending-stream.js';
+import { UNLIMITED, type RecoveryLimits } from './space-limits.js';
 import { protectionKey, type ProtectionSpec, type RecoverySpec, type ViewSpec } from './types.js';
 import type { ViewProgress } from './view-host.js';
 
@@ -39,6 +40,9 @@ export interface RecoveryStatus {
   readonly detail: string;
   readonly durableSeq: number;
   readonly journalBytes: number;
+  readonly limits: RecoveryLimits;
+  /** `full` because of the hard limit: everything but the newest checkpoint was given up, and replication pauses rather than lose that too. */
+  readonly isAtHardLimit: boolean;
   readonly mirrorBytes: number;
   readonly receivedRawBytes: number;
   readonly receivedBytes: number;
@@ -65,6 +69,14 @@ export interface BarrierHostStatus {
   readonly sealedCount: number;
 }
 
+export interface DatastoreStatus {
+  readonly path: string;
+  readonly capacityBytes: number;
+  readonly freeBytes: number;
+  /** Journals and scratch stop when less is free. */
+  readonly guardBytes: number;
+}
+
 export interface EngineStatus {
   readonly revision: number;
   readonly attachedVmIds: readonly string[];
@@ -72,6 +84,7 @@ export interface EngineStatus {
   readonly recoveries: readonly RecoveryStatus[];
   readonly views: readonly ViewStatus[];
   readonly barriers: readonly BarrierHostStatus[];
+  readonly datastores: readonly DatastoreStatus[];
 }
 
 /** A picture of both sides, made when asked. */
@@ -101,6 +114,7 @@ export function engineStatus(sending: SendingSide, recovering: RecoveringSide, i
       voidCount: status.voidCount,
       sealedCount: status.sealedCount,
     })),
+    datastores: recovering.datastores.map(({ path, capacityBytes, freeBytes, guardBytes }) => ({ path, capacityBytes, freeBytes, guardBytes })),
   };
 }
 
@@ -147,6 +161,8 @@ function recoveryStatus(recovery: RecoveryHost, instance: string): RecoveryStatu
     detail: stats.state.reason,
     durableSeq: stats.durableSeq,
     journalBytes: stats.journalBytes,
+    limits: recovery.limits,
+    isAtHardLimit: stats.state.phase === 'full' && recovery.isAtHardLimit,
     mirrorBytes: spec.volumes.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0),
     receivedRawBytes: receivedBytes.raw,
     receivedBytes: receivedBytes.onWire,
@@ -164,12 +180,12 @@ function recoveryState(recovery: RecoveryHost, phase: JournalPhase): RecoverySta
   return recovery.stats.isSyncing ? 'syncing' : 'receiving';
 }
 
-function failedRecovery({ vpgId, vmId, epoch }: RecoverySpec, reason: string, instance: string): RecoveryStatus {
-  const none = { durableSeq: 0, journalBytes: 0, mirrorBytes: 0, receivedRawBytes: 0, receivedBytes: 0, lastChange: 0 };
+function failedRecovery({ vpgId, vmId, epoch, limits = UNLIMITED }: RecoverySpec, reason: string, instance: string): RecoveryStatus {
+  const none = { limits, isAtHardLimit: false, durableSeq: 0, journalBytes: 0, mirrorBytes: 0, receivedRawBytes: 0, receivedBytes: 0, lastChange: 0 };
   return { vpgId, vmId, epoch, reservedEpoch: null, state: 'broken', detail: reason, newestCheckpointId: null, oldestCheckpointId: null, instance, ...none };
 }
 
 function viewStatus({ viewId, vpgId, vmId, checkpointId }: ViewSpec, progress: ViewProgress | undefined, fault: string): ViewStatus {
-  const closed: ViewProgress = { state: 'failed', detail: fault, scratchBytes: 0, promotedBytes: 0, totalBytes: 0 };
+  const closed: ViewProgress = { state: 'failed', detail: fault, isScratchFull: false, scratchBytes: 0, promotedBytes: 0, totalBytes: 0 };
   return { viewId, vpgId, vmId, checkpointId, ...(progress ?? closed) };
 }

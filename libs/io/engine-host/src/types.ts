@@ -1,3 +1,5 @@
+import type { RecoveryLimits } from './space-limits.js';
+
 /**
  * What a VRA is told and what it tells. Same shapes as the control messages (V1 types of @tidemark/contracts, validated by
  * the app before they come here); declared here because io knows no control plane.
@@ -63,6 +65,8 @@ export interface RecoverySpec {
   readonly journalFolder: string;
   readonly datastore: { readonly path: string; readonly capacityBytes: number };
   readonly historyMs: number;
+  /** Absent: unlimited. */
+  readonly limits?: RecoveryLimits | undefined;
 }
 
 export interface ViewSpec {

@@ -9,10 +9,14 @@ import type { Logger, ViewSpec } from './types.js';
 export interface ViewProgress {
   readonly state: 'open' | 'promoting' | 'promoted' | 'failed';
   readonly detail: string;
+  /** The guest's newest write was answered with ENOSPC. */
+  readonly isScratchFull: boolean;
   readonly scratchBytes: number;
   readonly promotedBytes: number;
   readonly totalBytes: number;
 }
+
+const SCRATCH_FULL = 'scratch is full: writes of this VM fail with ENOSPC until its limit is raised or the datastore has room';
 
 /** The disks of one VM at one checkpoint, served over NBD with writes to scratch, until it is closed or promoted. */
 export class ViewHost {
@@ -35,7 +39,9 @@ export class ViewHost {
   /** Pins the checkpoint, opens scratch (with what a view of the same id left there) and exports the disks. */
   static async open(spec: ViewSpec, recovery: RecoveryHost, { exports, log }: { exports: ExportTable; log: Logger }): Promise<ViewHost> {
     const scratchFolder = ViewHost.scratchFolder(recovery.spec, spec.viewId);
-    const view = await recovery.journal.openView({ checkpointId: spec.checkpointId, scratchFolder });
+    const view = await recovery.journal.openView({
+      checkpointId: spec.checkpointId, scratchFolder, scratchRoomBytes: (bytes) => recovery.scratchRoomBytes(bytes),
+    });
     const host = new ViewHost(spec, recovery, view, exports, log);
     try {
       host.#export();
@@ -80,7 +86,8 @@ export class ViewHost {
     const { promotedBytes, totalBytes } = this.view.progress;
     return {
       state: this.#failure === '' ? this.view.phase : 'failed',
-      detail: this.#failure,
+      detail: this.#failure !== '' || !this.view.isScratchFull ? this.#failure : SCRATCH_FULL,
+      isScratchFull: this.view.isScratchFull,
       scratchBytes: this.view.scratchBytes,
       promotedBytes,
       totalBytes,

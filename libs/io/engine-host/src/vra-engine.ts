@@ -202,7 +202,7 @@ export class VraEngine {
         if (message.type === 'retirement') this.#recovering.retirementOf(message.vpgId)?.message(fromVraId, message);
         else this.#sending.forEachBarrier((barrier) => barrier.spec.vpgId === message.vpgId && barrier.message(fromVraId, message));
       },
-      heldReport: (fromVraId, report) => this.#recovering.heldReport(fromVraId, report),
+      held: (fromVraId, message) => this.#recovering.held(fromVraId, message),
     };
   }
 

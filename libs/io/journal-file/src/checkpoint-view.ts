@@ -61,6 +61,11 @@ export class CheckpointView {
     return this.#promotion.progress;
   }
 
+  /** The guest's newest write was refused for want of room. */
+  get isScratchFull(): boolean {
+    return this.#parts.scratch?.isFull ?? false;
+  }
+
   get scratchBytes(): number {
     return this.#parts.scratch?.bytes ?? 0;
   }

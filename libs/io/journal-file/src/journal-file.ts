@@ -127,6 +127,26 @@ export class JournalFile {
     return this.#journal.oldestCheckpoints(isWanted);
   }
 
+  /** The newest `countMax` of {@link checkpoints}. */
+  newestCheckpoints(countMax: number): readonly HeldCheckpoint[] {
+    return this.#journal.newestCheckpoints(countMax);
+  }
+
+  /** Those with an id of at least `checkpointId`, oldest first, `countMax` at most, at a cost of those only. */
+  checkpointsFrom(checkpointId: number, countMax: number): readonly HeldCheckpoint[] {
+    return this.#journal.checkpointsFrom(checkpointId, countMax);
+  }
+
+  /** Bytes of the segment files that count. */
+  get journalBytes(): number {
+    return this.#journal.journalBytes;
+  }
+
+  /** The checkpoint that must become the oldest for `bytes` of segments to be freed, or the newest; undefined: that is the oldest already. */
+  checkpointThatFrees(bytes: number): HeldCheckpoint | undefined {
+    return this.#journal.checkpointThatFrees(bytes);
+  }
+
   holds(checkpointId: number): boolean {
     return this.#journal.checkpoint(checkpointId) !== undefined;
   }
@@ -184,7 +204,7 @@ export class JournalFile {
   }
 
   /** The disks at a held checkpoint. Pins it until the view is closed. */
-  async openView({ checkpointId, scratchFolder }: OpenViewOptions): Promise<CheckpointView> {
+  async openView({ checkpointId, scratchFolder, scratchRoomBytes }: OpenViewOptions): Promise<CheckpointView> {
     if (this.#isClosed) throw closedError();
     const checkpoint = this.#journal.checkpoint(checkpointId);
     const error = this.#journal.pinError(checkpointId);
@@ -193,7 +213,7 @@ export class JournalFile {
     this.#step({ type: 'pin', key, checkpointId });
     try {
       const isPromoted = this.#journal.durable.promotion?.isDone ?? false;
-      const scratch = isPromoted || scratchFolder === undefined ? undefined : await this.#openScratch(scratchFolder);
+      const scratch = isPromoted || scratchFolder === undefined ? undefined : await this.#openScratch(scratchFolder, scratchRoomBytes);
       const view: CheckpointView = new CheckpointView({
         checkpoint,
         volumes: this.#options.volumes.map(({ sizeBytes, mirror }, volume) => ({
@@ -251,7 +271,7 @@ export class JournalFile {
   }
 
   stats(): JournalFileStats {
-    const { durable, segments } = this.#journal;
+    const { durable, segments, journalBytes } = this.#journal;
     const { epoch, reservedEpoch, incarnation, isBaseComplete, sync, lastSeq, appliedSeq, promotion } = durable;
     return {
       state: this.#journal.state,
@@ -259,7 +279,7 @@ export class JournalFile {
       appliedSeq,
       retainedWrites: this.#journal.retainedWrites,
       segmentCount: segments.length,
-      journalBytes: segments.reduce((sum, { bytes }) => sum + bytes, 0),
+      journalBytes,
       epoch,
       reservedEpoch,
       incarnation,
@@ -286,7 +306,7 @@ export class JournalFile {
     await this.#segments.removeAll();
   }
 
-  async #openScratch(folder: string): Promise<ScratchJournal> {
+  async #openScratch(folder: string, roomBytes: OpenViewOptions['scratchRoomBytes']): Promise<ScratchJournal> {
     const { identity, segmentBytes } = this.#options;
     return await ScratchJournal.open({
       folder,
@@ -296,6 +316,7 @@ export class JournalFile {
       crc32c: this.#options.crc32c ?? defaultCrc32c,
       clocks: this.#options.clocks,
       segmentBytes: segmentBytes ?? SEGMENT_BYTES_DEFAULT,
+      roomBytes,
     });
   }
 

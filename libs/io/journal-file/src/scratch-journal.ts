@@ -18,6 +18,8 @@ export interface ScratchOptions {
   readonly crc32c: Crc32c;
   readonly clocks: { readonly monotonicMs: MonotonicMs; readonly wallClockMs: WallClockMs };
   readonly segmentBytes: number;
+  /** How many more bytes may be written when so many are; asked before every write. Absent: as many as fit. */
+  readonly roomBytes?: ((scratchBytes: number) => number) | undefined;
 }
 
 /** One write of the guest. */
@@ -58,6 +60,8 @@ export class ScratchJournal {
   #segment = 0;
   #at = 0;
   #fullSegmentsBytes = 0;
+  #waitingBytes = 0;
+  #isFull = false;
   #failure: VolumeError | undefined;
   /** Appends and syncs one after the other; its owner is this object: `close` awaits it. */
   #lane: Promise<void> = Promise.resolve();
@@ -81,6 +85,11 @@ export class ScratchJournal {
     return scratch;
   }
 
+  /** The newest write found no room: its guest was told ENOSPC. */
+  get isFull(): boolean {
+    return this.#isFull;
+  }
+
   get bytes(): number {
     return this.#fullSegmentsBytes + this.#at;
   }
@@ -96,10 +105,23 @@ export class ScratchJournal {
   async write(write: ScratchWrite): Promise<void> {
     assert(write.length <= RECORD_LENGTH_MAX, 'a write within the record limit');
     if (this.#failure !== undefined) throw this.#failure;
-    await new Promise<void>((resolve, reject) => {
-      this.#waiting.push({ write, resolve, reject });
-      this.#startAppending();
-    });
+    const bytes = recordBytes(RECORD_BYTES + (write.payload?.byteLength ?? 0));
+    this.#checkRoom(bytes);
+    this.#waitingBytes += bytes;
+    try {
+      await new Promise<void>((resolve, reject) => {
+        this.#waiting.push({ write, resolve, reject });
+        this.#startAppending();
+      });
+    } finally {
+      this.#waitingBytes -= bytes;
+    }
+  }
+
+  #checkRoom(bytes: number): void {
+    const roomBytes = this.#options.roomBytes?.(this.bytes + this.#waitingBytes) ?? Infinity;
+    this.#isFull = bytes > roomBytes;
+    if (this.#isFull) throw new VolumeError('VOLUME_FULL', `scratch journal of ${this.bytes} bytes may take ${Math.floor(roomBytes)} more`);
   }
 
   /** Durable: every write that was done before the call. One fdatasync in flight; calls that come meanwhile share the next. */
@@ -226,6 +248,7 @@ export class ScratchJournal {
         this.#recordNo = before.recordNo;
         this.#chain = before.chain;
         this.#at = before.at;
+        this.#isFull = true;
         return new VolumeError('VOLUME_FULL', `scratch journal: ${detail}`, { cause: error });
       } catch (cause) {
         return this.#break('scratch journal cannot be cut back', cause);

@@ -56,6 +56,8 @@ export interface OpenViewOptions {
   readonly checkpointId: number;
   /** Folder of the scratch journal: made when missing, replayed when it has something. Without it the view is read-only. */
   readonly scratchFolder?: string;
+  /** How many more bytes scratch may take when it has so many: asked before every write of the guest; too few is VOLUME_FULL. */
+  readonly scratchRoomBytes?: (scratchBytes: number) => number;
 }
 
 export type ViewPhase = 'open' | 'promoting' | 'promoted' | 'failed';

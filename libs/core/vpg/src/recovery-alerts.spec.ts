@@ -1,0 +1,34 @@
+import { describe, expect, it } from '@jest/globals';
+import { GiB } from '@tidemark/base';
+import { recoveryAlertsFor, type HistoryFacts, type JournalFacts, type RecoveryAlertFacts } from './recovery-alerts.js';
+
+const NONE: RecoveryAlertFacts = { journals: [], scratches: [], datastores: [], histories: [] };
+const LIMITS = { journalHardBytes: 10 * GiB, journalWarningBytes: 7 * GiB, scratchHardBytes: null, scratchWarningBytes: null };
+const journal = (more: Partial<JournalFacts>): RecoveryAlertFacts => ({
+  ...NONE,
+  journals: [{ vpgId: 'v', vpgName: 'App', vmId: 'vm', vmName: 'db', state: 'receiving', detail: '', journalBytes: GiB, limits: LIMITS, isAtHardLimit: false, ...more }],
+});
+const history = (more: Partial<HistoryFacts>): RecoveryAlertFacts => ({
+  ...NONE, histories: [{ vpgId: 'v', name: 'App', isReplicating: true, historyMs: 0, historyTargetMs: 100 * 60_000, recoverableForMs: 1e9, ...more }],
+});
+
+describe('alerts of the recovery side', () => {
+  it.each<[string, RecoveryAlertFacts, readonly string[]]>([
+    ['a journal below its warning', journal({ journalBytes: 7 * GiB - 1 }), []],
+    ['a journal at its warning', journal({ journalBytes: 7 * GiB }), ['VRA0040']],
+    ['a journal without limits', journal({ journalBytes: 700 * GiB, limits: { ...LIMITS, journalHardBytes: null, journalWarningBytes: null } }), []],
+    ['a journal at its hard limit with only the newest checkpoint left', journal({ journalBytes: 10 * GiB, isAtHardLimit: true }), ['VRA0039', 'VPG0007']],
+    ['a broken journal', journal({ state: 'broken', detail: 'EIO' }), ['VRA0007']],
+    ['a full scratch', { ...NONE, scratches: [{ vpgId: 'v', vmName: 'db', viewId: 'x', scratchBytes: 5, isScratchFull: true, warningBytes: 4 }] }, ['TDM0004']],
+    ['a scratch above its warning', { ...NONE, scratches: [{ vpgId: 'v', vmName: 'db', viewId: 'x', scratchBytes: 5, isScratchFull: false, warningBytes: 4 }] }, ['TDM0005']],
+    ['a datastore at its guard', { ...NONE, datastores: [{ path: '/d', freeBytes: GiB, guardBytes: GiB, vpgIds: ['v'] }] }, ['VRA0006']],
+    ['a datastore with room', { ...NONE, datastores: [{ path: '/d', freeBytes: GiB + 1, guardBytes: GiB, vpgIds: ['v'] }] }, []],
+    ['three quarters of the history', history({ historyMs: 75 * 60_000 }), []],
+    ['less', history({ historyMs: 74 * 60_000 }), ['VPG0037']],
+    ['less than half', history({ historyMs: 49 * 60_000 }), ['VPG0038']],
+    ['a young VPG', history({ historyMs: 9 * 60_000, recoverableForMs: 10 * 60_000 }), []],
+    ['a VPG that fails over', history({ historyMs: 0, isReplicating: false }), []],
+  ])('%s', (_name, facts, ids) => {
+    expect(recoveryAlertsFor(facts).map(({ helpIdentifier }) => helpIdentifier)).toEqual(ids);
+  });
+});

@@ -1,0 +1,102 @@
+import { GiB, MiB } from '@tidemark/base';
+import { alert, type WantedAlert } from './alerts.js';
+import type { VmLimits } from './recovery-limits.js';
+import { SLA } from './sla.js';
+
+/** One VM's journal at a recovering VRA. */
+export interface JournalFacts {
+  readonly vpgId: string;
+  readonly vpgName: string;
+  readonly vmId: string;
+  readonly vmName: string;
+  readonly state: string;
+  readonly detail: string;
+  readonly journalBytes: number;
+  readonly limits: VmLimits;
+  readonly isAtHardLimit: boolean;
+}
+
+export interface ScratchFacts {
+  readonly vpgId: string;
+  readonly vmName: string;
+  readonly viewId: string;
+  readonly scratchBytes: number;
+  readonly isScratchFull: boolean;
+  readonly warningBytes: number | null;
+}
+
+export interface DatastoreFacts {
+  readonly path: string;
+  readonly freeBytes: number;
+  readonly guardBytes: number;
+  readonly vpgIds: readonly string[];
+}
+
+export interface HistoryFacts {
+  readonly vpgId: string;
+  readonly name: string;
+  readonly isReplicating: boolean;
+  /** Age of the oldest listed checkpoint; null: none. */
+  readonly historyMs: number | null;
+  readonly historyTargetMs: number;
+  /** Since the first checkpoint was listed: a young VPG cannot have an old one. null: not known. */
+  readonly recoverableForMs: number | null;
+}
+
+export interface RecoveryAlertFacts {
+  readonly journals: readonly JournalFacts[];
+  readonly scratches: readonly ScratchFacts[];
+  readonly datastores: readonly DatastoreFacts[];
+  readonly histories: readonly HistoryFacts[];
+}
+
+/** History below this share of what could be there is an error; between it and {@link SLA.historyShare} a warning. */
+const HISTORY_ERROR_SHARE = 0.5;
+
+/** Alerts about journals, scratch, datastores and history: what the recovery site sees of its own. */
+export function recoveryAlertsFor(facts: RecoveryAlertFacts): WantedAlert[] {
+  return [
+    ...facts.journals.flatMap(journalAlerts), ...facts.scratches.flatMap(scratchAlerts), ...facts.datastores.flatMap(datastoreAlerts),
+    ...facts.histories.flatMap(historyAlerts),
+  ];
+}
+
+function journalAlerts(journal: JournalFacts): WantedAlert[] {
+  const { vpgId, vpgName, vmId, vmName, journalBytes, limits, isAtHardLimit, state, detail } = journal;
+  const about = (description: string) => ({ subject: `${vpgId}/${vmId}`, description, vpgIds: [vpgId] });
+  const wanted: WantedAlert[] = [];
+  const { journalHardBytes: hardBytes, journalWarningBytes: warningBytes } = limits;
+  if (isAtHardLimit && hardBytes !== null) {
+    wanted.push(alert('VRA0039', about(`the journal of '${vmName}' is at its hard limit of ${size(hardBytes)}`)));
+    wanted.push(alert('VPG0007', about(`replication of '${vmName}' in VPG '${vpgName}' pauses: going on would cost the last checkpoint; it resumes when the journal's limit is raised`)));
+  } else if (warningBytes !== null && journalBytes >= warningBytes) {
+    wanted.push(alert('VRA0040', about(`the journal of '${vmName}' has ${size(journalBytes)}, its warning threshold is ${size(warningBytes)}`)));
+  }
+  if (state === 'broken') wanted.push(alert('VRA0007', about(`the journal of '${vmName}' cannot be written${detail === '' ? '' : `: ${detail}`}`)));
+  return wanted;
+}
+
+function scratchAlerts({ vpgId, vmName, viewId, scratchBytes, isScratchFull, warningBytes }: ScratchFacts): WantedAlert[] {
+  const about = (description: string) => ({ subject: viewId, description, vpgIds: [vpgId] });
+  if (isScratchFull) return [alert('TDM0004', about(`scratch of '${vmName}' is full at ${size(scratchBytes)}: its writes fail with ENOSPC; other VMs are not affected`))];
+  if (warningBytes === null || scratchBytes < warningBytes) return [];
+  return [alert('TDM0005', about(`scratch of '${vmName}' has ${size(scratchBytes)}, its warning threshold is ${size(warningBytes)}`))];
+}
+
+function datastoreAlerts({ path, freeBytes, guardBytes, vpgIds }: DatastoreFacts): WantedAlert[] {
+  if (freeBytes > guardBytes) return [];
+  const description = `datastore ${path} has ${size(freeBytes)} free, journals must leave ${size(guardBytes)}: they take no more until there is room`;
+  return [alert('VRA0006', { subject: path, description, vpgIds })];
+}
+
+function historyAlerts({ vpgId, name, isReplicating, historyMs, historyTargetMs, recoverableForMs }: HistoryFacts): WantedAlert[] {
+  if (!isReplicating || historyMs === null) return [];
+  const possibleMs = recoverableForMs === null ? historyTargetMs : Math.min(historyTargetMs, recoverableForMs);
+  const share = possibleMs === 0 ? 1 : historyMs / possibleMs;
+  if (share >= SLA.historyShare) return [];
+  const minutes = (ms: number): number => Math.floor(ms / 60_000);
+  const description = `VPG '${name}' has ${minutes(historyMs)} min of history, ${minutes(possibleMs)} min should be there`;
+  return [alert(share < HISTORY_ERROR_SHARE ? 'VPG0038' : 'VPG0037', { subject: vpgId, description, vpgIds: [vpgId] })];
+}
+
+const size = (bytes: number): string => (bytes >= GiB ? `${(bytes / GiB).toFixed(2)} GiB` : `${(bytes / MiB).toFixed(1)} MiB`);

@@ -1,0 +1,187 @@
+import { unreachable } from '@tidemark/base';
+import type { HeldCheckpoint } from '@tidemark/journal';
+import {
+  commonCheckpoints, commonPage, HELD_REPORT_MAX, NEWEST_MAX, type CommonPage, type HeldAsk, type HeldMessage, type HeldPage, type HeldReport,
+} from './held-report.js';
+import type { RecoveryHost } from './recovery-host.js';
+import type { RetirementHost } from './retirement-host.js';
+
+/** How often what the journals hold is reported to the VRA that leads retirement; each second while a journal nears its limit. */
+const REPORT_MS = 5000;
+/** Reports older than this say nothing about now: nobody retires by them. */
+const REPORT_AGE_MS_MAX = 3 * REPORT_MS;
+const PAGE_TIMEOUT_MS = 5000;
+/** Of the checkpoints behind the wanted one: enough to find one that all hold. */
+const SPACE_PAGE = 64;
+
+export interface HeldSurroundings {
+  readonly selfVraId: string;
+  readonly retirements: ReadonlyMap<string, RetirementHost>;
+  recoveriesOf(vpgId: string): readonly RecoveryHost[];
+  /** Checkpoints of this VPG that somebody needs here. */
+  pinnedIdsOf(vpgId: string): readonly number[];
+  send(vraId: string, message: HeldMessage): void;
+}
+
+interface OpenPage {
+  readonly fromId: number;
+  readonly waiting: Set<string>;
+  readonly pages: HeldPage[];
+  readonly done: (page: CommonPage | undefined) => void;
+  readonly timer: NodeJS.Timeout;
+}
+
+/**
+ * Between the VRAs that recover one VPG: what each one's journals hold, told to the leader of retirement; and, at the leader, what all of
+ * them hold together. Nothing here is durable, nothing here decides: the agreement is {@link RetirementHost}'s.
+ */
+export class HeldExchange {
+  readonly #reports = new Map<string, { readonly report: HeldReport; readonly atMs: number }>();
+  readonly #open = new Map<string, OpenPage>();
+  readonly #reportedAtMs = new Map<string, number>();
+
+  constructor(private readonly around: HeldSurroundings) {}
+
+  message(fromVraId: string, message: HeldMessage): void {
+    switch (message.type) {
+      case 'held':
+        this.#reports.set(`${message.vpgId}/${fromVraId}`, { report: message, atMs: performance.now() });
+        return;
+      case 'heldAsk':
+        if (this.around.retirements.has(message.vpgId)) this.around.send(fromVraId, this.#page(message));
+        return;
+      case 'heldPage':
+        return this.#pageCame(fromVraId, message);
+      default:
+        return unreachable(message);
+    }
+  }
+
+  tick(nowMs: number): void {
+    for (const [vpgId, retirement] of this.around.retirements) {
+      const wantedId = this.#wantedId(vpgId);
+      const sinceMs = nowMs - (this.#reportedAtMs.get(vpgId) ?? -Infinity);
+      if (sinceMs < REPORT_MS && wantedId === 0 && !this.#isSpaceWanted(vpgId, retirement)) continue;
+      this.#reportedAtMs.set(vpgId, nowMs);
+      this.#report(vpgId, retirement, { wantedId, nowMs });
+    }
+  }
+
+  /** What every VRA of the VPG holds from `fromId` on; undefined: one of them did not answer. One question at a time for each VPG. */
+  async common(vpgId: string, fromId: number, countMax: number): Promise<CommonPage | undefined> {
+    const retirement = this.around.retirements.get(vpgId);
+    if (!retirement || this.#open.has(vpgId)) return undefined;
+    const ask: HeldAsk = { type: 'heldAsk', vpgId, fromId, countMax };
+    const others = retirement.config.recoverers.map(({ vraId }) => vraId).filter((vraId) => vraId !== this.around.selfVraId);
+    const own = this.#page(ask);
+    if (others.length === 0) return commonPage([own]);
+    return await new Promise((resolve) => {
+      const done = (page: CommonPage | undefined): void => {
+        clearTimeout(timer);
+        this.#open.delete(vpgId);
+        resolve(page);
+      };
+      const timer = setTimeout(() => done(undefined), PAGE_TIMEOUT_MS);
+      this.#open.set(vpgId, { fromId, waiting: new Set(others), pages: [own], done, timer });
+      for (const vraId of others) this.around.send(vraId, ask);
+    });
+  }
+
+  close(): void {
+    for (const { done } of [...this.#open.values()]) done(undefined);
+  }
+
+  #pageCame(fromVraId: string, page: HeldPage): void {
+    const open = this.#open.get(page.vpgId);
+    if (open?.fromId !== page.fromId || !open.waiting.delete(fromVraId)) return;
+    open.pages.push(page);
+    if (open.waiting.size === 0) open.done(commonPage(open.pages));
+  }
+
+  #report(vpgId: string, retirement: RetirementHost, { wantedId, nowMs }: { readonly wantedId: number; readonly nowMs: number }): void {
+    const own = this.#ownReport(vpgId, wantedId, nowMs);
+    const [leader] = retirement.config.recoverers;
+    if (!leader) return;
+    if (!retirement.isLeading) return this.around.send(leader.vraId, own);
+    const reports = this.#freshReports(vpgId, retirement, nowMs);
+    if (reports) this.#decide(vpgId, retirement, [own, ...reports]);
+  }
+
+  /** Those of all the others; undefined: one is missing or too old. */
+  #freshReports(vpgId: string, { config }: RetirementHost, nowMs: number): HeldReport[] | undefined {
+    const others = config.recoverers.slice(1).map(({ vraId }) => this.#reports.get(`${vpgId}/${vraId}`));
+    const fresh = others.flatMap((entry) => (entry && nowMs - entry.atMs < REPORT_AGE_MS_MAX ? [entry.report] : []));
+    return fresh.length === others.length ? fresh : undefined;
+  }
+
+  #isSpaceWanted(vpgId: string, retirement: RetirementHost): boolean {
+    if (!retirement.isLeading) return false;
+    return retirement.config.recoverers.some(({ vraId }) => (this.#reports.get(`${vpgId}/${vraId}`)?.report.wantedId ?? 0) > 0);
+  }
+
+  #decide(vpgId: string, retirement: RetirementHost, reports: readonly HeldReport[]): void {
+    const aged = commonCheckpoints(reports);
+    const bounds = spaceBounds(reports);
+    if (!bounds) return retirement.listed(aged, 0);
+    void this.common(vpgId, bounds.fromId, SPACE_PAGE).then((page) => {
+      const found = page?.checkpoints.find(({ checkpointId }) => checkpointId <= bounds.throughId);
+      retirement.listed(aged, found?.checkpointId ?? 0);
+    });
+  }
+
+  #wantedId(vpgId: string): number {
+    return Math.max(0, ...this.around.recoveriesOf(vpgId).map((recovery) => recovery.wantedOldest()?.checkpointId ?? 0));
+  }
+
+  #ownReport(vpgId: string, wantedId: number, nowMs: number): HeldReport {
+    const recoveries = this.around.recoveriesOf(vpgId);
+    const common = commonCheckpoints(recoveries.map((recovery) => agedBy(recovery, nowMs)));
+    const cut = common.length > HELD_REPORT_MAX ? [...common.slice(0, HELD_REPORT_MAX), ...common.slice(-1)] : common;
+    const [first, ...others] = recoveries;
+    const newest = (first?.journal.newestCheckpoints(NEWEST_MAX) ?? []).filter(({ checkpointId }) => others.every(({ journal }) => journal.holds(checkpointId)));
+    return {
+      type: 'held', vpgId, checkpointIds: cut.map(({ checkpointId }) => checkpointId), agesMs: cut.map(({ ageMs }) => ageMs),
+      newestIds: newest.map(({ checkpointId }) => checkpointId), wantedId, pinnedId: lowestOf(this.around.pinnedIdsOf(vpgId)),
+    };
+  }
+
+  #page({ vpgId, fromId, countMax }: HeldAsk): HeldPage {
+    const [first, ...others] = this.around.recoveriesOf(vpgId);
+    const own = first?.journal.checkpointsFrom(fromId, countMax) ?? [];
+    const isEnd = own.length < countMax;
+    const held = own.filter(({ checkpointId }) => others.every(({ journal }) => journal.holds(checkpointId)));
+    const pinned = new Set(this.around.pinnedIdsOf(vpgId));
+    const nowMs = performance.now();
+    // The last one says how far this page reaches, though it may not be common here: then it is not listed anyway.
+    const shown = isEnd || held.at(-1) === own.at(-1) ? held : [...held, ...own.slice(-1)];
+    return {
+      type: 'heldPage', vpgId, fromId, isEnd, checkpointIds: shown.map(({ checkpointId }) => checkpointId), atsMs: shown.map(({ marker }) => Math.floor(marker.atMs)),
+      agesMs: shown.map((checkpoint) => ageOf(checkpoint, nowMs)),
+      keeps: shown.map(({ checkpointId, marker }) => (marker.tag !== null || marker.kind !== 'automatic' || pinned.has(checkpointId) ? 1 : 0)),
+    };
+  }
+}
+
+const lowestOf = (ids: readonly number[]): number => (ids.length === 0 ? 0 : Math.min(...ids));
+
+const ageOf = ({ arrivedMs, marker }: HeldCheckpoint, nowMs: number): number => Math.max(0, Math.floor(nowMs - arrivedMs + marker.ageMs));
+
+/** Only what is as old as the history window can be retired by age. The journal has them in order, so most are never looked at. */
+function agedBy({ spec, journal }: RecoveryHost, nowMs: number): Pick<HeldReport, 'checkpointIds' | 'agesMs'> {
+  const held = journal.oldestCheckpoints((checkpoint) => ageOf(checkpoint, nowMs) >= spec.historyMs);
+  return { checkpointIds: held.map(({ checkpointId }) => checkpointId), agesMs: held.map((checkpoint) => ageOf(checkpoint, nowMs)) };
+}
+
+/**
+ * For a journal that nears its limit: the oldest one that all hold, from the one that it wants on, is to become the oldest, never behind what
+ * somebody needs or behind the newest that all hold, which always stays. undefined: nobody wants space.
+ */
+export function spaceBounds(reports: readonly HeldReport[]): { readonly fromId: number; readonly throughId: number } | undefined {
+  const wantedId = Math.max(0, ...reports.map((report) => report.wantedId));
+  const [first, ...others] = reports;
+  if (wantedId === 0 || !first) return undefined;
+  const newestId = Math.max(0, ...first.newestIds.filter((id) => others.every(({ newestIds }) => newestIds.includes(id))));
+  const pinnedIds = reports.map(({ pinnedId }) => pinnedId).filter((id) => id > 0);
+  const throughId = Math.min(newestId, ...pinnedIds);
+  return throughId === 0 ? undefined : { fromId: Math.min(wantedId, throughId), throughId };
+}

@@ -1,0 +1,125 @@
+import { randomUUID } from 'node:crypto';
+import { writeFile } from 'node:fs/promises';
+import { afterEach, describe, expect, it } from '@jest/globals';
+import { MiB } from '@tidemark/base';
+import type { RecoveryLimits, RecoverySpec, RecoveryStatus, VraEngine } from '@tidemark/engine-host';
+import { qemuIo, until, VraRig, type RigOptions } from './rig.js';
+
+const UNLIMITED: RecoveryLimits = { journalHardBytes: null, journalWarningBytes: null, scratchHardBytes: null, scratchWarningBytes: null };
+const VOLUMES = [{ diskId: 'scsi:0:0', exportName: 'recovered' }];
+const TWO_VMS: RigOptions = {
+  protectingCount: 1, recoveringCount: 2,
+  vms: [{ vmId: 'vm-1', host: 0, recoveryHost: 0, diskBytes: [16 * MiB] }, { vmId: 'vm-2', host: 0, recoveryHost: 1, diskBytes: [4 * MiB] }],
+};
+
+let rig: VraRig | undefined;
+afterEach(async () => {
+  const closing = rig;
+  rig = undefined;
+  await closing?.close();
+});
+
+async function start(options: RigOptions, limits: Partial<RecoveryLimits>, firstWrite?: string): Promise<VraRig> {
+  const vras = await VraRig.start(options);
+  rig = vras;
+  if (firstWrite !== undefined) await qemuIo(vras.uri('p', 0, 'vm-1-0'), firstWrite);
+  for (const vm of options.vms) {
+    const own = vm.vmId === 'vm-1' ? { ...UNLIMITED, ...limits } : UNLIMITED;
+    await vras.recovering[vm.recoveryHost]?.putRecovery({ ...vras.recoverySpec(vm), limits: own });
+  }
+  await vras.apply(0, { isProtected: true });
+  return vras;
+}
+
+function engine(vras: VraRig, index: number): VraEngine {
+  const found = vras.recovering[index];
+  if (!found) throw new RangeError(`no VRA ${String(index)}`);
+  return found;
+}
+
+function recovery(vras: VraRig, index = 0): RecoveryStatus {
+  const found = engine(vras, index).status().recoveries[0];
+  if (!found) throw new RangeError('no recovery');
+  return found;
+}
+
+function limitedSpec(vras: VraRig, journalHardBytes: number | null): RecoverySpec {
+  const [vm] = vras.options.vms;
+  if (!vm) throw new RangeError('no VM');
+  return { ...vras.recoverySpec(vm), limits: { ...UNLIMITED, journalHardBytes } };
+}
+
+describe('the hard limit of a journal', () => {
+  it('shortens the history of the whole VPG early, keeps new checkpoints coming, and is not passed', async () => {
+    const hardBytes = 16 * MiB;
+    const vras = await start(TWO_VMS, { journalHardBytes: hardBytes });
+    const first = await until('the first checkpoint', () => vras.listed()[0]);
+    let highestBytes = 0;
+    // More than the limit, with checkpoints in between.
+    for (let round = 1; round <= 12; round += 1) {
+      const before = vras.listed().at(-1) ?? 0;
+      await qemuIo(vras.uri('p', 0, 'vm-1-0'), `write -P ${String(round)} ${String((round % 8) * 2)}M 2M`);
+      await until('the next checkpoint', () => (vras.listed().at(-1) ?? 0) > before);
+      highestBytes = Math.max(highestBytes, recovery(vras).journalBytes);
+    }
+    await until('the first checkpoint is given up at both VRAs', () => !vras.heldBy('vm-1').includes(first) && !vras.heldBy('vm-2').includes(first));
+    const writtenAtMs = Date.now();
+    const ofVm1 = () => engine(vras, 0).listCheckpoints({ vpgId: vras.vpgId, vmId: 'vm-1' }).held;
+    const checkpointId = await until('a checkpoint of all that', () => ofVm1().find((each) => each.atMs > writtenAtMs && vras.listed().includes(each.checkpointId))?.checkpointId);
+    expect(highestBytes).toBeGreaterThan(hardBytes / 2);
+    expect(highestBytes).toBeLessThanOrEqual(hardBytes + MiB);
+    expect(vras.listed().length).toBeGreaterThan(1);
+    await vras.openViews(checkpointId);
+    await qemuIo(vras.uri('r', 0, `vm-1-0-at-${String(checkpointId)}`), 'read -P 8 0 2M', 'read -P 12 8M 2M');
+  });
+
+  it('never costs the last checkpoint: a sync that is too large pauses and goes on when the limit is raised', async () => {
+    const options: RigOptions = { ...TWO_VMS, recoveringCount: 1, vms: TWO_VMS.vms.slice(0, 1) };
+    const vras = await start(options, { journalHardBytes: 8 * MiB }, 'write -P 0x11 0 16M');
+    await until('the first checkpoint', () => vras.listed()[0]);
+    await vras.stop('p', 0);
+    // Other bytes everywhere, written while nobody watched: the new capture session has to send them all.
+    await writeFile(vras.diskPath('vm-1', 0), Buffer.alloc(16 * MiB, 0x22));
+    await vras.startAgain('p', 0);
+    await until('the pause', () => recovery(vras).isAtHardLimit, 30_000);
+    await new Promise((resolve) => setTimeout(resolve, 2500));
+    expect(recovery(vras)).toMatchObject({ state: 'full', isAtHardLimit: true });
+    const kept = vras.listed().at(-1);
+    if (kept === undefined) throw new Error('the last checkpoint is gone');
+    expect(recovery(vras).detail).toMatch(/may take/);
+    const { viewIds } = await vras.openViews(kept);
+    await qemuIo(vras.uri('r', 0, `vm-1-0-at-${String(kept)}`), 'read -P 0x11 0 16M');
+    for (const viewId of viewIds) await engine(vras, 0).closeView(viewId);
+    await engine(vras, 0).putRecovery(limitedSpec(vras, null));
+    const later = await until('a later checkpoint', () => vras.listed().find((id) => id > kept), 30_000);
+    await vras.openViews(later);
+    await qemuIo(vras.uri('r', 0, `vm-1-0-at-${String(later)}`), 'read -P 0x22 0 16M');
+  });
+});
+
+describe('the limit of scratch', () => {
+  it('fails the writes of that guest with ENOSPC, says so, and touches nobody else', async () => {
+    const vras = await start(TWO_VMS, { scratchHardBytes: 3 * MiB });
+    const checkpointId = await until('the first checkpoint', () => vras.listed()[0]);
+    const open = async (vmId: string, host: number, exportName: string): Promise<string> => {
+      const viewId = randomUUID();
+      await engine(vras, host).openView({ viewId, vpgId: vras.vpgId, vmId, checkpointId, purpose: 'test', volumes: VOLUMES.map((volume) => ({ ...volume, exportName })) });
+      return viewId;
+    };
+    await open('vm-1', 0, 'one');
+    await open('vm-2', 1, 'two');
+    await qemuIo(vras.uri('r', 0, 'one'), 'write -P 1 0 1M', 'write -P 2 1M 1M');
+    await expect(qemuIo(vras.uri('r', 0, 'one'), 'write -P 3 2M 1M')).rejects.toThrow(/qemu-io/);
+    await qemuIo(vras.uri('r', 0, 'one'), 'read -P 1 0 1M', 'read -P 2 1M 1M', 'read -P 0 2M 1M');
+    await qemuIo(vras.uri('r', 1, 'two'), 'write -P 9 0 4M', 'read -P 9 0 4M');
+    expect(engine(vras, 0).status().views[0]).toMatchObject({ state: 'open', isScratchFull: true, detail: expect.stringContaining('scratch is full') });
+    expect(engine(vras, 1).status().views[0]).toMatchObject({ isScratchFull: false, detail: '' });
+    const before = Math.max(...vras.listed());
+    await until('checkpoints go on', () => vras.listed().some((id) => id > before));
+    const [vm] = TWO_VMS.vms;
+    if (!vm) throw new RangeError('no VM');
+    await engine(vras, 0).putRecovery({ ...vras.recoverySpec(vm), limits: UNLIMITED });
+    await qemuIo(vras.uri('r', 0, 'one'), 'write -P 3 2M 1M', 'read -P 3 2M 1M');
+    expect(engine(vras, 0).status().views[0]).toMatchObject({ isScratchFull: false });
+  });
+});
