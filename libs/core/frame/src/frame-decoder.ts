@@ -1,7 +1,10 @@
-import { ProtocolError, type Crc32c } from '@tidemark/base';
+import { MiB, ProtocolError, type Crc32c } from '@tidemark/base';
 import { decodeHeader } from './header.js';
 import { FRAME_HEADER_BYTES, type FrameKind } from './layout.js';
 import type { FrameHeader } from './types.js';
+
+/** Longer bodies get their memory as they come. All but single guest writes of that size are shorter. */
+const EAGER_BYTES = 1 * MiB;
 
 export interface FrameDecoderOptions {
   readonly crc32c: Crc32c;
@@ -85,13 +88,22 @@ export class FrameDecoder {
       this.#takenBytes = bodyBytes;
       return chunk.subarray(at, at + bodyBytes);
     }
-    const body = (this.#body ??= new Uint8Array(bodyBytes));
     this.#takenBytes = Math.min(bodyBytes - this.#bodyFilled, available);
+    const body = this.#bodyWithRoom(this.#bodyFilled + this.#takenBytes, bodyBytes);
     body.set(chunk.subarray(at, at + this.#takenBytes), this.#bodyFilled);
     this.#bodyFilled += this.#takenBytes;
     if (this.#bodyFilled < bodyBytes) return undefined;
     this.#body = undefined;
     this.#bodyFilled = 0;
     return body;
+  }
+
+  /** Memory follows the bytes that came: a peer cannot make this side allocate a long body by announcing it. */
+  #bodyWithRoom(filledBytes: number, bodyBytes: number): Uint8Array {
+    const body = (this.#body ??= new Uint8Array(Math.min(bodyBytes, EAGER_BYTES)));
+    if (body.byteLength >= filledBytes) return body;
+    this.#body = new Uint8Array(Math.min(bodyBytes, Math.max(filledBytes, 2 * body.byteLength)));
+    this.#body.set(body.subarray(0, this.#bodyFilled));
+    return this.#body;
   }
 }

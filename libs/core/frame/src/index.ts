@@ -2,6 +2,7 @@ export * from './bodies.js';
 export * from './frame-decoder.js';
 export * from './frame.js';
 export * from './header.js';
+export * from './hello.js';
 export * from './json-fields.js';
 export * from './layout.js';
 export * from './limits.js';

@@ -40,6 +40,7 @@ export const FrameKind = {
   closeStream: 6, // no body
   ping: 7, // body echoed
   pong: 8,
+  hello: 9, // first frame of each side: versions and features, see hello.ts
   control: 32, // 4007: JSON {type, …}
 } as const;
 export type FrameKind = (typeof FrameKind)[keyof typeof FrameKind];

@@ -9,6 +9,10 @@ export const PING_BYTES_MAX = 1 * KiB;
 /** Body of an ack: creditBytes u64. */
 export const ACK_BODY_BYTES = 8;
 
+/** Body of hello: these fields, and whatever a later version puts behind them. */
+export const HELLO_BYTES = 8;
+export const HELLO_BYTES_MAX = 1 * KiB;
+
 /** What a header of its kind may say beyond the limits that hold for all kinds. Throws ProtocolError. */
 export function checkKindLimits(header: FrameHeader): void {
   if (header.kind === FrameKind.records) {
@@ -45,6 +49,8 @@ function bodyBounds(kind: Exclude<FrameKind, typeof FrameKind.records>): readonl
       return [ACK_BODY_BYTES, ACK_BODY_BYTES];
     case FrameKind.closeStream:
       return [0, 0];
+    case FrameKind.hello:
+      return [HELLO_BYTES, HELLO_BYTES_MAX];
     case FrameKind.ping:
     case FrameKind.pong:
       return [0, PING_BYTES_MAX];

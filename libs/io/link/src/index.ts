@@ -1,4 +1,6 @@
+export * from './body-codec.js';
 export * from './checksum.js';
+export * from './codec-pool.js';
 export * from './connect-link.js';
 export * from './link.js';
 export * from './link-error.js';

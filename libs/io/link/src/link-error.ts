@@ -6,6 +6,7 @@ export type LinkErrorCode =
   | 'LINK_CUT' // the connection broke, or ended inside a frame
   | 'LINK_SILENT' // the peer answers nothing any more
   | 'LINK_OVERFLOW' // more was sent than may wait
+  | 'LINK_CODEC' // no worker compressed or decompressed a body
   | 'LINK_CLOSED'; // by this side
 
 /** What happened to a connection to another VRA. Connecting again is right for all but a wrong listen address and our own end. */

@@ -6,6 +6,8 @@ import { tcpTransport, type LinkTransport } from './transport.js';
 
 /** More VRAs than ever talk to one, and a bound on what strangers can open. */
 const LINKS_MAX = 512;
+/** One host, or one site behind address translation, shall not take all of them. */
+const LINKS_PER_ADDRESS_MAX = 128;
 
 export interface ListenOptions {
   readonly address: string;
@@ -50,9 +52,19 @@ export class LinkServer {
   }
 
   #accept(link: Link, onLink: (link: Link) => void): void {
+    if (this.#countOf(link.remoteAddress) >= LINKS_PER_ADDRESS_MAX) {
+      link.destroy(new LinkError('LINK_CLOSED', `too many connections from ${link.remoteAddress}`));
+      return;
+    }
     this.#links.add(link);
     // Owner of this promise: the link itself; it never rejects.
     void link.closed.then(() => this.#links.delete(link));
     onLink(link);
+  }
+
+  #countOf(remoteAddress: string): number {
+    let count = 0;
+    for (const link of this.#links) if (link.remoteAddress === remoteAddress) count += 1;
+    return count;
   }
 }

@@ -2,10 +2,11 @@ import { once } from 'node:events';
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 import { afterEach, describe, expect, it } from '@jest/globals';
 import { ProtocolError } from '@tidemark/base';
-import { encodeFrame, FrameKind, type FrameHeader } from '@tidemark/frame';
+import { encodeFrame, encodeHello, FrameKind, OWN_HELLO, type FrameHeader } from '@tidemark/frame';
 import { connectLink, crc32c, LinkKeeper, LinkServer, type Link, type LinkHandlers, type LinkOptions } from './index.js';
 
 const control = (text: string): Uint8Array[] => encodeFrame({ kind: FrameKind.control }, [Buffer.from(JSON.stringify({ text }))], crc32c);
+const HELLO = Buffer.concat(encodeHello(OWN_HELLO, crc32c));
 const LOOPBACK = '127.0.0.1';
 
 const closers: (() => Promise<unknown>)[] = [];
@@ -145,6 +146,7 @@ describe('a link', () => {
       const atServer = receiver();
       const server = await listen((link) => link.start(atServer));
       const peer = await rawPeer(server.port);
+      peer.write(HELLO);
       peer.write(frame);
       peer.end(frame.subarray(0, cut));
       expect(await atServer.closed).toMatchObject({ code: 'LINK_CUT' });
@@ -160,6 +162,7 @@ describe('a link', () => {
       const atServer = receiver();
       const server = await listen((link) => link.start(atServer), { kinds: [FrameKind.control] });
       const peer = await rawPeer(server.port);
+      peer.write(HELLO);
       peer.write(bytes);
       expect(await atServer.closed).toBeInstanceOf(ProtocolError);
       expect(atServer.texts).toEqual([]);
@@ -209,6 +212,81 @@ describe('a link', () => {
     const frame = encodeFrame({ kind: FrameKind.control }, [Buffer.alloc(1 << 20, 0x20)], crc32c);
     for (let index = 0; index < 100; index += 1) link.send(frame);
     expect(await atClient.closed).toMatchObject({ code: 'LINK_OVERFLOW' });
+  });
+});
+
+describe('hello', () => {
+  const FUTURE = { versionMin: 2, versionMax: 3, features: 0xffff_ffff };
+
+  it('comes first from both sides; the highest common version and the common features are agreed', async () => {
+    const server = await listen((link) => link.start(receiver()), { hello: { versionMin: 1, versionMax: 9, features: 0b110 } });
+    const agreement = await new Promise((resolve) => {
+      void dial(server.port, { onReady: resolve, onFrame: () => undefined, onClose: () => undefined });
+    });
+    expect(agreement).toEqual({ version: 1, features: 0b10 });
+  });
+
+  it('of a future release that speaks no version of ours ends the link on both sides with an error that names both', async () => {
+    const atServer = receiver();
+    const server = await listen((link) => link.start(atServer), { hello: FUTURE });
+    const atClient = receiver();
+    await dial(server.port, atClient);
+    expect(await atClient.closed).toMatchObject({ code: 'PROTOCOL_VERSION', message: 'the peer speaks frame versions 2 to 3, this side speaks frame version 1' });
+    expect(await atServer.closed).toMatchObject({ code: 'PROTOCOL_VERSION', message: 'the peer speaks frame version 1, this side speaks frame versions 2 to 3' });
+  });
+
+  it('that is missing, comes twice, or never comes ends the link', async () => {
+    for (const bytes of [Buffer.concat(control('x')), Buffer.concat([HELLO, HELLO])]) {
+      const atServer = receiver();
+      const server = await listen((link) => link.start(atServer));
+      (await rawPeer(server.port)).write(bytes);
+      expect(await atServer.closed).toMatchObject({ code: 'PROTOCOL_ORDER' });
+    }
+    const atServer = receiver();
+    const server = await listen((link) => link.start(atServer), { pingIntervalMs: 20, silenceMs: 100 });
+    const peer = await rawPeer(server.port);
+    const trickle = setInterval(() => peer.write(HELLO.subarray(0, 1)), 10);
+    expect(await atServer.closed).toBeInstanceOf(Error);
+    clearInterval(trickle);
+    expect(atServer.texts).toEqual([]);
+  });
+
+  it('is followed by an error that names a frame of an unknown kind', async () => {
+    const atServer = receiver();
+    const server = await listen((link) => link.start(atServer));
+    const unknown = Buffer.concat(encodeFrame({ kind: FrameKind.closeStream }, [], crc32c));
+    unknown.writeUInt16LE(777, 10);
+    unknown.writeUInt32LE(crc32c(unknown.subarray(4, 64)), 0);
+    (await rawPeer(server.port)).write(Buffer.concat([HELLO, unknown]));
+    expect(await atServer.closed).toMatchObject({ code: 'PROTOCOL_KIND', message: 'unknown frame kind 777' });
+  });
+});
+
+describe('a hostile peer', () => {
+  it('that trickles a frame in is dropped, and nothing was allocated for what it announced', async () => {
+    const atServer = receiver();
+    const server = await listen((link) => link.start(atServer), { pingIntervalMs: 20, progressMs: 200 });
+    const peer = await rawPeer(server.port);
+    const long = Buffer.concat(encodeFrame({ kind: FrameKind.records, stream: 1, count: 1, firstSeq: 1, lastSeq: 1 }, [Buffer.alloc(32 << 20)], crc32c));
+    peer.write(HELLO);
+    peer.write(long.subarray(0, 64));
+    const before = process.memoryUsage().arrayBuffers;
+    const trickle = setInterval(() => peer.write(long.subarray(64, 65)), 5);
+    expect(await atServer.closed).toMatchObject({ code: 'LINK_SILENT' });
+    clearInterval(trickle);
+    expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(8 << 20);
+  });
+
+  it('with a flood of connections leaves room for others', async () => {
+    const server = await listen((link) => link.start(receiver()));
+    const peers = await Promise.all(Array.from({ length: 200 }, () => rawPeer(server.port)));
+    for (const peer of peers) peer.resume();
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    expect(peers.filter((peer) => peer.destroyed || peer.readableEnded).length).toBeGreaterThanOrEqual(72);
+    const other = await connectLink({ address: LOOPBACK, port: server.port, localAddress: '127.0.0.9' });
+    closers.push(() => other.close());
+    await new Promise<void>((resolve) => other.start({ onReady: () => resolve(), onFrame: () => undefined, onClose: () => undefined }));
+    expect(other.isOpen).toBe(true);
   });
 });
 
