@@ -218,12 +218,50 @@ def read_record(data, at, place):
     return Record(header, kind, body, following)
 
 
+def lz4_body(body, raw_bytes):
+    """u32 raw length, then one LZ4 block: runs of (token, literals, match), each length in 4 bits of the token and, when those are 15, further bytes."""
+    if len(body) < 4 or int.from_bytes(body[:4], 'little') != raw_bytes:
+        raise Corrupt('lz4 body with another length than its record')
+    out, at = bytearray(), 4
+
+    def length(nibble, at):
+        more = 255 if nibble == 15 else 0
+        while more == 255:
+            more, at = body[at], at + 1
+            nibble += more
+        return nibble, at
+    try:
+        while at < len(body):
+            token, at = body[at], at + 1
+            literals, at = length(token >> 4, at)
+            if at + literals > len(body):
+                raise Corrupt('lz4 body: literals beyond its end')
+            out += body[at:at + literals]
+            at += literals
+            if at == len(body):
+                break  # the last run has no match
+            distance, at = int.from_bytes(body[at:at + 2], 'little'), at + 2
+            match, at = length(token & 15, at)
+            match += 4
+            if not 0 < distance <= len(out) or len(out) + match > raw_bytes:
+                raise Corrupt('lz4 body: match out of place')
+            for _ in range(-(-match // distance)):
+                piece = out[-distance:][:match]
+                out += piece
+                match -= len(piece)
+    except IndexError:
+        raise Corrupt('lz4 body ends in a run') from None
+    if len(out) != raw_bytes:
+        raise Corrupt(f'lz4 body does not decompress to {raw_bytes} bytes')
+    return bytes(out)
+
+
 def decompress(record):
     codec, raw_bytes = record.header.codec, record.header.rawBytes
     if codec == 0:
         return record.body
     if codec == 1:
-        raise Corrupt(f'record {record.header.recordNo}: lz4 is reserved, nobody writes it')
+        return lz4_body(record.body, raw_bytes)
     if shutil.which('zstd') is None:
         raise Refused('this journal holds zstd bodies and the zstd command is missing (Debian package zstd)')
     result = subprocess.run(['zstd', '-d', '-c', '-q'], input=record.body, capture_output=True, check=False)

@@ -185,6 +185,11 @@ export class Sender implements CaptureSink {
     return { incarnation: this.#incarnation, epoch: this.#options.epoch, lastSeq, ...batch };
   }
 
+  /** Raw bytes that wait to be sent, whatever the credit. */
+  get unsentBytes(): number {
+    return this.#queue.unsentSyncBytes + this.#queue.unsentOtherBytes;
+  }
+
   /** The next piece of the protected volume to read for a sync; undefined: none now. Reads may be under way together and end in any order. */
   nextSyncRead(): SyncRead | undefined {
     if (this.#mode !== 'syncing' || this.#link !== 'open') return undefined;

@@ -70,6 +70,7 @@ export class ControlMesh {
   #start(link: Link, expected: string | undefined): void {
     let vraId: string | undefined;
     link.start({
+      onReady: () => sendControl(link, encodeJson({ type: 'hello', vraId: this.self.vraId })),
       onFrame: (_, body) => {
         if (vraId === undefined) {
           vraId = decodeHello(body);
@@ -84,7 +85,6 @@ export class ControlMesh {
         if (vraId !== undefined && this.#links.get(vraId) === link) this.#lost(vraId, cause);
       },
     });
-    sendControl(link, encodeJson({ type: 'hello', vraId: this.self.vraId }));
   }
 
   #up(vraId: string, link: Link): void {

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { MiB } from '@tidemark/base';
 import {
-  decodeOpened, decodeRefused, encodeFrame, encodeOpen, encodeRecordsFrame, encodeSyncStart, FrameDecoder, FrameKind, RecordType,
+  decodeOpened, decodeRefused, encodeFrame, encodeHello, encodeOpen, encodeRecordsFrame, encodeSyncStart, FrameDecoder, FrameKind, OWN_HELLO, RecordType,
   type FrameHeader, type OpenRequest, type StreamRecord,
 } from '@tidemark/frame';
 import { crc32c } from '@tidemark/link';
@@ -57,7 +57,7 @@ class Peer {
   private constructor(readonly socket: Socket) {
     const decoder = new FrameDecoder({ crc32c });
     socket.on('data', (chunk: Uint8Array) => decoder.feed(chunk, (header, body) => {
-      if (header.kind !== FrameKind.ping && header.kind !== FrameKind.pong) this.frames.push({ header, body: Uint8Array.from(body) });
+      if (header.kind !== FrameKind.ping && header.kind !== FrameKind.pong && header.kind !== FrameKind.hello) this.frames.push({ header, body: Uint8Array.from(body) });
     }));
     socket.on('close', () => { this.isEnded = true; });
     socket.on('error', () => { this.isEnded = true; });
@@ -67,7 +67,9 @@ class Peer {
     const socket = connect(engine.address.dataPort, '127.0.0.1');
     sockets.push(socket);
     await once(socket, 'connect');
-    return new Peer(socket);
+    const peer = new Peer(socket);
+    peer.send(encodeHello(OWN_HELLO, crc32c));
+    return peer;
   }
 
   send(chunks: readonly Uint8Array[]): void {

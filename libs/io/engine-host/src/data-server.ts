@@ -1,4 +1,4 @@
-import { ProtocolError } from '@tidemark/base';
+import { MiB, ProtocolError } from '@tidemark/base';
 import { decodeOpen, encodeFrame, encodeRefused, FrameKind, type FrameHeader } from '@tidemark/frame';
 import { crc32c, LinkServer, type Link } from '@tidemark/link';
 import type { RecoveryHost } from './recovery-host.js';
@@ -6,6 +6,9 @@ import { protectionKey, type Logger } from './types.js';
 
 /** Streams that one connection may open: a VRA protects at most 1500 volumes. */
 const STREAMS_MAX = 1500;
+
+/** Replies that wait: a peer that asks and asks and reads no answer is given up at twice this. */
+const REPLY_BYTES_MAX = 2 * MiB;
 
 interface OpenStream {
   readonly host: RecoveryHost;
@@ -24,7 +27,7 @@ export class DataServer {
 
   async listen(address: string, port: number): Promise<number> {
     const kinds = [FrameKind.open, FrameKind.records, FrameKind.closeStream];
-    this.#server = await LinkServer.listen({ address, port, link: { kinds } }, (link) => this.#accept(link));
+    this.#server = await LinkServer.listen({ address, port, link: { kinds, bufferedBytesMax: REPLY_BYTES_MAX, overflowBytes: REPLY_BYTES_MAX } }, (link) => this.#accept(link));
     return this.#server.port;
   }
 
@@ -72,7 +75,7 @@ export class DataServer {
     const connection = this.#nextConnection;
     this.#nextConnection += 1;
     streams.set(streamId, { host, connection });
-    const reply = { connection, streamId, send: (chunks: readonly Uint8Array[]) => void link.send(chunks), ended: () => void streams.delete(streamId) };
+    const reply = { connection, streamId, send: (chunks: readonly Uint8Array[]) => void link.send(chunks), ended: () => void streams.delete(streamId), fail: (error: unknown) => link.destroy(error instanceof Error ? error : new Error(String(error))) };
     host.open(reply, request);
   }
 }

@@ -5,6 +5,7 @@ import { DatastoreSpace } from './datastore-space.js';
 import { EngineError } from './engine-error.js';
 import { HeldExchange, type HeldSurroundings } from './held-exchange.js';
 import type { HeldMessage } from './held-report.js';
+import type { CodecPool } from '@tidemark/link';
 import { RecoveryHost } from './recovery-host.js';
 import { removeRecoveryFiles, type Removal } from './removal.js';
 import { RetirementHost } from './retirement-host.js';
@@ -31,6 +32,7 @@ export interface HandOver {
 }
 
 export interface RecoveringSurroundings {
+  readonly codecs: CodecPool;
   readonly options: VraOptions;
   readonly exports: ExportTable;
   sendRetirement(vraId: string, message: RetirementMessage | HeldMessage): void;
@@ -97,7 +99,7 @@ export class RecoveringSide {
 
   async #open(key: string, spec: RecoverySpec): Promise<void> {
     const space = await this.#space(spec);
-    const hooks = { log: this.around.options.log, space };
+    const hooks = { log: this.around.options.log, codecs: this.around.codecs, space };
     this.#recoveries.set(key, await RecoveryHost.open(spec, hooks));
     this.#failed.delete(key);
   }

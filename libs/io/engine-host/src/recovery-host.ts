@@ -7,10 +7,10 @@ import {
 } from '@tidemark/frame';
 import type { HeldCheckpoint, JournalState } from '@tidemark/journal';
 import { JournalFile, type JournalFileStats } from '@tidemark/journal-file';
-import { crc32c } from '@tidemark/link';
+import { crc32c, decompressBody, type CodecPool } from '@tidemark/link';
 import { Receiver, type ReceiverEffect } from '@tidemark/replication';
-import { unpackBody } from './compression.js';
 import type { DatastoreSpace } from './datastore-space.js';
+import { FrameIntake, type TakenFrame } from './frame-intake.js';
 import { bytesToFree, creditBytesFor, segmentBytesFor, UNLIMITED, type RecoveryLimits } from './space-limits.js';
 import { protectionKey, type Logger, type RecoverySpec } from './types.js';
 
@@ -21,10 +21,13 @@ export interface StreamReply {
   send(chunks: readonly Uint8Array[]): void;
   /** Refused or closed: frames that still come for it mean nothing. */
   ended(): void;
+  /** What came on this connection is against the specification: it must end. */
+  fail(error: unknown): void;
 }
 
 export interface RecoveryHooks {
   readonly log: Logger;
+  readonly codecs: CodecPool;
   readonly space: DatastoreSpace;
 }
 
@@ -37,6 +40,7 @@ export class RecoveryHost {
   readonly #replies = new Map<number, StreamReply>();
   #journal: JournalFile | undefined;
   #body: Uint8Array = new Uint8Array(0);
+  readonly #intake: FrameIntake;
   #receivedBytes = 0;
   #receivedRawBytes = 0;
   #isClosed = false;
@@ -47,6 +51,11 @@ export class RecoveryHost {
     epoch: number,
   ) {
     this.key = protectionKey(spec);
+    this.#intake = new FrameIntake({
+      codecs: hooks.codecs,
+      take: (frame, raw) => this.#take(frame, raw),
+      failed: (connection, error) => this.#replies.get(connection)?.fail(error),
+    });
     this.#receiver = new Receiver({
       vpgId: spec.vpgId,
       vmId: spec.vmId,
@@ -84,7 +93,7 @@ export class RecoveryHost {
       epoch: this.spec.epoch,
       clocks: { monotonicMs: () => performance.now(), wallClockMs: () => Date.now() },
       crc32c,
-      decompress: unpackBody,
+      decompress: decompressBody,
       segmentBytes: segmentBytesFor(this.limits.journalHardBytes),
       spaceGuard: () => this.#journalRoomBytes,
       onDurable: (seq) => this.#step((effects) => this.#receiver.durable(seq, effects)),
@@ -170,7 +179,11 @@ export class RecoveryHost {
 
   /** A records frame. Throws ProtocolError for bytes that the specification does not allow: the connection ends. */
   frame(connection: number, header: FrameHeader, body: Uint8Array): void {
-    const raw = unpackBody(header.codec, body, header.rawBytes);
+    this.#intake.push({ connection, header, body });
+  }
+
+  #take({ connection, header, body }: TakenFrame, raw: Uint8Array): void {
+    if (this.#isClosed) return;
     const records = decodeRecords(header, raw, this.spec.volumes.map(({ sizeBytes }) => sizeBytes));
     this.#receivedBytes += header.bodyBytes;
     this.#receivedRawBytes += header.rawBytes;
@@ -180,6 +193,7 @@ export class RecoveryHost {
 
   connectionLost(connection: number): void {
     this.#replies.delete(connection);
+    this.#intake.forget(connection);
     this.#receiver.connectionLost(connection);
   }
 

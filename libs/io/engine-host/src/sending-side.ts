@@ -2,10 +2,12 @@ import { stat } from 'node:fs/promises';
 import type { BarrierMessage, BarrierStatus } from '@tidemark/checkpoint';
 import type { CheckpointMarker, CheckpointSeal } from '@tidemark/frame';
 import type { ExportTable } from '@tidemark/nbd-server';
+import type { CodecPool } from '@tidemark/link';
 import { MemoryBudget } from '@tidemark/replication';
 import { BarrierHost, type BarrierSurroundings } from './barrier-host.js';
 import { EngineError } from './engine-error.js';
 import { GuestVm, type TakenOver } from './guest-vm.js';
+import { Outbound } from './outbound.js';
 import { SendingPeer } from './sending-peer.js';
 import { SendingStream } from './sending-stream.js';
 import { protectionKey, type AttachedVmSpec, type BarrierSpec, type DesiredState, type ProtectionSpec, type VraOptions } from './types.js';
@@ -14,6 +16,7 @@ import type { VoteStore } from './vote-store.js';
 
 export interface SendingSurroundings {
   readonly options: VraOptions;
+  readonly codecs: CodecPool;
   readonly exports: ExportTable;
   readonly votes: VoteStore;
   sendBarrier(vraId: string, message: BarrierMessage): void;
@@ -39,6 +42,7 @@ export class SendingSide {
   readonly #peers = new Map<string, SendingPeer>();
   readonly #barriers = new Map<string, BarrierHost>();
   readonly #faults = new Map<string, string>();
+  readonly outbound = new Outbound();
   readonly #budget: MemoryBudget;
   #socketInode: number | undefined;
   #desired: DesiredState = { revision: -1, attachedVms: [], protections: [], barriers: [] };
@@ -173,7 +177,7 @@ export class SendingSide {
     this.#faults.delete(key);
     const peer = this.#ensurePeer(spec);
     const stream = new SendingStream(spec, {
-      guest, peer, vraId: this.around.options.vraId, budget: this.#budget, log: this.around.options.log, onBroken: (error) => this.#streamBroke(key, stream, error),
+      guest, peer, vraId: this.around.options.vraId, outbound: this.outbound, codecs: this.around.codecs, budget: this.#budget, log: this.around.options.log, onBroken: (error) => this.#streamBroke(key, stream, error),
     });
     this.#streams.set(key, { stream, peer });
     peer.add(stream);
@@ -190,7 +194,7 @@ export class SendingSide {
     const key = `${recoveringVra.address}:${String(recoveringVra.dataPort)}`;
     let peer = this.#peers.get(key);
     if (!peer) {
-      peer = new SendingPeer(recoveringVra, this.around.options.address, this.around.options.log);
+      peer = new SendingPeer(recoveringVra, this.around.options.address, this.outbound, this.around.options.log);
       this.#peers.set(key, peer);
     }
     return peer;
@@ -246,7 +250,7 @@ export class SendingSide {
       // The receiver would end the connection of all streams for a marker of another epoch, again and again.
       if (entry.stream.spec.epoch !== marker.epoch) return `the stream of VM ${vmId} is of epoch ${String(entry.stream.spec.epoch)}`;
       if (!entry.stream.placeMarker(marker)) return `VM ${vmId} is ${entry.stream.status().state}`;
-      entry.peer.work(0);
+      entry.stream.work(0);
     }
     return undefined;
   }
@@ -256,7 +260,7 @@ export class SendingSide {
     let isPlaced = true;
     for (const entry of entries) {
       isPlaced = (entry?.stream.placeSeal(seal) ?? false) && isPlaced;
-      entry?.peer.work(0);
+      entry?.stream.work(0);
     }
     return isPlaced;
   }
@@ -296,6 +300,7 @@ export class SendingSide {
     clearTimeout(this.#handOverTimer);
     for (const barrier of this.#barriers.values()) barrier.close();
     for (const key of [...this.#streams.keys()]) this.#closeStream(key);
+    this.outbound.close();
     await Promise.all([...this.#peers.values()].map((peer) => peer.close()));
     for (const guest of this.#guests.values()) await guest.detach(this.around.options.log);
     this.#guests.clear();

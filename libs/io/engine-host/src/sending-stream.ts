@@ -1,21 +1,20 @@
 import { randomUUID } from 'node:crypto';
 import { ProtocolError } from '@tidemark/base';
 import {
-  decodeAck, decodeOpened, decodeRefused, encodeFrame, encodeOpen, encodeRecordsBody, encodeRecordsFrame, FrameKind,
+  decodeAck, decodeOpened, decodeRefused, encodeFrame, encodeOpen, FrameKind,
   type CheckpointMarker, type CheckpointSeal, type FrameHeader,
 } from '@tidemark/frame';
-import { crc32c, type Link } from '@tidemark/link';
-import { Sender, SESSION_MARK, type BudgetShare, type MemoryBudget, type OutgoingFrame, type SenderStatus, type SyncRead } from '@tidemark/replication';
+import { crc32c, type CodecPool, type Link } from '@tidemark/link';
+import { Sender, SESSION_MARK, type BudgetShare, type MemoryBudget, type SenderStatus, type SyncRead } from '@tidemark/replication';
 import type { CaptureSink } from '@tidemark/splitter';
-import { COMPRESSED_BYTES_MIN, packBody } from './compression.js';
+import { FramePacker } from './frame-packer.js';
 import type { GuestVm } from './guest-vm.js';
 import { MarkerAges } from './marker-ages.js';
+import type { Outbound, OutboundPeer, OutboundStream } from './outbound.js';
 import { RateMeter } from './rate.js';
 import { protectionKey, type Logger, type ProtectionSpec } from './types.js';
 import { VolumeMap } from './volume-map.js';
 
-/** One frame gathers up to this much: enough that checksum, syscall and fdatasync are shared by many small writes. */
-export const FRAME_RAW_BYTES = 512 * 1024;
 const REOPEN_MS_MIN = 100;
 const REOPEN_MS_MAX = 2000;
 
@@ -27,11 +26,9 @@ export interface SendingRates {
 }
 
 /** What a stream asks of the connection that it shares with others. */
-export interface StreamPeer {
+export interface StreamPeer extends OutboundPeer {
   /** A stream number that this connection has not used before: frames of an earlier opening can then never be taken for this one's. */
   numberStream(stream: SendingStream): number;
-  /** There is, or may be, something to send. */
-  work(queuedBytes: number): void;
   /** The link took a frame and wants no more, of nobody, until it drains. */
   linkIsFull(): void;
 }
@@ -40,6 +37,8 @@ export interface StreamSurroundings {
   readonly guest: GuestVm;
   readonly vraId: string;
   readonly peer: StreamPeer;
+  readonly outbound: Outbound;
+  readonly codecs: CodecPool;
   readonly budget: MemoryBudget;
   readonly log: Logger;
   /** The sender failed by a bug of ours: this stream does nothing any more and must be closed. Called in a turn of its own. */
@@ -47,14 +46,13 @@ export interface StreamSurroundings {
 }
 
 /** One protection's stream: the sender engine with its VM's disks on one side and a link on the other. */
-export class SendingStream {
+export class SendingStream implements OutboundStream {
   readonly key: string;
   readonly sender: Sender;
   readonly #sink: CaptureSink;
   readonly #map: VolumeMap;
   #link: Link | undefined;
   #streamId = 0;
-  #isPacking = false;
   #readsInFlight = 0;
   #reopenMs = REOPEN_MS_MIN;
   #reopenAtMs = 0;
@@ -68,7 +66,8 @@ export class SendingStream {
   #isClosed = false;
   #isBroken = false;
   readonly guest: GuestVm;
-  private readonly peer: StreamPeer;
+  readonly peer: StreamPeer;
+  readonly #packer: FramePacker;
   private readonly log: Logger;
 
   constructor(
@@ -91,8 +90,30 @@ export class SendingStream {
       budget: this.#share,
       fence: guest.splitter,
     });
+    this.#packer = this.#makePacker();
     this.#sink = this.#makeSink();
     guest.addSink(this.key, this.#sink);
+  }
+
+  #makePacker(): FramePacker {
+    return new FramePacker({
+      codecs: this.around.codecs,
+      send: (chunks) => this.#send(chunks),
+      packed: (savedBytes) => {
+        this.around.outbound.saved(this, savedBytes);
+        if (!this.#isClosed) this.work(0);
+      },
+      onProblem: (error) => this.log.error({ stream: this.key, error: String(error) }, 'compression failed: the frame is sent as it is'),
+    });
+  }
+
+  get priority(): ProtectionSpec['priority'] {
+    return this.spec.priority;
+  }
+
+  /** There is, or may be, something to send. */
+  work(queuedBytes: number): void {
+    this.around.outbound.work(this, queuedBytes);
   }
 
   #makeSink(): CaptureSink {
@@ -101,13 +122,13 @@ export class SendingStream {
         const captured = this.#map.mapped(write);
         if (!captured) return;
         this.#guarded(() => this.sender.capture(captured));
-        this.peer.work(captured.length);
+        this.work(captured.length);
       },
       captureFailed: (write) => {
         const failed = this.#map.mapped(write);
         if (!failed) return;
         this.#guarded(() => this.sender.captureFailed(failed));
-        this.peer.work(0);
+        this.work(0);
       },
     };
   }
@@ -145,6 +166,7 @@ export class SendingStream {
     this.guest.removeSink(this.key);
     if (this.#streamId > 0) this.#link?.send(encodeFrame({ kind: FrameKind.closeStream, stream: this.#streamId }, [], crc32c));
     this.#link = undefined;
+    this.#packer.clear();
     if (this.#isBroken) this.#share.close();
     else this.sender.close();
   }
@@ -157,6 +179,7 @@ export class SendingStream {
 
   linkDown(): void {
     this.#link = undefined;
+    this.#packer.clear();
     this.#guarded(() => this.sender.linkDown());
   }
 
@@ -166,12 +189,13 @@ export class SendingStream {
       this.sender.retrySyncReads();
       if (this.#link && this.sender.wantsOpen && nowMs >= this.#reopenAtMs) this.#open();
     });
-    this.peer.work(0);
+    this.work(0);
   }
 
   #open(): void {
     if (!this.#link || !this.sender.wantsOpen) return;
     this.#streamId = this.peer.numberStream(this);
+    this.#packer.clear();
     const body = encodeOpen(this.sender.openRequest());
     this.#link.send(encodeFrame({ kind: FrameKind.open, stream: this.#streamId, epoch: this.spec.epoch }, [body], crc32c));
   }
@@ -179,7 +203,7 @@ export class SendingStream {
   /** A frame of the other end for this stream. Throws ProtocolError for what it may not send. */
   frame(header: FrameHeader, body: Uint8Array): void {
     this.#guarded(() => this.#frame(header, body));
-    this.peer.work(0);
+    this.work(0);
   }
 
   #frame(header: FrameHeader, body: Uint8Array): void {
@@ -218,59 +242,30 @@ export class SendingStream {
     setTimeout(() => this.tick(performance.now()), this.#reopenAtMs - performance.now() + 1).unref();
   }
 
-  /** Sends what may be sent now. False: the link is full, wait for its drain. */
-  pump(): boolean {
-    let hasRoom = true;
-    this.#guarded(() => (hasRoom = this.#pump()));
-    return hasRoom;
+  /** See {@link OutboundStream}. A frame that is given to a codec worker counts with its raw bytes until it is packed. */
+  sendNext(limits: { readonly rawBytesMax: number; readonly bytesPerSecond: number }): number {
+    let bytes = 0;
+    this.#guarded(() => (bytes = this.#sendNext(limits)));
+    return bytes;
   }
 
-  #pump(): boolean {
+  #sendNext({ rawBytesMax, bytesPerSecond }: { readonly rawBytesMax: number; readonly bytesPerSecond: number }): number {
     this.#startSyncReads();
-    for (;;) {
-      const link = this.#link;
-      if (!link || this.#isPacking || this.#isClosed) return true;
-      const next = this.sender.nextFrame(FRAME_RAW_BYTES);
-      if (!next) return true;
-      const frame = { ...next, records: this.#markerAges.aged(next.records, { nowMs: performance.now(), roundTripMs: link.roundTripMs ?? 0 }) };
-      if (this.spec.isCompressed && frame.rawBytes >= COMPRESSED_BYTES_MIN) {
-        this.#sendPacked(link, frame);
-        return true;
-      }
-      if (!this.#sendPlain(link, frame)) return false;
-      this.#startSyncReads();
-    }
+    const link = this.#link;
+    if (!link || this.#isClosed || !this.#packer.hasRoom) return 0;
+    const next = this.sender.nextFrame(rawBytesMax);
+    if (!next) return 0;
+    const frame = { ...next, records: this.#markerAges.aged(next.records, { nowMs: performance.now(), roundTripMs: link.roundTripMs ?? 0 }) };
+    const { isCompressed } = this.spec;
+    const isBacklogged = isCompressed && this.sender.unsentBytes >= rawBytesMax;
+    this.#packer.submit(this.#streamId, frame, { isCompressed, agreement: link.agreement, isBacklogged, bytesPerSecond });
+    this.#startSyncReads();
+    return frame.rawBytes;
   }
 
-  #sendPlain(link: Link, frame: OutgoingFrame): boolean {
-    const { incarnation, epoch, firstSeq } = frame;
-    const chunks = encodeRecordsFrame({ stream: this.#streamId, incarnation, epoch, firstSeq }, frame.records, crc32c);
-    return this.#send(link, chunks);
-  }
-
-  /** One frame is compressed at a time, so frames leave in stream order. */
-  #sendPacked(link: Link, frame: OutgoingFrame): void {
-    this.#isPacking = true;
-    const stream = this.#streamId;
-    const body = encodeRecordsBody(frame.records);
-    const packed = packBody(body, frame.rawBytes).then((result) => {
-      // A link or stream that ended meanwhile took the frame with it: the sender has its records queued, or in its bitmap, and begins again.
-      if (this.#link !== link || this.#streamId !== stream || this.#isClosed) return;
-      const { incarnation, epoch, firstSeq, lastSeq, records, rawBytes } = frame;
-      const fields = { kind: FrameKind.records, stream, incarnation, epoch, firstSeq, lastSeq, count: records.length, codec: result.codec, rawBytes };
-      if (!this.#send(link, encodeFrame(fields, result.chunks, crc32c))) this.peer.linkIsFull();
-    });
-    void packed
-      .catch((error: unknown) => this.log.error({ stream: this.key, error: String(error) }, 'compression failed'))
-      .finally(() => {
-        this.#isPacking = false;
-        this.peer.work(0);
-      });
-  }
-
-  #send(link: Link, chunks: readonly Uint8Array[]): boolean {
+  #send(chunks: readonly Uint8Array[]): void {
     for (const chunk of chunks) this.#sentBytes += chunk.byteLength;
-    return link.send(chunks);
+    if (this.#link?.send(chunks) === false) this.peer.linkIsFull();
   }
 
   #startSyncReads(): void {
@@ -278,7 +273,7 @@ export class SendingStream {
       this.#readsInFlight += 1;
       void this.#syncRead(read).finally(() => {
         this.#readsInFlight -= 1;
-        if (!this.#isClosed) this.peer.work(0);
+        if (!this.#isClosed) this.work(0);
       });
     }
   }

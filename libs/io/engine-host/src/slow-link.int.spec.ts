@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, expect, it } from '@jest/globals';
 import { MiB } from '@tidemark/base';
-import { encodeFrame, encodeOpened, FrameDecoder, FrameKind } from '@tidemark/frame';
+import { encodeFrame, encodeHello, encodeOpened, FrameDecoder, FrameKind, OWN_HELLO } from '@tidemark/frame';
 import { crc32c } from '@tidemark/link';
 import { VraEngine, type DesiredState } from './index.js';
 
@@ -23,6 +23,7 @@ async function stuckReceiver(): Promise<{ readonly port: number; readonly socket
   const server = createServer((socket) => {
     sockets.push(socket.on('error', () => undefined));
     let opened = 0;
+    for (const part of encodeHello(OWN_HELLO, crc32c)) socket.write(part);
     const decoder = new FrameDecoder({ crc32c });
     const ping = setInterval(() => void encodeFrame({ kind: FrameKind.ping }, [new Uint8Array(8)], crc32c).map((chunk) => socket.write(chunk)), 300);
     socket.on('close', () => clearInterval(ping));

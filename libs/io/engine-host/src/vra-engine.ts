@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { mkdir } from 'node:fs/promises';
 import { ExportTable, NbdServer } from '@tidemark/nbd-server';
 import type { HeldCheckpoint } from '@tidemark/journal';
+import { CodecPool } from '@tidemark/link';
 import { ControlMesh } from './control-mesh.js';
 import { DataServer } from './data-server.js';
 import { RecoveringSide } from './recovering-side.js';
@@ -43,6 +44,7 @@ export class VraEngine {
   readonly #exports = new ExportTable();
   readonly #desiredFile: StateFile<DesiredState>;
   readonly #votes: VoteStore;
+  readonly #codecs: CodecPool;
   readonly #mesh: ControlMesh;
   readonly #dataServer: DataServer;
   readonly #sending: SendingSide;
@@ -57,10 +59,12 @@ export class VraEngine {
   private constructor(readonly options: VraOptions) {
     this.#desiredFile = new StateFile(`${options.stateFolder}/desired.json`);
     this.#votes = new VoteStore(`${options.stateFolder}/votes.json`);
+    this.#codecs = new CodecPool({ onWorkerLost: (error) => options.log.error({ error: error.message }, 'a codec worker died; frames go uncompressed until another one runs') });
     this.#mesh = new ControlMesh(options, this.#meshHandlers(), options.log);
     this.#dataServer = new DataServer((key) => this.#recovering.find(key), options.log);
     this.#sending = new SendingSide({
       options,
+      codecs: this.#codecs,
       exports: this.#exports,
       votes: this.#votes,
       sendBarrier: (vraId, message) => this.#mesh.send(vraId, message),
@@ -69,6 +73,7 @@ export class VraEngine {
     });
     this.#recovering = new RecoveringSide({
       options,
+      codecs: this.#codecs,
       exports: this.#exports,
       sendRetirement: (vraId, message) => this.#mesh.send(vraId, message),
       isPeerUp: (vraId) => this.#mesh.isPeerUp(vraId),
@@ -242,5 +247,6 @@ export class VraEngine {
     await this.#dataServer.close();
     await this.#recovering.close();
     await this.#mesh.close();
+    await this.#codecs.close();
   }
 }

@@ -1,6 +1,6 @@
 import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
-import { assert, KiB, ProtocolError } from '@tidemark/base';
+import { KiB, ProtocolError } from '@tidemark/base';
 import type { FrameCodec } from '@tidemark/frame';
 import type { CodecJob, CodecResult } from './codec-jobs.js';
 import { LinkError } from './link-error.js';
@@ -13,21 +13,19 @@ const WAITING_MAX = 64;
 const RESTART_MS = 1000;
 const SPARES_MAX = 8;
 const SPARE_BYTES = 544 * KiB;
-const BUSY_WINDOW_MS = 200;
 
 // In tests this module is a source; workers always run the built program.
 const PROGRAM = new URL(import.meta.url.endsWith('.ts') ? '../dist/codec-worker.js' : './codec-worker.js', import.meta.url);
 
 interface Pending {
   readonly job: CodecJob;
-  resolve(result: CodecResult): void;
-  reject(error: Error): void;
+  readonly resolve: (result: CodecResult) => void;
+  readonly reject: (error: Error) => void;
 }
 
 interface Lane {
   worker: Worker | undefined;
   current: Pending | undefined;
-  startedMs: number;
 }
 
 export interface CompressedBody {
@@ -55,33 +53,19 @@ export class CodecPool {
   #isClosed = false;
   #retryAtMs = 0;
   #retryTimer: NodeJS.Timeout | undefined;
-  #busyMs = 0;
-  #busySinceMs = performance.now();
-  #busyShare = 0;
 
   constructor(private readonly options: CodecPoolOptions = {}) {
     const count = options.workers ?? Math.max(1, Math.min(WORKERS_MAX, availableParallelism() - 1));
-    this.#lanes = Array.from({ length: count }, () => ({ worker: undefined, current: undefined, startedMs: 0 }));
+    this.#lanes = Array.from({ length: count }, () => ({ worker: undefined, current: undefined }));
   }
 
   get workers(): number {
     return this.#lanes.length;
   }
 
-  /** Share of the workers' time that was used in the last fifth of a second, 0 to 1. */
-  get busyShare(): number {
-    const nowMs = performance.now();
-    const elapsedMs = nowMs - this.#busySinceMs;
-    if (elapsedMs >= BUSY_WINDOW_MS) {
-      this.#busyShare = Math.min(1, this.#busyMs / (elapsedMs * this.#lanes.length));
-      this.#busyMs = 0;
-      this.#busySinceMs = nowMs;
-    }
-    return this.#busyShare;
-  }
-
-  get waitingCount(): number {
-    return this.#waiting.length;
+  /** Jobs that run or wait. */
+  get pendingCount(): number {
+    return this.#waiting.length + this.#lanes.filter(({ current }) => current !== undefined).length;
   }
 
   /** Memory for a raw body of up to `bytes`, to be filled and given to {@link compress}. */
@@ -127,7 +111,6 @@ export class CodecPool {
       const next = this.#waiting.shift();
       if (next === undefined) return;
       lane.current = next;
-      lane.startedMs = performance.now();
       worker.ref();
       worker.postMessage(next.job, [next.job.bytes.buffer]);
     }
@@ -149,7 +132,6 @@ export class CodecPool {
     const pending = lane.current;
     lane.current = undefined;
     lane.worker?.unref();
-    this.#busyMs += performance.now() - Math.max(lane.startedMs, this.#busySinceMs);
     if (pending?.job.jobId === result.jobId) pending.resolve(result);
     this.#dispatch();
   }

@@ -1,8 +1,10 @@
-import { copyFile, mkdir, mkdtemp, open, readdir, readFile, rm, stat, truncate } from 'node:fs/promises';
+import { copyFile, mkdir, mkdtemp, open, readdir, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from '@jest/globals';
 import { MiB } from '@tidemark/base';
+import { FrameCodec } from '@tidemark/frame';
+import { compressBody } from '@tidemark/link';
 import { describeWithTools, run, runOk, type ToolResult } from '../interop/tools.js';
 import { qemuIo, until, VraRig, type RigOptions } from '../vra/rig.js';
 
@@ -215,5 +217,29 @@ describeWithTools('a compressed journal as Python reads it', ['python3', 'zstd',
   it('holds the same checkpoints and the same disks as the VRA, byte for byte', async () => {
     const vras = await expectSame({ ...ONE_VM, isCompressed: true });
     expect((await check(journalOf(vras))).stdout).toMatch(/\nbodies of frames: .*zstd \d+\n/);
+  });
+});
+
+describeWithTools('the reader and lz4', ['python3'], () => {
+  it('decodes the bodies that a VRA writes, and refuses damaged ones', async () => {
+    const program = `import sys; sys.path.insert(0, ${JSON.stringify(join(READER, '..'))})
+from journal_bytes import lz4_body, Corrupt
+body = open(sys.argv[1], 'rb').read()
+try: sys.stdout.buffer.write(lz4_body(body, int(sys.argv[2])))
+except Corrupt as error: sys.exit(str(error))`;
+    const file = join(folder, 'body');
+    const decoded = async (body: Uint8Array, rawBytes: number): Promise<ToolResult> => {
+      await writeFile(file, body);
+      return await run('python3', ['-c', program, file, String(rawBytes)]);
+    };
+    const text = (await readFile(READER)).toString();
+    for (const raw of [text, 'x', 'ab'.repeat(40_000), text.slice(0, 300) + 'y'.repeat(700)]) {
+      const { code, stdout } = await decoded(compressBody(FrameCodec.lz4, Buffer.from(raw)), raw.length);
+      expect([code, stdout]).toEqual([0, raw]);
+    }
+    const body = compressBody(FrameCodec.lz4, Buffer.from(text));
+    for (const bad of [body.subarray(0, body.length - 9), Buffer.concat([body.subarray(0, 4), Buffer.alloc(40, 0xf0)])]) {
+      expect((await decoded(bad, text.length)).code).not.toBe(0);
+    }
   });
 });
