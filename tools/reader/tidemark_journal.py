@@ -22,6 +22,9 @@ from journal_bytes import (ALIGNMENT, CODECS, CONTROL_FIELDS, MIB, SEGMENT_HEADE
 # ---- What the records add up to -----------------------------------------------------------------------------------------
 
 
+BEING_COPIED = 2 ** 53 - 1
+
+
 class State:
     """Replays records in order: stream position, base, syncs, checkpoints. `take` throws Corrupt where a rule is broken.
 
@@ -32,7 +35,7 @@ class State:
     def __init__(self, vpg_id):
         self.vpg_id, self.values, self.front_seq = vpg_id, None, 0
         self.open, self.held = {}, {}
-        self.is_gap_allowed = False
+        self.is_gap_allowed, self.sets = False, []
         self.committed_seq = self.committed_record_no = self.clock_ms = 0
 
     def __getitem__(self, name):
@@ -54,7 +57,8 @@ class State:
         if record.kind == 'scratch':
             self.values = {**dict.fromkeys(CONTROL_FIELDS['state'], 0), 'lastSeq': record.header.firstSeq - 1}
         elif record.kind == 'state':
-            self.values, self.front_seq = dict(body), body['lastSeq']
+            self.values, self.front_seq, self.sets = dict(body), body['lastSeq'], [(0, body['volumeBytes'])]
+            self._check_volumes(where)
         else:
             raise Corrupt(f'{where}: the first record of a journal is a state')
 
@@ -94,6 +98,7 @@ class State:
                 self.values['sync'] = 'running'
             elif item.type == 'syncEnd' and self['sync'] == 'running':
                 self.values['sync'] = 'idle'
+                self.values['volumeBaseSeqs'] = [item.seq if base == BEING_COPIED else base for base in self['volumeBaseSeqs']]
             elif item.type == 'marker' and self['sync'] == 'idle' and self['isBaseComplete'] and item.payload['vpgId'] == self.vpg_id:
                 self.open[item.payload['checkpointId']] = {**item.payload, 'markerSeq': item.seq, 'incarnation': record.header.incarnation}
             elif item.type == 'seal':
@@ -141,9 +146,32 @@ class State:
         self.values['appliedSeq'] = body['appliedSeq']
 
     def _take_direct(self, record, body, where):
-        if self['isBaseComplete']:
-            raise Corrupt(f'{where}: behind a complete base')
-        self.values.update(sync=body['sync'], appliedSeq=record.header.lastSeq)
+        """Behind a complete base only records of volumes that are being added go that way: what the others have to apply stays."""
+        self.values['sync'] = body['sync']
+        if not self['isBaseComplete']:
+            self.values['appliedSeq'] = record.header.lastSeq
+        elif BEING_COPIED not in self['volumeBaseSeqs']:
+            raise Corrupt(f'{where}: behind a complete base, and no volume is being added')
+
+    def _take_volumes(self, _record, body, where):
+        known = len(self['volumeBaseSeqs'])
+        before = self['volumeBytes']
+        added = [BEING_COPIED if self['isBaseComplete'] else 0] * (len(body['volumeBytes']) - known)
+        self.values.update(body, volumeBaseSeqs=self['volumeBaseSeqs'] + added, sync='needed')
+        self._check_volumes(where)
+        if any(new != 0 and new < old or old == 0 and new != 0 for old, new in zip(before, body['volumeBytes'])) or len(body['volumeBytes']) < known:
+            raise Corrupt(f'{where}: {before} cannot become {body["volumeBytes"]}')
+        self.open = {}
+        self.sets = [each for each in self.sets if each[0] != self['lastSeq']] + [(self['lastSeq'], body['volumeBytes'])]
+
+    def _check_volumes(self, where):
+        disks, sizes, bases = (self[name] for name in ('volumeDisks', 'volumeBytes', 'volumeBaseSeqs'))
+        if not len(disks) == len(sizes) == len(bases) or any(type(value) is not int or value < 0 for value in sizes + bases) or any(type(disk) is not str for disk in disks):
+            raise Corrupt(f'{where}: volumes {disks}, {sizes}, {bases}')
+
+    def volume_bytes_at(self, seq):
+        """Sizes of the volumes in an image at this position."""
+        return [sizes for after, sizes in self.sets if after < seq][-1]
 
     def _take_generation(self, _record, body, _where):
         self.open, self.values['brokenReason'] = {}, body['reason']
@@ -319,14 +347,21 @@ def image(options):
         raise Refused(f'the journal does not hold checkpoint {options.checkpoint}')
     if scan.state['promotionCheckpointId'] != 0:
         raise Refused('the mirrors are being promoted, or are: they hold writes of the recovered VM')
+    sizes = scan.state.volume_bytes_at(held['markerSeq'])
+    size = sizes[options.volume] if options.volume < len(sizes) else 0
+    if size == 0:
+        raise Refused(f'checkpoint {options.checkpoint} has no volume {options.volume}')
+    base_seq = scan.state['volumeBaseSeqs'][options.volume]
     shutil.copyfile(options.mirror, options.out)
     with open(options.out, 'r+b') as out:
-        size = out.seek(0, 2)
+        if out.seek(0, 2) < size:
+            raise Corrupt(f'the mirror ends at {out.tell()}, the volume at {size}')
+        out.truncate(size)
 
         def take(record):
             if record.kind in ('frame', 'baseFrame') and record.header.firstSeq < held['markerSeq']:
                 for item in items_of(record):
-                    if item.seq < held['markerSeq'] and item.volume == options.volume:
+                    if base_seq < item.seq < held['markerSeq'] and item.volume == options.volume:
                         write(out, size, item)
         Scan(folder, take=take)
     return warn(scan)
@@ -336,7 +371,7 @@ def write(out, size, item):
     if item.type not in ('write', 'zeroes', 'syncWrite', 'syncZeroes'):
         return
     if item.offset + item.length > size:
-        raise Corrupt(f'stream record {item.seq} ends at {item.offset + item.length}, the mirror at {size}')
+        raise Corrupt(f'stream record {item.seq} ends at {item.offset + item.length}, its volume at {size}')
     out.seek(item.offset)
     if item.payload:
         out.write(item.payload)

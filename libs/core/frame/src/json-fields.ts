@@ -76,6 +76,11 @@ export class JsonFields {
     return this.#array(name, bounds.countMax, (value): value is string => typeof value === 'string' && value.length > 0 && value.length <= bounds.charactersMax);
   }
 
+  /** As {@link texts}, but each may be empty. */
+  freeTexts(name: string, bounds: { readonly countMax: number; readonly charactersMax: number }): string[] {
+    return this.#array(name, bounds.countMax, (value): value is string => typeof value === 'string' && value.length <= bounds.charactersMax);
+  }
+
   integers(name: string, bounds: { readonly countMax: number; readonly min: number; readonly max?: number }): number[] {
     return this.#array(name, bounds.countMax, (value) => isIntegerIn(value, bounds.min, bounds.max ?? Number.MAX_SAFE_INTEGER));
   }

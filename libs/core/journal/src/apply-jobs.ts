@@ -129,7 +129,7 @@ export class ApplyJobs {
     const { frames, lastSeq } = state.index.nextFrames(throughSeq, STEP_BYTES_MAX);
     this.#stepSeq = frames.length === 0 ? throughSeq : lastSeq;
     if (frames.length === 0) this.#recordApplied(throughSeq, effects);
-    else effects.push({ type: 'mirrorReplay', frames, afterSeq: state.snapshot.appliedSeq, throughSeq: this.#stepSeq });
+    else effects.push({ type: 'mirrorReplay', frames, afterSeq: state.snapshot.appliedSeq, throughSeq: this.#stepSeq, baseSeqs: state.snapshot.volumes.map(({ baseSeq }) => baseSeq) });
   }
 
   #recordApplied(appliedSeq: number, effects: JournalEffect[]): void {

@@ -1,6 +1,9 @@
 import { ProtocolError } from '@tidemark/base';
 import { decodeJson, encodeJson, type JsonFields } from '@tidemark/frame';
+import type { JournalVolumeState, VolumeWish } from './volume-set.js';
 
+/** Of one VM, removed ones included: a stream record has no more indexes. */
+export const VOLUMES_MAX = 64;
 const U32_MAX = 2 ** 32 - 1;
 
 /** `needed`: the base or what is missing was not asked for yet. `running`: a sync started. `idle`: mirror + journal are a whole image. */
@@ -22,11 +25,16 @@ export interface JournalSnapshot {
   readonly retiredSeq: number;
   readonly promotion: { readonly checkpointId: number; readonly isDone: boolean } | null;
   readonly brokenReason: string | null;
+  /** By volume index. */
+  readonly volumes: readonly JournalVolumeState[];
 }
 
 export const encodeSnapshot = (snapshot: JournalSnapshot): Uint8Array => encodeJson({
   ...snapshot,
   promotion: undefined,
+  volumes: undefined,
+  ...volumeFields(snapshot.volumes),
+  volumeBaseSeqs: snapshot.volumes.map(({ baseSeq }) => baseSeq),
   reservedEpoch: snapshot.reservedEpoch ?? 0,
   promotionCheckpointId: snapshot.promotion?.checkpointId ?? 0,
   isPromotionDone: snapshot.promotion?.isDone ?? false,
@@ -51,9 +59,31 @@ export function decodeSnapshot(body: Uint8Array): JournalSnapshot {
       retiredSeq: fields.integer('retiredSeq', 0),
       promotion: checkpointId === 0 ? null : { checkpointId, isDone },
       brokenReason: fields.nullableText('brokenReason', 1000),
+      volumes: readVolumes(fields, fields.integers('volumeBaseSeqs', { countMax: VOLUMES_MAX, min: 0 })),
     };
   });
 }
+
+const volumeFields = (volumes: readonly VolumeWish[]): object => ({
+  volumeDisks: volumes.map(({ diskId }) => diskId),
+  volumeBytes: volumes.map(({ sizeBytes }) => sizeBytes),
+});
+
+function readWishes(fields: JsonFields): VolumeWish[] {
+  const disks = fields.freeTexts('volumeDisks', { countMax: VOLUMES_MAX, charactersMax: 64 });
+  const sizes = fields.integers('volumeBytes', { countMax: VOLUMES_MAX, min: 0 });
+  if (disks.length !== sizes.length) throw new ProtocolError('PROTOCOL_LAYOUT', `${fields.what}: ${disks.length} disks, ${sizes.length} sizes`);
+  return disks.map((diskId, index) => ({ diskId, sizeBytes: sizes[index] ?? 0 }));
+}
+
+function readVolumes(fields: JsonFields, baseSeqs: readonly number[]): JournalVolumeState[] {
+  const wishes = readWishes(fields);
+  if (wishes.length !== baseSeqs.length) throw new ProtocolError('PROTOCOL_LAYOUT', `${fields.what}: ${wishes.length} volumes, ${baseSeqs.length} base positions`);
+  return wishes.map((wish, index) => ({ ...wish, baseSeq: baseSeqs[index] ?? 0 }));
+}
+
+export const encodeVolumes = (volumes: readonly VolumeWish[]): Uint8Array => encodeJson(volumeFields(volumes));
+export const decodeVolumes = (body: Uint8Array): VolumeWish[] => read(body, 'volumes', readWishes);
 
 export const encodeSession = (sessionId: string): Uint8Array => encodeJson({ sessionId });
 export const decodeSession = (body: Uint8Array): string => read(body, 'incarnation', (fields) => fields.text('sessionId', 200));

@@ -1,17 +1,17 @@
 import { assert } from '@tidemark/base';
-import { isVolumeRecord, type StreamRecord } from '@tidemark/frame';
+import type { StreamRecord } from '@tidemark/frame';
 import { controlRecord, type CommitLog } from './commit-log.js';
-import { encodeDirect, type SyncPhase } from './control-bodies.js';
+import { encodeDirect } from './control-bodies.js';
 import { JournalRecordKind, JOURNAL_RECORD_HEADER_BYTES } from './layout.js';
 import type { PendingRecord } from './journal-writer.js';
 import type { JournalEffect } from './types.js';
+import type { FrameRoute } from './volume-set.js';
 
 /** A record on its way into the journal, in the order in which it was taken in. */
 export interface InboxItem {
   readonly record: PendingRecord;
-  readonly syncAfter: SyncPhase;
-  /** Of the frame with which the base becomes complete: how many of its records, up to its syncEnd, belong to the base. */
-  readonly baseRecords: number | undefined;
+  /** Of frames. */
+  readonly route: Pick<FrameRoute, 'form' | 'mirrorRecords' | 'syncAfter'> | undefined;
 }
 
 /** Frames of one mirror sync: bounds memory and how long an ack waits. */
@@ -19,7 +19,8 @@ const BATCH_BYTES_MAX = 32 * 1024 * 1024;
 
 /**
  * Until the base is complete frames go straight into the mirrors: write, sync the mirrors, then a record without data makes the position
- * durable. Everything else passes through, in order. The frame that ends the base is written both ways, its rest is journal only.
+ * durable. So do the records of a volume that is being added later; a frame that holds others as well is journalled whole behind that. Everything
+ * else passes through, in order.
  */
 export class DirectWriter {
   #inbox: InboxItem[] = [];
@@ -29,10 +30,7 @@ export class DirectWriter {
   /** The mirrors failed: nothing goes on before `discard`. */
   #hasFailed = false;
 
-  constructor(
-    private readonly log: CommitLog,
-    private isBaseComplete: boolean,
-  ) {}
+  constructor(private readonly log: CommitLog) {}
 
   /** A mirror effect of this writer is in flight. */
   get isBusy(): boolean {
@@ -74,13 +72,12 @@ export class DirectWriter {
   }
 
   /** Forgets what is on its way; the records are settled. */
-  discard(outcome: 'full' | 'failed', isBaseComplete: boolean): void {
+  discard(outcome: 'full' | 'failed'): void {
     const lost = this.#inbox;
     this.#inbox = [];
     this.#isAbandoned ||= this.#batch.length > 0;
     this.#batch = [];
     this.#hasFailed = false;
-    this.isBaseComplete = isBaseComplete;
     for (const { record } of lost) record.settle?.(outcome);
   }
 
@@ -88,7 +85,7 @@ export class DirectWriter {
     while (!this.isBusy && !this.#hasFailed) {
       const item = this.#inbox[0];
       if (item === undefined) return;
-      if (item.record.frame !== undefined && !this.isBaseComplete) {
+      if (item.route?.mirrorRecords !== undefined) {
         this.#startBatch(effects);
         return;
       }
@@ -101,11 +98,10 @@ export class DirectWriter {
     const records: StreamRecord[] = [];
     let bytes = 0;
     for (const item of this.#inbox) {
-      if (item.record.frame === undefined || bytes >= BATCH_BYTES_MAX) break;
+      if (item.route?.mirrorRecords === undefined || bytes >= BATCH_BYTES_MAX) break;
       this.#batch.push(item);
-      bytes += item.record.frame.rawBytes + JOURNAL_RECORD_HEADER_BYTES;
-      records.push(...item.record.records.slice(0, item.baseRecords).filter(({ type }) => isVolumeRecord(type)));
-      if (item.baseRecords !== undefined) break;
+      bytes += (item.record.frame?.rawBytes ?? 0) + JOURNAL_RECORD_HEADER_BYTES;
+      for (const record of item.route.mirrorRecords) records.push(record);
     }
     this.#inbox = this.#inbox.slice(this.#batch.length);
     effects.push({ type: 'mirrorWrite', records });
@@ -113,17 +109,27 @@ export class DirectWriter {
 
   /** The mirrors hold the batch durably. */
   #record(batch: readonly InboxItem[], effects: JournalEffect[]): void {
-    const plain = batch.filter(({ baseRecords }) => baseRecords === undefined);
-    const [first] = plain;
-    const last = plain.at(-1);
-    if (first !== undefined && last !== undefined) {
-      const position = { epoch: last.record.epoch, incarnation: last.record.incarnation, lastSeq: last.record.lastSeq };
-      const record = controlRecord(JournalRecordKind.direct, encodeDirect(last.syncAfter), position);
-      this.log.push({ ...record, firstSeq: first.record.firstSeq }, effects);
+    let direct: InboxItem[] = [];
+    for (const item of batch) {
+      if (item.route?.form === 'direct') {
+        direct.push(item);
+        continue;
+      }
+      this.#recordDirect(direct, effects);
+      direct = [];
+      const kind = item.route?.form === 'baseFrame' ? JournalRecordKind.baseFrame : item.record.kind;
+      this.log.push({ ...item.record, kind }, effects);
     }
-    const ending = batch.find(({ baseRecords }) => baseRecords !== undefined);
-    if (ending === undefined) return;
-    this.isBaseComplete = true;
-    this.log.push({ ...ending.record, kind: JournalRecordKind.baseFrame }, effects);
+    this.#recordDirect(direct, effects);
+  }
+
+  /** One record for all of them: they follow one another. */
+  #recordDirect(items: readonly InboxItem[], effects: JournalEffect[]): void {
+    const [first] = items;
+    const last = items.at(-1);
+    if (first === undefined || last?.route === undefined) return;
+    const position = { epoch: last.record.epoch, incarnation: last.record.incarnation, lastSeq: last.record.lastSeq };
+    const record = controlRecord(JournalRecordKind.direct, encodeDirect(last.route.syncAfter), position);
+    this.log.push({ ...record, firstSeq: first.record.firstSeq }, effects);
   }
 }

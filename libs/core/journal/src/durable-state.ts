@@ -3,11 +3,12 @@ import { decodeMarker, decodeSeal, RecordType, type StreamRecord } from '@tidema
 import { CheckpointLedger } from './checkpoint-ledger.js';
 import type { JournalRecordHeader } from './codec.js';
 import {
-  decodeApplied, decodeDirect, decodeEpoch, decodePromotion, decodeReason, decodeRetirement, decodeSession, decodeSnapshot,
+  decodeApplied, decodeDirect, decodeEpoch, decodePromotion, decodeReason, decodeRetirement, decodeSession, decodeSnapshot, decodeVolumes,
   type JournalSnapshot, type SyncPhase,
 } from './control-bodies.js';
 import { JournalRecordKind } from './layout.js';
 import type { FramePlace, JournalIdentity } from './types.js';
+import { routeOf, syncPhaseAfter, volumesAfter, type JournalVolumeState, type VolumeWish } from './volume-set.js';
 import { WriteIndex } from './write-index.js';
 
 export interface SegmentSummary {
@@ -31,12 +32,6 @@ export interface DurableRecord {
   readonly records: readonly StreamRecord[];
 }
 
-/** Sync phase after a record of a frame. A syncEnd counts only for a sync whose start was seen. */
-export function syncPhaseAfter(phase: SyncPhase, type: RecordType): SyncPhase {
-  if (type === RecordType.syncStart) return 'running';
-  return type === RecordType.syncEnd && phase === 'running' ? 'idle' : phase;
-}
-
 /**
  * What the durable records of a journal add up to. Live and at the scan after a restart the same code takes them in, one by one, so both
  * agree. Decoders throw ProtocolError for bodies that make no sense.
@@ -49,6 +44,8 @@ export class DurableState {
   chain = 0;
   clockMs = 0;
   snapshot: JournalSnapshot;
+  /** Sets of volumes by the position behind which each is in force, oldest first. */
+  readonly #volumeSets: { readonly afterSeq: number; readonly volumes: readonly JournalVolumeState[] }[] = [];
   /** False until the first record: then its snapshot counts. */
   #hasBegun = false;
 
@@ -58,8 +55,32 @@ export class DurableState {
   ) {
     this.snapshot = {
       epoch, reservedEpoch: null, highestEpoch: epoch, isEnded: false, incarnation: 0, sessionId: null, isBaseComplete: false, sync: 'needed',
-      lastSeq: 0, appliedSeq: 0, retiredSeq: 0, promotion: null, brokenReason: null,
+      lastSeq: 0, appliedSeq: 0, retiredSeq: 0, promotion: null, brokenReason: null, volumes: [],
     };
+  }
+
+  /** Of a journal that has no record yet; one that has knows its own. */
+  beginWith(volumes: readonly VolumeWish[]): void {
+    if (!this.#hasBegun) this.#setVolumes(volumesAfter([], volumes, false), 0);
+  }
+
+  /** The volumes of an image at this position: those of then, in the sizes of then. */
+  volumesAt(seq: number): readonly JournalVolumeState[] {
+    return this.#volumeSets.findLast(({ afterSeq }) => afterSeq < seq)?.volumes ?? this.snapshot.volumes;
+  }
+
+  /** True for a removed volume that an older checkpoint still has, and for every one that is not removed. */
+  needsVolume(index: number): boolean {
+    const oldestSeq = this.ledger.oldest?.markerSeq ?? Infinity;
+    const needed = this.#volumeSets.filter((_, i) => (this.#volumeSets[i + 1]?.afterSeq ?? Infinity) >= oldestSeq);
+    return [...needed, { volumes: this.snapshot.volumes }].some(({ volumes }) => (volumes[index]?.sizeBytes ?? 0) > 0);
+  }
+
+  #setVolumes(volumes: readonly JournalVolumeState[], afterSeq: number): void {
+    // One position has one set: the newest word.
+    if (this.#volumeSets.at(-1)?.afterSeq === afterSeq) this.#volumeSets.pop();
+    this.#volumeSets.push({ afterSeq, volumes });
+    this.#set({ volumes });
   }
 
   /** A segment was opened; its records follow. */
@@ -87,7 +108,6 @@ export class DurableState {
       case JournalRecordKind.frame:
         return this.#takeFrame(record);
       case JournalRecordKind.baseFrame:
-        this.#set({ isBaseComplete: true });
         return this.#takeFrame(record);
       case JournalRecordKind.incarnation:
         return this.#takeIncarnation(header, decodeSession(body));
@@ -104,7 +124,12 @@ export class DurableState {
       case JournalRecordKind.applied:
         return this.#takeApplied(decodeApplied(body));
       case JournalRecordKind.direct:
-        return this.#set({ lastSeq: header.lastSeq, appliedSeq: header.lastSeq, sync: decodeDirect(body) });
+        return this.#takeDirect(header, decodeDirect(body));
+      case JournalRecordKind.volumes:
+        // Whatever changed, no image is whole before a sync has ended.
+        this.ledger.voidOpen();
+        this.#setVolumes(volumesAfter(this.snapshot.volumes, decodeVolumes(body), this.snapshot.isBaseComplete), this.snapshot.lastSeq);
+        return this.#set({ sync: 'needed' });
       case JournalRecordKind.generation:
         this.ledger.voidOpen();
         return this.#set({ brokenReason: decodeReason(body) });
@@ -129,6 +154,8 @@ export class DurableState {
     if (this.#hasBegun) return;
     this.#hasBegun = true;
     this.snapshot = snapshot;
+    this.#volumeSets.length = 0;
+    this.#setVolumes(snapshot.volumes, 0);
     this.seqBeforeFirstSegment = snapshot.lastSeq;
   }
 
@@ -139,8 +166,16 @@ export class DurableState {
     this.#set({ incarnation: header.incarnation, sessionId, sync });
   }
 
+  /** Until the base is complete nothing else is in the journal, so all of it counts as applied. Later an added volume is copied between frames of the others. */
+  #takeDirect({ lastSeq }: JournalRecordHeader, sync: SyncPhase): void {
+    this.#set({ lastSeq, sync, ...(this.snapshot.isBaseComplete ? {} : { appliedSeq: lastSeq }) });
+  }
+
   #takeFrame({ header, place, records }: DurableRecord): void {
     const { snapshot } = this;
+    const route = routeOf(header, records, snapshot);
+    // A base frame's own syncEnd completes the base, for the markers behind it.
+    this.#set({ isBaseComplete: route.isBaseComplete, volumes: route.volumes });
     let sync: SyncPhase = header.firstSeq === snapshot.lastSeq + 1 ? snapshot.sync : 'needed';
     let seq = header.firstSeq;
     for (const record of records) {
@@ -149,7 +184,7 @@ export class DurableState {
       if (record.type === RecordType.seal && record.payload !== undefined) this.ledger.seal(decodeSeal(record.payload), header.incarnation);
       seq += 1;
     }
-    this.index.addFrame(place, header.firstSeq, records);
+    this.index.addFrame(place, header.firstSeq, records, (volume, at) => at > (route.volumes[volume]?.baseSeq ?? 0));
     this.#set({ lastSeq: header.lastSeq, sync });
   }
 

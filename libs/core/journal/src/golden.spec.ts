@@ -2,12 +2,13 @@ import { readFileSync } from 'node:fs';
 import { describe, expect, it } from '@jest/globals';
 import { FrameCodec } from '@tidemark/frame';
 import {
-  encodeApplied, encodeDirect, encodeEpoch, encodePromotion, encodeReason, encodeRetirement, encodeSession, encodeSnapshot,
+  encodeApplied, encodeDirect, encodeEpoch, encodePromotion, encodeReason, encodeRetirement, encodeSession, encodeSnapshot, encodeVolumes,
 } from './control-bodies.js';
 import {
   decodeJournalRecord, decodeSegmentHeader, encodeJournalRecord, encodeSegmentHeader, JOURNAL_RECORD_AT, JOURNAL_RECORD_HEADER_BYTES, JournalRecordKind, SEGMENT_AT,
 } from './index.js';
 import { crc32cTable } from './testing/crc32c-table.js';
+import { BEING_COPIED } from './volume-set.js';
 import { frameOf, IDENTITY } from './testing/journal-bench.js';
 
 const crc32c = crc32cTable;
@@ -24,6 +25,7 @@ const BODIES: Record<keyof typeof JournalRecordKind, Uint8Array> = {
   state: encodeSnapshot({
     epoch: 7, reservedEpoch: 8, highestEpoch: 8, isEnded: false, incarnation: 3, sessionId: 's', isBaseComplete: true, sync: 'idle', lastSeq: 5, appliedSeq: 2,
     retiredSeq: 3, promotion: null, brokenReason: null,
+    volumes: [{ diskId: 'scsi:0:0', sizeBytes: 8192, baseSeq: 0 }, { diskId: '', sizeBytes: 0, baseSeq: 4 }, { diskId: 'scsi:0:1', sizeBytes: 4096, baseSeq: BEING_COPIED }],
   }),
   frame: FRAME.body,
   incarnation: encodeSession('session'),
@@ -38,6 +40,7 @@ const BODIES: Record<keyof typeof JournalRecordKind, Uint8Array> = {
   promotionStart: encodePromotion(4),
   promotionEnd: encodePromotion(4),
   scratch: FRAME.body,
+  volumes: encodeVolumes([{ diskId: 'scsi:0:0', sizeBytes: 8192 }, { diskId: '', sizeBytes: 0 }]),
 };
 
 function recordOf(kind: keyof typeof JournalRecordKind): Uint8Array {

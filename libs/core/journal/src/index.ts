@@ -10,4 +10,5 @@ export * from './recovery.js';
 export * from './scanner.js';
 export * from './types.js';
 export type { JournalSnapshot, SyncPhase } from './control-bodies.js';
+export { BEING_COPIED, isSameSet, type JournalVolumeState, volumesError, type VolumeWish } from './volume-set.js';
 export type { WriteColumns } from './write-index.js';

@@ -1,10 +1,14 @@
 import { describe, expect, it } from '@jest/globals';
 import { encodeMarker, encodeSeal, encodeSyncStart, isVolumeRecord, RecordType, type StreamRecord } from '@tidemark/frame';
 import fc from 'fast-check';
+import { BEING_COPIED } from './volume-set.js';
 import { frameOf, IDENTITY, JournalBench, type FaultPlan } from './testing/journal-bench.js';
 import { JournalDisk, randomFrom, type Random } from './testing/journal-disk.js';
 
 const VOLUME_BYTES = [8 * 1024, 4 * 1024];
+/** Room for volumes that are added and grow; a mirror is as long as its volume ever gets. */
+const MIRROR_BYTES = [16 * 1024, 8 * 1024, 8 * 1024, 8 * 1024, 8 * 1024];
+const wishesOf = (sizes: readonly number[]): { diskId: string; sizeBytes: number }[] => sizes.map((sizeBytes, index) => ({ diskId: `d${index}`, sizeBytes }));
 const SEGMENT_BYTES = 12 * 1024;
 
 const mark = (type: RecordType, payload?: Uint8Array): StreamRecord => ({ type, volume: 0, offset: 0, length: 0, payload });
@@ -15,7 +19,12 @@ function applyTo(volumes: readonly Uint8Array[], record: StreamRecord | undefine
 
 /** A sender, a journal on a bad disk, and a dumb model: the list of all records that the journal took. */
 class World {
-  readonly disk = new JournalDisk(VOLUME_BYTES);
+  readonly disk = new JournalDisk(MIRROR_BYTES);
+  /** What the sender's stream has. */
+  #sizes: readonly number[] = VOLUME_BYTES;
+  /** Volumes that the sync under way has to copy: added or grown. */
+  #isCopyDue = false;
+  changes = 0;
   bench: JournalBench;
   /** seq -> record; what a crash lost is sent again with other contents. */
   readonly stream = new Map<number, StreamRecord>();
@@ -26,13 +35,15 @@ class World {
   #lastCheckpoint = 0;
   /** Checkpoints that were listed and not retired. */
   readonly listed = new Map<number, number>();
+  /** Sizes of the volumes when the checkpoint was made. */
+  readonly sets = new Map<number, readonly number[]>();
   retired = new Set<number>();
   #durableSeq = 0;
   faults: FaultPlan = () => undefined;
   crashes = 0;
 
   constructor(private readonly random: Random) {
-    this.bench = new JournalBench(this.disk, { segmentBytes: SEGMENT_BYTES });
+    this.bench = new JournalBench(this.disk, { segmentBytes: SEGMENT_BYTES, volumes: wishesOf(VOLUME_BYTES) });
     this.begin();
   }
 
@@ -51,7 +62,10 @@ class World {
     this.#isOpen = true;
     this.#durableSeq = Math.max(this.#durableSeq, begun.durableSeq);
     for (const seq of [...this.stream.keys()]) if (seq > begun.durableSeq) this.stream.delete(seq);
-    if (!begun.isBaseComplete) this.#initialSync();
+    // What became of a change that a crash cut short, the journal knows; the sender would be refused with another set.
+    this.#sizes = this.bench.journal.durable.volumes.map(({ sizeBytes }) => sizeBytes);
+    this.#isCopyDue ||= this.bench.journal.durable.volumes.some(({ baseSeq }) => baseSeq === BEING_COPIED);
+    if (!begun.isBaseComplete || this.#isCopyDue) this.#wholeSync(begun.isBaseComplete ? 'deltaSync' : 'initialSync');
     else if (this.random() < 0.3) this.#bitmapSync();
   }
 
@@ -66,13 +80,34 @@ class World {
     this.note();
   }
 
-  /** All of both volumes, in several frames, so that crashes fall into it. */
-  #initialSync(): void {
-    this.send([mark(RecordType.syncStart, encodeSyncStart({ kind: 'initialSync', reason: 'test' }))]);
-    VOLUME_BYTES.forEach((bytes, volume) => {
-      for (let offset = 0; offset < bytes; offset += 4096) this.send([this.#write(volume, offset, 4096, RecordType.syncWrite)]);
+  /** All of all volumes, in several frames between the guest's writes, so that crashes fall into it. */
+  #wholeSync(kind: 'initialSync' | 'deltaSync'): void {
+    this.send([mark(RecordType.syncStart, encodeSyncStart({ kind, reason: 'test' }))]);
+    this.#sizes.forEach((bytes, volume) => {
+      for (let offset = 0; offset < bytes; offset += 4096) {
+        const block = this.#write(volume, offset, 4096, RecordType.syncWrite);
+        this.send(this.random() < 0.5 ? [block] : [this.#randomWrite(), block, this.#randomWrite()]);
+        if (this.random() < 0.3) this.bench.completeOne(this.random);
+      }
     });
     this.send([this.#randomWrite(), mark(RecordType.syncEnd), this.#randomWrite()]);
+    if (this.#isOpen) this.#isCopyDue = false;
+  }
+
+  /** A volume is added, grown or removed; the stream is opened anew with the new set. */
+  changeVolumes(): void {
+    const sizes = [...this.bench.journal.durable.volumes.map(({ sizeBytes }) => sizeBytes)];
+    const volume = this.pick(sizes.length);
+    const dice = this.random();
+    if (dice < 0.4 && sizes.length < MIRROR_BYTES.length) sizes.push(4096);
+    else if (dice < 0.7 && (sizes[volume] ?? 0) > 0) sizes[volume] = MIRROR_BYTES[volume] ?? 0;
+    else if (sizes.filter((size) => size > 0).length > 1) sizes[volume] = 0;
+    this.#isOpen = false;
+    const answer = this.bench.ask({ type: 'changeVolumes', volumes: wishesOf(sizes) });
+    if (answer !== undefined) return; // refused: full or broken
+    this.changes += 1;
+    this.#isCopyDue = true;
+    this.begin();
   }
 
   #bitmapSync(): void {
@@ -88,8 +123,9 @@ class World {
   }
 
   #randomWrite(type: RecordType = RecordType.write): StreamRecord {
-    const volume = this.pick(2);
-    const sectors = (VOLUME_BYTES[volume] ?? 0) / 512;
+    const live = this.#sizes.flatMap((bytes, index) => (bytes > 0 ? [index] : []));
+    const volume = live[this.pick(live.length)] ?? 0;
+    const sectors = (this.#sizes[volume] ?? 0) / 512;
     const first = this.pick(sectors);
     const length = 512 * (1 + this.pick(Math.min(8, sectors - first)));
     if (this.random() < 0.2) return { type: RecordType.zeroes, volume, offset: first * 512, length, payload: undefined };
@@ -102,6 +138,7 @@ class World {
 
   checkpoint(): void {
     const checkpointId = (this.#lastCheckpoint += 1);
+    this.sets.set(checkpointId, this.#sizes);
     const term = 1;
     const marker = { vpgId: IDENTITY.vpgId, checkpointId, epoch: 1, term, vmIds: ['vm-1'], atMs: 5, ageMs: 1, tag: null, kind: 'automatic' } as const;
     this.send([this.#randomWrite(), mark(RecordType.marker, encodeMarker(marker)), this.#randomWrite()]);
@@ -136,12 +173,18 @@ class World {
     expect(journal.durable.lastSeq).toBeGreaterThanOrEqual(this.#durableSeq);
     const held = new Map(journal.checkpoints.map((checkpoint) => [checkpoint.checkpointId, checkpoint]));
     for (const id of this.listed.keys()) expect(held.has(id) ? id : `checkpoint ${id} is lost`).toBe(id);
-    const volumes = VOLUME_BYTES.map((bytes) => new Uint8Array(bytes));
+    const volumes = MIRROR_BYTES.map((bytes) => new Uint8Array(bytes));
     const stream = [...this.stream].sort(([a], [b]) => a - b);
     let next = 0;
     for (const checkpoint of held.values()) {
       for (; (stream[next]?.[0] ?? Infinity) < checkpoint.markerSeq; next += 1) applyTo(volumes, stream[next]?.[1]);
-      this.bench.image(checkpoint).forEach((bytes, volume) => expect(Buffer.compare(bytes, volumes[volume] ?? new Uint8Array(0))).toBe(0));
+      const sizes = journal.volumesAt(checkpoint.markerSeq);
+      // The stream has a volume for as long as its set had it: an image has the disks of its time, in the sizes of its time.
+      expect(sizes.map(({ sizeBytes }) => sizeBytes)).toEqual(this.sets.get(checkpoint.checkpointId) ?? []);
+      this.bench.image(checkpoint).forEach((bytes, volume) => {
+        const size = sizes[volume]?.sizeBytes ?? 0;
+        expect(Buffer.compare(bytes.subarray(0, size), (volumes[volume] ?? new Uint8Array(0)).subarray(0, size))).toBe(0);
+      });
     }
   }
 
@@ -149,7 +192,7 @@ class World {
     this.note();
     this.crashes += 1;
     this.disk.crash(this.random);
-    this.bench = new JournalBench(this.disk, { segmentBytes: SEGMENT_BYTES });
+    this.bench = new JournalBench(this.disk, { segmentBytes: SEGMENT_BYTES, volumes: wishesOf(VOLUME_BYTES) });
     expect(this.bench.recovered.corruption).toBe(undefined);
     this.bench.plan = this.faults;
     this.check();
@@ -159,7 +202,7 @@ class World {
   /** The process is killed, the machine is not: what was written and not synced can still be read, and still be lost. */
   kill(): void {
     this.note();
-    this.bench = new JournalBench(this.disk, { segmentBytes: SEGMENT_BYTES });
+    this.bench = new JournalBench(this.disk, { segmentBytes: SEGMENT_BYTES, volumes: wishesOf(VOLUME_BYTES) });
     expect(this.bench.recovered.corruption).toBe(undefined);
     this.bench.settle(); // without faults: were the first sync to fail, nobody could say what of the tail is durable
     this.bench.plan = this.faults;
@@ -174,7 +217,8 @@ class World {
     else if (dice < 0.5) this.checkpoint();
     else if (dice < 0.9) this.bench.completeOne(this.random);
     else if (dice < 0.94) this.retireAndApply();
-    else if (dice < 0.96) this.crash();
+    else if (dice < 0.95) this.changeVolumes();
+    else if (dice < 0.965) this.crash();
     else if (dice < 0.98) this.kill();
     else this.begin();
     this.note();
@@ -201,14 +245,16 @@ describe('a journal on a disk that loses, tears and reorders what was not synced
     let listed = 0;
     let crashes = 0;
     let retired = 0;
+    let changes = 0;
     fc.assert(fc.property(fc.integer(), (seed) => {
       const world = run(seed, 150);
       listed += world.listed.size;
       crashes += world.crashes;
       retired += world.retired.size;
+      changes += world.changes;
     }), { numRuns: 20 });
     // The scenario must not have become harmless.
-    expect([listed > 60, crashes > 60, retired > 30]).toEqual([true, true, true]);
+    expect([listed > 60, crashes > 60, retired > 30, changes > 20]).toEqual([true, true, true, true]);
   });
 
   it('the same with a disk that is full now and then', () => {

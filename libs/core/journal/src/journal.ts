@@ -1,10 +1,10 @@
 import { assert, type Crc32c, type MonotonicMs, unreachable, type WallClockMs } from '@tidemark/base';
-import { type FrameHeader, RecordType, type StreamRecord } from '@tidemark/frame';
+import type { FrameHeader, StreamRecord } from '@tidemark/frame';
 import { ApplyJobs } from './apply-jobs.js';
 import { CommitLog, controlRecord } from './commit-log.js';
-import { encodeEpoch, encodePromotion, encodeRetirement, encodeSession, type JournalSnapshot } from './control-bodies.js';
-import { DirectWriter, type InboxItem } from './direct-writer.js';
-import { syncPhaseAfter, type DurableState } from './durable-state.js';
+import { encodeEpoch, encodePromotion, encodeRetirement, encodeSession, encodeVolumes, type JournalSnapshot } from './control-bodies.js';
+import { DirectWriter } from './direct-writer.js';
+import type { DurableState } from './durable-state.js';
 import { JournalError } from './journal-error.js';
 import { JournalRecordKind } from './layout.js';
 import { JournalWriter, type PendingRecord } from './journal-writer.js';
@@ -15,12 +15,13 @@ import type {
   CheckpointChanges, HeldCheckpoint, IncarnationBegun, JournalCommand, JournalCompletion, JournalEffect, JournalEvent, JournalIdentity, JournalPhase,
   JournalState, StorageFailure,
 } from './types.js';
+import { isSameSet, routeOf, volumesAfter, volumesError, type JournalVolumeState, type VolumeWish } from './volume-set.js';
 import type { WriteColumns } from './write-index.js';
 
 export interface JournalOptions {
   readonly identity: JournalIdentity;
-  /** Sizes of the volumes, bytes; the position is the volume index of records. */
-  readonly volumeBytes: readonly number[];
+  /** Of a journal that does not exist yet, by the volume index of records. */
+  readonly volumes: readonly VolumeWish[];
   readonly segmentBytes: number;
   /** 8 random bytes for a journal that does not exist yet. */
   readonly freshSalt: Uint8Array;
@@ -57,6 +58,7 @@ export class Journal {
     this.#options = options;
     this.#recovered = recovered;
     this.#state = recovered.state;
+    this.#state.beginWith(options.volumes);
     this.#tail = this.#state.snapshot;
     this.#clockOffsetMs = options.clocks.monotonicMs() - this.#state.clockMs;
     this.#announcedSeq = this.#tail.lastSeq;
@@ -69,7 +71,7 @@ export class Journal {
       wasCutBack: (effects: JournalEffect[]): void => this.#cutBack(effects),
     };
     this.#log = new CommitLog({ state: this.#state, writer, segmentBytes, times: () => this.#times(), owner }, recovered);
-    this.#direct = new DirectWriter(this.#log, this.#tail.isBaseComplete);
+    this.#direct = new DirectWriter(this.#log);
     this.#apply = new ApplyJobs({ state: this.#state, log: this.#log, pins: this.#pins, tail: () => this.#tail });
     if (this.#tail.isEnded) this.#phase = 'ended';
     if (this.#tail.brokenReason !== null) this.#setBroken(this.#tail.brokenReason);
@@ -184,6 +186,16 @@ export class Journal {
     return new JournalError('JOURNAL_ENDED', `the mirrors belong to the promotion of checkpoint ${this.#tail.promotion.checkpointId}`);
   }
 
+  /** The volumes of an image at this position: those of then, in the sizes of then. */
+  volumesAt(seq: number): readonly JournalVolumeState[] {
+    return this.#state.volumesAt(seq);
+  }
+
+  /** False: removed, and no checkpoint that is held has it. */
+  needsVolume(index: number): boolean {
+    return this.#state.needsVolume(index);
+  }
+
   /** Why this checkpoint cannot be pinned now; undefined: it can. */
   pinError(checkpointId: number): JournalError | undefined {
     const checkpoint = this.#state.ledger.find(checkpointId);
@@ -195,7 +207,7 @@ export class Journal {
 
   /** Why this frame cannot be appended now; undefined: it can. The records' decoding is the caller's. */
   frameError(header: FrameHeader, records: readonly StreamRecord[]): JournalError | undefined {
-    return this.#phaseError() ?? orderError(header, this.#tail, this.#isFirstFrame) ?? recordsError(header, records, this.#options.volumeBytes);
+    return this.#phaseError() ?? orderError(header, this.#tail, this.#isFirstFrame) ?? recordsError(header, records, this.#tail.volumes);
   }
 
   step(event: JournalEvent, effects: JournalEffect[]): void {
@@ -249,6 +261,8 @@ export class Journal {
     switch (command.type) {
       case 'beginIncarnation':
         return this.#beginIncarnation(command, effects);
+      case 'changeVolumes':
+        return this.#changeVolumes(command, effects);
       case 'reserveEpoch':
         return this.#epochStep(command, { reservedEpoch: command.epoch, highestEpoch: Math.max(command.epoch, this.#tail.highestEpoch) }, effects);
       case 'commitEpoch':
@@ -274,6 +288,8 @@ export class Journal {
     switch (command.type) {
       case 'beginIncarnation':
         return this.#phaseError() ?? staleEpochError(command.epoch, this.#tail) ?? sessionError(command.sessionId);
+      case 'changeVolumes':
+        return this.#phaseError() ?? this.#volumesError(command.volumes);
       case 'reserveEpoch':
       case 'commitEpoch':
       case 'burnEpoch':
@@ -299,21 +315,15 @@ export class Journal {
   #append({ header, body, records }: Extract<JournalEvent, { readonly type: 'append' }>, effects: JournalEffect[]): void {
     const error = this.frameError(header, records);
     assert(error === undefined, `frameError was asked first: ${error?.message ?? ''}`);
-    let sync = header.firstSeq === this.#tail.lastSeq + 1 ? this.#tail.sync : 'needed';
-    let baseRecords = -1;
-    for (let i = 0; i < records.length; i += 1) {
-      sync = syncPhaseAfter(sync, records[i]?.type ?? RecordType.write);
-      if (sync === 'idle' && !this.#tail.isBaseComplete && baseRecords < 0) baseRecords = i + 1;
-    }
+    const route = routeOf(header, records, this.#tail);
     const record: PendingRecord = {
       kind: JournalRecordKind.frame, epoch: header.epoch, incarnation: header.incarnation, firstSeq: header.firstSeq, lastSeq: header.lastSeq,
       body, frame: header, records, settle: undefined,
     };
-    const before = this.#tail;
     this.#isFirstFrame = false;
-    this.#tail = { ...before, lastSeq: header.lastSeq, sync, isBaseComplete: before.isBaseComplete || baseRecords >= 0 };
-    const item: InboxItem = { record, syncAfter: sync, baseRecords: baseRecords < 0 ? undefined : baseRecords };
-    this.#direct.push(item, effects);
+    const { syncAfter: sync, isBaseComplete, volumes } = route;
+    this.#tail = { ...this.#tail, lastSeq: header.lastSeq, sync, isBaseComplete, volumes };
+    this.#direct.push({ record, route }, effects);
   }
 
   #beginIncarnation({ request, sessionId }: CommandType<'beginIncarnation'>, effects: JournalEffect[]): void {
@@ -326,6 +336,21 @@ export class Journal {
       const { lastSeq, isBaseComplete } = this.#state.snapshot;
       return { incarnation, durableSeq: lastSeq, lastSessionId, isBaseComplete };
     });
+  }
+
+  #volumesError(wishes: readonly VolumeWish[]): JournalError | undefined {
+    const reason = volumesError(this.#tail.volumes, wishes);
+    return reason === undefined ? undefined : new JournalError('JOURNAL_ORDER', reason);
+  }
+
+  /** From here on frames are of this set; no checkpoint is held before a sync has ended. Until then what is added goes straight into its mirror. */
+  #changeVolumes({ request, volumes }: CommandType<'changeVolumes'>, effects: JournalEffect[]): void {
+    if (isSameSet(this.#tail.volumes, volumes) && isSameSet(this.#state.snapshot.volumes, volumes)) {
+      effects.push({ type: 'answered', request, answer: undefined });
+      return;
+    }
+    this.#tail = { ...this.#tail, volumes: volumesAfter(this.#tail.volumes, volumes, this.#tail.isBaseComplete), sync: 'needed' };
+    this.#control(JournalRecordKind.volumes, encodeVolumes(volumes), request, effects);
   }
 
   /** Written again when it is repeated: what is answered must be durable, and the first one may not be yet. */
@@ -379,7 +404,7 @@ export class Journal {
       if (outcome === 'durable') this.#settled.push({ type: 'answered', request, answer: answer?.() });
       else this.#settled.push({ type: 'refused', request, error: lostError(outcome, this.#reason) });
     });
-    this.#direct.push({ record, syncAfter: this.#tail.sync, baseRecords: undefined }, effects);
+    this.#direct.push({ record, route: undefined }, effects);
     this.#drain(effects);
   }
 
@@ -433,7 +458,7 @@ export class Journal {
 
   /** Everything that was not durable is gone: what was built on it is refused. */
   #cutBack(effects: JournalEffect[]): void {
-    this.#direct.discard(this.#phase === 'broken' ? 'failed' : 'full', this.#state.snapshot.isBaseComplete);
+    this.#direct.discard(this.#phase === 'broken' ? 'failed' : 'full');
     this.#tail = this.#state.snapshot;
     // The frames that are gone must not turn into a legal gap.
     this.#isFirstFrame = false;

@@ -78,6 +78,7 @@ export const JournalRecordKind = {
   promotionStart: 12, // JSON {checkpointId}
   promotionEnd: 13, // JSON {checkpointId}: the mirrors are the whole disks
   scratch: 14, // record table + payloads, as a frame; only in scratch journals
+  volumes: 15, // JSON {volumeDisks, volumeBytes}: the volumes of the protection from here on
 } as const;
 export type JournalRecordKind = (typeof JournalRecordKind)[keyof typeof JournalRecordKind];
 

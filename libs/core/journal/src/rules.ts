@@ -3,6 +3,7 @@ import { decodeMarker, decodeSeal, type FrameHeader, isVolumeRecord, RecordType,
 import { attempt, type JournalSnapshot } from './control-bodies.js';
 import { JournalError } from './journal-error.js';
 import type { JournalState } from './types.js';
+import type { VolumeWish } from './volume-set.js';
 
 /** What the journal takes and what it refuses, as functions of its state. `tail`: what the state will be when all that was taken in is durable. */
 
@@ -39,16 +40,16 @@ export function orderError(header: FrameHeader, tail: JournalSnapshot, isFirstFr
 }
 
 /** What a scan could not read back, or an apply not write, must not get in. */
-export function recordsError(header: FrameHeader, records: readonly StreamRecord[], volumeBytes: readonly number[]): JournalError | undefined {
+export function recordsError(header: FrameHeader, records: readonly StreamRecord[], volumes: readonly VolumeWish[]): JournalError | undefined {
   if (records.length === 0 || records.length !== header.count || header.lastSeq - header.firstSeq + 1 !== header.count) {
     return new JournalError('JOURNAL_ORDER', 'frame header and records do not agree');
   }
-  const wrong = records.find((record) => !isSound(record, volumeBytes));
+  const wrong = records.find((record) => !isSound(record, volumes));
   return wrong === undefined ? undefined : new JournalError('JOURNAL_ORDER', `record of type ${wrong.type} outside its volume or undecodable`);
 }
 
-function isSound(record: StreamRecord, volumeBytes: readonly number[]): boolean {
-  if (isVolumeRecord(record.type)) return record.offset + record.length <= (volumeBytes[record.volume] ?? -1);
+function isSound(record: StreamRecord, volumes: readonly VolumeWish[]): boolean {
+  if (isVolumeRecord(record.type)) return record.offset + record.length <= (volumes[record.volume]?.sizeBytes ?? -1);
   const { payload } = record;
   if (record.type === RecordType.marker) return payload !== undefined && attempt(() => decodeMarker(payload)) !== undefined;
   if (record.type === RecordType.seal) return payload !== undefined && attempt(() => decodeSeal(payload)) !== undefined;

@@ -1,5 +1,6 @@
 import type { CheckpointMarker, FrameHeader, StreamRecord } from '@tidemark/frame';
 import type { JournalError } from './journal-error.js';
+import type { VolumeWish } from './volume-set.js';
 
 /** Whose journal it is. Written into every segment and compared on open. */
 export interface JournalIdentity {
@@ -58,6 +59,8 @@ export interface FramePlace {
 /** A request that is answered when what it asks for is durable. `request` is chosen by the caller and comes back in `answered` or `refused`. */
 export type JournalCommand =
   | { readonly type: 'beginIncarnation'; readonly request: number; readonly sessionId: string; readonly epoch: number }
+  /** The volumes from here on, removed ones (0 bytes) included; frames that were taken in before are of the set before. */
+  | { readonly type: 'changeVolumes'; readonly request: number; readonly volumes: readonly VolumeWish[] }
   | { readonly type: 'reserveEpoch' | 'commitEpoch' | 'burnEpoch'; readonly request: number; readonly epoch: number }
   /** Drops every checkpoint older than this one, which becomes the oldest. */
   | { readonly type: 'retire'; readonly request: number; readonly checkpointId: number }
@@ -116,8 +119,11 @@ export type JournalEffect =
   | { readonly type: 'removeSegment'; readonly segment: number }
   /** Write these records (writes, zeroes and their sync kinds; others are skipped) into the mirrors, in order. */
   | { readonly type: 'mirrorWrite'; readonly records: readonly StreamRecord[] }
-  /** Read these frame records back, in order, and write their records with afterSeq < seq <= throughSeq into the mirrors, in order. */
-  | { readonly type: 'mirrorReplay'; readonly frames: readonly FramePlace[]; readonly afterSeq: number; readonly throughSeq: number }
+  /**
+   * Read these frame records back, in order, and write their records with afterSeq < seq <= throughSeq into the mirrors, in order; but not those up
+   * to the volume's baseSeq: the mirror holds them, and newer ones that are nowhere else.
+   */
+  | { readonly type: 'mirrorReplay'; readonly frames: readonly FramePlace[]; readonly afterSeq: number; readonly throughSeq: number; readonly baseSeqs: readonly number[] }
   | { readonly type: 'mirrorSync' }
   /** Everything up to `seq` survives a crash: only now it may be acknowledged. */
   | { readonly type: 'durable'; readonly seq: number }

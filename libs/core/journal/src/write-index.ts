@@ -37,14 +37,14 @@ export class WriteIndex {
     return this.#count;
   }
 
-  /** Adds the volume records of a frame; record i of the frame has seq `firstSeq + i`. */
-  addFrame(place: FramePlace, firstSeq: number, records: readonly StreamRecord[]): void {
+  /** Adds the volume records of a frame, but those that the mirrors hold already; record i of the frame has seq `firstSeq + i`. */
+  addFrame(place: FramePlace, firstSeq: number, records: readonly StreamRecord[], isWanted: (volume: number, seq: number) => boolean = () => true): void {
     let seq = firstSeq;
     // A body has one encoding only: payloads lie behind the table in record order, without gaps.
     let payloadAt = records.length * RECORD_BYTES;
     for (const record of records) {
       const payloadBytes = record.payload?.byteLength ?? 0;
-      if (isVolumeRecord(record.type)) this.#add(place, seq, record, payloadBytes === 0 ? 0 : payloadAt);
+      if (isVolumeRecord(record.type) && isWanted(record.volume, seq)) this.#add(place, seq, record, payloadBytes === 0 ? 0 : payloadAt);
       payloadAt += payloadBytes;
       seq += 1;
     }

@@ -3,8 +3,8 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { assert, MiB, unreachable } from '@tidemark/base';
 import { type FrameHeader, isVolumeRecord, RecordType, type StreamRecord } from '@tidemark/frame';
 import {
-  type CheckpointChanges, type FramePlace, type HeldCheckpoint, ImageMap, type IncarnationBegun, Journal, type JournalCommand, type JournalEffect,
-  JournalError, type JournalEvent, JournalRecovery, recordBytes, type RecoveredJournal, SEGMENT_BYTES_DEFAULT,
+  type CheckpointChanges, type HeldCheckpoint, ImageMap, type IncarnationBegun, Journal, type JournalCommand, type JournalEffect,
+  JournalError, type JournalEvent, JournalRecovery, type JournalVolumeState, recordBytes, type RecoveredJournal, SEGMENT_BYTES_DEFAULT, type VolumeWish,
 } from '@tidemark/journal';
 import { CheckpointView } from './checkpoint-view.js';
 import { crc32c as defaultCrc32c, decompressBody, storageFailure } from './defaults.js';
@@ -13,7 +13,7 @@ import { HeadView } from './head-view.js';
 import { nodeFiles } from './node-files.js';
 import { ScratchJournal } from './scratch-journal.js';
 import { SegmentFiles } from './segment-files.js';
-import type { JournalFileOptions, JournalFileStats, OpenViewOptions } from './types.js';
+import type { JournalFileOptions, JournalFileStats, JournalVolume, OpenViewOptions } from './types.js';
 import { ViewVolume } from './view-volume.js';
 import { WriteGate } from './write-gate.js';
 
@@ -32,6 +32,7 @@ export class JournalFile {
   readonly #views = new Set<CheckpointView | HeadView>();
   /** File and mirror work under way; owned here: close waits for it. */
   readonly #work = new Set<Promise<void>>();
+  #volumes: readonly JournalVolume[];
   #effects: JournalEffect[] = [];
   #isDraining = false;
   #lastRequest = 0;
@@ -44,13 +45,14 @@ export class JournalFile {
   private constructor(options: JournalFileOptions, parts: { segments: SegmentFiles; recovered: RecoveredJournal }) {
     const salt = randomBytes(8);
     this.#options = options;
+    this.#volumes = options.volumes;
     this.#segments = parts.segments;
     this.tornTail = parts.recovered.tornTail ?? '';
     const crc32c = options.crc32c ?? defaultCrc32c;
     this.#journal = new Journal(
       {
         identity: options.identity,
-        volumeBytes: options.volumes.map(({ sizeBytes }) => sizeBytes),
+        volumes: options.volumes.map(wishOf),
         segmentBytes: options.segmentBytes ?? SEGMENT_BYTES_DEFAULT,
         freshSalt: salt,
         crc32c,
@@ -189,6 +191,38 @@ export class JournalFile {
     await this.#request({ type: 'allowApply', checkpointId });
   }
 
+  /**
+   * The volumes from here on, with their mirrors, by volume index; a removed one has 0 bytes and keeps its mirror for as long as {@link needsVolume} says
+   * (then one of 0 bytes stands for it). Durable when it resolves; rejects with JOURNAL_ORDER for what cannot become of the present set. Mirrors must be as long as this
+   * says before.
+   */
+  async changeVolumes(volumes: readonly JournalVolume[]): Promise<void> {
+    this.#volumes = volumes;
+    await this.#request({ type: 'changeVolumes', volumes: volumes.map(wishOf) });
+  }
+
+  /** The volumes now in force, by index; 0 bytes: removed. */
+  get volumes(): readonly JournalVolumeState[] {
+    return this.#journal.durable.volumes;
+  }
+
+  /** The volumes that a held checkpoint has. Throws JOURNAL_CHECKPOINT. */
+  volumesOf(checkpointId: number): readonly JournalVolumeState[] {
+    const checkpoint = this.#journal.checkpoint(checkpointId);
+    if (checkpoint === undefined) throw new JournalError('JOURNAL_CHECKPOINT', `checkpoint ${checkpointId} is not held by the journal`);
+    return this.#journal.volumesAt(checkpoint.markerSeq);
+  }
+
+  /** False: the volume is removed, and no checkpoint that is held has it: its mirror may go. */
+  needsVolume(index: number): boolean {
+    return this.#journal.needsVolume(index);
+  }
+
+  #volumesAt(seq: number): readonly JournalVolume[] {
+    const sizes = this.#journal.volumesAt(seq);
+    return this.#volumes.map(({ mirror }, index) => ({ sizeBytes: sizes[index]?.sizeBytes ?? 0, mirror }));
+  }
+
   async reserveEpoch(epoch: number): Promise<void> {
     await this.#request({ type: 'reserveEpoch', epoch });
   }
@@ -216,7 +250,7 @@ export class JournalFile {
       const scratch = isPromoted || scratchFolder === undefined ? undefined : await this.#openScratch(scratchFolder, scratchRoomBytes);
       const view: CheckpointView = new CheckpointView({
         checkpoint,
-        volumes: this.#options.volumes.map(({ sizeBytes, mirror }, volume) => ({
+        volumes: this.#volumesAt(checkpoint.markerSeq).map(({ sizeBytes, mirror }, volume) => ({
           sizeBytes,
           mirror,
           base: isPromoted ? undefined : new ImageMap(this.#journal.writesBefore(checkpoint.markerSeq, volume)),
@@ -257,7 +291,7 @@ export class JournalFile {
     const gate = new WriteGate(() => true);
     const head: HeadView = new HeadView({
       seq: lastSeq,
-      volumes: this.#options.volumes.map(({ sizeBytes, mirror }, index) => {
+      volumes: this.#volumesAt(lastSeq + 1).map(({ sizeBytes, mirror }, index) => {
         const base = new ImageMap(this.#journal.writesBefore(lastSeq + 1, index));
         return new ViewVolume({ index, sizeBytes, mirror, base, isReadOnly: true, reader: this.#reader, scratch: undefined, gate });
       }),
@@ -311,7 +345,7 @@ export class JournalFile {
     return await ScratchJournal.open({
       folder,
       identity,
-      volumeCount: this.#options.volumes.length,
+      volumeCount: this.#volumes.length,
       files: this.#options.files ?? nodeFiles,
       crc32c: this.#options.crc32c ?? defaultCrc32c,
       clocks: this.#options.clocks,
@@ -421,24 +455,28 @@ export class JournalFile {
   }
 
   async #writeMirror({ type, volume, offset, length, payload }: StreamRecord): Promise<void> {
-    const mirror = this.#options.volumes[volume]?.mirror;
+    const mirror = this.#volumes[volume]?.mirror;
     assert(mirror !== undefined, 'the record was checked against the volumes');
+    if (mirror.sizeBytes === 0) return; // removed for good: no checkpoint that is held has it
     const isZeroes = type === RecordType.zeroes || type === RecordType.syncZeroes;
     if (isZeroes || payload === undefined) await mirror.writeZeroes(offset, length, { mayUnmap: true });
     else await mirror.write(offset, payload);
   }
 
-  async #replay({ frames, afterSeq, throughSeq }: { readonly frames: readonly FramePlace[]; readonly afterSeq: number; readonly throughSeq: number }): Promise<void> {
+  async #replay({ frames, afterSeq, throughSeq, baseSeqs }: Extract<JournalEffect, { readonly type: 'mirrorReplay' }>): Promise<void> {
     for (const place of frames) {
       const { firstSeq, records } = await this.#reader.records(place);
-      await this.#writeMirrors(records.filter((_, i) => firstSeq + i > afterSeq && firstSeq + i <= throughSeq));
+      const isDue = ({ volume }: StreamRecord, seq: number): boolean => seq > Math.max(afterSeq, baseSeqs[volume] ?? 0) && seq <= throughSeq;
+      await this.#writeMirrors(records.filter((record, i) => isDue(record, firstSeq + i)));
     }
   }
 
   async #syncMirrors(): Promise<void> {
-    await Promise.all(this.#options.volumes.map(async ({ mirror }) => await mirror.flush()));
+    await Promise.all(this.#volumes.map(async ({ mirror }) => await mirror.flush()));
   }
 }
+
+const wishOf = ({ diskId, sizeBytes }: JournalVolume): VolumeWish => ({ diskId: diskId ?? '', sizeBytes });
 
 const closedError = (): JournalError => new JournalError('JOURNAL_CLOSED', 'the journal is closed');
 

@@ -8,6 +8,8 @@ import type { FileLayer } from './file-layer.js';
 export type Decompress = (codec: FrameCodec, body: Uint8Array, rawBytes: number) => Uint8Array;
 
 export interface JournalVolume {
+  /** Written into the journal, for people. */
+  readonly diskId?: string;
   readonly sizeBytes: number;
   /** The mirror volume; owned by the caller, closed by nobody here. */
   readonly mirror: Volume;

@@ -51,7 +51,7 @@ export class SimJournal {
     if (recovered.corruption !== undefined && !this.#wasDamaged()) throw new Violation(`journal of ${vmId}: ${recovered.corruption}`);
     const { random } = owner.around.world;
     this.engine = new Journal({
-      identity, volumeBytes, segmentBytes, crc32c,
+      identity, volumes: volumeBytes.map((sizeBytes) => ({ diskId: '', sizeBytes })), segmentBytes, crc32c,
       freshSalt: Uint8Array.from({ length: 8 }, () => random.int(256)),
       clocks: { monotonicMs: () => owner.host.nowMs, wallClockMs: () => owner.host.wallMs },
     }, recovered);

@@ -7,6 +7,7 @@ import { JOURNAL_RECORD_HEADER_BYTES } from '../layout.js';
 import { JournalRecovery, type RecoveredJournal } from '../recovery.js';
 import { decodeFrameBody } from '../scanner.js';
 import type { FramePlace, HeldCheckpoint, IncarnationBegun, JournalCommand, JournalCompletion, JournalEffect, StorageFailure } from '../types.js';
+import type { VolumeWish } from '../volume-set.js';
 import { crc32cTable } from './crc32c-table.js';
 import type { JournalDisk, Random } from './journal-disk.js';
 
@@ -57,7 +58,7 @@ export class JournalBench {
 
   constructor(
     readonly disk: JournalDisk,
-    options: { readonly segmentBytes: number; readonly ackedSeq?: number },
+    options: { readonly segmentBytes: number; readonly ackedSeq?: number; readonly volumes?: readonly VolumeWish[] },
   ) {
     const recovery = new JournalRecovery(
       { identity: IDENTITY, epoch: 1, crc32c: crc32cTable, decompress: (_, body) => body, ...(options.ackedSeq === undefined ? {} : { ackedSeq: options.ackedSeq }) },
@@ -68,7 +69,7 @@ export class JournalBench {
     this.journal = new Journal(
       {
         identity: IDENTITY,
-        volumeBytes: disk.mirrors.map(({ bytes }) => bytes.byteLength),
+        volumes: options.volumes ?? disk.mirrors.map(({ bytes }) => ({ diskId: '', sizeBytes: bytes.byteLength })),
         segmentBytes: options.segmentBytes,
         freshSalt: Uint8Array.of(1, 2, 3, 4, 5, 6, 7, 8),
         crc32c: crc32cTable,
@@ -202,10 +203,10 @@ export class JournalBench {
     }
   }
 
-  #replay(place: FramePlace, { afterSeq, throughSeq }: { readonly afterSeq: number; readonly throughSeq: number }): void {
+  #replay(place: FramePlace, { afterSeq, throughSeq, baseSeqs }: Extract<JournalEffect, { readonly type: 'mirrorReplay' }>): void {
     const { firstSeq, records } = this.#frame(place);
     records.forEach((record, i) => {
-      if (isVolumeRecord(record.type) && firstSeq + i > afterSeq && firstSeq + i <= throughSeq) this.disk.writeMirror(record);
+      if (isVolumeRecord(record.type) && firstSeq + i > Math.max(afterSeq, baseSeqs[record.volume] ?? 0) && firstSeq + i <= throughSeq) this.disk.writeMirror(record);
     });
   }
 
