@@ -36,6 +36,8 @@ export interface OpenedReply {
   readonly lastSessionId: string | null;
   /** A sync once ended: mirror + journal are a whole image. */
   readonly isBaseComplete: boolean;
+  /** The mirrors began as disks that the user had put there: worth comparing before anything is sent. */
+  readonly isPreseeded: boolean;
   readonly creditBytes: number;
 }
 
@@ -98,6 +100,7 @@ export function decodeOpened(body: Uint8Array): OpenedReply {
     durableSeq: fields.integer('durableSeq', 0),
     lastSessionId: fields.nullableText('lastSessionId', ID_CHARACTERS_MAX),
     isBaseComplete: fields.flag('isBaseComplete'),
+    isPreseeded: fields.flag('isPreseeded'),
     creditBytes: fields.integer('creditBytes', 0),
   }));
 }

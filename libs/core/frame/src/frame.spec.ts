@@ -1,8 +1,8 @@
 import { describe, expect, it } from '@jest/globals';
 import { ProtocolError, utf8Bytes } from '@tidemark/base';
 import {
-  checkInsideVolume, decodeAck, decodeControl, decodeMarker, decodeOpen, decodeOpened, decodeRecords, decodeRefused, decodeSeal, decodeSyncStart, encodeAck,
-  encodeFrame, encodeMarker, encodeOpen, encodeOpened, encodeRecordsFrame, encodeRefused, encodeSeal, encodeSyncStart, FRAME_AT, FRAME_BODY_BYTES_MAX,
+  checkInsideVolume, decodeAck, decodeControl, decodeHashReply, decodeHashRequest, decodeMarker, decodeOpen, decodeOpened, decodeRecords, decodeRefused, decodeSeal, decodeSyncStart, encodeAck,
+  encodeFrame, encodeHashReply, encodeHashRequest, encodeMarker, encodeOpen, encodeOpened, encodeRecordsFrame, encodeRefused, encodeSeal, encodeSyncStart, equalBlocks, FRAME_AT, FRAME_BODY_BYTES_MAX,
   FrameDecoder, FrameKind, RecordType, type CheckpointMarker, type OpenRequest, type StreamRecord,
 } from './index.js';
 import { joined } from './testing/arbitraries.js';
@@ -107,7 +107,7 @@ const MARKER: CheckpointMarker = { vpgId: 'v', checkpointId: 9, epoch: 1, term: 
 describe('JSON bodies', () => {
   it('come back as they were', () => {
     expect(decodeOpen(encodeOpen(OPEN))).toEqual(OPEN);
-    const opened = { incarnation: 1, durableSeq: 0, lastSessionId: null, isBaseComplete: false, creditBytes: 5 };
+    const opened = { incarnation: 1, durableSeq: 0, lastSessionId: null, isBaseComplete: false, isPreseeded: false, creditBytes: 5 };
     expect(decodeOpened(encodeOpened(opened))).toEqual(opened);
     expect(decodeRefused(encodeRefused({ code: 'fenced', message: '' }))).toEqual({ code: 'fenced', message: '' });
     expect(decodeMarker(encodeMarker(MARKER))).toEqual(MARKER);
@@ -172,5 +172,37 @@ describe('golden bytes', () => {
   it('of an ack and an open frame never change within version 1', () => {
     expect(hex(joined(encodeFrame({ kind: FrameKind.ack, stream: 7, lastSeq: 11 }, [encodeAck(16 * 1024 * 1024)], crc32c)))).toBe(GOLDEN.ack);
     expect(hex(joined(encodeFrame({ kind: FrameKind.open, stream: 7, epoch: 2 }, [encodeOpen(OPEN)], crc32c)))).toBe(GOLDEN.open);
+  });
+});
+
+describe('hash frames', () => {
+  const REQUEST = { volume: 1, offset: 2 * 4096, length: 3 * 4096, atSeq: 2 ** 40 };
+  const VOLUMES = [4096, 5 * 4096 + 100];
+  const refused = (change: Partial<typeof REQUEST>): unknown => codeOf(() => decodeHashRequest(encodeHashRequest({ ...REQUEST, ...change }), VOLUMES));
+
+  it('come back as they were', () => {
+    expect(decodeHashRequest(encodeHashRequest(REQUEST), VOLUMES)).toEqual(REQUEST);
+    expect(decodeHashRequest(encodeHashRequest({ ...REQUEST, length: 3 * 4096 + 100 }), VOLUMES).length).toBe(3 * 4096 + 100);
+    const { atSeq: _, ...extent } = REQUEST;
+    for (const hashes of ['zeroes', 'unreadable', new Uint8Array(3 * 32).fill(9)] as const) {
+      expect(decodeHashReply(joined(encodeHashReply({ ...extent, hashes })))).toEqual({ ...extent, hashes });
+    }
+  });
+
+  it('are refused outside the volume, not of whole blocks, too long, or with digests that do not fit', () => {
+    expect([refused({ volume: 2 }), refused({ offset: 4 * 4096 }), refused({ offset: 100 }), refused({ length: 100 }), refused({ length: 0 })]).toEqual(Array(5).fill('PROTOCOL_LAYOUT'));
+    expect(codeOf(() => decodeHashRequest(encodeHashRequest({ ...REQUEST, length: 2 ** 21 }), [0, 2 ** 30]))).toBe('PROTOCOL_LAYOUT');
+    const [head = new Uint8Array(), digests = new Uint8Array()] = encodeHashReply({ volume: 0, offset: 0, length: 4096, hashes: new Uint8Array(32) });
+    for (const body of [head, joined([head, digests, digests]), head.subarray(0, 15)]) expect(codeOf(() => decodeHashReply(body))).toBe('PROTOCOL_LAYOUT');
+    head[2] = 7;
+    expect(codeOf(() => decodeHashReply(head))).toBe('PROTOCOL_LAYOUT');
+  });
+
+  it('are compared block by block; what could not be read is never the same', () => {
+    const a = new Uint8Array(3 * 32).fill(1, 32, 64);
+    const b = new Uint8Array(3 * 32).fill(1, 32, 96);
+    expect([...equalBlocks(a, b, 3 * 4096)]).toEqual([1, 1, 0]);
+    expect([...equalBlocks(a, 'zeroes', 3 * 4096 - 1)]).toEqual([1, 0, 1]);
+    expect([...equalBlocks('zeroes', 'zeroes', 4096), ...equalBlocks('unreadable', 'unreadable', 4096)]).toEqual([1, 0]);
   });
 });

@@ -1,6 +1,7 @@
 export * from './bodies.js';
 export * from './frame-decoder.js';
 export * from './frame.js';
+export * from './hashes.js';
 export * from './header.js';
 export * from './hello.js';
 export * from './json-fields.js';

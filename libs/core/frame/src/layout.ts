@@ -41,6 +41,8 @@ export const FrameKind = {
   ping: 7, // body echoed
   pong: 8,
   hello: 9, // first frame of each side: versions and features, see hello.ts
+  hashRequest: 16, // an extent of the head, by its place; to recovering
+  hashReply: 17, // digests of its blocks; to protecting
   control: 32, // 4007: JSON {type, …}
 } as const;
 export type FrameKind = (typeof FrameKind)[keyof typeof FrameKind];

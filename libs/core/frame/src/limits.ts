@@ -1,4 +1,4 @@
-import { KiB, MiB, ProtocolError, unreachable } from '@tidemark/base';
+import { BLOCK_BYTES, KiB, MiB, ProtocolError, unreachable } from '@tidemark/base';
 import { FrameCodec, FrameKind, RECORD_BYTES } from './layout.js';
 import type { FrameHeader } from './types.js';
 
@@ -8,6 +8,14 @@ export const JSON_BYTES_MAX = 1 * MiB;
 export const PING_BYTES_MAX = 1 * KiB;
 /** Body of an ack: creditBytes u64. */
 export const ACK_BODY_BYTES = 8;
+/** Body of a hash request, see `hashes.ts`. */
+export const HASH_REQUEST_BYTES = 24;
+/** What a hash reply begins with: the place that was asked for. */
+export const HASH_REPLY_HEAD_BYTES = 16;
+/** One digest per 4 KiB block: SHA-256. */
+export const HASH_BYTES = 32;
+/** The longest extent of one hash request: 1 MiB makes 8 KiB of digests. */
+export const HASH_EXTENT_BYTES_MAX = 1 * MiB;
 
 /** Body of hello: these fields, and whatever a later version puts behind them. */
 export const HELLO_BYTES = 8;
@@ -47,6 +55,10 @@ function bodyBounds(kind: Exclude<FrameKind, typeof FrameKind.records>): readonl
       return [2, JSON_BYTES_MAX];
     case FrameKind.ack:
       return [ACK_BODY_BYTES, ACK_BODY_BYTES];
+    case FrameKind.hashRequest:
+      return [HASH_REQUEST_BYTES, HASH_REQUEST_BYTES];
+    case FrameKind.hashReply:
+      return [HASH_REPLY_HEAD_BYTES, HASH_REPLY_HEAD_BYTES + (HASH_EXTENT_BYTES_MAX / BLOCK_BYTES) * HASH_BYTES];
     case FrameKind.closeStream:
       return [0, 0];
     case FrameKind.hello:

@@ -4,8 +4,11 @@ import type { OpenedReply } from './types.js';
 
 const POSITION: SenderPosition = {
   sessionId: 's', mode: 'streaming', ackedSeq: 10, firstQueuedSeq: 11, lastSeq: 20, isSyncStartQueuedFirst: false, syncEndSeq: 5,
+  hasUnverified: false, trackingReason: 'why', earlier: undefined,
 };
-const REPLY: OpenedReply = { incarnation: 2, durableSeq: 10, lastSessionId: 's', isBaseComplete: true, creditBytes: 1 };
+const REPLY: OpenedReply = { incarnation: 2, durableSeq: 10, lastSessionId: 's', isBaseComplete: true, isPreseeded: false, creditBytes: 1 };
+
+const EARLIER = { sessionId: 'x', ackedSeq: 99, suspects: [] };
 
 type Row = readonly [name: string, position: Partial<SenderPosition>, reply: Partial<OpenedReply>, expected: string];
 const ROWS: readonly Row[] = [
@@ -15,14 +18,20 @@ const ROWS: readonly Row[] = [
   ['own initial sync is under way', { mode: 'syncing', syncEndSeq: 0 }, { isBaseComplete: false }, 'resume'],
   ['syncEnd is queued and not durable', { syncEndSeq: 18 }, { isBaseComplete: false }, 'resume'],
   ['a sync has jumped and nothing of it is durable', { mode: 'syncing', firstQueuedSeq: 15, isSyncStartQueuedFirst: true }, {}, 'resume'],
-  ['the queue was dropped', { mode: 'tracking' }, {}, 'bitmapSync'],
-  ['the queue was dropped during the initial sync', { mode: 'tracking' }, { isBaseComplete: false }, 'initialSync'],
-  ['the first stream ever', { mode: 'tracking', ackedSeq: 0, firstQueuedSeq: 1, lastSeq: 0 }, { durableSeq: 0, lastSessionId: null, isBaseComplete: false }, 'initialSync all'],
+  ['the queue was dropped', { mode: 'tracking' }, {}, 'bitmapSync marked'],
+  ['the queue was dropped during the initial sync', { mode: 'tracking' }, { isBaseComplete: false }, 'initialSync marked'],
+  ['the first stream ever', { mode: 'tracking', ackedSeq: 0, firstQueuedSeq: 1, lastSeq: 0 }, { durableSeq: 0, lastSessionId: null, isBaseComplete: false }, 'initialSync all plain'],
+  ['the first stream ever, onto disks that were put there', { mode: 'tracking', ackedSeq: 0, firstQueuedSeq: 1, lastSeq: 0 }, { durableSeq: 0, lastSessionId: null, isBaseComplete: false, isPreseeded: true }, 'deltaSync all'],
   ['another session was here', {}, { lastSessionId: 'x', durableSeq: 100 }, 'deltaSync all'],
+  ['the session of our activity log was here', { earlier: EARLIER }, { lastSessionId: 'x', durableSeq: 100 }, 'deltaSync suspects'],
+  ['another session than that of our activity log was here', { earlier: EARLIER }, { lastSessionId: 'y', durableSeq: 100 }, 'deltaSync all'],
+  ['what the activity log knows as acknowledged is gone', { earlier: EARLIER }, { lastSessionId: 'x', durableSeq: 98 }, 'deltaSync all'],
+  ['the session of our activity log had no base', { earlier: EARLIER }, { lastSessionId: 'x', durableSeq: 100, isBaseComplete: false }, 'initialSync all'],
+  ['the queue was dropped before all was compared', { mode: 'tracking', hasUnverified: true }, {}, 'deltaSync marked'],
   ['another session was here and did not finish', {}, { lastSessionId: 'x', durableSeq: 100, isBaseComplete: false }, 'initialSync all'],
   ['acknowledged writes are gone', {}, { durableSeq: 9 }, 'deltaSync all loss'],
   ['acknowledged writes and the base are gone', {}, { durableSeq: 9, isBaseComplete: false }, 'initialSync all loss'],
-  ['acknowledged writes are gone and the journal is new', {}, { durableSeq: 0, lastSessionId: null, isBaseComplete: false }, 'initialSync all loss'],
+  ['acknowledged writes are gone and the journal is new', {}, { durableSeq: 0, lastSessionId: null, isBaseComplete: false }, 'initialSync all loss plain'],
   ['acknowledged writes are gone while tracking', { mode: 'tracking' }, { durableSeq: 9 }, 'deltaSync all loss'],
   ['the base is gone after our syncEnd', {}, { isBaseComplete: false }, 'initialSync all loss'],
   ['more is durable than was numbered', {}, { durableSeq: 21 }, 'deltaSync all loss'],
@@ -32,7 +41,7 @@ const ROWS: readonly Row[] = [
 function describeDecision(position: Partial<SenderPosition>, reply: Partial<OpenedReply>): string {
   const decision = decideOpen({ ...POSITION, ...position }, { ...REPLY, ...reply });
   if (decision.kind === 'resume') return 'resume';
-  return `${decision.syncKind}${decision.isEverythingDirty ? ' all' : ''}${decision.isLoss ? ' loss' : ''}`;
+  return `${decision.syncKind} ${decision.blocks}${decision.isLoss ? ' loss' : ''}${decision.isCompared ? '' : ' plain'}`;
 }
 
 describe('decideOpen', () => {
@@ -54,7 +63,7 @@ describe('decideOpen', () => {
           const isBased = isBaseComplete || mode === 'syncing' || syncEndSeq > durableSeq;
           const mayResume = isOurs && mode !== 'tracking' && isJoined && isBased;
           expect(decision.kind).toBe(mayResume ? 'resume' : 'sync');
-          if (decision.kind === 'sync' && !decision.isEverythingDirty) expect([isOurs, mode]).toEqual([true, 'tracking']);
+          if (decision.kind === 'sync' && decision.blocks !== 'all') expect([isOurs, mode]).toEqual([true, 'tracking']);
           resumed += mayResume ? 1 : 0;
         }
       }

@@ -1,4 +1,6 @@
 import type { OpenedReply, SyncKind } from '@tidemark/frame';
+import { SyncTrigger } from './sync-trigger.js';
+import type { EarlierSession } from './types.js';
 
 /** How much of the protected volumes is in the sender's queue or already at the other side. The rest is in the bitmap. */
 export type SenderMode =
@@ -19,6 +21,12 @@ export interface SenderPosition {
   readonly isSyncStartQueuedFirst: boolean;
   /** Number of the last syncEnd; 0: none yet. */
   readonly syncEndSeq: number;
+  /** Some marked blocks wait for a comparison. */
+  readonly hasUnverified: boolean;
+  /** Why writes are tracked in the bitmap. */
+  readonly trackingReason: string;
+  /** What an activity log says about the session before this one. */
+  readonly earlier: EarlierSession | undefined;
 }
 
 export type OpenDecision =
@@ -29,7 +37,10 @@ export type OpenDecision =
       readonly kind: 'sync';
       readonly syncKind: SyncKind;
       readonly reason: string;
-      readonly isEverythingDirty: boolean;
+      /** Which blocks: those that the bitmap marks, all, or those that the activity log of the session before this one names. */
+      readonly blocks: 'marked' | 'all' | 'suspects';
+      /** The other side holds an image, or a part of one: blocks that it may have are compared before they are sent. */
+      readonly isCompared: boolean;
       /** The other side has lost what it had acknowledged. */
       readonly isLoss: boolean;
     };
@@ -41,21 +52,22 @@ export type OpenDecision =
 export function decideOpen(position: SenderPosition, reply: OpenedReply): OpenDecision {
   const { durableSeq, isBaseComplete } = reply;
   if (durableSeq < position.ackedSeq) {
-    return fullSync(reply, `recovery site lost acknowledged writes: durable up to ${durableSeq}, acknowledged ${position.ackedSeq}`, true);
+    const reason = `${SyncTrigger.recoveryStorageError}: acknowledged writes are lost, durable up to ${durableSeq}, acknowledged ${position.ackedSeq}`;
+    return fullSync(reply, reason, true);
   }
-  if (reply.lastSessionId === null) return fullSync(reply, 'first sync', false);
-  if (reply.lastSessionId !== position.sessionId) return fullSync(reply, otherSession(reply.lastSessionId, position.sessionId), false);
+  if (reply.lastSessionId === null) return fullSync(reply, reply.isPreseeded ? SyncTrigger.preseed : SyncTrigger.created, false);
+  if (reply.lastSessionId !== position.sessionId) return newSessionSync(position, reply);
   // The answer to this session's first open got lost on its way: nothing was sent yet, so nothing can be missing.
-  if (durableSeq > position.lastSeq && position.lastSeq === 0) return fullSync(reply, 'first sync of this capture session', false);
+  if (durableSeq > position.lastSeq && position.lastSeq === 0) return fullSync(reply, SyncTrigger.protectedVraRestarted, false);
   if (durableSeq > position.lastSeq) {
-    return fullSync(reply, `recovery site claims ${durableSeq}, sent were ${position.lastSeq} at most`, true);
+    return fullSync(reply, `${SyncTrigger.recoveryStorageError}: the recovery site claims ${durableSeq}, sent were ${position.lastSeq} at most`, true);
   }
-  if (position.mode === 'tracking') return trackedSync(reply);
+  if (position.mode === 'tracking') return trackedSync(position, reply);
   if (position.mode === 'streaming' && !isBaseComplete && position.syncEndSeq <= durableSeq) {
-    return fullSync(reply, 'recovery site lost its base image', true);
+    return fullSync(reply, `${SyncTrigger.recoveryStorageError}: the base image is lost`, true);
   }
   if (position.firstQueuedSeq > durableSeq + 1 && !position.isSyncStartQueuedFirst) {
-    return fullSync(reply, `queue starts at ${position.firstQueuedSeq}, durable up to ${durableSeq}`, true);
+    return fullSync(reply, `${SyncTrigger.recoveryStorageError}: the queue starts at ${position.firstQueuedSeq}, durable up to ${durableSeq}`, true);
   }
   return { kind: 'resume' };
 }
@@ -65,16 +77,31 @@ export const SESSION_MARK = '/';
 
 function otherSession(last: string, own: string): string {
   const [from, to] = [last, own].map((sessionId) => sessionId.slice(0, Math.max(0, sessionId.lastIndexOf(SESSION_MARK))));
-  return from === to ? 'writes before this capture session are not known' : `the VM has moved here from VRA ${from}`;
+  return from === to ? SyncTrigger.protectedVraRestarted : `${SyncTrigger.vmMoved}: it ran under VRA ${from}`;
 }
 
-/** Without a base it is an initial sync. With one, older checkpoints may hang on it: everything goes through the journal, as a delta sync does. */
-function fullSync(reply: OpenedReply, reason: string, isLoss: boolean): OpenDecision {
-  return { kind: 'sync', syncKind: reply.isBaseComplete ? 'deltaSync' : 'initialSync', reason, isEverythingDirty: true, isLoss };
+/** The session before this one ended without a word. Its activity log, if it is this journal's and nothing is missing there, tells what may differ. */
+function newSessionSync(position: SenderPosition, reply: OpenedReply): OpenDecision {
+  const { earlier } = position;
+  const isKnown = earlier !== undefined && reply.isBaseComplete && reply.lastSessionId === earlier.sessionId && reply.durableSeq >= earlier.ackedSeq;
+  const whole = fullSync(reply, otherSession(reply.lastSessionId ?? '', position.sessionId), false);
+  return isKnown ? { ...whole, blocks: 'suspects' } : whole;
+}
+
+/**
+ * Without a base it is an initial sync, straight into the mirrors; with one, older checkpoints may hang on it and everything goes through the journal.
+ * Whatever the other side already holds is compared first.
+ */
+function fullSync(reply: OpenedReply, reason: string, isLoss: boolean): OpenDecision & { readonly kind: 'sync' } {
+  return { kind: 'sync', syncKind: hasImage(reply) ? 'deltaSync' : 'initialSync', reason, blocks: 'all', isCompared: isComparable(reply), isLoss };
 }
 
 /** The bitmap holds all that is not durable there. Without a base that is the rest of the initial sync of this session. */
-function trackedSync(reply: OpenedReply): OpenDecision {
-  const reason = 'more was written than could be queued';
-  return { kind: 'sync', syncKind: reply.isBaseComplete ? 'bitmapSync' : 'initialSync', reason, isEverythingDirty: false, isLoss: false };
+function trackedSync({ hasUnverified, trackingReason }: SenderPosition, reply: OpenedReply): OpenDecision {
+  const isCompared = isComparable(reply);
+  const withImage: SyncKind = hasUnverified && isCompared ? 'deltaSync' : 'bitmapSync';
+  return { kind: 'sync', syncKind: hasImage(reply) ? withImage : 'initialSync', reason: trackingReason, blocks: 'marked', isCompared, isLoss: false };
 }
+
+const hasImage = (reply: OpenedReply): boolean => reply.isBaseComplete || reply.isPreseeded;
+const isComparable = (reply: OpenedReply): boolean => hasImage(reply) || reply.durableSeq > 0;

@@ -66,7 +66,8 @@ export class Receiver {
     this.#isFirstFrame = true;
     this.#window = new ReceiveWindow();
     const { incarnation, durableSeq, lastSessionId, isBaseComplete } = result;
-    effects.push({ kind: 'sendOpened', connection, reply: { incarnation, durableSeq, lastSessionId, isBaseComplete, creditBytes: this.#grant() } });
+    const isPreseeded = this.#options.isPreseeded ?? false;
+    effects.push({ kind: 'sendOpened', connection, reply: { incarnation, durableSeq, lastSessionId, isBaseComplete, isPreseeded, creditBytes: this.#grant() } });
   }
 
   /**

@@ -5,7 +5,7 @@ import { MemoryBudget, Sender } from './index.js';
 function sender(budgetBytes: number): Sender {
   return new Sender({ vpgId: 'v', vmId: 'm', epoch: 1, sessionId: 's', volumeSizesBytes: [12 * BLOCK_BYTES], budget: new MemoryBudget(budgetBytes).share() });
 }
-const REPLY = { incarnation: 1, durableSeq: 0, lastSessionId: null, isBaseComplete: false, creditBytes: 1 << 20 };
+const REPLY = { incarnation: 1, durableSeq: 0, lastSessionId: null, isBaseComplete: false, isPreseeded: false, creditBytes: 1 << 20 };
 
 describe('found by the simulation', () => {
   it('sync reads that would fill the budget to the byte leave room for the records that they become (seed 49)', () => {

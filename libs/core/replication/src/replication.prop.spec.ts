@@ -25,6 +25,12 @@ const ACTIONS: readonly (readonly [number, Act])[] = [
   [6, (world, a) => world.performRead(a)],
   [8, (world, a) => world.endRead(a, true)],
   [1, (world, a) => world.endRead(a, false)],
+  [6, (world) => world.startCompare()],
+  [4, (world, a) => world.hashLocal(a)],
+  [4, (world, a) => world.hashRemote(a)],
+  [5, (world, a) => world.endCompare(a, true)],
+  [1, (world, a) => world.endCompare(a, false)],
+  [1, (world) => world.forceSync()],
   [4, (world) => world.placeMarker()],
   [4, (world) => world.placeSeal()],
   [1, (world) => world.crashReceiver()],
@@ -32,7 +38,7 @@ const ACTIONS: readonly (readonly [number, Act])[] = [
   [1, (world) => world.refuseOnce()],
   [1, (world) => world.sender.retrySyncReads()],
 ];
-const RARE: readonly Act[] = [(world) => world.crashSender(), (world, a) => world.loseDurable(a), (world, a) => world.cut(a)];
+const RARE: readonly Act[] = [(world) => world.forceSync(), (world) => world.crashSender(), (world, a) => world.loseDurable(a), (world, a) => world.cut(a)];
 
 /** How often something goes on by itself, and how often the journal commits, against each action above: without it most worlds are never connected for long. */
 const PACES = { stormy: [0, 0], steady: [60, 10], slowJournal: [100, 0], calm: [120, 60] } as const;
@@ -50,6 +56,7 @@ const steps: fc.Arbitrary<Step[]> = fc.array(fc.tuple(fc.nat(10_000), fc.nat(500
 
 interface RunOptions {
   readonly budgetBytes: number;
+  readonly isPreseeded: boolean;
   readonly isSettledFirst: boolean;
   readonly rareEvery: number;
   readonly pace: keyof typeof PACES;
@@ -71,6 +78,7 @@ function run(list: readonly Step[], options: RunOptions): ModelWorld {
 describe('splitter, sender and receiver over a link that breaks', () => {
   it('every image at a marker is the prefix, and after settling the mirror is the protected disk', () => {
     let markerCount = 0;
+    let equalBlockCount = 0;
     fc.assert(
       fc.property(
         steps,
@@ -78,18 +86,21 @@ describe('splitter, sender and receiver over a link that breaks', () => {
         fc.boolean(),
         fc.constantFrom(0, 0, 0, 41, 97, 211),
         fc.constantFrom<keyof typeof PACES>('stormy', 'steady', 'slowJournal', 'calm'),
-        (list, budgetBytes, isSettledFirst, rareEvery, pace) => {
-          const world = run(list, { budgetBytes, isSettledFirst, rareEvery, pace });
+        fc.boolean(),
+        (list, budgetBytes, isSettledFirst, rareEvery, pace, isPreseeded) => {
+          const world = run(list, { budgetBytes, isPreseeded, isSettledFirst, rareEvery, pace });
           expect(world.settle()).toBe(true);
           world.check();
           expect(world.problems).toEqual([]);
           expect(isSameImage(world.host.captured, world.host.disk)).toBe(true);
           expect(isSameImage(world.journal.image, world.host.disk)).toBe(true);
           markerCount += world.markerCount;
+          equalBlockCount += world.equalBlockCount;
         },
       ),
       { numRuns: 160, endOnFailure: true },
     );
     expect(markerCount).toBeGreaterThan(100);
+    expect(equalBlockCount).toBeGreaterThan(100);
   }, 60_000);
 });

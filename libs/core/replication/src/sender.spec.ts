@@ -7,7 +7,7 @@ const B = BLOCK_BYTES;
 const SIZE = 64 * B;
 const MARKER: CheckpointMarker = { vpgId: 'g', checkpointId: 5, epoch: 1, term: 3, vmIds: ['m'], atMs: 0, ageMs: 0, tag: null, kind: 'automatic' };
 const SEAL = { vpgId: 'g', checkpointId: 5, term: 3 };
-const OPENED: OpenedReply = { incarnation: 1, durableSeq: 0, lastSessionId: null, isBaseComplete: false, creditBytes: 16 * MiB };
+const OPENED: OpenedReply = { incarnation: 1, durableSeq: 0, lastSessionId: null, isBaseComplete: false, isPreseeded: false, creditBytes: 16 * MiB };
 const NAMES = Object.fromEntries(Object.entries(RecordType).map(([name, type]) => [type, name]));
 
 /** `write 1+2`: type, first block, blocks. */
@@ -52,8 +52,9 @@ class Bench {
     this.sender.acked({ durableSeq, creditBytes });
   }
 
-  /** Reads everything as zeroes, sends it and has it acknowledged. */
+  /** Finds everything different, reads it as zeroes, sends it and has it acknowledged. */
   sync(): void {
+    for (let compare = this.sender.nextCompare(); compare !== undefined; compare = this.sender.nextCompare()) this.sender.compared(compare.compareId, new Uint8Array(64));
     for (let read = this.sender.nextSyncRead(); read !== undefined; read = this.sender.nextSyncRead()) this.sender.syncReadDone(read.readId, 'zeroes');
     this.frames();
     this.ack();
@@ -75,7 +76,7 @@ describe('Sender: initial sync', () => {
     bench.open();
     const [start] = bench.frames();
     expect(start?.firstSeq).toBe(1);
-    expect(decodeSyncStart(start?.records[0]?.payload ?? new Uint8Array())).toEqual({ kind: 'initialSync', reason: 'first sync' });
+    expect(decodeSyncStart(start?.records[0]?.payload ?? new Uint8Array())).toEqual({ kind: 'initialSync', reason: 'VPG Created' });
     const read = bench.sender.nextSyncRead();
     expect(read).toMatchObject({ volume: 0, offset: 0, length: SIZE });
     expect(bench.sender.nextSyncRead()).toBeUndefined();
@@ -239,10 +240,42 @@ describe('Sender: replicating', () => {
     expect([frame?.firstSeq, frame?.records.map(shortOf)]).toEqual([lastSeq + 1, ['syncStart', 'syncWrite 2+1', 'syncEnd']]);
   });
 
-  it('forceSync copies everything', () => {
+  it('forceSync compares everything, but not before what was queued is durable there', () => {
     const bench = replicating();
-    bench.sender.forceSync('asked for');
-    expect(bench.sender.status()).toMatchObject({ state: 'deltaSync', sync: { reason: 'asked for', totalBytes: SIZE } });
+    bench.write(3);
+    bench.sender.forceSync();
+    expect(bench.sender.status()).toMatchObject({ state: 'deltaSync', sync: { reason: 'Force Sync', totalBytes: SIZE, unverifiedBytes: SIZE } });
+    expect(bench.sender.nextCompare()).toBeUndefined();
+    const writeSeq = bench.frames()[0]?.firstSeq ?? 0;
+    bench.ack(writeSeq);
+    const compare = bench.sender.nextCompare();
+    expect([compare, bench.sender.nextSyncRead()]).toMatchObject([{ offset: 0, length: SIZE, atSeq: writeSeq }, undefined]);
+    bench.sender.compared(compare?.compareId ?? 0, new Uint8Array(64).fill(1).fill(0, 5, 6));
+    const read = bench.sender.nextSyncRead();
+    expect(read).toMatchObject({ offset: 5 * B, length: B });
+    bench.sender.syncReadDone(read?.readId ?? 0, new Uint8Array(B));
+    expect(bench.frames().flatMap(({ records }) => records.map(shortOf))).toEqual(['syncWrite 5+1', 'syncEnd']);
+  });
+
+  it('a verdict of an earlier stream says nothing, and its piece is compared again', () => {
+    const bench = replicating();
+    bench.sender.forceSync();
+    bench.sent();
+    bench.ack();
+    const compare = bench.sender.nextCompare();
+    bench.reopen({ durableSeq: bench.sender.status().ackedSeq });
+    bench.sender.compared(compare?.compareId ?? 0, new Uint8Array(64).fill(1));
+    expect(bench.sender.status()).toMatchObject({ state: 'deltaSync', dirtyBytes: SIZE });
+    expect(bench.sender.nextCompare()).toMatchObject({ offset: 0, length: SIZE });
+  });
+
+  it('an activity log narrows the delta sync to its extents, and to what was written since', () => {
+    const bench = new Bench({ earlier: { sessionId: 'old', ackedSeq: 40, suspects: [{ volume: 0, start: 2 * B, end: 4 * B }] } });
+    bench.write(9);
+    bench.open({ lastSessionId: 'old', durableSeq: 40, isBaseComplete: true });
+    expect(bench.sender.status()).toMatchObject({ state: 'deltaSync', dirtyBytes: 3 * B, sync: { reason: 'Protected VRA Restarted', unverifiedBytes: 2 * B } });
+    expect(bench.sender.nextSyncRead()).toMatchObject({ offset: 9 * B, length: B });
+    expect(bench.sender.nextCompare()).toMatchObject({ offset: 2 * B, length: 2 * B });
   });
 });
 
@@ -285,7 +318,7 @@ describe('Sender: falling back to the bitmap', () => {
     const { ackedSeq } = bench.sender.status();
     bench.reopen({ durableSeq: ackedSeq - 1 });
     expect(bench.sender.status()).toMatchObject({ state: 'deltaSync', lostAcknowledgedCount: 1, dirtyBytes: SIZE });
-    expect(bench.sender.status().detail).toMatch(/lost acknowledged writes/);
+    expect(bench.sender.status().detail).toMatch(/acknowledged writes are lost/);
     bench.sync();
     expect(bench.sender.status()).toMatchObject({ state: 'replicating', detail: '', lostAcknowledgedCount: 1 });
   });

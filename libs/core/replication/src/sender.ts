@@ -1,10 +1,11 @@
 import { assert, BLOCK_BYTES, KiB, MiB, ProtocolError } from '@tidemark/base';
-import { encodeMarkerWithRoom, encodeSeal, encodeSyncStart, isVolumeRecord, RECORD_LENGTH_MAX, RecordType, type StreamRecord, type SyncKind } from '@tidemark/frame';
+import { encodeMarkerWithRoom, encodeSeal, encodeSyncStart, HASH_EXTENT_BYTES_MAX, isVolumeRecord, RECORD_LENGTH_MAX, RecordType, type StreamRecord, type SyncKind } from '@tidemark/frame';
 import type { CaptureSink, GuestWrite } from '@tidemark/splitter';
-import { SyncWalk, type SyncRead } from '@tidemark/sync';
+import { SyncWalk, type SyncCompare, type SyncRead } from '@tidemark/sync';
 import { decideOpen, type SenderMode, type SenderPosition } from './open-decision.js';
 import { RECORD_OVERHEAD_BYTES, SendQueue } from './send-queue.js';
 import { nextLinkState, type LinkEvent, type LinkState } from './sender-states.js';
+import { SyncTrigger } from './sync-trigger.js';
 import type {
   CheckpointMarker, CheckpointSeal, OpenedReply, OpenRequest, OutgoingFrame, RefusedReply, SenderOptions, SenderState, SenderStatus, StreamAck, SyncProgress,
 } from './types.js';
@@ -15,6 +16,9 @@ export const SYNC_READ_BYTES_MAX = 256 * KiB;
 export const SYNC_AHEAD_BYTES_MAX = 4 * MiB;
 /** With more than this of guest writes unsent, only one piece of the sync is under way at a time: guest writes go first. */
 export const SYNC_YIELD_BYTES = 1 * MiB;
+
+/** Comparisons under way: at 100 ms round trip 320 MB/s. Each is 8 KiB of digests on either side. */
+export const SYNC_COMPARES_MAX = 32;
 
 interface RunningSync {
   readonly kind: SyncKind;
@@ -54,17 +58,20 @@ export class Sender implements CaptureSink {
   #marker: PlacedMarker | undefined;
   /** Sync reads that the host has not answered, with the memory reserved for each. */
   readonly #reads = new Map<number, number>();
+  /** Unverified blocks may be compared with a head that holds the stream up to here: nothing was sent to them since. */
+  #compareAtSeq = 0;
+  #trackingReason: string = SyncTrigger.protectedVraRestarted;
   #lossDetail = '';
   #lostAcknowledgedCount = 0;
   #writtenBytes = 0;
   #writeCount = 0;
 
-  /** Everything counts as dirty until a sync has shown otherwise: a reply that got lost can then never make a sync too small. */
+  /** Everything counts as dirty until a sync has shown otherwise: a reply that got lost can then never make a sync too small. What is written ends the doubt. */
   constructor(options: SenderOptions) {
     this.#options = options;
     this.#queue = new SendQueue(options.budget);
     this.#walk = new SyncWalk(options.volumeSizesBytes);
-    this.#walk.markAll();
+    this.#walk.markUnverified();
   }
 
   capture(write: GuestWrite): void {
@@ -85,7 +92,7 @@ export class Sender implements CaptureSink {
   /** The range holds nobody knows what: it is read and sent again. */
   captureFailed(write: GuestWrite): void {
     this.#walk.mark(write.volume, write.offset, write.offset + write.length);
-    if (this.#mode === 'streaming') this.#startSync('bitmapSync', 'a write failed on the protected volume');
+    if (this.#mode === 'streaming') this.#startSync('bitmapSync', SyncTrigger.protectedStorageError);
   }
 
   /**
@@ -133,8 +140,11 @@ export class Sender implements CaptureSink {
       this.#forgetUpTo(reply.durableSeq);
       return;
     }
-    this.#dropQueue();
-    if (decision.isEverythingDirty) this.#walk.markAll();
+    this.#dropQueue(decision.reason);
+    if (decision.blocks === 'all') this.#walk.markUnverified();
+    if (decision.blocks === 'suspects') this.#walk.restrictUnverified(this.#options.earlier?.suspects ?? []);
+    if (!decision.isCompared) this.#walk.forgetUnverified();
+    this.#compareAtSeq = reply.durableSeq;
     if (decision.isLoss) {
       this.#lostAcknowledgedCount += 1;
       this.#lossDetail = decision.reason;
@@ -150,7 +160,7 @@ export class Sender implements CaptureSink {
     this.#turnLink('refused');
     this.#refusal = reply;
     this.#loseStream();
-    if (reply.code === 'fenced') this.#dropQueue();
+    if (reply.code === 'fenced') this.#dropQueue(reply.message);
   }
 
   /** The connection, or this stream on it (`closeStream`), is gone. */
@@ -227,15 +237,48 @@ export class Sender implements CaptureSink {
     this.#walk.readFailed(readId);
   }
 
+  /**
+   * The next piece to compare with the recovery side's head, which has to hold the stream up to `atSeq`; undefined: none now. The host hashes it
+   * on both sides and reports the verdict. Several may be under way; those of a stream that ended are given up.
+   */
+  nextCompare(): (SyncCompare & { readonly atSeq: number }) | undefined {
+    if (!this.canCompare) return undefined;
+    const compare = this.#walk.nextCompare(HASH_EXTENT_BYTES_MAX);
+    return compare && { ...compare, atSeq: this.#compareAtSeq };
+  }
+
+  /** There may be something for {@link nextCompare}; asked often, and cheap. */
+  get canCompare(): boolean {
+    const isOpen = this.#mode === 'syncing' && this.#link === 'open' && this.#ackedSeq >= this.#compareAtSeq;
+    return isOpen && this.#walk.compareCount < SYNC_COMPARES_MAX && this.#walk.unverifiedBytes > 0;
+  }
+
+  /** `equal`: 1 for each block of the piece that is the same on both sides. Blocks that were written meanwhile are sent all the same. */
+  compared(compareId: number, equal: Uint8Array): void {
+    this.#walk.compareDone(compareId, equal);
+  }
+
+  /** The piece cannot be read here: as {@link syncReadFailed}. */
+  compareFailed(compareId: number): void {
+    this.#walk.compareFailed(compareId);
+  }
+
   /** Tries pieces again that could not be read. For the host's timer, every few seconds. */
   retrySyncReads(): void {
     this.#walk.retry();
   }
 
-  /** Sends everything again, e.g. on an operator's wish. */
-  forceSync(reason: string): void {
-    this.#walk.markAll();
-    if (this.#mode === 'streaming') this.#startSync('deltaSync', reason);
+  /**
+   * Compares everything with the recovery side, on an operator's wish. Without a base everything is on its way there already, and nothing changes. While
+   * disconnected it waits in the bitmap.
+   */
+  forceSync(reason: string = SyncTrigger.forceSync): void {
+    if (this.#sync?.kind === 'initialSync' || this.#link === 'refused') return;
+    this.#trackingReason = reason;
+    this.#walk.markUnverified();
+    // What is queued or under way may still change the other side's blocks: they are compared when it is durable there.
+    this.#compareAtSeq = this.#queue.lastSeq;
+    if (this.#mode !== 'tracking') this.#startSync('deltaSync', reason);
   }
 
   status(): SenderStatus {
@@ -260,7 +303,7 @@ export class Sender implements CaptureSink {
   close(): void {
     this.#walk.abortReads();
     this.#reads.clear();
-    this.#dropQueue();
+    this.#dropQueue('');
     this.#options.budget.close();
   }
 
@@ -272,6 +315,7 @@ export class Sender implements CaptureSink {
     // A seal would go into another incarnation than this marker did.
     if (this.#marker !== undefined && this.#marker.seq <= this.#queue.sentSeq) this.#marker = undefined;
     this.#queue.unsend();
+    this.#walk.abortCompares();
     this.#creditBytes = 0;
   }
 
@@ -284,6 +328,9 @@ export class Sender implements CaptureSink {
       lastSeq: this.#queue.lastSeq,
       isSyncStartQueuedFirst: this.#queue.oldest?.type === RecordType.syncStart,
       syncEndSeq: this.#lastSyncEndSeq,
+      hasUnverified: this.#walk.unverifiedBytes > 0,
+      trackingReason: this.#trackingReason,
+      earlier: this.#options.earlier,
     };
   }
 
@@ -323,26 +370,35 @@ export class Sender implements CaptureSink {
   }
 
   #overflow(write: GuestWrite): void {
-    this.#dropQueue();
+    this.#dropQueue(this.#overflowReason());
     this.#walk.mark(write.volume, write.offset, write.offset + write.length);
     this.#turnLink('queueDropped');
   }
 
+  #overflowReason(): SyncTrigger {
+    if (this.#link !== 'open') return SyncTrigger.recoveryVraUnreachable;
+    if (this.#creditBytes === 0) return SyncTrigger.recoveryStorageCongestion;
+    // Little of the memory is this stream's: others took it.
+    return this.#queue.volumeBytes < SYNC_YIELD_BYTES ? SyncTrigger.protectedVraCongestion : SyncTrigger.networkCongestion;
+  }
+
   /** Everything that is not durable remotely goes into the bitmap, blocks of a sync that are queued or being read included. */
-  #dropQueue(): void {
+  #dropQueue(reason: string): void {
     for (const record of this.#queue.all()) {
       if (isVolumeRecord(record.type)) this.#walk.mark(record.volume, record.offset, record.offset + record.length);
     }
     this.#walk.abortReads();
+    this.#walk.abortCompares();
     this.#queue.reset(this.#queue.lastSeq + 1);
     this.#marker = undefined;
     this.#sync = undefined;
+    if (this.#mode !== 'tracking') this.#trackingReason = reason;
     this.#mode = 'tracking';
   }
 
   #startSync(kind: SyncKind, reason: string): void {
     if (!this.#queue.tryPush(mark(RecordType.syncStart, encodeSyncStart({ kind, reason })))) {
-      this.#dropQueue();
+      this.#dropQueue(reason);
       this.#turnLink('queueDropped');
       return;
     }
@@ -421,7 +477,7 @@ export class Sender implements CaptureSink {
     const remainingBytes = dirtyBytes + readingBytes + this.#queue.syncBytes;
     // Blocks that memory had no room for become dirty again: the total may grow.
     sync.totalBytes = Math.max(sync.totalBytes, remainingBytes);
-    return { kind: sync.kind, reason: sync.reason, totalBytes: sync.totalBytes, remainingBytes, unreadableBytes };
+    return { kind: sync.kind, reason: sync.reason, totalBytes: sync.totalBytes, remainingBytes, unreadableBytes, unverifiedBytes: this.#walk.unverifiedBytes };
   }
 }
 

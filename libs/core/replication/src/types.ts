@@ -1,9 +1,18 @@
 import type { CaptureFence, CaptureSink, GuestWrite } from '@tidemark/splitter';
 import type { CheckpointMarker, CheckpointSeal, FrameHeader, OpenedReply, OpenRequest, RefusedReply, StreamRecord, SyncKind } from '@tidemark/frame';
-import type { SyncRead } from '@tidemark/sync';
+import type { SyncCompare, SyncRead, VolumeExtent } from '@tidemark/sync';
 import type { BudgetShare } from './memory-budget.js';
 
-export type { CaptureSink, GuestWrite, SyncRead };
+export type { CaptureSink, GuestWrite, SyncCompare, SyncRead, VolumeExtent };
+
+/** What is known of the capture session before this one, from a log that was on disk before the writes that it covers. */
+export interface EarlierSession {
+  readonly sessionId: string;
+  /** Everything up to here was acknowledged when the log said so. */
+  readonly ackedSeq: number;
+  /** What may differ from the recovery side; everything else is the same there. */
+  readonly suspects: readonly VolumeExtent[];
+}
 
 export interface SenderOptions {
   readonly vpgId: string;
@@ -15,6 +24,7 @@ export interface SenderOptions {
   readonly volumeSizesBytes: readonly number[];
   /** From {@link MemoryBudget.share}. */
   readonly budget: BudgetShare;
+  readonly earlier?: EarlierSession;
   /** The VM's Splitter. Without it a sync may end while a write that a sync block already contains is not yet captured. */
   readonly fence?: CaptureFence;
 }
@@ -41,6 +51,8 @@ export interface SyncProgress {
   readonly remainingBytes: number;
   /** Of those, bytes of the protected volume that could not be read; the sync cannot end before they can. */
   readonly unreadableBytes: number;
+  /** Of those, bytes that are compared before it is known whether they have to be sent. */
+  readonly unverifiedBytes: number;
 }
 
 export interface SenderStatus {
@@ -81,6 +93,8 @@ export interface ReceiverOptions {
   /** Ownership epoch in force here: streams of an older one are fenced. */
   readonly epoch: number;
   readonly volumeSizesBytes: readonly number[];
+  /** The mirrors began as disks that somebody had put there. */
+  readonly isPreseeded?: boolean;
   /** Default {@link CREDIT_BYTES_MAX}. */
   readonly creditBytesMax?: number;
 }

@@ -22,7 +22,7 @@ describe('SyncWalk', () => {
 
   it('is done when every read has ended, and each good part is handed out once', () => {
     const walk = new SyncWalk([4 * B]);
-    walk.markAll();
+    walk.mark(0, 0, 4 * B);
     const [first, second] = readAll(walk, 2 * B);
     expect(walk.readDone(first?.readId ?? 0)?.parts).toEqual([{ start: 0, end: 2 * B }]);
     expect(walk.readDone(first?.readId ?? 0)).toBeUndefined();
@@ -64,7 +64,7 @@ describe('SyncWalk', () => {
 
   it('gives a read up rather than note endless small writes into it', () => {
     const walk = new SyncWalk([B]);
-    walk.markAll();
+    walk.mark(0, 0, B);
     const read = walk.nextRead(B);
     for (let at = 0; at < 300; at += 1) walk.overtake(0, at * 4, at * 4 + 1);
     expect(walk.readDone(read?.readId ?? 0)).toBeUndefined();
@@ -73,7 +73,7 @@ describe('SyncWalk', () => {
 
   it('passes over what cannot be read until told to try again, and never ends without it', () => {
     const walk = new SyncWalk([4 * B]);
-    walk.markAll();
+    walk.mark(0, 0, 4 * B);
     const read = walk.nextRead(B);
     walk.readFailed(read?.readId ?? 0);
     expect(places(readAll(walk, 4 * B))).toEqual([[0, 1, 3]]);
@@ -84,7 +84,7 @@ describe('SyncWalk', () => {
 
   it('tries unreadable blocks again when the guest has written to them', () => {
     const walk = new SyncWalk([2 * B]);
-    walk.markAll();
+    walk.mark(0, 0, 2 * B);
     walk.readFailed(walk.nextRead(2 * B)?.readId ?? 0);
     expect(walk.nextRead(2 * B)).toBeUndefined();
     walk.overtake(0, B + 10, B + 20);
@@ -97,6 +97,66 @@ describe('SyncWalk', () => {
     expect(places([walk.nextRead(B)].flatMap((read) => read ?? []))).toEqual([[0, 2, 1]]);
     walk.mark(0, 0, B);
     expect(places(readAll(walk, B))).toEqual([[0, 3, 1], [0, 0, 1]]);
+  });
+});
+
+/** Verdict of a comparison in which only these blocks of the volume are the same. */
+const equalOf = (offset: number, length: number, same: readonly number[]): Uint8Array =>
+  Uint8Array.from({ length: Math.ceil(length / B) }, (_, block) => (same.includes(offset / B + block) ? 1 : 0));
+
+describe('unverified blocks', () => {
+  const started = (sizeBytes: number): SyncWalk => {
+    const walk = new SyncWalk([sizeBytes]);
+    walk.markUnverified();
+    return walk;
+  };
+
+  it('are not read before they are compared; what differs is read, what is equal is clean', () => {
+    const walk = started(5 * B + 100);
+    expect(walk.nextRead(4 * B)).toBeUndefined();
+    const first = walk.nextCompare(4 * B);
+    const second = walk.nextCompare(4 * B);
+    expect([first, second, walk.nextCompare(4 * B)]).toMatchObject([{ offset: 0, length: 4 * B }, { offset: 4 * B, length: B + 100 }, undefined]);
+    walk.compareDone(second?.compareId ?? 0, equalOf(4 * B, B + 100, [5]));
+    expect([walk.dirtyBytes, walk.unverifiedBytes]).toEqual([5 * B, 4 * B]);
+    expect(places(readAll(walk, 4 * B))).toEqual([[0, 4, 1]]);
+    walk.compareDone(first?.compareId ?? 0, equalOf(0, 4 * B, [0, 3]));
+    expect(places(readAll(walk, 4 * B))).toEqual([[0, 1, 2]]);
+    expect([walk.dirtyBytes, walk.unverifiedBytes]).toEqual([0, 0]);
+  });
+
+  it('are sent when they are written during their comparison, whatever the verdict says', () => {
+    const walk = started(4 * B);
+    const compare = walk.nextCompare(4 * B);
+    walk.overtake(0, B + 5, B + 6);
+    walk.compareDone(compare?.compareId ?? 0, equalOf(0, 4 * B, [0, 1, 2, 3]));
+    expect(places(readAll(walk, 4 * B))).toEqual([[0, 1, 1]]);
+  });
+
+  it('are compared again when a comparison was given up; its late verdict says nothing', () => {
+    const walk = started(2 * B);
+    const compare = walk.nextCompare(2 * B);
+    walk.abortCompares();
+    walk.compareDone(compare?.compareId ?? 0, equalOf(0, 2 * B, [0, 1]));
+    expect(walk.dirtyBytes).toBe(2 * B);
+    expect(walk.nextCompare(2 * B)).toMatchObject({ offset: 0, length: 2 * B });
+  });
+
+  it('that cannot be read here wait for another try, and are then sent', () => {
+    const walk = started(2 * B);
+    walk.compareFailed(walk.nextCompare(2 * B)?.compareId ?? 0);
+    expect([walk.nextRead(2 * B), walk.nextCompare(2 * B), walk.unreadableBytes]).toEqual([undefined, undefined, 2 * B]);
+    walk.retry();
+    expect(places(readAll(walk, 2 * B))).toEqual([[0, 0, 2]]);
+  });
+
+  it('can be restricted to some extents; what was written since stays marked', () => {
+    const walk = started(8 * B);
+    walk.mark(0, 6 * B, 6 * B + 1);
+    walk.restrictUnverified([{ volume: 0, start: B + 1, end: 2 * B + 1 }, { volume: 0, start: 7 * B, end: 8 * B }]);
+    expect([walk.dirtyBytes, walk.unverifiedBytes]).toEqual([4 * B, 3 * B]);
+    expect(places(readAll(walk, 8 * B))).toEqual([[0, 6, 1]]);
+    expect([walk.nextCompare(8 * B), walk.nextCompare(8 * B)]).toMatchObject([{ offset: B, length: 2 * B }, { offset: 7 * B, length: B }]);
   });
 });
 

@@ -1,7 +1,7 @@
 import { alignDown, alignUp, assert, BLOCK_BYTES } from '@tidemark/base';
 import { DirtyBitmap, intersection, type Extent } from '@tidemark/extent';
 import { subtract } from './subtract.js';
-import type { SyncRead } from './types.js';
+import type { SyncCompare, SyncRead, VolumeExtent } from './types.js';
 
 interface ReadUnderWay {
   readonly volume: number;
@@ -18,11 +18,21 @@ const VOIDS_MAX = 256;
  * their read starts. From then on they count as clean: a captured write to them is streamed, and the bytes that it covers are cut out of
  * the read (they may be older than the write, and the stream has them already). So each block is read once per pass and the pass ends, however often
  * the guest writes to one block. Writes to blocks that are still marked only leave the mark.
+ *
+ * Marked blocks may also be *unverified*: the recovery site may hold the same bytes, so they are compared before they are read. They keep their mark
+ * all the while: nothing is streamed to them, so the other side's block stands still. A captured write ends that state of its blocks at once, so
+ * a verdict counts only for blocks that were not written since their comparison began; an equal one loses its mark, any other is read and sent.
  */
 export class SyncWalk {
   readonly #dirty: readonly DirtyBitmap[];
   /** Marked blocks that could not be read. A subset of #dirty: the walk passes over them until told to try again. */
   readonly #unreadable: readonly DirtyBitmap[];
+  /** Marked blocks that wait for a comparison or are being compared. A subset of #dirty, apart from #unreadable. */
+  readonly #unverified: readonly DirtyBitmap[];
+  readonly #compares = new Map<number, SyncCompare>();
+  #nextCompareId = 1;
+  #compareVolume = 0;
+  #compareOffset = 0;
   readonly #reads = new Map<number, ReadUnderWay>();
   #nextReadId = 1;
   #readingBytes = 0;
@@ -32,6 +42,7 @@ export class SyncWalk {
   constructor(volumeSizesBytes: readonly number[]) {
     this.#dirty = volumeSizesBytes.map((sizeBytes) => new DirtyBitmap(sizeBytes));
     this.#unreadable = volumeSizesBytes.map((sizeBytes) => new DirtyBitmap(sizeBytes));
+    this.#unverified = volumeSizesBytes.map((sizeBytes) => new DirtyBitmap(sizeBytes));
   }
 
   get dirtyBytes(): number {
@@ -53,9 +64,45 @@ export class SyncWalk {
     return this.#reads.size === 0 && this.#dirty.every((bitmap) => bitmap.isClean);
   }
 
-  markAll(): void {
-    for (const bitmap of this.#dirty) bitmap.markAll();
+  /** Of the dirty bytes, those that are compared before they are sent. */
+  get unverifiedBytes(): number {
+    return sumOf(this.#unverified);
+  }
+
+  get compareCount(): number {
+    return this.#compares.size;
+  }
+
+  /** Marks all blocks and has them compared first. What was being read or compared is given up. */
+  markUnverified(): void {
+    this.abortReads();
+    this.abortCompares();
+    for (const bitmap of [...this.#dirty, ...this.#unverified]) bitmap.markAll();
     for (const bitmap of this.#unreadable) bitmap.clearAll();
+  }
+
+  /** There is nothing to compare with: what was unverified is read and sent. */
+  forgetUnverified(): void {
+    this.abortCompares();
+    for (const bitmap of this.#unverified) bitmap.clearAll();
+  }
+
+  /** Unverified blocks outside these extents are known to be the same: they lose their mark. */
+  restrictUnverified(extents: readonly VolumeExtent[]): void {
+    this.abortCompares();
+    for (const [volume, unverified] of this.#unverified.entries()) {
+      const suspects = new DirtyBitmap(unverified.sizeBytes);
+      for (const extent of extents) if (extent.volume === volume) suspects.mark(extent.start, extent.end);
+      for (let run = unverified.nextRun(0); run !== undefined; run = unverified.nextRun(run.end)) this.#clearBeside(volume, run, suspects);
+    }
+  }
+
+  #clearBeside(volume: number, run: Extent, suspects: DirtyBitmap): void {
+    for (let from = run.start; from < run.end; ) {
+      const suspect = suspects.nextRun(from, run.end) ?? { start: run.end, end: run.end };
+      for (const bitmaps of [this.#dirty, this.#unverified]) bitmapOf(bitmaps, volume).clear(from, suspect.start);
+      from = suspect.end;
+    }
   }
 
   /** Marks every block that the range touches; what is being read of it is void. */
@@ -67,6 +114,7 @@ export class SyncWalk {
   /** A captured write to this range got its place in the stream: what a read under way returns for it must not follow it there. */
   overtake(volume: number, start: number, end: number): void {
     this.#tryAgain(volume, start, end);
+    clearOutwards(bitmapOf(this.#unverified, volume), start, end);
     for (const [readId, read] of this.#reads) {
       if (read.volume !== volume) continue;
       const common = intersection(read.extent, { start, end });
@@ -90,8 +138,7 @@ export class SyncWalk {
 
   /** Blocks that could not be read may be readable after a write. */
   #tryAgain(volume: number, start: number, end: number): void {
-    const bitmap = bitmapOf(this.#unreadable, volume);
-    if (!bitmap.isClean) bitmap.clear(alignDown(start, BLOCK_BYTES), Math.min(bitmap.sizeBytes, alignUp(end, BLOCK_BYTES)));
+    clearOutwards(bitmapOf(this.#unreadable, volume), start, end);
   }
 
   /** The next marked piece, at most `bytesMax` long (a multiple of the block), to be read now; the walk goes round and round. */
@@ -126,6 +173,86 @@ export class SyncWalk {
     for (const bitmap of this.#unreadable) bitmap.clearAll();
   }
 
+  /** The next piece to compare, at most `bytesMax` long (a multiple of the block). Comparisons may be under way together and end in any order. */
+  nextCompare(bytesMax: number): SyncCompare | undefined {
+    const volumeCount = this.#unverified.length;
+    for (let step = 0; step <= volumeCount; step += 1) {
+      const extent = this.#nextUncompared(bytesMax);
+      if (extent !== undefined) return this.#startCompare(this.#compareVolume, extent);
+      this.#compareVolume = (this.#compareVolume + 1) % Math.max(1, volumeCount);
+      this.#compareOffset = 0;
+    }
+    return undefined;
+  }
+
+  /**
+   * The verdict: 1 for each block of the piece that is the same on both sides. Blocks that were written meanwhile are not unverified any more, and
+   * it says nothing about them. Passed over for a comparison that was given up.
+   */
+  compareDone(compareId: number, equal: Uint8Array): void {
+    const compare = this.#compares.get(compareId);
+    if (compare === undefined) return;
+    this.#compares.delete(compareId);
+    const unverified = bitmapOf(this.#unverified, compare.volume);
+    const dirty = bitmapOf(this.#dirty, compare.volume);
+    const compareEnd = compare.offset + compare.length;
+    for (let run = unverified.nextRun(compare.offset, compareEnd); run !== undefined; run = unverified.nextRun(run.end, compareEnd)) {
+      for (let start = run.start; start < run.end; start += BLOCK_BYTES) {
+        if (equal[(start - compare.offset) / BLOCK_BYTES] === 1) dirty.clear(start, Math.min(start + BLOCK_BYTES, run.end));
+      }
+    }
+    unverified.clear(compare.offset, compareEnd);
+  }
+
+  /** This side could not read the piece: as {@link readFailed}. */
+  compareFailed(compareId: number): void {
+    const compare = this.#compares.get(compareId);
+    if (compare === undefined) return;
+    this.#compares.delete(compareId);
+    const unverified = bitmapOf(this.#unverified, compare.volume);
+    const compareEnd = compare.offset + compare.length;
+    for (let run = unverified.nextRun(compare.offset, compareEnd); run !== undefined; run = unverified.nextRun(run.end, compareEnd)) {
+      bitmapOf(this.#unreadable, compare.volume).mark(run.start, run.end);
+    }
+    unverified.clear(compare.offset, compareEnd);
+  }
+
+  /** Gives up all comparisons under way; their blocks are compared again. */
+  abortCompares(): void {
+    this.#compares.clear();
+  }
+
+  #nextUncompared(bytesMax: number): Extent | undefined {
+    const unverified = this.#unverified[this.#compareVolume];
+    if (unverified === undefined) return undefined;
+    let from = this.#compareOffset;
+    for (;;) {
+      const run = unverified.nextRun(from, unverified.sizeBytes, bytesMax);
+      if (run === undefined) return undefined;
+      const busy = this.#firstCompareIn(this.#compareVolume, run);
+      if (busy === undefined) return run;
+      if (busy.offset > run.start) return { start: run.start, end: busy.offset };
+      from = busy.offset + busy.length;
+    }
+  }
+
+  #firstCompareIn(volume: number, { start, end }: Extent): SyncCompare | undefined {
+    let first: SyncCompare | undefined;
+    for (const compare of this.#compares.values()) {
+      const isInside = compare.volume === volume && compare.offset < end && start < compare.offset + compare.length;
+      if (isInside && compare.offset < (first?.offset ?? Infinity)) first = compare;
+    }
+    return first;
+  }
+
+  #startCompare(volume: number, extent: Extent): SyncCompare {
+    const compare = { compareId: this.#nextCompareId, volume, offset: extent.start, length: extent.end - extent.start };
+    this.#nextCompareId += 1;
+    this.#compares.set(compare.compareId, compare);
+    this.#compareOffset = extent.end;
+    return compare;
+  }
+
   /** Gives up all reads under way; their blocks are marked again. */
   abortReads(): void {
     for (const [readId, read] of this.#reads) this.#giveUp(readId, read);
@@ -134,15 +261,20 @@ export class SyncWalk {
   #nextExtent(bytesMax: number): Extent | undefined {
     const dirty = this.#dirty[this.#cursorVolume];
     const unreadable = this.#unreadable[this.#cursorVolume];
-    if (dirty === undefined || unreadable === undefined) return undefined;
+    const unverified = this.#unverified[this.#cursorVolume];
+    if (dirty === undefined || unreadable === undefined || unverified === undefined) return undefined;
+    // While all is being compared, which may last, this answers without a walk.
+    if (dirty.dirtyBlocks === unreadable.dirtyBlocks + unverified.dirtyBlocks) return undefined;
     let from = this.#cursorOffset;
     for (;;) {
       const run = dirty.nextRun(from, dirty.sizeBytes, bytesMax);
       if (run === undefined) return undefined;
-      const skipped = unreadable.nextRun(run.start, run.end);
+      const skipped = firstOf(unreadable.nextRun(run.start, run.end), unverified.nextRun(run.start, run.end));
       if (skipped === undefined) return run;
       if (skipped.start > run.start) return { start: run.start, end: skipped.start };
-      from = skipped.end;
+      // The whole run that is passed over, not only its part in this piece.
+      const wide = unverified.nextRun(skipped.start);
+      from = wide?.start === skipped.start ? wide.end : skipped.end;
     }
   }
 
@@ -175,5 +307,13 @@ function bitmapOf(bitmaps: readonly DirtyBitmap[], volume: number): DirtyBitmap 
   assert(bitmap !== undefined, 'volume of the protection');
   return bitmap;
 }
+
+/** Clears every block that the range touches. */
+function clearOutwards(bitmap: DirtyBitmap, start: number, end: number): void {
+  if (!bitmap.isClean) bitmap.clear(alignDown(start, BLOCK_BYTES), Math.min(bitmap.sizeBytes, alignUp(end, BLOCK_BYTES)));
+}
+
+const firstOf = (a: Extent | undefined, b: Extent | undefined): Extent | undefined =>
+  a === undefined || (b !== undefined && b.start < a.start) ? b : a;
 
 const sumOf = (bitmaps: readonly DirtyBitmap[]): number => bitmaps.reduce((sum, bitmap) => sum + bitmap.dirtyBytes, 0);

@@ -26,7 +26,7 @@ export class DataServer {
   ) {}
 
   async listen(address: string, port: number): Promise<number> {
-    const kinds = [FrameKind.open, FrameKind.records, FrameKind.closeStream];
+    const kinds = [FrameKind.open, FrameKind.records, FrameKind.closeStream, FrameKind.hashRequest];
     this.#server = await LinkServer.listen({ address, port, link: { kinds, bufferedBytesMax: REPLY_BYTES_MAX, overflowBytes: REPLY_BYTES_MAX } }, (link) => this.#accept(link));
     return this.#server.port;
   }
@@ -56,6 +56,10 @@ export class DataServer {
     if (!stream) return;
     if (header.kind === FrameKind.records) {
       stream.host.frame(stream.connection, header, body);
+      return;
+    }
+    if (header.kind === FrameKind.hashRequest) {
+      stream.host.hashRequest(stream.connection, body);
       return;
     }
     stream.host.connectionLost(stream.connection);

@@ -7,6 +7,7 @@ export type EngineErrorCode =
   | 'VRA_CONFLICT'
   | 'VRA_EPOCH'
   | 'VRA_DISK'
+  | 'VRA_CLOSED'
   | 'CHECKPOINT_VOID'
   | 'CHECKPOINT_NOT_LEADER';
 

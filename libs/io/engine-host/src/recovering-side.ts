@@ -3,6 +3,7 @@ import type { ExportTable } from '@tidemark/nbd-server';
 import type { BlockFile } from '@tidemark/block-file';
 import { DatastoreSpace } from './datastore-space.js';
 import { EngineError } from './engine-error.js';
+import type { HashPool } from './hash-pool.js';
 import { HeldExchange, type HeldSurroundings } from './held-exchange.js';
 import type { HeldMessage } from './held-report.js';
 import type { CodecPool } from '@tidemark/link';
@@ -35,6 +36,7 @@ export interface RecoveringSurroundings {
   readonly codecs: CodecPool;
   readonly options: VraOptions;
   readonly exports: ExportTable;
+  readonly hashPool: HashPool;
   sendRetirement(vraId: string, message: RetirementMessage | HeldMessage): void;
   isPeerUp(vraId: string): boolean;
 }
@@ -99,7 +101,7 @@ export class RecoveringSide {
 
   async #open(key: string, spec: RecoverySpec): Promise<void> {
     const space = await this.#space(spec);
-    const hooks = { log: this.around.options.log, codecs: this.around.codecs, space };
+    const hooks = { log: this.around.options.log, codecs: this.around.codecs, space, hashPool: this.around.hashPool };
     this.#recoveries.set(key, await RecoveryHost.open(spec, hooks));
     this.#failed.delete(key);
   }
@@ -402,7 +404,7 @@ export class RecoveringSide {
   }
 
   async tick(nowMs: number): Promise<void> {
-    for (const recovery of this.#recoveries.values()) recovery.tick();
+    for (const recovery of this.#recoveries.values()) recovery.tick(nowMs);
     this.#exchange.tick(nowMs);
     if (this.#removals.size > 0 || this.#recoveries.size < this.#specs.size || this.#views.size < this.#entries.size) await this.#exclusive(() => this.#openMissing());
   }

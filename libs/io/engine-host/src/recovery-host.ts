@@ -3,7 +3,7 @@ import { dirname } from 'node:path';
 import { unreachable } from '@tidemark/base';
 import { BlockFile } from '@tidemark/block-file';
 import {
-  decodeRecords, encodeAck, encodeFrame, encodeOpened, encodeRefused, FrameKind, type FrameHeader, type OpenRequest,
+  decodeHashRequest, decodeRecords, encodeAck, encodeFrame, encodeHashReply, encodeOpened, encodeRefused, FrameKind, type FrameHeader, type OpenRequest,
 } from '@tidemark/frame';
 import type { HeldCheckpoint, JournalState } from '@tidemark/journal';
 import { JournalFile, type JournalFileStats } from '@tidemark/journal-file';
@@ -11,6 +11,8 @@ import { crc32c, decompressBody, type CodecPool } from '@tidemark/link';
 import { Receiver, type ReceiverEffect } from '@tidemark/replication';
 import type { DatastoreSpace } from './datastore-space.js';
 import { FrameIntake, type TakenFrame } from './frame-intake.js';
+import { HeadHasher } from './head-hasher.js';
+import type { HashPool } from './hash-pool.js';
 import { bytesToFree, creditBytesFor, segmentBytesFor, UNLIMITED, type RecoveryLimits } from './space-limits.js';
 import { protectionKey, type Logger, type RecoverySpec } from './types.js';
 
@@ -29,12 +31,14 @@ export interface RecoveryHooks {
   readonly log: Logger;
   readonly codecs: CodecPool;
   readonly space: DatastoreSpace;
+  readonly hashPool: HashPool;
 }
 
 /** One VM of one VPG at the recovering VRA: its receiver engine, its journal and its mirror volumes. */
 export class RecoveryHost {
   readonly key: string;
   readonly #receiver: Receiver;
+  readonly #hasher: HeadHasher;
   readonly #mirrors: BlockFile[] = [];
   readonly #taken = new Set<BlockFile>();
   readonly #replies = new Map<number, StreamReply>();
@@ -56,12 +60,19 @@ export class RecoveryHost {
       take: (frame, raw) => this.#take(frame, raw),
       failed: (connection, error) => this.#replies.get(connection)?.fail(error),
     });
+    this.#hasher = new HeadHasher({
+      pool: hooks.hashPool,
+      openHead: () => this.journal.openHead(),
+      durableSeq: () => this.stats.durableSeq,
+      problem: (request, error) => hooks.log.warn({ protection: this.key, ...request, error: String(error) }, 'the head cannot be read: its blocks count as different'),
+    });
     this.#receiver = new Receiver({
       vpgId: spec.vpgId,
       vmId: spec.vmId,
       epoch,
       creditBytesMax: creditBytesFor(spec.limits?.journalHardBytes ?? null),
       volumeSizesBytes: spec.volumes.map(({ sizeBytes }) => sizeBytes),
+      isPreseeded: spec.volumes.some(({ isPreseeded }) => isPreseeded === true),
     });
   }
 
@@ -191,6 +202,14 @@ export class RecoveryHost {
     this.#step((effects) => this.#receiver.frame(connection, header, records, effects));
   }
 
+  /** Digests of a piece of the head. Throws ProtocolError for what may not be asked. */
+  hashRequest(connection: number, body: Uint8Array): void {
+    const status = this.#receiver.status();
+    if (connection !== status.connection || status.state !== 'open') return;
+    const request = decodeHashRequest(body, this.spec.volumes.map(({ sizeBytes }) => sizeBytes));
+    this.#hasher.request(request, (reply) => this.#sendFrame(connection, { kind: FrameKind.hashReply }, encodeHashReply(reply)));
+  }
+
   connectionLost(connection: number): void {
     this.#replies.delete(connection);
     this.#intake.forget(connection);
@@ -208,6 +227,8 @@ export class RecoveryHost {
       this.#receiver.setEpoch(epoch, effects);
       this.#receiver.end(effects);
     });
+    // A promotion begins only when nobody else reads from the journal.
+    await this.#hasher.stop();
   }
 
   async burnEpoch(epoch: number): Promise<void> {
@@ -235,7 +256,8 @@ export class RecoveryHost {
   }
 
   /** After a while there may be space again: the journal finds out by itself with the next frame. */
-  tick(): void {
+  tick(nowMs: number): void {
+    this.#hasher.tick(nowMs);
     if (this.#journal?.stats().state.phase !== 'full') return;
     if (this.#journalRoomBytes >= this.#resumeBytes) this.#journal.resume();
   }
@@ -272,14 +294,20 @@ export class RecoveryHost {
   #send(connection: number, fields: { readonly kind: FrameKind; readonly lastSeq?: number }, body: Uint8Array | undefined): void {
     const reply = this.#replies.get(connection);
     if (!reply) return;
-    reply.send(encodeFrame({ ...fields, stream: reply.streamId }, body ? [body] : [], crc32c));
+    this.#sendFrame(connection, fields, body ? [body] : []);
     if (fields.kind !== FrameKind.refused && fields.kind !== FrameKind.closeStream) return;
     this.#replies.delete(connection);
     reply.ended();
   }
 
+  #sendFrame(connection: number, fields: { readonly kind: FrameKind; readonly lastSeq?: number }, body: readonly Uint8Array[]): void {
+    const reply = this.#replies.get(connection);
+    reply?.send(encodeFrame({ ...fields, stream: reply.streamId }, body, crc32c));
+  }
+
   #beginIncarnation(effect: Extract<ReceiverEffect, { kind: 'beginIncarnation' }>): void {
     const { openId, sessionId, epoch, ackedSeq } = effect;
+    this.#hasher.reset();
     void this.journal.beginIncarnation({ sessionId, epoch }).then(
       (begun) => {
         if (begun.durableSeq < ackedSeq) {
@@ -311,6 +339,7 @@ export class RecoveryHost {
   async close(): Promise<void> {
     if (this.#isClosed) return;
     this.#isClosed = true;
+    await this.#hasher.close();
     await this.#journal?.close();
     await this.#closeMirrors();
   }

@@ -1,11 +1,13 @@
 import { FrameKind } from '@tidemark/frame';
 import { LinkKeeper, type Link } from '@tidemark/link';
+import { CompareQuota } from './compare-quota.js';
 import type { Outbound, OutboundPeer } from './outbound.js';
 import type { SendingStream } from './sending-stream.js';
 import type { Logger, VraAddress } from './types.js';
 
 /** The 4008 connection to one recovering VRA, with all streams that go there. */
 export class SendingPeer implements OutboundPeer {
+  readonly compares = new CompareQuota<SendingStream>();
   readonly #streams = new Set<SendingStream>();
   readonly #numbers = new Map<number, SendingStream>();
   #nextNumber = 1;
@@ -24,7 +26,7 @@ export class SendingPeer implements OutboundPeer {
       address: address.address,
       port: address.dataPort,
       localAddress,
-      link: { isFlightLimited: true, kinds: [FrameKind.opened, FrameKind.refused, FrameKind.ack, FrameKind.closeStream] },
+      link: { isFlightLimited: true, kinds: [FrameKind.opened, FrameKind.refused, FrameKind.ack, FrameKind.closeStream, FrameKind.hashReply] },
       onLink: (link) => this.#linkUp(link),
       onUnreachable: (error) => {
         if (this.#unreachable === '') log.warn({ peer: address.vraId, error: error.message }, 'recovering VRA is not reachable on 4008');

@@ -7,6 +7,7 @@ import { MemoryBudget } from '@tidemark/replication';
 import { BarrierHost, type BarrierSurroundings } from './barrier-host.js';
 import { EngineError } from './engine-error.js';
 import { GuestVm, type TakenOver } from './guest-vm.js';
+import type { HashPool } from './hash-pool.js';
 import { Outbound } from './outbound.js';
 import { SendingPeer } from './sending-peer.js';
 import { SendingStream } from './sending-stream.js';
@@ -19,6 +20,7 @@ export interface SendingSurroundings {
   readonly codecs: CodecPool;
   readonly exports: ExportTable;
   readonly votes: VoteStore;
+  readonly hashPool: HashPool;
   sendBarrier(vraId: string, message: BarrierMessage): void;
   isPeerUp(vraId: string): boolean;
   /**
@@ -177,7 +179,8 @@ export class SendingSide {
     this.#faults.delete(key);
     const peer = this.#ensurePeer(spec);
     const stream = new SendingStream(spec, {
-      guest, peer, vraId: this.around.options.vraId, outbound: this.outbound, codecs: this.around.codecs, budget: this.#budget, log: this.around.options.log, onBroken: (error) => this.#streamBroke(key, stream, error),
+      guest, peer, vraId: this.around.options.vraId, outbound: this.outbound, codecs: this.around.codecs, hashPool: this.around.hashPool, budget: this.#budget,
+      log: this.around.options.log, onBroken: (error) => this.#streamBroke(key, stream, error),
     });
     this.#streams.set(key, { stream, peer });
     peer.add(stream);

@@ -1,14 +1,18 @@
 import { randomUUID } from 'node:crypto';
 import { ProtocolError } from '@tidemark/base';
 import {
-  decodeAck, decodeOpened, decodeRefused, encodeFrame, encodeOpen, FrameKind,
+  decodeAck, decodeOpened, decodeRefused, encodeFrame, encodeHashRequest, encodeOpen, FrameKind,
   type CheckpointMarker, type CheckpointSeal, type FrameHeader,
 } from '@tidemark/frame';
 import { crc32c, type CodecPool, type Link } from '@tidemark/link';
-import { Sender, SESSION_MARK, type BudgetShare, type MemoryBudget, type SenderStatus, type SyncRead } from '@tidemark/replication';
+import { Sender, SESSION_MARK, type BudgetShare, type MemoryBudget, type SenderStatus, type SyncCompare, type SyncRead } from '@tidemark/replication';
 import type { CaptureSink } from '@tidemark/splitter';
+import type { CompareQuota } from './compare-quota.js';
+import { DeltaCompare } from './delta-compare.js';
 import { FramePacker } from './frame-packer.js';
 import type { GuestVm } from './guest-vm.js';
+import { HOLE_QUERY_BYTES_MIN, hashExtent, isAllZero } from './hash-extent.js';
+import type { HashPool } from './hash-pool.js';
 import { MarkerAges } from './marker-ages.js';
 import type { Outbound, OutboundPeer, OutboundStream } from './outbound.js';
 import { RateMeter } from './rate.js';
@@ -31,6 +35,7 @@ export interface StreamPeer extends OutboundPeer {
   numberStream(stream: SendingStream): number;
   /** The link took a frame and wants no more, of nobody, until it drains. */
   linkIsFull(): void;
+  readonly compares: CompareQuota<SendingStream>;
 }
 
 export interface StreamSurroundings {
@@ -40,6 +45,7 @@ export interface StreamSurroundings {
   readonly outbound: Outbound;
   readonly codecs: CodecPool;
   readonly budget: MemoryBudget;
+  readonly hashPool: HashPool;
   readonly log: Logger;
   /** The sender failed by a bug of ours: this stream does nothing any more and must be closed. Called in a turn of its own. */
   onBroken(error: unknown): void;
@@ -63,6 +69,7 @@ export class SendingStream implements OutboundStream {
   readonly #syncRate = new RateMeter();
   readonly #share: BudgetShare;
   readonly #markerAges = new MarkerAges();
+  readonly #compares: DeltaCompare;
   #isClosed = false;
   #isBroken = false;
   readonly guest: GuestVm;
@@ -91,6 +98,7 @@ export class SendingStream implements OutboundStream {
       fence: guest.splitter,
     });
     this.#packer = this.#makePacker();
+    this.#compares = this.#makeCompares();
     this.#sink = this.#makeSink();
     guest.addSink(this.key, this.#sink);
   }
@@ -114,6 +122,29 @@ export class SendingStream implements OutboundStream {
   /** There is, or may be, something to send. */
   work(queuedBytes: number): void {
     this.around.outbound.work(this, queuedBytes);
+  }
+
+  #makeCompares(): DeltaCompare {
+    return new DeltaCompare({
+      ask: (compare) => void this.#link?.send(encodeFrame({ kind: FrameKind.hashRequest, stream: this.#streamId }, [encodeHashRequest(compare)], crc32c)),
+      hash: (compare) => hashExtent(this.around.hashPool, this.#protectedVolume(compare), compare),
+      verdict: (compareId, equal) => this.#compared(() => this.sender.compared(compareId, equal)),
+      ended: (count) => this.peer.compares.give(count),
+      failed: ({ compareId, ...extent }, error) => {
+        this.log.warn({ stream: this.key, ...extent, error: String(error) }, 'the protected volume cannot be read for the comparison');
+        this.#compared(() => this.sender.compareFailed(compareId));
+      },
+    });
+  }
+
+  #compared(act: () => void): void {
+    if (this.#isClosed) return;
+    this.#guarded(act);
+    this.work(0);
+  }
+
+  #protectedVolume({ volume }: Pick<SyncCompare, 'volume'>): ReturnType<GuestVm['file']> {
+    return this.guest.file(this.#map.slotOf(volume));
   }
 
   #makeSink(): CaptureSink {
@@ -163,6 +194,8 @@ export class SendingStream implements OutboundStream {
 
   close(): void {
     this.#isClosed = true;
+    this.peer.compares.forget(this);
+    this.#compares.abort();
     this.guest.removeSink(this.key);
     if (this.#streamId > 0) this.#link?.send(encodeFrame({ kind: FrameKind.closeStream, stream: this.#streamId }, [], crc32c));
     this.#link = undefined;
@@ -180,6 +213,7 @@ export class SendingStream implements OutboundStream {
   linkDown(): void {
     this.#link = undefined;
     this.#packer.clear();
+    this.#compares.abort();
     this.#guarded(() => this.sender.linkDown());
   }
 
@@ -196,6 +230,7 @@ export class SendingStream implements OutboundStream {
     if (!this.#link || !this.sender.wantsOpen) return;
     this.#streamId = this.peer.numberStream(this);
     this.#packer.clear();
+    this.#compares.abort();
     const body = encodeOpen(this.sender.openRequest());
     this.#link.send(encodeFrame({ kind: FrameKind.open, stream: this.#streamId, epoch: this.spec.epoch }, [body], crc32c));
   }
@@ -224,6 +259,9 @@ export class SendingStream implements OutboundStream {
         this.#backOff();
         break;
       }
+      case FrameKind.hashReply:
+        this.#compares.reply(body);
+        break;
       case FrameKind.closeStream:
         this.sender.linkDown();
         this.#backOff();
@@ -250,6 +288,7 @@ export class SendingStream implements OutboundStream {
   }
 
   #sendNext({ rawBytesMax, bytesPerSecond }: { readonly rawBytesMax: number; readonly bytesPerSecond: number }): number {
+    this.#startCompares();
     this.#startSyncReads();
     const link = this.#link;
     if (!link || this.#isClosed || !this.#packer.hasRoom) return 0;
@@ -268,6 +307,14 @@ export class SendingStream implements OutboundStream {
     if (this.#link?.send(chunks) === false) this.peer.linkIsFull();
   }
 
+  #startCompares(): void {
+    while (this.#link && this.sender.canCompare && this.peer.compares.tryTake(this)) {
+      const compare = this.sender.nextCompare();
+      if (!compare) return this.peer.compares.give(1);
+      this.#compares.start(compare);
+    }
+  }
+
   #startSyncReads(): void {
     for (let read = this.sender.nextSyncRead(); read; read = this.sender.nextSyncRead()) {
       this.#readsInFlight += 1;
@@ -279,15 +326,23 @@ export class SendingStream implements OutboundStream {
   }
 
   async #syncRead({ readId, volume, offset, length }: SyncRead): Promise<void> {
-    const bytes = Buffer.allocUnsafe(length);
+    let bytes: Uint8Array | 'zeroes';
     try {
-      await this.guest.file(this.#map.slotOf(volume)).read(offset, bytes);
+      bytes = await this.#readForSync(this.#protectedVolume({ volume }), offset, length);
     } catch (error) {
       this.log.warn({ stream: this.key, volume, offset, length, error: String(error) }, 'the protected volume cannot be read for the sync');
       if (!this.#isClosed) this.#guarded(() => this.sender.syncReadFailed(readId));
       return;
     }
-    if (!this.#isClosed) this.#guarded(() => this.sender.syncReadDone(readId, isZero(bytes) ? 'zeroes' : bytes));
+    if (!this.#isClosed) this.#guarded(() => this.sender.syncReadDone(readId, bytes));
+  }
+
+  /** Holes are not read: a sparse disk of terabytes takes seconds. */
+  async #readForSync(file: ReturnType<GuestVm['file']>, offset: number, length: number): Promise<Uint8Array | 'zeroes'> {
+    if (length >= HOLE_QUERY_BYTES_MIN && isAllZero(await file.allocation(offset, length))) return 'zeroes';
+    const bytes = Buffer.allocUnsafe(length);
+    await file.read(offset, bytes);
+    return isZero(bytes) ? 'zeroes' : bytes;
   }
 
   status(): SenderStatus {

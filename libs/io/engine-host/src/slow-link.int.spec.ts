@@ -29,7 +29,7 @@ async function stuckReceiver(): Promise<{ readonly port: number; readonly socket
     socket.on('close', () => clearInterval(ping));
     socket.on('data', (chunk: Uint8Array) => decoder.feed(chunk, (header) => {
       if (header.kind !== FrameKind.open) return;
-      const body = encodeOpened({ incarnation: 1, durableSeq: 0, lastSessionId: null, isBaseComplete: false, creditBytes: 16 * MiB });
+      const body = encodeOpened({ incarnation: 1, durableSeq: 0, lastSessionId: null, isBaseComplete: false, isPreseeded: false, creditBytes: 16 * MiB });
       for (const part of encodeFrame({ kind: FrameKind.opened, stream: header.stream }, [body], crc32c)) socket.write(part);
       opened += 1;
       if (opened === VMS) socket.pause();

@@ -56,12 +56,20 @@ export interface DesiredState {
   readonly barriers: readonly BarrierSpec[];
 }
 
+export interface RecoveryVolumeSpec {
+  readonly diskId: string;
+  readonly sizeBytes: number;
+  readonly mirrorPath: string;
+  /** The file is there already, with bytes that are probably the protected volume's: they are compared, and only differences travel. */
+  readonly isPreseeded?: boolean;
+}
+
 export interface RecoverySpec {
   readonly vpgId: string;
   readonly vmId: string;
   readonly epoch: number;
   readonly recoverers: readonly BarrierMemberSpec[];
-  readonly volumes: readonly { readonly diskId: string; readonly sizeBytes: number; readonly mirrorPath: string }[];
+  readonly volumes: readonly RecoveryVolumeSpec[];
   readonly journalFolder: string;
   readonly datastore: { readonly path: string; readonly capacityBytes: number };
   readonly historyMs: number;

@@ -5,6 +5,7 @@ import type { HeldCheckpoint } from '@tidemark/journal';
 import { CodecPool } from '@tidemark/link';
 import { ControlMesh } from './control-mesh.js';
 import { DataServer } from './data-server.js';
+import { HashPool } from './hash-pool.js';
 import { RecoveringSide } from './recovering-side.js';
 import { SendingSide } from './sending-side.js';
 import { StateFile } from './state-file.js';
@@ -47,6 +48,7 @@ export class VraEngine {
   readonly #codecs: CodecPool;
   readonly #mesh: ControlMesh;
   readonly #dataServer: DataServer;
+  readonly #hashPool = new HashPool();
   readonly #sending: SendingSide;
   readonly #recovering: RecoveringSide;
   #nbdServer: NbdServer | undefined;
@@ -67,6 +69,7 @@ export class VraEngine {
       codecs: this.#codecs,
       exports: this.#exports,
       votes: this.#votes,
+      hashPool: this.#hashPool,
       sendBarrier: (vraId, message) => this.#mesh.send(vraId, message),
       isPeerUp: (vraId) => this.#mesh.isPeerUp(vraId),
       takeOver: (spec) => this.#recovering.takeOver(spec),
@@ -75,6 +78,7 @@ export class VraEngine {
       options,
       codecs: this.#codecs,
       exports: this.#exports,
+      hashPool: this.#hashPool,
       sendRetirement: (vraId, message) => this.#mesh.send(vraId, message),
       isPeerUp: (vraId) => this.#mesh.isPeerUp(vraId),
     });
@@ -248,5 +252,6 @@ export class VraEngine {
     await this.#recovering.close();
     await this.#mesh.close();
     await this.#codecs.close();
+    await this.#hashPool.close();
   }
 }

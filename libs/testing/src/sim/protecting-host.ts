@@ -2,11 +2,12 @@ import { unreachable } from '@tidemark/base';
 import type { BarrierConfig, ControlMessage, TermVote } from '@tidemark/checkpoint';
 import { decodeAck, decodeOpened, decodeRefused, encodeFrame, encodeOpen, encodeRecordsFrame, FrameKind, type CheckpointMarker, type CheckpointSeal, type FrameHeader } from '@tidemark/frame';
 import { crc32c } from '@tidemark/link';
-import { MemoryBudget, Sender, type SyncRead } from '@tidemark/replication';
+import { MemoryBudget, Sender, type SyncCompare, type SyncRead } from '@tidemark/replication';
 import { Splitter, type GuestRead, type GuestWrite, type SplitterEffect } from '@tidemark/splitter';
 import type { GuestVm, KnownWrite } from './guest-vm.js';
 import type { SimSocket } from './network.js';
 import { SimBarrier } from './sim-barrier.js';
+import { SimCompares } from './sim-compare.js';
 import { concat, readFrames, SimHost, type Surroundings } from './sim-host.js';
 import { Violation } from './world.js';
 
@@ -43,6 +44,8 @@ interface Capture {
   readonly sender: Sender;
   readonly writes: Map<number, PendingWrite>;
   readonly reads: Map<number, PendingRead>;
+  /** Of the stream that is open. */
+  compares: SimCompares;
   /** On the open connection; undefined: none. */
   stream: number | undefined;
 }
@@ -131,7 +134,7 @@ export class ProtectingHost extends SimHost {
       vpgId, vmId: vm.vmId, epoch, sessionId: `${this.name}-${this.#session}`, volumeSizesBytes: vm.volumeBytes, budget: this.#budget.share(),
       ...(this.around.plant?.isFenceMissing === true ? {} : { fence: splitter }),
     });
-    const capture: Capture = { vm, recoveringHost, splitter, sender, writes: new Map(), reads: new Map(), stream: undefined };
+    const capture: Capture = { vm, recoveringHost, splitter, sender, writes: new Map(), reads: new Map(), compares: new SimCompares(sender), stream: undefined };
     splitter.addSink('truth', {
       capture: (write) => this.#knownOf(capture, write, (known) => vm.wasCaptured(known, this.around.world.nowMs)),
       captureFailed: (write) => vm.captureFailed(write),
@@ -263,6 +266,7 @@ export class ProtectingHost extends SimHost {
     for (const capture of this.#capturesTo(link)) {
       if (!capture.sender.wantsOpen) continue;
       capture.stream = link.nextStream;
+      capture.compares = new SimCompares(capture.sender);
       link.nextStream += 1;
       socket.send(concat(encodeFrame({ kind: FrameKind.open, stream: capture.stream }, [encodeOpen(capture.sender.openRequest())], crc32c)));
     }
@@ -278,6 +282,7 @@ export class ProtectingHost extends SimHost {
     if (capture === undefined) return;
     const { sender } = capture;
     if (header.kind === FrameKind.opened) sender.opened(decodeOpened(body));
+    else if (header.kind === FrameKind.hashReply) capture.compares.replied(body);
     else if (header.kind === FrameKind.ack) sender.acked({ durableSeq: header.lastSeq, creditBytes: decodeAck(body) });
     else if (header.kind === FrameKind.refused) this.#streamEnded(capture, () => sender.refused(decodeRefused(body)));
     else if (header.kind === FrameKind.closeStream) this.#streamEnded(capture, () => sender.linkDown());
@@ -298,6 +303,10 @@ export class ProtectingHost extends SimHost {
     const socket = this.#links.get(capture.recoveringHost)?.socket;
     const { sender, stream } = capture;
     if (socket === undefined || stream === undefined) return;
+    for (let compare = sender.nextCompare(); compare !== undefined; compare = sender.nextCompare()) {
+      socket.send(concat(encodeFrame({ kind: FrameKind.hashRequest, stream }, [capture.compares.begin(compare)], crc32c)));
+      this.#compareLocal(capture, capture.compares, compare);
+    }
     for (let read = sender.nextSyncRead(); read !== undefined; read = sender.nextSyncRead()) this.#syncRead(capture, read);
     while (socket.bufferedBytes < BUFFERED_BYTES_MAX) {
       const frame = sender.nextFrame(this.options.frameBytesMax);
@@ -305,6 +314,15 @@ export class ProtectingHost extends SimHost {
       const { incarnation, epoch, firstSeq, records } = frame;
       socket.send(concat(encodeRecordsFrame({ stream, incarnation, epoch, firstSeq }, records, crc32c)));
     }
+  }
+
+  #compareLocal(capture: Capture, compares: SimCompares, compare: SyncCompare): void {
+    const { random } = this.around.world;
+    this.after(random.below(2 * this.options.ioMsMax), () => {
+      const bytes = capture.vm.disks[compare.volume]?.slice(compare.offset, compare.offset + compare.length);
+      compares.read(compare, random.chance(this.readErrorChance) ? undefined : bytes);
+      this.#pump(capture);
+    });
   }
 
   #syncRead(capture: Capture, { readId, volume, offset, length }: SyncRead): void {

@@ -7,6 +7,7 @@ import { Receiver, type ReceiverEffect } from '@tidemark/replication';
 import { SimDisk } from './disk.js';
 import type { SimSocket } from './network.js';
 import { concat, readFrames, SimHost, type Surroundings } from './sim-host.js';
+import { hashReplyOf } from './sim-compare.js';
 import { SimJournal } from './sim-journal.js';
 import { Violation } from './world.js';
 
@@ -45,6 +46,8 @@ interface Protection {
 }
 
 const LIST_MS = 400;
+/** Reading and hashing a piece of the head. */
+const HASH_MS_MAX = 8;
 
 /** One recovering host: receivers and journals of its VMs, retirement, views. */
 export class RecoveringHost extends SimHost {
@@ -171,12 +174,21 @@ export class RecoveringHost extends SimHost {
     if (!this.isAlive) return;
     if (header.kind === FrameKind.open) return this.#openCame(socket, header, body);
     const stream = [...this.#streams.values()].find((one) => one.socket === socket && one.stream === header.stream);
-    if (stream === undefined || header.kind !== FrameKind.records) return;
-    const protection = this.protections.get(stream.vmId);
-    if (protection === undefined) return;
+    const protection = stream && this.protections.get(stream.vmId);
+    if (stream === undefined || protection === undefined) return;
+    if (header.kind === FrameKind.hashRequest) return this.#hashRequested(stream, protection, body);
+    if (header.kind !== FrameKind.records) return;
     const records = decodeRecords(header, body, protection.vm.volumeBytes);
     this.#body = body;
     this.#receive(protection.receiver, (effects) => protection.receiver.frame(stream.connection, header, records, effects));
+  }
+
+  #hashRequested({ connection }: Stream, { journal, vm }: Protection, body: Uint8Array): void {
+    this.after(this.around.world.random.below(HASH_MS_MAX), () => {
+      const stream = this.#streams.get(connection);
+      if (stream === undefined || !journal.isReady) return;
+      stream.socket.send(concat(encodeFrame({ kind: FrameKind.hashReply, stream: stream.stream }, hashReplyOf(journal, body, vm.volumeBytes), crc32c)));
+    });
   }
 
   #openCame(socket: SimSocket, header: FrameHeader, body: Uint8Array): void {

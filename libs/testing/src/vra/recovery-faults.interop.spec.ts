@@ -1,4 +1,4 @@
-import { access, readFile, rm, writeFile } from 'node:fs/promises';
+import { access, open, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it, jest } from '@jest/globals';
 import { MiB } from '@tidemark/base';
@@ -170,12 +170,18 @@ describe('a journal whose datastore is full', () => {
 });
 
 describe('a sender that fails by a bug of ours', () => {
-  it.each(['capture', 'nextFrame', 'syncReadDone'] as const)('in %s takes neither its guest nor its VRA down, seals nothing, and begins anew', async (method) => {
+  it.each(['capture', 'nextFrame', 'syncReadDone', 'compared'] as const)('in %s takes neither its guest nor its VRA down, seals nothing, and begins anew', async (method) => {
     const { vras, recovering, ref } = await protectedVm();
     const failing = jest.spyOn(Sender.prototype, method).mockImplementationOnce(() => {
       throw new Error('planted');
     });
-    if (method === 'syncReadDone') await vras.restart('p', 0);
+    if (method === 'syncReadDone' || method === 'compared') {
+      await vras.stop('p', 0);
+      const disk = await open(vras.diskPath('vm-1', 0), 'r+');
+      await disk.write(Buffer.alloc(4096, 0x76), 0, 4096, MiB);
+      await disk.close();
+      await vras.startAgain('p', 0);
+    }
     const guest = vras.uri('p', 0, 'vm-1-0');
     await qemuIo(guest, 'write -P 0x77 2M 64k');
     await until('the failure', () => failing.mock.results.some(({ type }) => type === 'throw'));

@@ -40,7 +40,7 @@ describe('a VM that moves to another host of its site', () => {
       await rig.apply(from, { isProtected: true });
       await until('the disk is served by the new host', () => rig.protecting[to]?.exportNames.includes('vm-1-0'), 2000);
       const { sync } = await until('its stream', () => rig.protecting[to]?.status().protections.find(({ state }) => state === 'deltaSync' || state === 'replicating'));
-      if (sync) expect(sync.reason).toBe(`the VM has moved here from VRA p${String(from)}`);
+      if (sync) expect(sync.reason).toBe(`VM Moved: it ran under VRA p${String(from)}`);
       await qemuIo(guest(to), 'read -P 0x55 4M 64k', `write -P ${String(0x30 + round)} 5M 256k`);
       const checkpointId = await newer(rig);
       images.set(checkpointId, await rig.image(guest(to)));

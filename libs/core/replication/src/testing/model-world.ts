@@ -1,6 +1,6 @@
 import { BLOCK_BYTES } from '@tidemark/base';
 import { decodeRecords, encodeRecordsFrame, FrameDecoder, type CheckpointMarker, type OpenRequest } from '@tidemark/frame';
-import { MemoryBudget, Receiver, Sender, type ReceiverEffect, type SyncRead } from '../index.js';
+import { MemoryBudget, Receiver, Sender, type EarlierSession, type ReceiverEffect, type SyncCompare, type SyncRead, type VolumeExtent } from '../index.js';
 import { ModelHost } from './model-host.js';
 import { copyImage, isSameImage, ModelJournal, type Image } from './model-journal.js';
 
@@ -31,8 +31,17 @@ interface RunningRead {
   bytes: Uint8Array | undefined;
 }
 
+/** Both sides read when they get to it; the verdict is given later. */
+interface RunningCompare {
+  readonly compare: SyncCompare & { readonly atSeq: number };
+  local: Uint8Array | undefined;
+  remote: Uint8Array | undefined;
+}
+
 export interface WorldOptions {
   readonly budgetBytes: number;
+  /** The mirrors begin with bytes of their own. */
+  readonly isPreseeded?: boolean;
 }
 
 export class ModelWorld {
@@ -50,6 +59,11 @@ export class ModelWorld {
   #stream = 0;
   #sessions = 0;
   #reads: RunningRead[] = [];
+  #compares: RunningCompare[] = [];
+  /** An activity log: blocks that may differ from the recovery side; undefined: nobody knows. */
+  #suspects: Map<string, VolumeExtent> | undefined;
+  readonly #isPreseeded: boolean;
+  equalBlockCount = 0;
   readonly #begins: { openId: number; sessionId: string }[] = [];
   #openCheckpoint: CheckpointMarker | undefined;
   readonly expectedAtMarker = new Map<number, Image>();
@@ -58,21 +72,24 @@ export class ModelWorld {
 
   constructor(options: WorldOptions) {
     this.#budget = new MemoryBudget(options.budgetBytes);
-    this.sender = this.#newSender();
+    this.#isPreseeded = options.isPreseeded ?? false;
+    if (this.#isPreseeded) for (const bytes of this.journal.image) bytes.fill(0x77, BLOCK_BYTES);
+    this.sender = this.#newSender(undefined);
     this.#receiver = this.#newReceiver();
   }
 
-  #newSender(): Sender {
+  #newSender(earlier: EarlierSession | undefined): Sender {
     this.#sessions += 1;
     const sender = new Sender({
       vpgId: VPG, vmId: VM, epoch: 1, sessionId: `s${this.#sessions}`, volumeSizesBytes: SIZES, budget: this.#budget.share(), fence: this.host.splitter,
+      ...(earlier && { earlier }),
     });
     this.host.splitter.addSink('p', sender);
     return sender;
   }
 
   #newReceiver(): Receiver {
-    const receiver = new Receiver({ vpgId: VPG, vmId: VM, epoch: 1, volumeSizesBytes: SIZES, creditBytesMax: CREDIT_BYTES });
+    const receiver = new Receiver({ vpgId: VPG, vmId: VM, epoch: 1, volumeSizesBytes: SIZES, isPreseeded: this.#isPreseeded, creditBytesMax: CREDIT_BYTES });
     receiver.journalState('ready', this.#receiverEffects);
     return receiver;
   }
@@ -82,6 +99,7 @@ export class ModelWorld {
     const offset = at % size;
     const bytes = Math.min(length, size - offset);
     const payload = fill === 0 ? undefined : new Uint8Array(bytes).fill(fill);
+    this.#suspect(volume, offset, offset + bytes);
     this.host.write({ volume, offset, length: bytes, payload });
   }
 
@@ -206,7 +224,52 @@ export class ModelWorld {
     else this.sender.syncReadDone(running.read.readId, bytes.every((byte) => byte === 0) ? 'zeroes' : bytes);
   }
 
-  #diskBytes({ volume, offset, length }: SyncRead): Uint8Array {
+  /** Marked before the write goes anywhere, as a log on disk would be. */
+  #suspect(volume: number, start: number, end: number): void {
+    for (let at = start - (start % BLOCK_BYTES); at < end; at += BLOCK_BYTES) {
+      this.#suspects?.set(`${volume} ${at}`, { volume, start: at, end: Math.min(at + BLOCK_BYTES, SIZES[volume] ?? 0) });
+    }
+  }
+
+  startCompare(): void {
+    const compare = this.sender.nextCompare();
+    if (compare !== undefined) this.#compares.push({ compare, local: undefined, remote: undefined });
+  }
+
+  hashLocal(pick: number): void {
+    const running = this.#compares[pick % Math.max(1, this.#compares.length)];
+    if (running !== undefined) running.local ??= this.#diskBytes(running.compare);
+  }
+
+  /** The head: what is durable now, which must reach as far as was asked for. */
+  hashRemote(pick: number): void {
+    const running = this.#compares[pick % Math.max(1, this.#compares.length)];
+    if (running === undefined) return;
+    const { volume, offset, length, atSeq } = running.compare;
+    if (this.journal.durableSeq < atSeq) this.problems.push('compared with a head that is too old');
+    running.remote ??= this.journal.image[volume]?.slice(offset, offset + length);
+  }
+
+  endCompare(pick: number, isOk: boolean): void {
+    const index = pick % Math.max(1, this.#compares.length);
+    this.hashRemote(index);
+    this.hashLocal(index);
+    const [running] = this.#compares.splice(index, 1);
+    if (running === undefined) return;
+    if (!isOk) {
+      this.sender.compareFailed(running.compare.compareId);
+      return;
+    }
+    const equal = equalBlocksOf(running.local ?? new Uint8Array(), running.remote ?? new Uint8Array());
+    this.equalBlockCount += equal.reduce((total, each) => total + each, 0);
+    this.sender.compared(running.compare.compareId, equal);
+  }
+
+  forceSync(): void {
+    this.sender.forceSync();
+  }
+
+  #diskBytes({ volume, offset, length }: Omit<SyncRead, 'readId'>): Uint8Array {
     return this.host.disk[volume]?.slice(offset, offset + length) ?? new Uint8Array();
   }
 
@@ -245,17 +308,21 @@ export class ModelWorld {
     if (ackedSeq === 0) return;
     this.crashReceiver();
     this.journal.durableSeq = Math.max(0, ackedSeq - 1 - (pick % 5));
-    for (const bytes of this.journal.image) bytes.fill(0xee);
+    for (const bytes of this.journal.image) bytes.fill(0xee, 0, BLOCK_BYTES + (pick % 3) * BLOCK_BYTES);
+    this.#suspects = undefined;
   }
 
   /** The protecting VRA dies and comes back as a new capture session. */
   crashSender(): void {
     this.cut(0);
+    const { ackedSeq } = this.sender.status();
+    const earlier = this.#suspects && { sessionId: `s${this.#sessions}`, ackedSeq, suspects: [...this.#suspects.values()] };
     this.sender.close();
     this.#reads = [];
+    this.#compares = [];
     this.#openCheckpoint = undefined;
     this.host.restart();
-    this.sender = this.#newSender();
+    this.sender = this.#newSender(earlier);
   }
 
   setFull(isFull: boolean): void {
@@ -272,6 +339,7 @@ export class ModelWorld {
   /** What must hold at any time. */
   check(): void {
     const status = this.sender.status();
+    if (status.lagBytes === 0 && status.state === 'replicating' && status.sync === null && this.host.localCount === 0) this.#suspects = new Map();
     if (status.lagBytes === 0 && status.state === 'replicating' && !isSameImage(this.journal.image, this.host.captured)) {
       this.problems.push('lag 0 and another image');
     }
@@ -291,6 +359,8 @@ export class ModelWorld {
     this.deliverToReceiver(0);
     this.begin(pick);
     this.deliverToSender();
+    this.startCompare();
+    this.endCompare(0, true);
     this.startRead();
     this.endRead(0, true);
     this.pullFrame();
@@ -315,6 +385,13 @@ export class ModelWorld {
   #isQuiet(): boolean {
     return this.#connections.every((connection) => connection.toReceiver.length === 0) && this.journal.pending.length === 0;
   }
+}
+
+function equalBlocksOf(local: Uint8Array, remote: Uint8Array): Uint8Array {
+  return Uint8Array.from({ length: Math.ceil(local.length / BLOCK_BYTES) }, (_, block) => {
+    const other = remote.subarray(block * BLOCK_BYTES);
+    return local.subarray(block * BLOCK_BYTES, (block + 1) * BLOCK_BYTES).every((byte, i) => byte === other[i]) ? 1 : 0;
+  });
 }
 
 function concat(chunks: readonly Uint8Array[]): Uint8Array {

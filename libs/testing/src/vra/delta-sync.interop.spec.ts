@@ -1,0 +1,101 @@
+import { open } from 'node:fs/promises';
+import { afterEach, describe, expect, it } from '@jest/globals';
+import { BLOCK_BYTES, MiB } from '@tidemark/base';
+import type { ProtectionStatus } from '@tidemark/engine-host';
+import { qemuIo, until, VraRig, type RigOptions } from './rig.js';
+
+const OPTIONS: RigOptions = {
+  protectingCount: 1,
+  recoveringCount: 1,
+  vms: [{ vmId: 'vm-1', host: 0, recoveryHost: 0, diskBytes: [32 * MiB, 3 * MiB + 512] }],
+};
+const CHANGED = [0, 77, 78, 2500, 8191];
+
+let rig: VraRig | undefined;
+afterEach(async () => {
+  const closing = rig;
+  rig = undefined;
+  await closing?.close();
+});
+
+const protectionOf = (vras: VraRig): ProtectionStatus => {
+  const status = vras.protecting[0]?.status().protections[0];
+  if (!status) throw new Error('rig');
+  return status;
+};
+
+/** A checkpoint made after this call began. */
+const checkpointFromNow = async (vras: VraRig): Promise<number> => {
+  const before = Math.max(0, ...vras.listed());
+  return await until('two new checkpoints', () => vras.listed().filter((id) => id > before)[1]);
+};
+
+/** Blocks of the disk file change while no VRA watches: what a host crash, or anybody with the file, may do. */
+async function changeBlocks(path: string, blocks: readonly number[]): Promise<void> {
+  const file = await open(path, 'r+');
+  for (const block of blocks) await file.write(Buffer.alloc(BLOCK_BYTES, 1 + (block % 250)), 0, BLOCK_BYTES, block * BLOCK_BYTES);
+  await file.close();
+}
+
+async function expectImages(vras: VraRig, checkpointId: number, expected: readonly Buffer[]): Promise<void> {
+  await vras.openViews(checkpointId);
+  for (const [disk, image] of expected.entries()) {
+    expect((await vras.image(vras.uri('r', 0, `vm-1-${String(disk)}-at-${String(checkpointId)}`))).equals(image)).toBe(true);
+  }
+}
+
+const disksOf = async (vras: VraRig): Promise<Buffer[]> => [await vras.image(vras.uri('p', 0, 'vm-1-0')), await vras.image(vras.uri('p', 0, 'vm-1-1'))];
+
+async function replicated(): Promise<VraRig> {
+  const vras = await VraRig.start(OPTIONS);
+  rig = vras;
+  await qemuIo(vras.uri('p', 0, 'vm-1-0'), 'write -P 0x11 0 9M', 'write -P 0x12 20M 12M');
+  await qemuIo(vras.uri('p', 0, 'vm-1-1'), 'write -P 0x13 0 3M');
+  await vras.protect();
+  await until('the first checkpoint', () => vras.listed().length > 0);
+  return vras;
+}
+
+describe('a delta sync by hashes', () => {
+  it('sends what differs and little more, and keeps older checkpoints', async () => {
+    const vras = await replicated();
+    // In the journal, not in the mirror: the head must be both.
+    await qemuIo(vras.uri('p', 0, 'vm-1-0'), 'write -P 0x21 10M 4M');
+    const before = await checkpointFromNow(vras);
+    const older = await disksOf(vras);
+    await vras.stop('p', 0);
+    await changeBlocks(vras.diskPath('vm-1', 0), CHANGED);
+    await vras.startAgain('p', 0);
+    const after = await checkpointFromNow(vras);
+    const { sentBytes } = protectionOf(vras);
+    expect(sentBytes).toBeGreaterThanOrEqual(CHANGED.length * BLOCK_BYTES);
+    expect(sentBytes).toBeLessThan(2 * CHANGED.length * BLOCK_BYTES);
+    expect(vras.listed()).toContain(before);
+    await expectImages(vras, after, await disksOf(vras));
+    await expectImages(vras, before, older);
+  });
+
+  it('is right under a guest that writes all the while, and over a recovering VRA that comes back in the middle', async () => {
+    const vras = await replicated();
+    await vras.stop('p', 0);
+    await changeBlocks(vras.diskPath('vm-1', 0), Array.from({ length: 2000 }, (_, i) => i * 4));
+    await vras.startAgain('p', 0);
+    const guest = vras.uri('p', 0, 'vm-1-0');
+    let round = 0;
+    let isWriting = true;
+    const writing = (async () => {
+      while (isWriting) {
+        round += 1;
+        const places = Array.from({ length: 40 }, (_, i) => `write -P ${String(1 + ((round + i) % 250))} ${String(((round * 37 + i * 211) % 8000) * BLOCK_BYTES + 512 * (i % 8))} ${String(512 * (1 + (i % 9)))}`);
+        await qemuIo(guest, ...places);
+      }
+    })();
+    await until('the delta sync runs', () => protectionOf(vras).state === 'deltaSync' || vras.listed().length > 0);
+    await vras.restart('r', 0);
+    await checkpointFromNow(vras);
+    isWriting = false;
+    await writing;
+    const after = await checkpointFromNow(vras);
+    await expectImages(vras, after, await disksOf(vras));
+  });
+});
