@@ -131,5 +131,7 @@ export class DirectWriter {
     const position = { epoch: last.record.epoch, incarnation: last.record.incarnation, lastSeq: last.record.lastSeq };
     const record = controlRecord(JournalRecordKind.direct, encodeDirect(last.route.syncAfter), position);
     this.log.push({ ...record, firstSeq: first.record.firstSeq }, effects);
+    // Their bytes are durable where they belong; the position follows.
+    for (const { record: written } of items) written.settle?.('durable');
   }
 }

@@ -312,13 +312,13 @@ export class Journal {
     return phaseError(this.state, this.#tail);
   }
 
-  #append({ header, body, records }: Extract<JournalEvent, { readonly type: 'append' }>, effects: JournalEffect[]): void {
+  #append({ header, body, records, onSettled }: Extract<JournalEvent, { readonly type: 'append' }>, effects: JournalEffect[]): void {
     const error = this.frameError(header, records);
     assert(error === undefined, `frameError was asked first: ${error?.message ?? ''}`);
     const route = routeOf(header, records, this.#tail);
     const record: PendingRecord = {
       kind: JournalRecordKind.frame, epoch: header.epoch, incarnation: header.incarnation, firstSeq: header.firstSeq, lastSeq: header.lastSeq,
-      body, frame: header, records, settle: undefined,
+      body, frame: header, records, settle: onSettled,
     };
     this.#isFirstFrame = false;
     const { syncAfter: sync, isBaseComplete, volumes } = route;

@@ -95,8 +95,14 @@ export type JournalCompletion =
 export type JournalEvent =
   | JournalCommand
   | JournalCompletion
-  /** A frame as received; `records` is its decoded table. `body` and payloads are handed over. Check with `Journal.frameError` first: a wrong frame here is an assertion. */
-  | { readonly type: 'append'; readonly header: FrameHeader; readonly body: Uint8Array; readonly records: readonly StreamRecord[] }
+  /**
+   * A frame as received; `records` is its decoded table. `body` and payloads are handed over; `onSettled` says that the journal keeps nothing of
+   * them any more, on disk or never. Check with `Journal.frameError` first: a wrong frame here is an assertion.
+   */
+  | {
+      readonly type: 'append'; readonly header: FrameHeader; readonly body: Uint8Array; readonly records: readonly StreamRecord[];
+      readonly onSettled?: ((outcome: 'durable' | 'full' | 'failed') => void) | undefined;
+    }
   /** Space may be there again: leave `full` and find out. */
   | { readonly type: 'resume' }
   /** The caller's space guard says that the datastore's share is used up. */

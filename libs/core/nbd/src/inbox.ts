@@ -68,6 +68,23 @@ export class Inbox {
     return first !== undefined && this.#at + bytes <= first.length;
   }
 
+  /** Keeps what is there in memory of its own: the chunks are the caller's again. */
+  detach(): void {
+    if (this.#available > 0) this.#chunks.splice(0, this.#chunks.length, this.#copied());
+    this.#at = 0;
+  }
+
+  #copied(): Uint8Array {
+    const copy = new Uint8Array(this.#available);
+    let filled = 0;
+    for (const [index, chunk] of this.#chunks.entries()) {
+      const part = index === 0 ? chunk.subarray(this.#at) : chunk;
+      copy.set(part, filled);
+      filled += part.length;
+    }
+    return copy;
+  }
+
   #advance(first: Uint8Array, bytes: number): void {
     this.#available -= bytes;
     this.#at += bytes;

@@ -53,6 +53,20 @@ describe('the NBD byte stream', () => {
     expect(decode([...DIALOGUE].map((byte) => new Uint8Array([byte])))).toEqual(WHOLE);
   });
 
+  it('decodes alike when the chunks are used again after a detach', () => {
+    for (let cut = 0; cut <= DIALOGUE.length; cut += 1) {
+      const session = new NbdServerSession({ exports });
+      const events: unknown[] = [];
+      for (const part of [new Uint8Array(0), DIALOGUE.slice(0, cut), DIALOGUE.slice(cut)]) {
+        session.feed(part);
+        for (let event = session.next(); event !== undefined; event = session.next()) events.push(plain(event));
+        session.detach();
+        part.fill(0xee);
+      }
+      expect(events).toEqual(WHOLE);
+    }
+  });
+
   it('decodes alike in any chunks', () => {
     fc.assert(fc.property(fc.array(fc.integer({ min: 1, max: 60 }), { maxLength: 60 }), (sizes) => {
       const chunks: Uint8Array[] = [];

@@ -45,6 +45,11 @@ export class NbdServerSession {
     return this.#inbox.available === 0 && !this.#isEnded ? this.#transmission?.payloadRest : undefined;
   }
 
+  /** What was fed and is not taken yet is copied: the chunks may change from now on, but for payloads in them that were handed out. */
+  detach(): void {
+    this.#inbox.detach();
+  }
+
   payloadArrived(bytes: number): void {
     assert(this.#transmission !== undefined, 'payload before transmission');
     this.#transmission.payloadArrived(bytes);

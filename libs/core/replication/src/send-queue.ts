@@ -1,4 +1,4 @@
-import { assert } from '@tidemark/base';
+import { assert, type SharedMemory } from '@tidemark/base';
 import { FRAME_BODY_BYTES_MAX, FRAME_RECORDS_MAX, recordRawBytes, RecordType, type StreamRecord } from '@tidemark/frame';
 import type { BudgetShare } from './memory-budget.js';
 
@@ -46,7 +46,10 @@ export class SendQueue {
   #costBytes = 0;
   #firstSeq = 1;
 
-  constructor(private readonly budget: BudgetShare) {}
+  constructor(
+    private readonly budget: BudgetShare,
+    private readonly memory: SharedMemory | undefined,
+  ) {}
 
   get count(): number {
     return this.#records.length - this.#head;
@@ -98,6 +101,7 @@ export class SendQueue {
     const costBytes = costOf(record);
     if (!this.budget.tryReserve(costBytes)) return false;
     this.#costBytes += costBytes;
+    if (record.payload !== undefined) this.memory?.retain(record.payload);
     this.#records.push(record);
     this.#countUnsent(record, 1);
     if (isSync(record)) this.#syncBytes += record.length;
@@ -129,7 +133,10 @@ export class SendQueue {
     return { firstSeq, records, rawBytes };
   }
 
-  /** Forgets records up to `seq`. */
+  /**
+   * Forgets records up to `seq`, which the other end has received: nothing of this process looks at their payloads any more, so the memory is
+   * released. (What {@link reset} drops may still wait in a socket or in a codec: the collector has that.)
+   */
   acknowledge(seq: number): void {
     while (this.count > 0 && this.#firstSeq <= seq) this.#shift();
     if (this.#head >= COMPACT_COUNT && this.#head * 2 >= this.#records.length) {
@@ -188,6 +195,7 @@ export class SendQueue {
     const costBytes = costOf(record);
     this.#costBytes -= costBytes;
     this.budget.release(costBytes);
+    if (record.payload !== undefined) this.memory?.release(record.payload);
   }
 
   #countUnsent(record: StreamRecord, sign: 1 | -1): void {

@@ -13,6 +13,15 @@ const NAMES = Object.fromEntries(Object.entries(RecordType).map(([name, type]) =
 /** `write 1+2`: type, first block, blocks. */
 const shortOf = ({ type, offset, length }: StreamRecord): string => (length === 0 ? `${NAMES[type]}` : `${NAMES[type]} ${offset / B}+${length / B}`);
 
+/** How often each payload is held. */
+class CountedMemory {
+  readonly holders = new Map<Uint8Array, number>();
+  retain(part: Uint8Array): void { this.holders.set(part, (this.holders.get(part) ?? 0) + 1); }
+  release(part: Uint8Array): void { this.holders.set(part, (this.holders.get(part) ?? 0) - 1); }
+  /** Of the guest's writes: marks have memory of their own. */
+  get counts(): number[] { return [...this.holders].flatMap(([part, count]) => (part.byteLength === B ? [count] : [])); }
+}
+
 class Bench {
   readonly budget: MemoryBudget;
   readonly sender: Sender;
@@ -394,5 +403,40 @@ describe('Sender: markers and seals', () => {
 describe('the table of link states', () => {
   it('leads from every cell to a state of the table', () => {
     for (const row of Object.values(LINK_NEXT)) for (const next of Object.values(row)) expect(Object.keys(LINK_NEXT)).toContain(next);
+  });
+});
+
+describe('the memory of payloads', () => {
+  const streaming = (memory: CountedMemory): { bench: Bench; lastSeq: number } => {
+    const bench = new Bench({ memory });
+    bench.open();
+    for (let read = bench.sender.nextSyncRead(); read !== undefined; read = bench.sender.nextSyncRead()) bench.sender.syncReadDone(read.readId, 'zeroes');
+    while (bench.sender.nextFrame(MiB) !== undefined);
+    const lastSeq = bench.sender.status().sentSeq;
+    bench.sender.acked({ durableSeq: lastSeq, creditBytes: 16 * MiB });
+    memory.holders.clear();
+    return { bench, lastSeq };
+  };
+
+  it('is held from the capture to the acknowledgement', () => {
+    const memory = new CountedMemory();
+    const { bench, lastSeq } = streaming(memory);
+    bench.write(1);
+    bench.write(2);
+    bench.sender.nextFrame(MiB);
+    expect(memory.counts).toEqual([1, 1]);
+    bench.sender.acked({ durableSeq: lastSeq + 1, creditBytes: 16 * MiB });
+    expect(memory.counts).toEqual([0, 1]);
+  });
+
+  it('of what was sent and then dropped is never used again: a socket may still hold it', () => {
+    const memory = new CountedMemory();
+    const { bench, lastSeq } = streaming(memory);
+    bench.write(1);
+    bench.sender.nextFrame(MiB);
+    bench.sender.linkDown();
+    bench.sender.openRequest();
+    bench.sender.opened({ ...OPENED, incarnation: 2, lastSessionId: 'another', isBaseComplete: true, durableSeq: lastSeq });
+    expect(memory.counts).toEqual([1]);
   });
 });

@@ -69,7 +69,7 @@ export class Sender implements CaptureSink {
   /** Everything counts as dirty until a sync has shown otherwise: a reply that got lost can then never make a sync too small. What is written ends the doubt. */
   constructor(options: SenderOptions) {
     this.#options = options;
-    this.#queue = new SendQueue(options.budget);
+    this.#queue = new SendQueue(options.budget, options.memory);
     this.#walk = new SyncWalk(options.volumeSizesBytes);
     this.#walk.markUnverified();
   }

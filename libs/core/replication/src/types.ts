@@ -1,3 +1,4 @@
+import type { SharedMemory } from '@tidemark/base';
 import type { CaptureFence, CaptureSink, GuestWrite } from '@tidemark/splitter';
 import type { CheckpointMarker, CheckpointSeal, FrameHeader, OpenedReply, OpenRequest, RefusedReply, StreamRecord, SyncKind } from '@tidemark/frame';
 import type { SyncCompare, SyncRead, VolumeExtent } from '@tidemark/sync';
@@ -27,6 +28,8 @@ export interface SenderOptions {
   readonly earlier?: EarlierSession;
   /** The VM's Splitter. Without it a sync may end while a write that a sync block already contains is not yet captured. */
   readonly fence?: CaptureFence;
+  /** Where payloads come from: queued ones are retained, acknowledged ones released. */
+  readonly memory?: SharedMemory;
 }
 
 /** Records for one frame, in stream order. Payloads must not be changed: they are sent again after a reconnect. */

@@ -28,8 +28,8 @@ export interface Volume {
   readonly sizeBytes: number;
   readonly isReadOnly: boolean;
   /**
-   * A promise of this volume: it keeps no `source` once its write is done or failed, so a caller may use the memory again. Layers that
-   * pass sources on say nothing, and then they may be kept.
+   * A promise of this volume: once its write is done or failed it keeps no `source`, or has retained it in the memory that it came from
+   * (`SharedMemory`), so a caller may let go. Layers that pass sources on say nothing, and then they may be kept.
    */
   readonly isSourceFreeWhenDone?: boolean;
   /** Fills `target` from `offset` on. */

@@ -347,12 +347,16 @@ function settle(pending: PendingRead | PendingWrite): void {
 /** What the guest sees: the protected volume behind the splitter. A flush goes to the protected volume and waits for nothing else. */
 class ProxyVolume implements Volume {
   readonly isReadOnly = false;
+  readonly isSourceFreeWhenDone: boolean;
 
   constructor(
     private readonly vm: GuestVm,
     private readonly index: number,
     readonly sizeBytes: number,
-  ) {}
+  ) {
+    // What a sink keeps it has retained by then (SendQueue).
+    this.isSourceFreeWhenDone = vm.file(index).isSourceFreeWhenDone;
+  }
 
   read(offset: number, target: Uint8Array): Done {
     return this.vm.read(this.index, offset, target);

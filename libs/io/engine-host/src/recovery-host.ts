@@ -4,11 +4,13 @@ import { unreachable } from '@tidemark/base';
 import { BlockFile } from '@tidemark/block-file';
 import {
   decodeHashRequest, decodeRecords, encodeAck, encodeFrame, encodeHashReply, encodeOpened, encodeRefused, FrameKind, type FrameHeader, type OpenRequest,
+  type StreamRecord,
 } from '@tidemark/frame';
 import type { HeldCheckpoint, JournalState } from '@tidemark/journal';
 import { JournalFile, type JournalFileStats } from '@tidemark/journal-file';
 import { crc32c, decompressBody, type CodecPool } from '@tidemark/link';
 import { Receiver, type ReceiverEffect } from '@tidemark/replication';
+import { payloadPool } from '@tidemark/sys';
 import type { DatastoreSpace } from './datastore-space.js';
 import { FrameIntake, type TakenFrame } from './frame-intake.js';
 import { HeadHasher } from './head-hasher.js';
@@ -273,7 +275,7 @@ export class RecoveryHost {
       case 'append':
         // Into the journal or, before there is a base, into the mirrors.
         this.hooks.space.charge(Math.max(effect.header.bodyBytes, this.stats.isBaseComplete ? 0 : effect.header.rawBytes));
-        return this.journal.append(effect.header, this.#body, effect.records);
+        return this.#append(effect.header, effect.records);
       case 'sendAck': {
         const fields = { kind: FrameKind.ack, lastSeq: effect.durableSeq } as const;
         return this.#send(effect.connection, fields, encodeAck(effect.creditBytes));
@@ -289,6 +291,12 @@ export class RecoveryHost {
       default:
         return unreachable(effect);
     }
+  }
+
+  #append(header: FrameHeader, records: readonly StreamRecord[]): void {
+    const body = this.#body;
+    payloadPool.retain(body);
+    this.journal.append(header, body, records, () => payloadPool.release(body));
   }
 
   #send(connection: number, fields: { readonly kind: FrameKind; readonly lastSeq?: number }, body: Uint8Array | undefined): void {

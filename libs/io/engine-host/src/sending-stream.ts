@@ -7,6 +7,7 @@ import {
 import { crc32c, type CodecPool, type Link } from '@tidemark/link';
 import { Sender, SESSION_MARK, type BudgetShare, type MemoryBudget, type SenderStatus, type SyncCompare, type SyncRead } from '@tidemark/replication';
 import type { CaptureSink } from '@tidemark/splitter';
+import { payloadPool } from '@tidemark/sys';
 import type { CompareQuota } from './compare-quota.js';
 import { DeltaCompare } from './delta-compare.js';
 import { FramePacker } from './frame-packer.js';
@@ -96,6 +97,7 @@ export class SendingStream implements OutboundStream {
       volumeSizesBytes: this.#map.sizesBytes,
       budget: this.#share,
       fence: guest.splitter,
+      memory: payloadPool,
     });
     this.#packer = this.#makePacker();
     this.#compares = this.#makeCompares();

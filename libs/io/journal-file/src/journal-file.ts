@@ -97,9 +97,10 @@ export class JournalFile {
   /**
    * Takes a frame as received; `body` and `records` (its decoded table) are handed over. `onDurable` says when it may be acknowledged. Throws
    * JOURNAL_FENCED or JOURNAL_ORDER for a frame that must not come; in a full, broken or ended journal, which `onState` has
-   * announced, the frame is dropped: it was never acknowledged, so the sender still has it.
+   * announced, the frame is dropped: it was never acknowledged, so the sender still has it. `onWritten`: the bytes are durable, and their memory
+   * is the caller's again; not called for a frame that was dropped.
    */
-  append(header: FrameHeader, body: Uint8Array, records: readonly StreamRecord[]): void {
+  append(header: FrameHeader, body: Uint8Array, records: readonly StreamRecord[], onWritten?: () => void): void {
     if (this.#isClosed) throw closedError();
     const error = this.#journal.frameError(header, records);
     if (error !== undefined) {
@@ -111,7 +112,7 @@ export class JournalFile {
       this.#step({ type: 'guardReached', detail: `the journal may take ${Math.floor(spaceBytes)} more bytes, a frame of ${header.bodyBytes} has come` });
       return;
     }
-    this.#step({ type: 'append', header, body, records });
+    this.#step({ type: 'append', header, body, records, onSettled: (outcome) => (outcome === 'durable' ? onWritten?.() : undefined) });
   }
 
   /** Space may be there again: a full journal takes frames again and finds out. */

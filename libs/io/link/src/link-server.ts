@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import type { AddressInfo, Server } from 'node:net';
+import type { AddressInfo, Server, Socket } from 'node:net';
 import { Link, type LinkOptions } from './link.js';
 import { LinkError } from './link-error.js';
 import { tcpTransport, type LinkTransport } from './transport.js';
@@ -26,9 +26,8 @@ export class LinkServer {
   /** `onLink` starts each link that comes in, in the same turn or later. Throws LINK_LISTEN. */
   static async listen(options: ListenOptions, onLink: (link: Link) => void): Promise<LinkServer> {
     const transport = options.transport ?? tcpTransport;
-    const server = transport.createServer((socket) => listening.#accept(new Link(socket, options.link), onLink));
+    const server = transport.createServer((socket) => listening.#accept(socket, options.link, onLink));
     const listening = new LinkServer(server);
-    server.maxConnections = LINKS_MAX;
     server.listen(options.port, options.address);
     try {
       await once(server, 'listening');
@@ -51,7 +50,12 @@ export class LinkServer {
     await isClosed;
   }
 
-  #accept(link: Link, onLink: (link: Link) => void): void {
+  #accept(socket: Socket, options: LinkOptions | undefined, onLink: (link: Link) => void): void {
+    if (this.#links.size >= LINKS_MAX) {
+      socket.destroy();
+      return;
+    }
+    const link = Link.accepted(socket, options);
     if (this.#countOf(link.remoteAddress) >= LINKS_PER_ADDRESS_MAX) {
       link.destroy(new LinkError('LINK_CLOSED', `too many connections from ${link.remoteAddress}`));
       return;

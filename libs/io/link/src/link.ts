@@ -1,8 +1,10 @@
 import type { Socket } from 'node:net';
 import { assert, KiB, MiB, ProtocolError, viewOf } from '@tidemark/base';
-import { agree, decodeHello, encodeFrame, encodeHello, FRAME_HEADER_BYTES, FrameDecoder, FrameKind, OWN_HELLO, type Agreement, type FrameHeader, type Hello } from '@tidemark/frame';
+import { agree, decodeHello, encodeFrame, encodeHello, FRAME_HEADER_BYTES, FrameKind, OWN_HELLO, type Agreement, type FrameHeader, type Hello } from '@tidemark/frame';
+import { adoptSocket } from '@tidemark/sys';
 import { crc32c } from './checksum.js';
 import { FlightWindow } from './flight-window.js';
+import { FrameInlet } from './frame-inlet.js';
 import { LinkError } from './link-error.js';
 
 export interface LinkOptions {
@@ -27,7 +29,7 @@ export interface LinkOptions {
 export interface LinkHandlers {
   /** Once, before any frame: the peer has said hello, and both sides have a version in common. */
   onReady?(agreement: Agreement): void;
-  /** `body` is handed over. What it throws ends the link, with the thrown error as cause. */
+  /** `body` is handed over, in memory of the `payloadPool`: who is done with it may release it after retaining it. What it throws ends the link, with the thrown error as cause. */
   onFrame(header: FrameHeader, body: Uint8Array): void;
   /** Once, whatever ended it; undefined: this side or the peer closed it in good order. Nothing is called after it. */
   onClose(cause: Error | undefined): void;
@@ -73,7 +75,8 @@ export class Link {
   readonly #overflowBytes: number;
   readonly #hello: Hello;
   readonly #progressMs: number;
-  readonly #decoder: FrameDecoder;
+  readonly #inlet: FrameInlet;
+  readonly #hasOwnBuffers: boolean;
   readonly #bufferedBytesMax: number;
   readonly #pingIntervalMs: number;
   readonly #silenceMs: number;
@@ -81,6 +84,8 @@ export class Link {
   constructor(
     private readonly socket: Socket,
     options: LinkOptions = {},
+    /** Already in use by a socket that reads into its buffers. */
+    inlet?: FrameInlet,
   ) {
     this.remoteAddress = socket.remoteAddress ?? '';
     this.localAddress = socket.localAddress ?? '';
@@ -91,11 +96,27 @@ export class Link {
     this.#overflowBytes = options.overflowBytes ?? OVERFLOW_BYTES;
     this.#hello = options.hello ?? OWN_HELLO;
     this.#progressMs = options.progressMs ?? 10_000;
-    const kinds = options.kinds && { kinds: new Set([...options.kinds, FrameKind.hello, FrameKind.ping, FrameKind.pong]) };
-    this.#decoder = new FrameDecoder({ crc32c, ...kinds });
+    this.#inlet = inlet ?? new FrameInlet(options.kinds);
+    this.#hasOwnBuffers = inlet !== undefined;
+    this.#inlet.onFrame = (header, body) => this.#frame(header, body);
     socket.on('error', (error) => this.#fail(new LinkError('LINK_CUT', error.message, { cause: error })));
     this.closed = new Promise((resolve) => socket.once('close', () => resolve(this.#ended())));
     this.send(encodeHello(this.#hello, crc32c));
+  }
+
+  /** Over a socket that a server accepted and that has not read anything yet; taken over if that can be, so that long bodies are read into place. */
+  static accepted(accepted: Socket, options: LinkOptions = {}): Link {
+    const inlet = new FrameInlet(options.kinds);
+    const own = adoptSocket(accepted, {
+      isPaused: true,
+      buffer: () => inlet.next(),
+      callback: (bytes, buffer) => {
+        link.#received(bytes, () => inlet.arrived(bytes, buffer));
+        return true;
+      },
+    });
+    const link: Link = own === undefined ? new Link(accepted, options) : new Link(own, options, inlet);
+    return link;
   }
 
   /** Begins to read and to ping. Once. */
@@ -103,7 +124,8 @@ export class Link {
     assert(this.#handlers === undefined, 'a link is started once');
     this.#handlers = handlers;
     if (this.socket.destroyed) return;
-    this.socket.on('data', (chunk: Uint8Array) => this.#received(chunk));
+    if (this.#hasOwnBuffers) this.socket.resume();
+    else this.socket.on('data', (chunk: Uint8Array) => this.#received(chunk.byteLength, () => this.#inlet.feed(chunk)));
     this.socket.on('end', () => this.#peerEnded());
     this.socket.on('drain', () => this.#drained());
     this.#receivedAtMs = performance.now();
@@ -196,12 +218,12 @@ export class Link {
     this.#fail(cause);
   }
 
-  #received(chunk: Uint8Array): void {
+  #received(bytes: number, take: () => void): void {
     this.#receivedAtMs = performance.now();
-    this.#receivedBytes += chunk.byteLength;
+    this.#receivedBytes += bytes;
     if (this.#isClosing) return;
     try {
-      this.#decoder.feed(chunk, (header, body) => this.#frame(header, body));
+      take();
     } catch (error) {
       this.#fail(error instanceof Error ? error : new LinkError('LINK_CUT', String(error)));
     }
@@ -233,7 +255,7 @@ export class Link {
   }
 
   #peerEnded(): void {
-    if (!this.#decoder.isAtBoundary) this.#fail(new LinkError('LINK_CUT', `${this.remoteAddress} ended inside a frame`));
+    if (!this.#inlet.isAtBoundary) this.#fail(new LinkError('LINK_CUT', `${this.remoteAddress} ended inside a frame`));
     else this.socket.end();
   }
 
@@ -271,7 +293,7 @@ export class Link {
   #faultOf(silentMs: number, nowMs: number): string | undefined {
     if (silentMs >= this.#silenceMs) return `nothing from ${this.remoteAddress} for ${Math.round(silentMs)} ms`;
     if (this.#agreement === undefined && nowMs - this.#startedAtMs >= this.#silenceMs) return `no hello from ${this.remoteAddress}`;
-    if (this.#decoder.isAtBoundary || this.#receivedBytes - this.#progressBytes >= PROGRESS_BYTES_MIN) {
+    if (this.#inlet.isAtBoundary || this.#receivedBytes - this.#progressBytes >= PROGRESS_BYTES_MIN) {
       this.#progressBytes = this.#receivedBytes;
       this.#progressAtMs = nowMs;
     }

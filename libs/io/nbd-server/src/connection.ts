@@ -4,13 +4,12 @@ import {
   blockStatusReply, errorReply, mergedRuns, NbdErrno, type NbdRequest, NbdServerSession, type NbdServerEvent, OFFSET_DATA_HEADER_BYTES,
   putOffsetData, putSimpleReply, SIMPLE_REPLY_BYTES, STATUS_BYTES_MAX, STATUS_RUNS_MAX,
 } from '@tidemark/nbd';
-import type { AllocationRun } from '@tidemark/volume';
-import { adoptSocket } from './adopt-socket.js';
+import { adoptSocket, payloadPool } from '@tidemark/sys';
+import type { AllocationRun, Volume } from '@tidemark/volume';
 import type { ConnectionLimits } from './connection-limits.js';
 import { nbdErrnoOf } from './errno.js';
 import type { ExportConnection, ExportEntry, ExportTable } from './export-table.js';
 import { Outbox, type Reservation } from './outbox.js';
-import { payloadPool } from './payload-pool.js';
 import { ReceiveBuffers } from './receive-buffers.js';
 import { readSparse, SPARSE_READ_BYTES_MIN } from './sparse-read.js';
 import type { VolumeSlot } from './volume-slot.js';
@@ -150,7 +149,10 @@ export class Connection implements ExportConnection {
 
   #start(request: NbdRequest): void {
     const slot = this.#entry?.slot;
-    if (request.command === 'write') this.#buffers.payloadTaken(request.length);
+    if (request.command === 'write') {
+      payloadPool.retain(request.payload);
+      this.#buffers.payloadTaken(request.length);
+    }
     if (slot === undefined) return this.#fail(request, undefined);
     try {
       this.#run(request, slot);
@@ -180,12 +182,11 @@ export class Connection implements ExportConnection {
   #write(request: NbdRequest, slot: VolumeSlot): void {
     const { volume } = slot;
     const done = volume.write(request.offset, request.payload, request.isFua ? FUA : undefined);
-    if (volume.isSourceFreeWhenDone !== true) return this.#settle(request, slot, done);
     if (done === undefined) {
-      payloadPool.giveBack(request.payload);
+      letGo(request, volume);
       return this.#succeed(request);
     }
-    this.#later(request, slot, done.then(() => this.#succeed(request)).finally(() => payloadPool.giveBack(request.payload)));
+    this.#later(request, slot, done.then(() => this.#succeed(request)).finally(() => letGo(request, volume)));
   }
 
   /** Done at once: no promise, no closure, 16 bytes into the slab. That is the path of nearly every small write. */
@@ -280,8 +281,14 @@ export class Connection implements ExportConnection {
   #cleanUp(): void {
     clearTimeout(this.#handshakeTimer);
     this.#isEnding = true;
+    this.#buffers.close();
     this.#entry?.connections.delete(this);
   }
+}
+
+/** A volume that promises nothing may keep the payload as long as it likes: then the collector has it. */
+function letGo(request: NbdRequest, volume: Volume): void {
+  if (volume.isSourceFreeWhenDone === true) payloadPool.release(request.payload);
 }
 
 function zeroOptionsOf(request: NbdRequest): { mayUnmap?: boolean; isFua?: boolean } | undefined {

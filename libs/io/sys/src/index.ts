@@ -3,3 +3,5 @@ export * from './load-sys.js';
 export * from './no-sys.js';
 export * from './sys-error.js';
 export * from './sys.js';
+export * from './adopt-socket.js';
+export * from './payload-pool.js';

@@ -1,0 +1,53 @@
+import { describe, expect, it } from '@jest/globals';
+import { PayloadPool } from './payload-pool.js';
+
+const KiB = 1024;
+
+describe('PayloadPool', () => {
+  it('gives memory again when its last holder has let go, not before', () => {
+    const pool = new PayloadPool();
+    const slab = pool.take(64 * KiB);
+    const parts = [slab.subarray(0, 4 * KiB), slab.subarray(4 * KiB)];
+    for (const part of parts) pool.retain(part);
+    pool.release(parts[0] ?? slab);
+    expect(pool.take(64 * KiB).buffer).not.toBe(slab.buffer);
+    pool.release(parts[1] ?? slab);
+    expect(pool.take(64 * KiB).buffer).toBe(slab.buffer);
+    expect(pool.take(64 * KiB).buffer).not.toBe(slab.buffer);
+  });
+
+  it('gives exactly as much as was asked for, from memory that a little less or more had', () => {
+    const pool = new PayloadPool();
+    const body = pool.take(513 * KiB);
+    pool.retain(body);
+    pool.release(body);
+    const other = pool.take(700 * KiB);
+    expect([body.length, other.length, other.buffer === body.buffer]).toEqual([513 * KiB, 700 * KiB, true]);
+  });
+
+  it('leaves alone what is not its own, and what nobody ever held', () => {
+    const pool = new PayloadPool();
+    const foreign = Buffer.allocUnsafeSlow(64 * KiB);
+    pool.retain(foreign);
+    pool.release(foreign);
+    const forgotten = pool.take(64 * KiB);
+    expect([foreign.buffer, forgotten.buffer]).not.toContain(pool.take(64 * KiB).buffer);
+  });
+
+  it('says so when memory is released twice', () => {
+    const pool = new PayloadPool();
+    const memory = pool.take(64 * KiB);
+    pool.retain(memory);
+    pool.release(memory);
+    expect(() => pool.release(memory)).toThrow('held');
+  });
+
+  it('keeps at most 32 MiB', () => {
+    const pool = new PayloadPool();
+    const taken = Array.from({ length: 40 }, () => pool.take(1024 * KiB));
+    for (const memory of taken) pool.retain(memory);
+    for (const memory of taken) pool.release(memory);
+    const again = Array.from({ length: 40 }, () => pool.take(1024 * KiB));
+    expect(again.filter(({ buffer }) => taken.some((memory) => memory.buffer === buffer))).toHaveLength(32);
+  });
+});
