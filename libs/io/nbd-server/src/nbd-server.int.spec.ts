@@ -116,7 +116,7 @@ describe('NbdServer', () => {
         buffers.add(source.buffer);
         await turns(1 + ((offset / 4096) % 7));
         if (Buffer.compare(before, source) !== 0) changed.push(offset);
-        await below.write(offset, source.slice());
+        below.write(offset, source.slice());
       },
     });
     Object.defineProperty(slow, 'sizeBytes', { value: below.sizeBytes });
