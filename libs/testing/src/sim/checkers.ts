@@ -1,12 +1,14 @@
 import type { CheckpointMarker } from '@tidemark/frame';
-import type { GuestVm, KnownWrite } from './guest-vm.js';
+import { markerKey, type GuestVm } from './guest-vm.js';
 import type { ProtectingHost } from './protecting-host.js';
-import type { RecoveringHost, RecoveryWatcher } from './recovering-host.js';
-import { Violation } from './world.js';
+import type { RecoveringHost, RecoveryWatcher, ViewSpec } from './recovering-host.js';
+import type { SimRecovery } from './sim-recovery.js';
+import { keyOf, type VpgPlan } from './topology.js';
+import { Violation, type World } from './world.js';
 
 export interface Site {
   readonly vms: ReadonlyMap<string, GuestVm>;
-  readonly writes: ReadonlyMap<number, KnownWrite>;
+  readonly plans: readonly VpgPlan[];
   readonly protecting: readonly ProtectingHost[];
   readonly recovering: readonly RecoveringHost[];
   readonly budgetBytes: number;
@@ -14,165 +16,247 @@ export interface Site {
   readonly pendingBytesMax: number;
 }
 
+interface History {
+  readonly plan: VpgPlan;
+  /** Checkpoints that were once listed for the whole VPG, oldest first. */
+  readonly listed: number[];
+  readonly isListed: Set<number>;
+  /** The oldest checkpoint that must still be there: retirement has been decided up to it. */
+  floorId: number;
+  /** A failover was committed: the history ends, and said so before. */
+  isEnding: boolean;
+}
+
+/** Ages on a host's own clock may be off by its drift. */
+const AGE_SHARE_MIN = 0.99;
+const IMAGES_AFTER_CRASH_MAX = 4;
+
 /** What may never happen, checked with the eyes of somebody who sees all hosts at once. */
 export class Checkers implements RecoveryWatcher {
-  /** Highest acknowledged position per VM. */
+  /** Highest acknowledged position per protection. */
   readonly #acked = new Map<string, number>();
-  /** Checkpoints that were once listed for the whole VPG, oldest first. */
-  readonly listed: number[] = [];
-  readonly #isListed = new Set<number>();
-  /** The oldest checkpoint that must still be there: retirement has moved up to it. */
-  #floorId = 0;
-  #site: Site | undefined;
+  readonly #histories = new Map<string, History>();
+  /** Protections whose commit was answered, with the epoch in force since. */
+  readonly #ended = new Map<string, number>();
+  readonly #burned = new Set<string>();
+  readonly #views = new Map<string, ViewSpec>();
   imageChecks = 0;
 
-  set site(site: Site) {
-    this.#site = site;
+  constructor(private readonly world: World, readonly site: Site) {
+    for (const plan of site.plans) this.#histories.set(plan.vpgId, { plan, listed: [], isListed: new Set(), floorId: 0, isEnding: false });
   }
 
-  get site(): Site {
-    if (this.#site === undefined) throw new Error('no site yet');
-    return this.#site;
+  get listedCount(): number {
+    return [...this.#histories.values()].reduce((sum, { listed }) => sum + listed.length, 0);
+  }
+
+  listedOf(vpgId: string): readonly number[] {
+    return this.#of(vpgId).listed;
   }
 
   // ---- events
 
-  acknowledged(vmId: string, durableSeq: number): void {
-    this.#acked.set(vmId, Math.max(this.#acked.get(vmId) ?? 0, durableSeq));
+  acknowledged(key: string, durableSeq: number): void {
+    if (this.#ended.has(key)) throw new Violation(`${key}: a write of an older epoch was acknowledged after the failover was committed`);
+    this.#acked.set(key, Math.max(this.#acked.get(key) ?? 0, durableSeq));
+  }
+
+  /** What a retirement may drop: nothing that the history window, a view or a failover still needs. */
+  mayRetire(vpgId: string, checkpointId: number): void {
+    const history = this.#of(vpgId);
+    if (!history.isListed.has(checkpointId) && checkpointId > history.floorId) {
+      this.check();
+      if (!history.isListed.has(checkpointId)) throw new Violation(`${vpgId}: retirement up to ${checkpointId}, which was never listed`);
+    }
+    const ages = history.plan.vms.map((vm) => this.world.nowMs - (vm.markers.get(markerKey(vpgId, checkpointId))?.placedAtMs ?? 0));
+    if (Math.max(...ages) < history.plan.historyMs * AGE_SHARE_MIN) throw new Violation(`${vpgId}: checkpoint ${checkpointId} becomes the oldest at an age of ${Math.max(...ages)} ms`);
+    const pin = [...this.#views.values()].find((view) => view.vpgId === vpgId && view.checkpointId < checkpointId);
+    if (pin !== undefined) throw new Violation(`${vpgId}: retirement up to ${checkpointId} while ${pin.viewId} of ${pin.vmId} shows ${pin.checkpointId}`);
+    history.floorId = Math.max(history.floorId, checkpointId);
   }
 
   /** `retire` is durable for the whole VPG before any VM of it applies. */
-  mayApply(vraId: string, checkpointId: number): void {
+  mayApply(vpgId: string, checkpointId: number): void {
     for (const host of this.site.recovering) {
-      for (const vmId of host.vmIds) {
-        const engine = host.journal(vmId)?.engine;
-        const markerSeq = engine?.checkpoint(checkpointId)?.markerSeq ?? 0;
-        if (engine === undefined || retiredFloor(host, vmId) > checkpointId) continue;
-        if (markerSeq === 0 || engine.durable.retiredSeq < markerSeq) {
-          throw new Violation(`${vraId} may apply up to checkpoint ${checkpointId}, and the journal of ${vmId} has not durably retired what is older`);
-        }
+      for (const { vpgId: other, vmId } of host.options.vms) {
+        const key = keyOf(vpgId, vmId);
+        if (other !== vpgId || (host.retiredIds.get(key) ?? 0) >= checkpointId) continue;
+        throw new Violation(`${vpgId} may apply up to checkpoint ${checkpointId}, and the journal of ${key} has not durably retired what is older`);
       }
     }
   }
 
   /** After a crash: what was acknowledged is there, and so is every checkpoint that was listed. */
-  journalOpened(host: RecoveringHost, vmId: string): void {
-    const engine = host.journal(vmId)?.engine;
-    if (engine === undefined) return;
-    const acked = this.#acked.get(vmId) ?? 0;
-    if (engine.durable.lastSeq < acked) {
-      throw new Violation(`${vmId}: acknowledged up to ${acked}, after the crash the journal ends at ${engine.durable.lastSeq}`);
+  journalOpened(_host: RecoveringHost, recovery: SimRecovery): void {
+    const { vpgId, vmId } = recovery.vm;
+    const stats = recovery.journal?.stats();
+    const acked = this.#acked.get(recovery.key) ?? 0;
+    if (stats !== undefined && stats.durableSeq < acked && !(this.#isRotted(recovery) && stats.state.phase === 'broken')) {
+      throw new Violation(`${recovery.key}: acknowledged up to ${acked}, after the crash the journal ends at ${stats.durableSeq}`);
     }
-    // A retirement whose answer was lost in the crash may be durable all the same.
-    this.#refreshFloor();
-    for (const checkpointId of this.mustBeHeld()) {
-      this.#checkHeld(host, vmId, checkpointId);
-      this.checkImage(host, vmId, checkpointId);
+    const committed = this.#ended.get(recovery.key);
+    if (committed !== undefined && stats?.epoch !== committed) throw new Violation(`${recovery.key}: epoch ${committed} was committed, after the crash ${stats?.epoch} is in force`);
+    const mustBeHeld = this.mustBeHeld(vpgId);
+    for (const checkpointId of mustBeHeld) this.#checkHeld(recovery, checkpointId);
+    for (const checkpointId of [...mustBeHeld.slice(0, 1), ...mustBeHeld.slice(1).slice(-IMAGES_AFTER_CRASH_MAX)]) this.#checkImage(recovery, vmId, checkpointId);
+  }
+
+  viewOpened(spec: ViewSpec): void {
+    this.#views.set(spec.viewId, spec);
+  }
+
+  viewClosed({ viewId }: ViewSpec): void {
+    this.#views.delete(viewId);
+  }
+
+  /** Before the first VM of a failover runs, the newer epoch is durable in every journal of its VPG. */
+  poweringOn(vpgId: string): void {
+    for (const recovery of this.#recoveries(vpgId)) {
+      const stats = recovery.journal?.stats();
+      if (stats !== undefined && stats.reservedEpoch === null) throw new Violation(`${vpgId}: a recovered VM is started, and ${recovery.key} has no epoch reserved`);
     }
+  }
+
+  ending(vpgId: string): void {
+    this.#of(vpgId).isEnding = true;
+    for (const [viewId, view] of this.#views) if (view.vpgId === vpgId) this.#views.delete(viewId);
+  }
+
+  isEnding(vpgId: string): boolean {
+    return this.#of(vpgId).isEnding;
+  }
+
+  ended(key: string, epoch: number): void {
+    this.#ended.set(key, epoch);
+  }
+
+  burned(key: string, epoch: number): void {
+    this.#burned.add(`${key}@${epoch}`);
+  }
+
+  isBurned(key: string, epoch: number): boolean {
+    return this.#burned.has(`${key}@${epoch}`);
   }
 
   // ---- checks at any time
 
   /** Newly listed checkpoints are looked at closely; those listed before must still be there; limits hold. */
   check(): void {
-    this.#refreshFloor();
-    for (const marker of this.#newlyListed()) {
-      this.#isListed.add(marker.checkpointId);
-      this.listed.push(marker.checkpointId);
-      this.#checkCut(marker);
-      this.#eachJournal((host, vmId) => this.checkImage(host, vmId, marker.checkpointId));
+    for (const history of this.#histories.values()) if (!history.isEnding) this.#checkHistory(history);
+    for (const host of this.site.recovering) {
+      for (const { receiver, key } of host.recoveries) {
+        const { pendingBytes } = receiver.status();
+        if (pendingBytes > this.site.pendingBytesMax) throw new Violation(`${host.name} holds ${pendingBytes} bytes of ${key} that are not durable`);
+      }
     }
-    for (const checkpointId of this.mustBeHeld()) this.#eachJournal((host, vmId) => this.#checkHeld(host, vmId, checkpointId));
-    this.#eachJournal((host, vmId) => {
-      const pendingBytes = host.pendingBytes(vmId);
-      if (pendingBytes > this.site.pendingBytesMax) throw new Violation(`${host.name} holds ${pendingBytes} bytes of ${vmId} that are not durable`);
-    });
     for (const host of this.site.protecting) {
       if (host.isAlive && host.budget.usedBytes > this.site.budgetBytes) throw new Violation(`${host.name} uses ${host.budget.usedBytes} bytes of its budget of ${this.site.budgetBytes}`);
     }
+    for (const key of this.#burned) this.#checkBurned(key);
+  }
+
+  #checkHistory(history: History): void {
+    const { vpgId } = history.plan;
+    for (const marker of this.#newlyListed(history)) {
+      history.isListed.add(marker.checkpointId);
+      history.listed.push(marker.checkpointId);
+      this.#checkCut(history.plan, marker);
+      this.checkEverywhere(vpgId, marker.checkpointId);
+    }
+    for (const checkpointId of this.mustBeHeld(vpgId)) for (const recovery of this.#recoveries(vpgId)) this.#checkHeld(recovery, checkpointId);
   }
 
   /** A captured write that is not durable remotely is in the queue or the bitmap: with no lag, both sides are equal. */
   checkHeads(): void {
-    for (const protectingHost of this.site.protecting) {
-      for (const [vmId, vm] of this.site.vms) {
-        const status = protectingHost.sender(vmId)?.status();
-        if (status?.state !== 'replicating' || status.lagBytes > 0) continue;
-        this.#eachJournal((host, recovered) => {
-          if (recovered !== vmId) return;
-          const journal = host.journal(vmId);
-          if (journal === undefined || journal.engine.durable.lastSeq < status.ackedSeq) return;
-          vm.captured.forEach((image, volume) => this.#compare(`${vmId} with no lag`, volume, journal.imageBefore(volume, undefined), image));
-        });
+    for (const host of this.site.protecting) {
+      for (const { sender, key, plan } of host.streams) {
+        const status = sender.status();
+        if (plan.vm.runsOn !== host.name || status.state !== 'replicating' || status.lagBytes > 0) continue;
+        const recovery = this.#recoveries(plan.vpgId).find((one) => one.key === key);
+        const durableSeq = recovery?.journal?.stats().durableSeq ?? -1;
+        if (recovery === undefined || durableSeq < status.ackedSeq || this.#ended.has(key) || this.#isRotted(recovery)) continue;
+        plan.vm.captured.forEach((image, volume) => this.#compare(`${key} with no lag`, volume, recovery.imageBefore(volume, Infinity), image));
       }
     }
   }
 
-  #refreshFloor(): void {
-    this.#floorId = Math.max(this.#floorId, ...this.site.recovering.flatMap((host) => host.vmIds.map((vmId) => retiredFloor(host, vmId))));
+  mustBeHeld(vpgId: string): number[] {
+    const { listed, floorId, isEnding } = this.#of(vpgId);
+    return isEnding ? [] : listed.filter((checkpointId) => checkpointId >= floorId);
   }
 
-  mustBeHeld(): number[] {
-    return this.listed.filter((checkpointId) => checkpointId >= this.#floorId);
+  checkEverywhere(vpgId: string, checkpointId: number): void {
+    if (this.isEnding(vpgId)) return;
+    for (const recovery of this.#recoveries(vpgId)) this.#checkImage(recovery, recovery.vm.vmId, checkpointId);
   }
 
   /** The image at C equals the protected disks after exactly the writes before C. */
-  checkImage(host: RecoveringHost, vmId: string, checkpointId: number): void {
-    const journal = host.journal(vmId);
-    const held = journal?.engine.checkpoint(checkpointId);
-    const marker = this.site.vms.get(vmId)?.markers.get(checkpointId);
-    if (journal === undefined || held === undefined) return;
-    if (marker === undefined) throw new Violation(`${vmId} holds checkpoint ${checkpointId}, which nobody marked`);
+  #checkImage(recovery: SimRecovery, vmId: string, checkpointId: number): void {
+    const held = recovery.held().find((one) => one.checkpointId === checkpointId);
+    const marker = this.site.vms.get(vmId)?.markers.get(markerKey(recovery.vm.vpgId, checkpointId));
+    // A wrong bit on the medium is found by who reads it: views and scrub, not by this look at the bytes.
+    if (held === undefined || this.#isRotted(recovery)) return;
+    if (marker === undefined) throw new Violation(`${recovery.key} holds checkpoint ${checkpointId}, which nobody marked`);
     this.imageChecks += 1;
-    marker.images.forEach((image, volume) => this.#compare(`${vmId} at checkpoint ${checkpointId}`, volume, journal.imageBefore(volume, held), image));
+    marker.images.forEach((image, volume) => this.#compare(`${recovery.key} at checkpoint ${checkpointId}`, volume, recovery.imageBefore(volume, held.markerSeq), image));
   }
 
   #compare(what: string, volume: number, found: Uint8Array, expected: Uint8Array): void {
+    if (Buffer.compare(found, expected) === 0) return;
     const at = found.findIndex((byte, index) => byte !== expected[index]);
-    if (at < 0 && found.byteLength === expected.byteLength) return;
     throw new Violation(`${what}: volume ${volume} differs at byte ${at}: ${found[at] ?? 'nothing'} instead of ${expected[at] ?? 'nothing'}`);
   }
 
-  #checkHeld(host: RecoveringHost, vmId: string, checkpointId: number): void {
-    const engine = host.journal(vmId)?.engine;
-    if (engine === undefined || engine.checkpoint(checkpointId) !== undefined) return;
-    throw new Violation(`checkpoint ${checkpointId} was listed and is gone from the journal of ${vmId}`);
+  #checkHeld(recovery: SimRecovery, checkpointId: number): void {
+    if (recovery.journal === undefined || recovery.journal.holds(checkpointId)) return;
+    // What lies behind a damaged record is lost, and the journal says so.
+    if (this.#isRotted(recovery) && recovery.journal.stats().state.phase === 'broken') return;
+    throw new Violation(`checkpoint ${checkpointId} was listed and is gone from the journal of ${recovery.key}`);
+  }
+
+  #checkBurned(burned: string): void {
+    const [key, epoch] = burned.split('@');
+    for (const host of this.site.recovering) {
+      const stats = host.recoveries.find((one) => one.key === key)?.journal?.stats();
+      if (stats?.reservedEpoch === Number(epoch) || stats?.epoch === Number(epoch)) throw new Violation(`${key}: epoch ${epoch} was burned and is in use`);
+    }
   }
 
   /** In every journal, of the VM set that the marker names. */
-  #newlyListed(): CheckpointMarker[] {
-    if (!this.site.recovering.every((host) => host.areJournalsReady)) return [];
-    const heldBy = (vmId: string) => this.site.recovering.flatMap((host) => host.held(vmId));
-    const [first] = this.site.vms.keys();
-    if (first === undefined) return [];
-    return heldBy(first).map((held) => held.marker).filter(({ checkpointId, vmIds }) => {
-      if (this.#isListed.has(checkpointId) || checkpointId < this.#floorId) return false;
-      return vmIds.every((vmId) => heldBy(vmId).some((held) => held.checkpointId === checkpointId));
+  #newlyListed({ plan, isListed, floorId }: History): CheckpointMarker[] {
+    const recoveries = this.#recoveries(plan.vpgId);
+    if (recoveries.length < plan.vms.length || recoveries.some(({ journal }) => journal === undefined)) return [];
+    const [first, ...others] = recoveries;
+    const markers = (first?.held() ?? []).map((held) => held.marker);
+    return markers.filter(({ checkpointId, vmIds }) => {
+      if (isListed.has(checkpointId) || checkpointId < floorId) return false;
+      return others.every(({ journal, vm }) => !vmIds.includes(vm.vmId) || journal?.holds(checkpointId) === true);
     });
   }
 
   /** Of two dependent writes none, both, or only the first. */
-  #checkCut({ checkpointId }: CheckpointMarker): void {
-    const isInside = (write: KnownWrite): boolean => {
-      const marker = this.site.vms.get(write.vmId)?.markers.get(checkpointId);
-      return marker !== undefined && write.capturedIndex !== undefined && write.capturedIndex <= marker.atIndex;
-    };
-    for (const write of this.site.writes.values()) {
-      if (!isInside(write)) continue;
-      for (const id of write.after) {
-        const earlier = this.site.writes.get(id);
-        if (earlier !== undefined && !isInside(earlier)) throw new Violation(`checkpoint ${checkpointId} holds write ${write.id} and not write ${id}, on which it depends`);
+  #checkCut({ vpgId, vms }: VpgPlan, { checkpointId }: CheckpointMarker): void {
+    const markers = vms.map((vm) => ({ vm, marker: vm.markers.get(markerKey(vpgId, checkpointId)) }));
+    for (const { vm, marker } of markers) {
+      for (const other of markers) {
+        const needed = marker?.after[other.vm.number - 1] ?? 0;
+        const found = other.marker?.atIndex ?? 0;
+        if (needed > found) throw new Violation(`${vpgId}: checkpoint ${checkpointId} holds ${found} writes of ${other.vm.vmId}, and a write of ${vm.vmId} that depends on number ${needed}`);
       }
     }
   }
 
-  #eachJournal(visit: (host: RecoveringHost, vmId: string) => void): void {
-    for (const host of this.site.recovering) for (const vmId of host.vmIds) if (host.isAlive) visit(host, vmId);
+  #isRotted({ key }: SimRecovery): boolean {
+    return this.site.recovering.some((host) => host.rotted.has(key));
   }
-}
 
-function retiredFloor(host: RecoveringHost, vmId: string): number {
-  const engine = host.journal(vmId)?.engine;
-  if (engine === undefined || engine.durable.retiredSeq === 0) return 0;
-  return engine.checkpoints.find((held) => held.markerSeq === engine.durable.retiredSeq)?.checkpointId ?? 0;
+  #recoveries(vpgId: string): SimRecovery[] {
+    return this.site.recovering.flatMap((host) => (host.isAlive ? host.recoveries.filter(({ vm }) => vm.vpgId === vpgId) : []));
+  }
+
+  #of(vpgId: string): History {
+    const history = this.#histories.get(vpgId);
+    if (history === undefined) throw new RangeError(`no VPG ${vpgId}`);
+    return history;
+  }
 }

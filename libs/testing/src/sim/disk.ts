@@ -6,49 +6,92 @@ interface Range {
   readonly end: number;
 }
 
+/** Bytes that grow by doubling. */
+class Growing {
+  #bytes = new Uint8Array(4096);
+  length = 0;
+
+  view(start: number, end: number): Uint8Array {
+    return this.#bytes.subarray(start, Math.min(end, this.length));
+  }
+
+  reach(end: number): void {
+    if (end > this.#bytes.byteLength) {
+      const longer = new Uint8Array(Math.max(end, 2 * this.#bytes.byteLength));
+      longer.set(this.#bytes.subarray(0, this.length));
+      this.#bytes = longer;
+    }
+    this.length = Math.max(this.length, end);
+  }
+
+  set(bytes: Uint8Array, offset: number): void {
+    this.reach(offset + bytes.byteLength);
+    this.#bytes.set(bytes, offset);
+  }
+
+  fill(start: number, end: number): void {
+    this.reach(end);
+    this.#bytes.fill(0, start, end);
+  }
+
+  cut(bytes: number): void {
+    if (bytes >= this.length) return;
+    this.#bytes.fill(0, bytes, this.length);
+    this.length = bytes;
+  }
+
+  flip(at: number): void {
+    const byte = this.#bytes[at];
+    if (byte !== undefined && at < this.length) this.#bytes[at] = byte ^ 0x10;
+  }
+}
+
 /** A file in a page cache over a disk: what was not synced may be lost, in part, sector by sector, in any order. */
 export class SimFile {
-  #cache = new Uint8Array(4096);
-  #cacheBytes = 0;
-  #durable = new Uint8Array(0);
+  readonly #cache = new Growing();
+  readonly #durable = new Growing();
   #dirty: Range[] = [];
   #syncing: Range[] = [];
+  /** A cut that no sync has covered yet; undefined: none. */
+  #cutTo: number | undefined;
+  #syncingCutTo: number | undefined;
+  /** Grows with every change that is not an append: who remembers parts of the file begins anew. */
+  version = 0;
 
   constructor(sizeBytes = 0) {
-    this.#grow(sizeBytes);
-    this.#durable = new Uint8Array(sizeBytes);
+    this.#cache.reach(sizeBytes);
+    this.#durable.reach(sizeBytes);
   }
 
   get sizeBytes(): number {
-    return this.#cacheBytes;
+    return this.#cache.length;
   }
 
   /** A view: valid until the next write. */
   read(start: number, end: number): Uint8Array {
-    return this.#cache.subarray(start, Math.min(end, this.#cacheBytes));
+    return this.#cache.view(start, end);
   }
 
   copy(): Uint8Array {
-    return this.#cache.slice(0, this.#cacheBytes);
+    return this.#cache.view(0, this.#cache.length).slice();
   }
 
   write(offset: number, bytes: Uint8Array): void {
-    this.#grow(offset + bytes.byteLength);
+    if (offset < this.#cache.length) this.version += 1;
     this.#cache.set(bytes, offset);
     this.#dirty.push({ start: offset, end: offset + bytes.byteLength });
   }
 
   zero(offset: number, length: number): void {
-    this.#grow(offset + length);
-    this.#cache.fill(0, offset, offset + length);
+    if (offset < this.#cache.length) this.version += 1;
+    this.#cache.fill(offset, offset + length);
     this.#dirty.push({ start: offset, end: offset + length });
   }
 
-  /** Cut, and durably so. */
-  truncateDurable(bytes: number): void {
-    this.#cache.fill(0, bytes, this.#cacheBytes);
-    this.#cacheBytes = Math.min(bytes, this.#cacheBytes);
-    this.#durable = this.#durable.slice(0, bytes);
+  truncate(bytes: number): void {
+    this.version += 1;
+    this.#cache.cut(bytes);
+    this.#cutTo = Math.min(bytes, this.#cutTo ?? Infinity);
     this.#dirty = this.#dirty.filter((range) => range.start < bytes).map((range) => ({ start: range.start, end: Math.min(range.end, bytes) }));
   }
 
@@ -56,9 +99,13 @@ export class SimFile {
   beginSync(): void {
     this.#syncing.push(...this.#dirty);
     this.#dirty = [];
+    if (this.#cutTo !== undefined) this.#syncingCutTo = Math.min(this.#cutTo, this.#syncingCutTo ?? Infinity);
+    this.#cutTo = undefined;
   }
 
   endSync(): void {
+    this.#cut(this.#syncingCutTo);
+    this.#syncingCutTo = undefined;
     this.#persist(this.#syncing);
     this.#syncing = [];
   }
@@ -75,6 +122,10 @@ export class SimFile {
 
   /** Power loss: each unsynced sector is on the disk or not; a hole in the file reads as zeroes. */
   losePower(random: Random): void {
+    this.version += 1;
+    if (random.chance(0.5)) this.#cut(Math.min(this.#cutTo ?? Infinity, this.#syncingCutTo ?? Infinity));
+    this.#cutTo = undefined;
+    this.#syncingCutTo = undefined;
     const lost = [...this.#syncing, ...this.#dirty];
     const keep = random.pick([0, 0.5, 0.9]);
     for (const { start, end } of lost) {
@@ -86,42 +137,39 @@ export class SimFile {
     }
     this.#dirty = [];
     this.#syncing = [];
-    this.#cacheBytes = this.#durable.byteLength;
-    this.#cache = new Uint8Array(Math.max(4096, this.#cacheBytes));
-    this.#cache.set(this.#durable);
+    this.#cache.cut(0);
+    this.#cache.set(this.#durable.view(0, this.#durable.length), 0);
+  }
+
+  /** A bit that turned on the medium: cache and disk agree on the wrong byte. */
+  rot(at: number): void {
+    this.version += 1;
+    this.#cache.flip(at);
+    this.#durable.flip(at);
+  }
+
+  #cut(bytes: number | undefined): void {
+    if (bytes !== undefined) this.#durable.cut(bytes);
   }
 
   #persist(ranges: readonly Range[]): void {
     for (const { start, end } of ranges) {
-      const stop = Math.min(end, this.#cacheBytes);
-      if (stop <= start) continue;
-      if (stop > this.#durable.byteLength) {
-        const longer = new Uint8Array(stop);
-        longer.set(this.#durable);
-        this.#durable = longer;
-      }
-      this.#durable.set(this.#cache.subarray(start, stop), start);
+      const stop = Math.min(end, this.#cache.length);
+      if (stop > start) this.#durable.set(this.#cache.view(start, stop), start);
     }
-  }
-
-  #grow(bytes: number): void {
-    if (bytes > this.#cache.byteLength) {
-      const longer = new Uint8Array(Math.max(bytes, 2 * this.#cache.byteLength));
-      longer.set(this.#cache);
-      this.#cache = longer;
-    }
-    this.#cacheBytes = Math.max(this.#cacheBytes, bytes);
   }
 }
 
-/** The recovery datastore of one host. */
+/** The recovery datastore of one host: files, and names that are durable only after their folder was synced. */
 export class SimDisk {
   readonly files = new Map<string, SimFile>();
+  readonly #durableNames = new Map<string, SimFile>();
   capacityBytes = Infinity;
   /** Milliseconds of one operation, at most. */
   latencyMsMax = 1;
-  /** The next so many syncs fail. */
+  /** The next so many syncs, and appends, fail. */
   failingSyncs = 0;
+  failingAppends = 0;
 
   get usedBytes(): number {
     let used = 0;
@@ -129,7 +177,40 @@ export class SimDisk {
     return used;
   }
 
+  namesIn(folder: string): string[] {
+    const prefix = `${folder}/`;
+    return [...this.files.keys()].filter((path) => path.startsWith(prefix)).map((path) => path.slice(prefix.length)).filter((name) => !name.includes('/')).sort();
+  }
+
+  /** A file that is there from the beginning, its name durable. */
+  ensure(path: string, sizeBytes: number): SimFile {
+    const known = this.files.get(path);
+    if (known !== undefined) return known;
+    const file = new SimFile(sizeBytes);
+    this.files.set(path, file);
+    this.#durableNames.set(path, file);
+    return file;
+  }
+
+  syncNames(folder: string): void {
+    const prefix = `${folder}/`;
+    for (const path of [...this.#durableNames.keys()]) if (path.startsWith(prefix) && !this.files.has(path)) this.#durableNames.delete(path);
+    for (const [path, file] of this.files) if (path.startsWith(prefix)) this.#durableNames.set(path, file);
+  }
+
   losePower(random: Random): void {
-    for (const file of this.files.values()) file.losePower(random);
+    const paths = new Set([...this.files.keys(), ...this.#durableNames.keys()]);
+    for (const path of paths) {
+      const [cached, durable] = [this.files.get(path), this.#durableNames.get(path)];
+      // A name that was changed and not synced: the disk has the one or the other.
+      const survivor = cached === durable || random.chance(0.5) ? durable : cached;
+      if (survivor === undefined) this.files.delete(path);
+      else this.files.set(path, survivor);
+    }
+    for (const [path, file] of this.files) {
+      file.losePower(random);
+      this.#durableNames.set(path, file);
+    }
+    for (const path of [...this.#durableNames.keys()]) if (!this.files.has(path)) this.#durableNames.delete(path);
   }
 }

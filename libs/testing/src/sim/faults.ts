@@ -1,21 +1,25 @@
 import { unreachable } from '@tidemark/base';
-import type { Checkers, Site } from './checkers.js';
+import type { Site } from './checkers.js';
 import type { Network } from './network.js';
+import type { RecoverySite } from './recovery-site.js';
+import type { SiteManager } from './site-manager.js';
 import type { Fault, SwarmOptions } from './swarm.js';
-import { Violation, type World } from './world.js';
+import type { World } from './world.js';
+
+export interface FaultTargets {
+  readonly network: Network;
+  readonly site: Site;
+  readonly manager: SiteManager;
+  readonly recoverySite: RecoverySite;
+}
 
 /** Makes each of the run's fault kinds happen now and then, until told to stop; then everything is made whole. */
 export class Faults {
   #isStopped = false;
-  #nextView = 1;
+  /** Storage failed for good somewhere: journals may be broken, and say so. */
+  isStorageFailed = false;
 
-  constructor(
-    private readonly world: World,
-    private readonly network: Network,
-    private readonly site: Site,
-    private readonly checkers: Checkers,
-    private readonly options: SwarmOptions,
-  ) {}
+  constructor(private readonly world: World, private readonly targets: FaultTargets, private readonly options: SwarmOptions) {}
 
   start(): void {
     for (const [fault, meanMs] of this.options.faults) this.#schedule(fault, meanMs);
@@ -23,20 +27,21 @@ export class Faults {
 
   stop(): void {
     this.#isStopped = true;
-    this.network.healAll();
-    for (const host of this.site.recovering) {
+    const { network, site, manager, recoverySite } = this.targets;
+    network.healAll();
+    for (const host of site.recovering) {
       host.start();
-      host.disk.capacityBytes = Infinity;
-      host.disk.failingSyncs = 0;
-      host.disk.latencyMsMax = this.options.diskMsMax;
+      Object.assign(host.disk, { capacityBytes: Infinity, failingSyncs: 0, failingAppends: 0, latencyMsMax: this.options.diskMsMax });
       host.isRetirementPaused = false;
-      host.resumeJournals();
     }
-    for (const host of this.site.protecting) {
+    for (const host of site.protecting) {
       host.start();
       Object.assign(host, { readErrorChance: 0, writeErrorChance: 0, refuseConfirmChance: 0 });
     }
-    this.network.delayMsMax = Math.min(this.network.delayMsMax, 5);
+    network.delayMsMax = Math.min(network.delayMsMax, 5);
+    manager.documentMsMax = 5;
+    manager.publish();
+    recoverySite.isStopping = true;
   }
 
   #schedule(fault: Fault, meanMs: number): void {
@@ -49,31 +54,32 @@ export class Faults {
 
   #happen(fault: Fault): void {
     const { random } = this.world;
-    const recovering = random.pick(this.site.recovering);
-    const protecting = random.pick(this.site.protecting);
+    const { network, site, manager, recoverySite } = this.targets;
+    const recovering = random.pick(site.recovering);
+    const protecting = random.pick(site.protecting);
     switch (fault) {
-      case 'killRecovering':
-      case 'powerLossRecovering':
-        recovering.crash(fault === 'powerLossRecovering');
-        return this.world.after(random.between(20, 800), () => recovering.start());
+      case 'killRecovering': return this.#crashRecovering(recovering, false);
+      case 'powerLossRecovering': return this.#crashRecovering(recovering, true);
       case 'killProtecting':
-        protecting.crash(false);
+      case 'powerLossProtecting':
+        protecting.crash(fault === 'powerLossProtecting');
         return this.world.after(random.between(20, 800), () => protecting.start());
-      case 'cutOne': return this.network.cutOne();
-      case 'cutAll': return this.network.cutAll();
+      case 'cutOne': return network.cutOne();
+      case 'cutAll': return network.cutAll();
       case 'blockOneWay': return this.#block();
+      case 'duplicateConnection': return protecting.isAlive ? protecting.redial() : undefined;
       case 'slowDisk':
         recovering.disk.latencyMsMax = random.pick([5, 40, 200]);
         return this.world.after(random.below(500), () => (recovering.disk.latencyMsMax = this.options.diskMsMax));
       case 'fullDisk':
         recovering.disk.capacityBytes = recovering.disk.usedBytes + random.int(20_000);
-        return this.world.after(random.below(1500), () => {
-          recovering.disk.capacityBytes = Infinity;
-          recovering.resumeJournals();
-        });
+        return this.world.after(random.below(1500), () => (recovering.disk.capacityBytes = Infinity));
       case 'failSync':
-        if (random.chance(0.2)) recovering.disk.failingSyncs = 1;
+      case 'failAppend':
+        this.isStorageFailed = true;
+        recovering.disk[fault === 'failSync' ? 'failingSyncs' : 'failingAppends'] = 1;
         return;
+      case 'rotJournal': return this.#rot(recovering);
       case 'stepClock':
         random.pick([recovering, protecting]).wallOffsetMs += random.between(-100_000, 100_000);
         return;
@@ -81,20 +87,31 @@ export class Faults {
       case 'writeErrors': return this.#forAWhile(protecting, 'writeErrorChance', 0.1);
       case 'refuseConfirm': return this.#forAWhile(protecting, 'refuseConfirmChance', 0.5);
       case 'insertTagged': return protecting.insertCheckpoint('now');
-      case 'openView': return this.#view();
+      case 'forceSync': return protecting.forceSync();
       case 'pauseRetirement':
         recovering.isRetirementPaused = !recovering.isRetirementPaused;
         return;
+      case 'moveVm': return manager.moveVm(random.pick([...site.vms.values()]), protecting.name);
+      case 'repeatDocuments': return manager.publish();
+      case 'failoverTest': return recoverySite.test();
+      case 'failover': return recoverySite.failover();
+      case 'repeatCommand': return recoverySite.mistake();
       default: return unreachable(fault);
     }
   }
 
+  #crashRecovering(host: Site['recovering'][number], isPowerLoss: boolean): void {
+    if (host.isAlive) this.targets.recoverySite.hostCrashed(host, isPowerLoss);
+    host.crash(isPowerLoss);
+    this.world.after(this.world.random.between(20, 800), () => host.start());
+  }
+
   #block(): void {
     const { random } = this.world;
-    const names = [...this.site.protecting, ...this.site.recovering].map((host) => host.name);
+    const names = [...this.targets.site.protecting, ...this.targets.site.recovering].map((host) => host.name);
     const from = random.pick(names);
     const to = random.pick(names);
-    if (from !== to) this.network.block(from, to, random.pick([30, 300, 2000, 5000]));
+    if (from !== to) this.targets.network.block(from, to, random.pick([30, 300, 2000, 5000]));
   }
 
   #forAWhile(host: Site['protecting'][number], what: 'readErrorChance' | 'writeErrorChance' | 'refuseConfirmChance', chance: number): void {
@@ -102,27 +119,14 @@ export class Faults {
     this.world.after(this.world.random.below(800), () => (host[what] = 0));
   }
 
-  /** A failover test on one host: while the view is open its checkpoint stays, bytes and all. */
-  #view(): void {
+  /** One bit of one segment turns on the medium. What it damages may be lost, loudly; nothing may read as something else. */
+  #rot(host: Site['recovering'][number]): void {
     const { random } = this.world;
-    const candidates = this.checkers.mustBeHeld();
-    const host = random.pick(this.site.recovering);
-    if (candidates.length === 0 || !host.areJournalsReady) return;
-    const checkpointId = random.pick(candidates);
-    const key = `view${this.#nextView}`;
-    this.#nextView += 1;
-    if (!host.openView(key, checkpointId)) return;
-    host.viewOpened(key, checkpointId);
-    const opened = host.vmIds.map((vmId) => host.journal(vmId));
-    this.world.after(random.below(2500), () => {
-      // After a restart of the host views are opened again by their owner; here they end with it.
-      if (!host.vmIds.every((vmId, index) => host.journal(vmId) === opened[index])) return;
-      for (const vmId of host.vmIds) {
-        if (host.journal(vmId)?.engine.checkpoint(checkpointId) === undefined) throw new Violation(`checkpoint ${checkpointId} went away under an open view of ${vmId}`);
-        this.checkers.checkImage(host, vmId, checkpointId);
-      }
-      host.viewClosed(key);
-      host.closeView(key);
-    });
+    const segments = [...host.disk.files].filter(([path, file]) => path.includes('/journal/') && file.sizeBytes > 0);
+    if (segments.length === 0) return;
+    this.isStorageFailed = true;
+    const [path, file] = random.pick(segments);
+    file.rot(random.int(file.sizeBytes));
+    host.rotted.add(path.slice(0, path.indexOf('/journal/')));
   }
 }

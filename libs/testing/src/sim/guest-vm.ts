@@ -1,41 +1,55 @@
 import { SECTOR_BYTES, viewOf } from '@tidemark/base';
 import type { GuestWrite } from '@tidemark/splitter';
+import { SimFile } from './disk.js';
+
+/** What somebody knows to be completed: of each VM (by number, from 1), the highest place in its order of capture. */
+export type Knowledge = readonly number[];
+
+export const merged = (a: Knowledge, b: Knowledge): Knowledge =>
+  Array.from({ length: Math.max(a.length, b.length) }, (_, index) => Math.max(a[index] ?? 0, b[index] ?? 0));
 
 /** A write as the whole world knows it. */
 export interface KnownWrite {
   readonly id: number;
   readonly vmId: string;
   /** Completed before this one was issued. */
-  readonly after: readonly number[];
+  readonly after: Knowledge;
   readonly write: GuestWrite;
   /** Place in its VM's order of capture, from 1; undefined: not captured. */
   capturedIndex: number | undefined;
   capturedAtMs: number;
-  completedAtMs: number;
 }
 
 export interface MarkerRecord {
+  readonly placedAtMs: number;
   readonly atIndex: number;
   readonly images: readonly Uint8Array[];
-  readonly atMs: number;
+  /** What the writes before the marker depend on. */
+  readonly after: Knowledge;
 }
 
 /** A protected VM, with all that the checkers know about it. */
 export class GuestVm {
-  /** The protected volumes. They outlive the VRA's process. */
-  readonly disks: Uint8Array[];
+  /** The protected volumes, on storage that every host of the site reaches. They outlive the VRA's process. */
+  readonly disks: readonly SimFile[];
   /** The volumes after the captured writes in the order of capture: what a prefix means. */
   captured: Uint8Array[];
   capturedCount = 0;
-  /** By checkpoint, at the moment its marker was put into the stream. */
-  readonly markers = new Map<number, MarkerRecord>();
+  /** What all captured writes together depend on. */
+  #after: Knowledge = [];
+  /** By VPG and checkpoint, at the moment its marker was put into the stream. */
+  readonly markers = new Map<string, MarkerRecord>();
+  /** The host that it runs on. */
+  runsOn = '';
+  /** Being moved: issues nothing. */
+  isPaused = false;
 
   constructor(
     readonly vmId: string,
     readonly number: number,
     readonly volumeBytes: readonly number[],
   ) {
-    this.disks = volumeBytes.map((bytes) => new Uint8Array(bytes));
+    this.disks = volumeBytes.map((bytes) => new SimFile(bytes));
     this.captured = volumeBytes.map((bytes) => new Uint8Array(bytes));
   }
 
@@ -52,44 +66,53 @@ export class GuestVm {
 
   /** Which write the sector holds; 0: none. */
   writeIdAt(volume: number, offset: number): number {
-    const disk = this.disks[volume];
-    return disk === undefined ? 0 : viewOf(disk).getUint32(offset - (offset % SECTOR_BYTES), true);
+    const at = offset - (offset % SECTOR_BYTES);
+    const bytes = this.disks[volume]?.read(at, at + 4);
+    return bytes === undefined || bytes.byteLength < 4 ? 0 : viewOf(bytes).getUint32(0, true);
   }
 
-  putOnDisk(write: GuestWrite, bytes = write.length): void {
-    put(this.disks[write.volume], write, bytes);
+  putOnDisk({ volume, offset, length, payload }: GuestWrite, bytes = length): void {
+    const disk = this.disks[volume];
+    if (payload === undefined) disk?.zero(offset, Math.min(length, bytes));
+    else disk?.write(offset, payload.subarray(0, bytes));
   }
 
   wasCaptured(known: KnownWrite, nowMs: number): void {
-    this.capturedCount += 1;
-    known.capturedIndex = this.capturedCount;
+    this.#number(known);
     known.capturedAtMs = nowMs;
-    put(this.captured[known.write.volume], known.write, known.write.length);
+    put(this.captured[known.write.volume], known.write);
   }
 
   /** On the disk and never captured, because the capturing process died: the next sync carries it, behind every marker of before. */
   becomesBase(known: KnownWrite): void {
+    this.#number(known);
+  }
+
+  #number(known: KnownWrite): void {
     this.capturedCount += 1;
     known.capturedIndex = this.capturedCount;
+    this.#after = merged(this.#after, known.after);
   }
 
   /** A local write failed: what is on the disk now is what counts. */
   captureFailed({ volume, offset, length }: GuestWrite): void {
-    const now = this.disks[volume]?.subarray(offset, offset + length);
+    const now = this.disks[volume]?.read(offset, offset + length);
     if (now !== undefined) this.captured[volume]?.set(now, offset);
   }
 
-  /** The capturing process is gone: a new one starts from the disk. */
+  /** The capturing process is gone, or the host's memory: a new one starts from the disk. */
   captureRestarts(): void {
-    this.captured = this.disks.map((disk) => disk.slice());
+    this.captured = this.disks.map((disk) => disk.copy());
   }
 
-  markerPlaced(checkpointId: number, atMs: number): void {
-    this.markers.set(checkpointId, { atIndex: this.capturedCount, images: this.captured.map((image) => image.slice()), atMs });
+  markerPlaced(key: string, placedAtMs: number): void {
+    this.markers.set(key, { placedAtMs, atIndex: this.capturedCount, images: this.captured.map((image) => image.slice()), after: this.#after });
   }
 }
 
-function put(image: Uint8Array | undefined, { offset, length, payload }: GuestWrite, bytes: number): void {
-  if (payload === undefined) image?.fill(0, offset, offset + Math.min(length, bytes));
-  else image?.set(payload.subarray(0, bytes), offset);
+export const markerKey = (vpgId: string, checkpointId: number): string => `${vpgId}:${checkpointId}`;
+
+function put(image: Uint8Array | undefined, { offset, length, payload }: GuestWrite): void {
+  if (payload === undefined) image?.fill(0, offset, offset + length);
+  else image?.set(payload, offset);
 }

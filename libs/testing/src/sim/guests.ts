@@ -1,6 +1,6 @@
 import { BLOCK_BYTES, SECTOR_BYTES } from '@tidemark/base';
 import type { GuestWrite } from '@tidemark/splitter';
-import type { GuestVm, KnownWrite } from './guest-vm.js';
+import { merged, type GuestVm, type Knowledge, type KnownWrite } from './guest-vm.js';
 import type { ProtectingHost } from './protecting-host.js';
 import type { SwarmOptions } from './swarm.js';
 import type { World } from './world.js';
@@ -17,45 +17,56 @@ export class Guests {
   constructor(
     private readonly world: World,
     private readonly options: SwarmOptions,
-    private readonly places: readonly { readonly vm: GuestVm; readonly host: ProtectingHost }[],
+    private readonly vms: readonly GuestVm[],
+    private readonly hosts: ReadonlyMap<string, ProtectingHost>,
   ) {}
 
   start(): void {
-    for (let thread = 0; thread < this.options.threadCount; thread += 1) this.#next(this.world.random.int(this.places.length), []);
+    for (let thread = 0; thread < this.options.threadCount; thread += 1) this.#next(this.world.random.int(this.vms.length), []);
   }
 
   /** `after`: what this thread knows to be completed. */
-  #next(placeIndex: number, after: readonly number[]): void {
+  #next(placeIndex: number, after: Knowledge): void {
     const { random } = this.world;
     this.world.after(random.below(this.options.thinkMsMax), () => {
       if (this.isStopped) return;
-      const index = random.chance(this.options.hopChance) ? random.int(this.places.length) : placeIndex;
-      const { vm, host } = this.places[index] ?? this.#nobody();
+      const index = random.chance(this.options.hopChance) ? random.int(this.vms.length) : placeIndex;
+      const vm = this.vms[index] ?? nobody();
+      const host = this.hosts.get(vm.runsOn) ?? nobody();
+      // An application that restarts knows nothing.
       const again = (): void => this.world.after(RETRY_MS, () => this.#next(index, []));
-      if (!host.isAlive) again();
-      else if (random.chance(this.options.readChance)) this.#read(vm, host, (seen) => this.#next(index, seen === undefined ? after : [...after, seen]), again);
-      else this.#write(vm, host, after, (id) => this.#next(index, [id]), again);
+      if (!host.isAlive || vm.isPaused || !host.isAttached(vm.vmId)) again();
+      else if (random.chance(this.options.readChance)) this.#read(vm, host, (seen) => this.#next(index, merged(after, seen)), again);
+      else if (random.chance(this.options.flushChance)) host.flush(vm.vmId, () => this.#next(index, after), again);
+      else this.#write(vm, host, after, (known) => this.#next(index, merged(after, known)), again);
     });
   }
 
-  #read(vm: GuestVm, host: ProtectingHost, then: (seen: number | undefined) => void, again: () => void): void {
+  #read(vm: GuestVm, host: ProtectingHost, then: (seen: Knowledge) => void, again: () => void): void {
     const { volume, offset } = this.#readPlace(vm);
     host.read(vm.vmId, { volume, offset, length: SECTOR_BYTES }, {
       // What a read returns is known to the application: whatever it does next depends on it.
-      onRead: (writeId) => then(this.writes.get(writeId)?.capturedIndex === undefined ? undefined : writeId),
+      onRead: (writeId) => {
+        const seen = this.writes.get(writeId);
+        then(seen === undefined ? [] : this.#knowledgeOf(vm, seen));
+      },
       onAborted: again,
     });
   }
 
-  #write(vm: GuestVm, host: ProtectingHost, after: readonly number[], then: (id: number) => void, again: () => void): void {
+  #write(vm: GuestVm, host: ProtectingHost, after: Knowledge, then: (known: Knowledge) => void, again: () => void): void {
     const id = this.#nextId;
     this.#nextId += 1;
-    const known: KnownWrite = {
-      id, vmId: vm.vmId, after, write: this.#makeWrite(vm, id), capturedIndex: undefined, capturedAtMs: 0, completedAtMs: Infinity,
-    };
+    const known: KnownWrite = { id, vmId: vm.vmId, after, write: this.#makeWrite(vm, id), capturedIndex: undefined, capturedAtMs: 0 };
     this.writes.set(id, known);
     this.#newest.set(vm.vmId, known.write);
-    host.write(vm.vmId, known, { onCompleted: () => then(id), onAborted: again });
+    host.write(vm.vmId, known, { onCompleted: () => then(this.#knowledgeOf(vm, known)), onAborted: again });
+  }
+
+  #knowledgeOf(vm: GuestVm, { after, capturedIndex }: KnownWrite): Knowledge {
+    if (capturedIndex === undefined) return [];
+    const own = Array.from({ length: vm.number }, (_, index) => (index + 1 === vm.number ? capturedIndex : 0));
+    return merged(after, own);
   }
 
   #makeWrite(vm: GuestVm, id: number): GuestWrite {
@@ -81,8 +92,8 @@ export class Guests {
     const reach = random.chance(0.5) ? Math.min(bytes, 2 * BLOCK_BYTES) : bytes;
     return { volume, offset: random.int(reach / SECTOR_BYTES) * SECTOR_BYTES };
   }
+}
 
-  #nobody(): never {
-    throw new RangeError('no VM');
-  }
+function nobody(): never {
+  throw new RangeError('no VM or host');
 }

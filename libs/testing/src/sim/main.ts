@@ -1,95 +1,133 @@
 import { execFileSync } from 'node:child_process';
 import { parseArgs } from 'node:util';
+import { CORPUS } from './corpus.js';
 import { PLANTS, type Plant } from './plants.js';
+import { loadPlanted } from './planted-run.js';
 import { run, type RunResult } from './run.js';
+
+const USAGE = `npm run sim -- [--seeds N] [--seed S]   N seeds from S on (random and printed when absent); without --seeds and with --seed: that one
+npm run sim -- --planted [--plant NAME]   every planted bug, or one, must be caught within its budget of seeds
+npm run sim -- --corpus                   the fixed seeds of every test
+--verbose: options of each failing run · --seed with --plant and without --planted: replay`;
 
 const { values } = parseArgs({
   options: {
-    seeds: { type: 'string', default: '200' },
+    seeds: { type: 'string' },
     seed: { type: 'string' },
     planted: { type: 'boolean', default: false },
     plant: { type: 'string' },
-    first: { type: 'boolean', default: false },
+    subset: { type: 'string' },
+    corpus: { type: 'boolean', default: false },
+    json: { type: 'boolean', default: false },
     verbose: { type: 'boolean', default: false },
+    help: { type: 'boolean', default: false },
   },
 });
 
+const SEEDS_DEFAULT = 200;
+/** Where the search for planted bugs begins: another place every time would do as well, but then a miss could not be looked at again. */
+const PLANTED_FIRST_SEED = 1000;
+
 function commit(): string {
   try {
-    return execFileSync('git', ['rev-parse', '--short', 'HEAD'], { encoding: 'utf8' }).trim();
+    return execFileSync('git', ['rev-parse', '--short', 'HEAD'], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }).trim();
   } catch {
     return 'unknown commit';
   }
 }
 
+/** On a terminal: one line that is written over. */
+function progress(text: string): void {
+  if (process.stderr.isTTY) process.stderr.write(`\r\u001b[K${text}`);
+}
+
 function report({ seed, violation, options }: RunResult, plant?: Plant): void {
+  progress('');
   console.log(`seed ${seed} at ${commit()}: ${violation?.stack ?? 'held'}`);
   if (values.verbose) console.log({ ...options, faults: Object.fromEntries(options.faults) });
   const planted = plant === undefined ? '' : ` --plant ${plant.name}`;
   console.log(`replay: npm run sim -- --seed ${seed}${planted} --verbose`);
 }
 
-/** Seeds from `first` on; ends at the first violation if `isFirstEnough`. */
-function runSeeds(first: number, count: number): number {
+async function runSeeds(seeds: readonly number[]): Promise<number> {
   const beganAt = performance.now();
+  const totals = { listed: 0, images: 0, writes: 0, tests: 0, commits: 0, rollbacks: 0 };
   let failed = 0;
-  let listed = 0;
-  let images = 0;
-  for (let seed = first; seed < first + count; seed += 1) {
-    const result = run(seed);
-    listed += result.listedCount;
-    images += result.imageChecks;
-    if (result.violation === undefined) continue;
-    failed += 1;
-    report(result);
+  let done = 0;
+  for (const seed of seeds) {
+    const result = await run(seed);
+    totals.listed += result.listedCount;
+    totals.images += result.imageChecks;
+    totals.writes += result.writeCount;
+    totals.tests += result.testCount;
+    totals.commits += result.commitCount;
+    totals.rollbacks += result.rollbackCount;
+    done += 1;
+    if (result.violation !== undefined) {
+      failed += 1;
+      report(result);
+    }
+    progress(`${done} of ${seeds.length} seeds, ${failed} failed, ${perMinute(done, beganAt)} seeds/min`);
   }
-  const minutes = (performance.now() - beganAt) / 60_000;
-  console.log(`${count} seeds, ${failed} failed; ${Math.round(count / minutes)} seeds/min; ${listed} checkpoints listed, ${images} images compared`);
+  progress('');
+  console.log(`${done} seeds, ${failed} failed; ${perMinute(done, beganAt)} seeds/min; ${totals.writes} writes, ${totals.listed} checkpoints listed, ${totals.images} images compared, `
+    + `${totals.tests} failover tests, ${totals.commits} failovers committed, ${totals.rollbacks} rolled back`);
   return failed;
 }
 
-/** A run that fails without the bug as well says nothing about the bug. */
-function isCaught(seed: number, plant: Plant): RunResult | undefined {
-  const result = run(seed, plant);
-  return result.violation !== undefined && run(seed).violation === undefined ? result : undefined;
+const perMinute = (done: number, beganAt: number): number => Math.round(done / ((performance.now() - beganAt) / 60_000));
+
+/** The first seed of the budget that notices the bug, and holds without it: a run that fails anyway says nothing about the bug. */
+async function search(plant: Plant, first: number): Promise<{ readonly tried: number; readonly caught: RunResult | undefined }> {
+  const runPlanted = await loadPlanted(plant);
+  for (let tried = 1; tried <= plant.seedBudget; tried += 1) {
+    const result = await runPlanted(first + tried - 1);
+    progress(`${plant.name}: ${tried} of ${plant.seedBudget} seeds`);
+    if (result.violation !== undefined && (await run(result.seed)).violation === undefined) return { tried, caught: result };
+  }
+  return { tried: plant.seedBudget, caught: undefined };
 }
 
-/** Each planted bug must be noticed within its budget of seeds; after three hits its rate is known well enough. */
-function runPlanted(plants: readonly Plant[], first: number): number {
+async function runPlanted(plants: readonly Plant[], first: number): Promise<number> {
   let missed = 0;
-  const hitsMax = values.first ? 1 : 3;
   for (const plant of plants) {
-    let hits = 0;
-    let firstHit: RunResult | undefined;
-    let tried = 0;
-    for (let seed = first; seed < first + plant.seedBudget && hits < hitsMax; seed += 1) {
-      tried += 1;
-      const caught = isCaught(seed, plant);
-      if (caught === undefined) continue;
-      hits += 1;
-      firstHit ??= caught;
-    }
-    if (hits === 0) missed += 1;
-    const how = firstHit === undefined ? 'MISSED' : `seed ${firstHit.seed}: ${firstHit.violation?.message ?? ''}`;
-    console.log(`${plant.name.padEnd(32)} ${`${hits} of ${tried} seeds`.padEnd(18)} ${how}`);
+    const { tried, caught } = await search(plant, first);
+    progress('');
+    if (caught === undefined) missed += 1;
+    const how = caught === undefined ? `MISSED: ${plant.breaks}` : `seed ${caught.seed}: ${caught.violation?.message ?? ''}`;
+    console.log(`${plant.name.padEnd(34)} ${`${tried} of ${plant.seedBudget}`.padEnd(10)} ${how}`);
   }
   console.log(`${plants.length - missed} caught, ${missed} missed`);
   return missed;
 }
 
-function main(): number {
-  const plants = values.plant === undefined ? PLANTS : PLANTS.filter((plant) => plant.name === values.plant);
-  if (plants.length === 0) throw new Error(`no planted bug of that name: ${PLANTS.map((plant) => plant.name).join(', ')}`);
-  const isOne = values.seed !== undefined && process.argv.every((argument) => !argument.startsWith('--seeds'));
-  const first = Number(values.seed ?? Math.floor(Date.now() / 1000) % 1_000_000_000);
-  if (values.planted) return runPlanted(plants, Number(values.seed ?? 1));
-  if (isOne) {
-    const plant = values.plant === undefined ? undefined : plants[0];
-    const result = run(first, plant);
-    report(result, plant);
-    return result.violation === undefined ? 0 : 1;
-  }
-  return runSeeds(first, Number(values.seeds));
+function chosenPlants(): readonly Plant[] {
+  const { plant, subset } = values;
+  if (subset !== undefined) return PLANTS.filter((_, index) => index % Number(subset) === 0);
+  if (plant === undefined) return PLANTS;
+  const named = PLANTS.filter(({ name }) => name === plant);
+  if (named.length === 0) throw new Error(`no planted bug of that name: ${PLANTS.map(({ name }) => name).join(', ')}`);
+  return named;
 }
 
-process.exitCode = main() === 0 ? 0 : 1;
+async function replay(seed: number, plant: Plant | undefined): Promise<number> {
+  const result = plant === undefined ? await run(seed) : await (await loadPlanted(plant))(seed);
+  if (values.json) console.log(JSON.stringify({ ...result, options: undefined, violation: result.violation?.message }));
+  else report(result, plant);
+  return result.violation === undefined ? 0 : 1;
+}
+
+async function main(): Promise<number> {
+  if (values.help) {
+    console.log(USAGE);
+    return 0;
+  }
+  if (values.planted) return await runPlanted(chosenPlants(), Number(values.seed ?? PLANTED_FIRST_SEED));
+  if (values.corpus) return await runSeeds(CORPUS);
+  const first = Number(values.seed ?? Math.floor(Date.now() / 1000) % 1_000_000_000);
+  if (values.seed !== undefined && values.seeds === undefined) return await replay(first, values.plant === undefined ? undefined : chosenPlants()[0]);
+  if (values.seed === undefined) console.log(`from seed ${first} on`);
+  return await runSeeds(Array.from({ length: Number(values.seeds ?? SEEDS_DEFAULT) }, (_, index) => first + index));
+}
+
+process.exitCode = (await main()) === 0 ? 0 : 1;

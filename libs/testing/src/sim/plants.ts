@@ -1,81 +1,208 @@
-import { RecordType } from '@tidemark/frame';
-import { SendQueue } from '@tidemark/replication';
-import { SyncWalk } from '@tidemark/sync';
+/** How a simulated host carries out effects wrongly: what is an adapter's duty in the product is this project's own code here. */
+export type PlantFlag =
+  | 'journalUnsynced' | 'mirrorUnsynced' | 'foldersUnsynced' | 'ackedOnArrival' | 'releaseHasty' | 'sealedLate' | 'holdUnbounded' | 'voteHasty' | 'capturedEarly'
+  | 'readsUnheld' | 'fenceMissing' | 'applyHasty' | 'confirmedBlindly' | 'pinIgnored' | 'promiseIgnored' | 'epochVolatile' | 'epochNotBurned' | 'fenceForgotten';
 
 /**
- * A bug planted on purpose: each breaks one sentence of the design that names a danger, and the checkers must notice. A flag changes
- * how a simulated host carries out effects; a patch changes a method of a real engine while the run lasts.
+ * A bug planted on purpose: each breaks one sentence of the design that names a danger, and the checkers must notice. A flag changes how a
+ * simulated host carries out effects; a mutation changes one place in the source of a real engine while that module is loaded for the run.
  */
 export interface Plant {
   readonly name: string;
+  /** The guarantee. */
   readonly breaks: string;
-  /** Within so many seeds, from 1 on, it must be caught. */
+  /** Within so many seeds it must be caught. */
   readonly seedBudget: number;
-  /** One that catches it, for the test of every day. */
-  readonly caughtBySeed: number;
-  readonly isSyncForgotten?: boolean;
-  readonly isMirrorSyncForgotten?: boolean;
-  readonly isAckedOnArrival?: boolean;
-  readonly isReleaseHasty?: boolean;
-  readonly isSealedLate?: boolean;
-  readonly isHoldUnbounded?: boolean;
-  readonly isVoteHasty?: boolean;
-  readonly isCapturedEarly?: boolean;
-  readonly areReadsUnheld?: boolean;
-  readonly isFenceMissing?: boolean;
-  readonly isApplyHasty?: boolean;
-  /** Returns what undoes it. */
-  patch?(): () => void;
+  readonly flag?: PlantFlag;
+  readonly mutation?: Mutation;
 }
 
-/** Replaces a method for a while. */
-function replaced<T extends object, K extends keyof T>(prototype: T, name: K, method: (original: T[K]) => T[K]): () => void {
-  const original = prototype[name];
-  prototype[name] = method(original);
-  return () => (prototype[name] = original);
+export interface Mutation {
+  /** From the root of the repository. */
+  readonly file: string;
+  /** Exactly once in that file. */
+  readonly find: string;
+  readonly replace: string;
 }
 
-function replacedGetter<T extends object>(prototype: T, name: keyof T & string, get: (this: T) => unknown): () => void {
-  const original = Object.getOwnPropertyDescriptor(prototype, name);
-  if (original === undefined) throw new Error(`no getter ${name}`);
-  Object.defineProperty(prototype, name, { ...original, get });
-  return () => Object.defineProperty(prototype, name, original);
-}
+const SENDER = 'libs/core/replication/src/sender.ts';
+const SEND_QUEUE = 'libs/core/replication/src/send-queue.ts';
+const RECEIVER = 'libs/core/replication/src/receiver.ts';
+const SYNC_WALK = 'libs/core/sync/src/sync-walk.ts';
+const PARTICIPANT = 'libs/core/checkpoint/src/participant.ts';
+const RETIREMENT = 'libs/core/checkpoint/src/retirement.ts';
+const JOURNAL = 'libs/core/journal/src';
+const JOURNAL_FILE = 'libs/io/journal-file/src';
 
-const nothing = (): void => undefined;
-
-export const PLANTS: readonly Plant[] = [
-  { name: 'ack-before-fsync', breaks: 'ack only after fdatasync', seedBudget: 60, caughtBySeed: 11, isSyncForgotten: true },
-  { name: 'ack-on-arrival', breaks: 'acks are durable up to seq', seedBudget: 60, caughtBySeed: 6, isAckedOnArrival: true },
-  { name: 'apply-before-mirror-sync', breaks: 'mirror, fdatasync, advance appliedSeq', seedBudget: 200, caughtBySeed: 11, isMirrorSyncForgotten: true },
-  { name: 'release-before-all-marked', breaks: 'all answered, then release', seedBudget: 100, caughtBySeed: 7, isReleaseHasty: true },
-  { name: 'seal-after-bound', breaks: 'a VRA that released by itself never seals', seedBudget: 200, caughtBySeed: 24, isSealedLate: true },
-  { name: 'hold-without-bound', breaks: 'bound of 50 ms', seedBudget: 100, caughtBySeed: 7, isHoldUnbounded: true },
-  { name: 'vote-not-durable', breaks: 'no two checkpoints carry one number', seedBudget: 200, caughtBySeed: 21, isVoteHasty: true },
-  { name: 'capture-before-local-write', breaks: 'the protected volume first; a failed write is not shipped', seedBudget: 60, caughtBySeed: 1, isCapturedEarly: true },
-  { name: 'read-passes-held-write', breaks: 'reads that overlap a held write are held', seedBudget: 300, caughtBySeed: 45, areReadsUnheld: true },
-  { name: 'sync-ends-before-capture', breaks: 'only markers after the sync count, and it ends behind every write it contains', seedBudget: 400, caughtBySeed: 119, isFenceMissing: true },
-  { name: 'apply-before-all-retired', breaks: 'retire durable for the whole VPG before any VM applies', seedBudget: 100, caughtBySeed: 15, isApplyHasty: true },
+const CAPTURE: readonly Plant[] = [
+  { name: 'shipped-before-written', breaks: 'the protected volume first: what failed there is not shipped', seedBudget: 40, flag: 'capturedEarly' },
+  { name: 'read-passes-held-write', breaks: 'reads that overlap a held write are held', seedBudget: 200, flag: 'readsUnheld' },
+  { name: 'hold-without-bound', breaks: 'at most 50 ms of hold for a guest write', seedBudget: 60, flag: 'holdUnbounded' },
   {
-    name: 'sync-read-not-voided', breaks: 'a captured write that overlaps a sync read voids that part', seedBudget: 100, caughtBySeed: 2,
-    patch: () => replaced(SyncWalk.prototype, 'overtake', () => nothing),
+    name: 'overflow-forgets-the-write', breaks: 'a captured write is in the queue or in the bitmap', seedBudget: 60,
+    mutation: {
+      file: SENDER,
+      find: `    this.#walk.mark(write.volume, write.offset, write.offset + write.length);
+    this.#turnLink('queueDropped');`,
+      replace: `    this.#turnLink('queueDropped');`,
+    },
   },
   {
-    name: 'sync-blocks-forgotten', breaks: 'blocks in flight count as dirty until acked', seedBudget: 200, caughtBySeed: 6,
-    patch: () => replaced(SendQueue.prototype, 'all', (original) => function* (this: SendQueue) {
-      for (const record of original.call(this)) if (record.type !== RecordType.syncWrite && record.type !== RecordType.syncZeroes) yield record;
-    }),
-  },
-  {
-    name: 'sync-ends-with-reads-in-flight', breaks: 'no checkpoint is listed until the sync has ended', seedBudget: 100, caughtBySeed: 8,
-    patch: () => replacedGetter(SyncWalk.prototype, 'isDone', function (this: SyncWalk) {
-      return this.dirtyBytes === 0;
-    }),
-  },
-  {
-    name: 'overflow-forgets-write', breaks: 'a captured write is in the queue or the bitmap', seedBudget: 100, caughtBySeed: 5,
-    patch: () => replaced(SyncWalk.prototype, 'mark', (original) => function (this: SyncWalk, volume: number, start: number, end: number) {
-      if (end - start > 512) original.call(this, volume, start, end);
-    }),
+    name: 'credit-ignored', breaks: 'no queue passes its limit: credit in bytes', seedBudget: 60,
+    mutation: { file: SEND_QUEUE, find: 'Math.min(limits.rawBytesMax, limits.creditLeftBytes, FRAME_BODY_BYTES_MAX)', replace: 'Math.min(limits.rawBytesMax, FRAME_BODY_BYTES_MAX)' },
   },
 ];
+
+const SYNC: readonly Plant[] = [
+  { name: 'sync-ends-before-capture', breaks: 'a sync ends behind every write that its blocks contain', seedBudget: 200, flag: 'fenceMissing' },
+  {
+    name: 'sync-read-not-voided', breaks: 'a captured write that overlaps a sync read voids that part', seedBudget: 60,
+    mutation: { file: SYNC_WALK, find: 'read.voids.push(common);', replace: '' },
+  },
+  {
+    name: 'sync-ends-with-reads-in-flight', breaks: 'no checkpoint is listed until syncEnd, and that follows the last block', seedBudget: 60,
+    mutation: { file: SYNC_WALK, find: 'return this.#reads.size === 0 && this.#dirty', replace: 'return this.#dirty' },
+  },
+  {
+    name: 'sync-blocks-clean-before-ack', breaks: 'blocks in flight count as dirty until acknowledged', seedBudget: 100,
+    mutation: { file: SENDER, find: 'if (isVolumeRecord(record.type)) this.#walk.mark(', replace: 'if (record.type === RecordType.write || record.type === RecordType.zeroes) this.#walk.mark(' },
+  },
+  {
+    name: 'sent-counts-as-durable', breaks: 'only what is acknowledged may be forgotten', seedBudget: 100,
+    mutation: {
+      file: SEND_QUEUE,
+      find: `  *all(): Iterable<StreamRecord> {
+    for (let index = this.#head;`,
+      replace: `  *all(): Iterable<StreamRecord> {
+    for (let index = this.#head + this.#sentCount;`,
+    },
+  },
+  {
+    name: 'aborted-reads-clean', breaks: 'a block whose sync read was given up is dirty again', seedBudget: 100,
+    mutation: {
+      file: SYNC_WALK,
+      find: `    this.#take(readId);
+    bitmapOf(this.#dirty, read.volume).mark(read.extent.start, read.extent.end);`,
+      replace: '    this.#take(readId); void read;',
+    },
+  },
+];
+
+const WIRE: readonly Plant[] = [
+  { name: 'ack-on-arrival', breaks: 'an ack says: durable up to', seedBudget: 40, flag: 'ackedOnArrival' },
+  {
+    name: 'older-connection-accepted', breaks: 'a new incarnation refuses the frames of the older connection', seedBudget: 100,
+    mutation: { file: RECEIVER, find: 'if (connection !== this.#connection) {\n      effects', replace: 'if (connection > (this.#connection ?? Infinity)) {\n      effects' },
+  },
+  { name: 'fence-forgotten', breaks: 'a protected site that comes back after a failover is fenced', seedBudget: 100, flag: 'fenceForgotten' },
+];
+
+const BARRIER: readonly Plant[] = [
+  { name: 'release-before-all-marked', breaks: 'all VRAs have marked, then the leader releases', seedBudget: 60, flag: 'releaseHasty' },
+  { name: 'seal-after-bound', breaks: 'a VRA that released by itself never seals', seedBudget: 100, flag: 'sealedLate' },
+  { name: 'sealed-without-asking-the-host', breaks: 'not confirmed by the host, never sealed', seedBudget: 200, flag: 'confirmedBlindly' },
+  { name: 'vote-not-durable', breaks: 'no term has two leaders: no two checkpoints carry one number', seedBudget: 200, flag: 'voteHasty' },
+  {
+    name: 'successor-reuses-term', breaks: 'a successor takes over with the next term', seedBudget: 60,
+    mutation: { file: 'libs/core/checkpoint/src/terms.ts', find: 'Math.max(firstTermOf(version), seenTerm + 1)', replace: 'Math.max(firstTermOf(version), seenTerm)' },
+  },
+  {
+    name: 'seal-before-release', breaks: 'a seal says that completions were held until every marker stood', seedBudget: 100,
+    mutation: { file: PARTICIPANT, find: 'if (wait.isReleased) this.#placeSeals(wait, effects);', replace: 'this.#placeSeals(wait, effects);' },
+  },
+  {
+    name: 'newer-mark-renews-the-hold', breaks: 'one hold per VPG: a higher term keeps its deadline', seedBudget: 200,
+    mutation: { file: PARTICIPANT, find: 'deadlineMs: isHoldKept ? previous.deadlineMs : nowMs + this.holdBoundMs', replace: 'deadlineMs: nowMs + this.holdBoundMs' },
+  },
+  {
+    name: 'listed-without-seal', breaks: 'a checkpoint is listed when its marker and its seal are durable', seedBudget: 60,
+    mutation: {
+      file: `${JOURNAL}/durable-state.ts`,
+      find: 'arrivedMs: header.clockMs, arrivedAtMs: header.atMs });',
+      replace: 'arrivedMs: header.clockMs, arrivedAtMs: header.atMs }); this.ledger.seal(marker, header.incarnation);',
+    },
+  },
+];
+
+const STORAGE: readonly Plant[] = [
+  { name: 'ack-before-fdatasync', breaks: 'ack only after fdatasync', seedBudget: 40, flag: 'journalUnsynced' },
+  { name: 'folder-not-synced', breaks: 'a segment is there when its name is durable', seedBudget: 60, flag: 'foldersUnsynced' },
+  { name: 'mirror-not-synced', breaks: 'apply: mirror, fdatasync, then appliedSeq', seedBudget: 100, flag: 'mirrorUnsynced' },
+  {
+    name: 'applied-before-mirror-sync', breaks: 'appliedSeq advances only behind the sync of the mirror', seedBudget: 100,
+    mutation: { file: `${JOURNAL}/apply-jobs.ts`, find: "if (type === 'mirrorWritten') effects.push({ type: 'mirrorSync' });", replace: "if (type === 'mirrorSynced') effects.push({ type: 'mirrorSync' });" },
+  },
+  {
+    name: 'sync-covers-later-appends', breaks: 'a sync makes durable only what was appended before it was issued', seedBudget: 100,
+    mutation: { file: `${JOURNAL}/commit-log.ts`, find: 'const durable = this.#inSync;', replace: 'const durable = [...this.#inSync, ...this.#appended.splice(0)];' },
+  },
+  {
+    name: 'base-position-before-mirror-sync', breaks: 'the initial sync: mirror, sync, then a record that says so, then the ack', seedBudget: 100,
+    mutation: { file: `${JOURNAL}/direct-writer.ts`, find: "if (type === 'mirrorWritten') {", replace: "if (type !== 'mirrorWritten') {" },
+  },
+  {
+    name: 'torn-tail-is-corruption', breaks: 'a torn tail is cut, and nothing else is', seedBudget: 60,
+    mutation: { file: `${JOURNAL}/recovery-table.ts`, find: "isCleanEnd: false }, verdict: 'tornTail'", replace: "isCleanEnd: false }, verdict: 'corrupt'" },
+  },
+  {
+    name: 'corruption-is-a-torn-tail', breaks: 'corruption of acknowledged data is never truncated, and is loud', seedBudget: 200,
+    mutation: { file: `${JOURNAL}/recovery-table.ts`, find: "{ isCommitted: true }, verdict: 'corrupt'", replace: "{ isCommitted: true }, verdict: 'tornTail'" },
+  },
+  {
+    name: 'segment-freed-before-applied', breaks: 'a segment is freed when the mirror holds its writes durably', seedBudget: 100,
+    mutation: { file: `${JOURNAL}/apply-jobs.ts`, find: 'oldest.lastSeq > state.snapshot.appliedSeq', replace: 'oldest.lastSeq > state.snapshot.retiredSeq' },
+  },
+  {
+    name: 'zeroes-out-of-order', breaks: 'zeroes take their place in the stream like every write', seedBudget: 100,
+    mutation: {
+      file: `${JOURNAL_FILE}/journal-file.ts`,
+      find: 'for (const record of records) {\n      if (isVolumeRecord(record.type)) await',
+      replace: 'for (const record of [...records].sort((a, b) => Number(a.payload === undefined) - Number(b.payload === undefined))) {\n      if (isVolumeRecord(record.type)) await',
+    },
+  },
+];
+
+const RETIRING: readonly Plant[] = [
+  { name: 'apply-before-all-retired', breaks: 'retire is durable for the whole VPG before any VM applies', seedBudget: 60, flag: 'applyHasty' },
+  { name: 'retired-under-a-view', breaks: 'a view pins its checkpoint', seedBudget: 150, flag: 'pinIgnored' },
+  { name: 'pinned-while-being-retired', breaks: 'what was promised to be free is not pinned', seedBudget: 400, flag: 'promiseIgnored' },
+  {
+    name: 'history-cut-short', breaks: 'nothing younger than the history window is retired by age', seedBudget: 60,
+    mutation: { file: RETIREMENT, find: 'checkpoint.ageMs >= historyMs)', replace: 'checkpoint.ageMs >= historyMs / 2)' },
+  },
+  {
+    name: 'age-by-wall-clock', breaks: 'age runs on monotonic time: a step of the clock retires nothing', seedBudget: 100,
+    mutation: {
+      file: `${JOURNAL}/journal.ts`,
+      find: 'return { ...checkpoint, arrivedMs: checkpoint.arrivedMs + this.#clockOffsetMs };',
+      replace: 'const { clocks } = this.#options; return { ...checkpoint, arrivedMs: checkpoint.arrivedAtMs - clocks.wallClockMs() + clocks.monotonicMs() };',
+    },
+  },
+  {
+    name: 'retired-without-asking', breaks: 'all recovering VRAs are asked for pins before anything is retired', seedBudget: 150,
+    mutation: { file: RETIREMENT, find: "else this.#begin('asking', checkpointId);", replace: "else this.#begin('retiring', checkpointId);" },
+  },
+];
+
+const RECOVERY: readonly Plant[] = [
+  { name: 'epoch-not-reserved', breaks: 'the epoch is durable on every recovering VRA before the first VM is started', seedBudget: 60, flag: 'epochVolatile' },
+  { name: 'epoch-not-burned', breaks: 'rollback burns the epoch', seedBudget: 100, flag: 'epochNotBurned' },
+  {
+    name: 'burned-epoch-reserved-again', breaks: 'an epoch is used once', seedBudget: 200,
+    mutation: { file: `${JOURNAL}/rules.ts`, find: 'return epoch > highestEpoch ? undefined', replace: 'return epoch > tail.epoch ? undefined' },
+  },
+  {
+    name: 'view-shows-the-older-write', breaks: 'the image at C equals the protected disks after exactly the writes before C', seedBudget: 60,
+    mutation: { file: `${JOURNAL}/image-map.ts`, find: 'const write = heap.top;', replace: 'const write = heap.top - (heap.size > 1 && heap.top % 7 === 0 ? 1 : 0);' },
+  },
+  {
+    name: 'scratch-loses-a-flush', breaks: "the guest's FLUSH is the group commit of scratch", seedBudget: 300,
+    mutation: { file: `${JOURNAL_FILE}/scratch-journal.ts`, find: 'if (this.#syncedNo === recordNo) return;', replace: 'if (recordNo >= 0) return;' },
+  },
+  {
+    name: 'promotion-lets-writes-pass', breaks: 'promotion takes a block out of the overlay only if it was not rewritten meanwhile', seedBudget: 200,
+    mutation: { file: `${JOURNAL_FILE}/view-volume.ts`, find: 'this.#dirty?.insert(offset, offset + length, true);', replace: '' },
+  },
+];
+
+export const PLANTS: readonly Plant[] = [...CAPTURE, ...SYNC, ...WIRE, ...BARRIER, ...STORAGE, ...RETIRING, ...RECOVERY];

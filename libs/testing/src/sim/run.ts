@@ -5,17 +5,18 @@ import { GuestVm } from './guest-vm.js';
 import { Network } from './network.js';
 import type { Plant } from './plants.js';
 import { ProtectingHost } from './protecting-host.js';
-import { RecoveringHost } from './recovering-host.js';
+import { RecoveringHost, type RecoveryWatcher } from './recovering-host.js';
+import { RecoverySite } from './recovery-site.js';
 import type { Surroundings } from './sim-host.js';
+import { SiteManager } from './site-manager.js';
 import { swarm, type SwarmOptions } from './swarm.js';
+import { EPOCH, type VpgPlan } from './topology.js';
 import { Violation, World } from './world.js';
 
-const VPG = 'vpg';
-const EPOCH = 1;
 const CHECK_MS = 100;
-/** After the faults: reconnecting after 3 s of silence, initial sync on slow disks, a new leader after 4 intervals. */
-const SETTLE_MS = 12_000;
-
+const HEADS_EVERY = 5;
+/** After the faults: reconnecting after 3 s of silence, initial sync on slow disks, a new leader after 4 intervals, a promotion. */
+const SETTLE_MS = 15_000;
 /** A sync block read at once: goes alone when it is longer than frame and credit. */
 const LONGEST_RECORD_BYTES = 256 * 1024;
 
@@ -27,163 +28,206 @@ export interface RunResult {
   readonly listedCount: number;
   readonly imageChecks: number;
   readonly writeCount: number;
+  readonly testCount: number;
+  readonly commitCount: number;
+  readonly rollbackCount: number;
   readonly eventCount: number;
 }
 
-/** One whole run: a world, faults for a while, then peace, in which everything must become whole again. */
-export function run(seed: number, plant?: Plant): RunResult {
-  const undo = plant?.patch?.();
-  try {
-    return new Run(seed, plant).result();
-  } finally {
-    undo?.();
-  }
+let running: World | undefined;
+/** Where asynchronous code fails with nobody to tell, as the real process would: there it ends the process, here the run. */
+process.on('unhandledRejection', (reason) => {
+  if (running === undefined) throw reason;
+  running.fail(reason instanceof Error ? reason : new Error(String(reason)));
+});
+
+/** One whole run: a world, faults for a while, then peace, in which everything must become whole again. One at a time. */
+export async function run(seed: number, plant?: Plant): Promise<RunResult> {
+  return await new Run(seed, plant).result();
 }
 
 class Run {
   readonly #world: World;
   readonly #options: SwarmOptions;
   readonly #network: Network;
-  readonly #checkers = new Checkers();
+  readonly #checkers: Checkers;
   readonly #site: Site;
   readonly #guests: Guests;
+  readonly #manager: SiteManager;
+  readonly #recoverySite: RecoverySite;
   readonly #faults: Faults;
   #isDone = false;
 
-  constructor(seed: number, private readonly plant: Plant | undefined) {
+  constructor(seed: number, plant: Plant | undefined) {
     this.#world = new World(seed);
     this.#options = swarm(this.#world.random);
     this.#network = new Network(this.#world);
     this.#network.delayMsMax = this.#options.delayMsMax;
     this.#network.spikeMsMax = this.#options.spikeMsMax;
+    const around: Surroundings = { world: this.#world, network: this.#network, plant };
     const vms = this.#options.vmVolumeBytes.map((volumeBytes, index) => new GuestVm(`vm${index + 1}`, index + 1, volumeBytes));
-    const around: Surroundings = { world: this.#world, network: this.#network, plant: this.plant };
-    const protecting = this.#protecting(around, vms);
-    const recovering = this.#recovering(around, vms);
-    const places = vms.map((vm, index) => ({ vm, host: protecting[index % protecting.length] ?? nobody() }));
-    this.#guests = new Guests(this.#world, this.#options, places);
+    const plans = this.#plans(vms);
+    const protecting = this.#protecting(around);
+    vms.forEach((vm, index) => (vm.runsOn = protecting[index % protecting.length]?.name ?? ''));
     const { budgetBytes, creditBytesMax, frameBytesMax } = this.#options;
+    const recovering: RecoveringHost[] = [];
     this.#site = {
-      vms: new Map(vms.map((vm) => [vm.vmId, vm])), writes: this.#guests.writes, protecting, recovering, budgetBytes,
+      vms: new Map(vms.map((vm) => [vm.vmId, vm])), plans, protecting, recovering, budgetBytes,
       pendingBytesMax: creditBytesMax + Math.max(frameBytesMax, LONGEST_RECORD_BYTES),
     };
-    this.#checkers.site = this.#site;
-    this.#faults = new Faults(this.#world, this.#network, this.#site, this.#checkers, this.#options);
+    this.#checkers = new Checkers(this.#world, this.#site);
+    recovering.push(...this.#recovering(around, plans, this.#checkers));
+    const hosts = new Map(protecting.map((host) => [host.name, host]));
+    this.#guests = new Guests(this.#world, this.#options, vms, hosts);
+    this.#manager = new SiteManager(this.#world, plans, vms, hosts);
+    this.#recoverySite = new RecoverySite(this.#world, plans, recovering, this.#checkers, this.#options);
+    this.#manager.documentMsMax = this.#options.documentMsMax;
+    const targets = { network: this.#network, site: this.#site, manager: this.#manager, recoverySite: this.#recoverySite };
+    this.#faults = new Faults(this.#world, targets, this.#options);
   }
 
-  result(): RunResult {
+  async result(): Promise<RunResult> {
     let violation: Error | undefined;
+    running = this.#world;
     try {
-      this.#act();
+      await this.#act();
     } catch (error) {
       violation = error instanceof Error ? error : new Error(String(error));
+    } finally {
+      running = undefined;
     }
+    const { testCount, commitCount, rollbackCount } = this.#recoverySite;
     return {
-      seed: this.#world.seed, options: this.#options, violation, listedCount: this.#checkers.listed.length, imageChecks: this.#checkers.imageChecks,
-      writeCount: this.#guests.writes.size, eventCount: this.#world.eventCount,
+      seed: this.#world.seed, options: this.#options, violation, listedCount: this.#checkers.listedCount, imageChecks: this.#checkers.imageChecks,
+      writeCount: this.#guests.writes.size, testCount, commitCount, rollbackCount, eventCount: this.#world.eventCount,
     };
   }
 
-  #act(): void {
+  async #act(): Promise<void> {
     for (const host of [...this.#site.recovering, ...this.#site.protecting]) host.start();
+    this.#manager.begin();
     this.#watch(1);
     this.#guests.start();
     this.#faults.start();
-    this.#world.runUntil(this.#options.faultPhaseMs);
+    await this.#world.runUntil(this.#options.faultPhaseMs);
     this.#faults.stop();
-    this.#world.runUntil(this.#options.faultPhaseMs + 500);
+    await this.#world.runUntil(this.#options.faultPhaseMs + 500);
     this.#guests.isStopped = true;
-    this.#settle();
+    await this.#settle();
   }
 
   #watch(count: number): void {
     this.#world.after(CHECK_MS, () => {
       if (this.#isDone) return;
       this.#checkers.check();
-      if (count % 5 === 0) this.#checkers.checkHeads();
+      if (count % HEADS_EVERY === 0) this.#checkers.checkHeads();
       this.#watch(count + 1);
     });
   }
 
-  /** After the faults stop, lag reaches zero, and a checkpoint is listed that equals the protected disks. */
-  #settle(): void {
-    const isBroken = this.#site.recovering.some((host) => host.vmIds.some((vmId) => host.journal(vmId)?.engine.state.phase === 'broken'));
-    const listedBefore = this.#checkers.listed.length;
+  /** After the faults stop, lag reaches zero, and in every VPG a checkpoint is listed that equals the protected disks. */
+  async #settle(): Promise<void> {
+    const before = new Map(this.#livePlans().map(({ vpgId }) => [vpgId, this.#checkers.listedOf(vpgId).length]));
     const endMs = this.#world.nowMs + SETTLE_MS;
-    let listedWhenQuiet: number | undefined;
+    let whenQuiet: ReadonlyMap<string, number> | undefined;
     while (this.#world.nowMs < endMs) {
-      this.#world.runUntil(this.#world.nowMs + 100);
-      if (isBroken) continue;
-      if (listedWhenQuiet === undefined && this.#isQuiet()) listedWhenQuiet = this.#checkers.listed.length;
-      if (listedWhenQuiet !== undefined && this.#checkers.listed.length >= listedWhenQuiet + 2) break;
+      await this.#world.runUntil(this.#world.nowMs + 100);
+      if (this.#recoverySite.isIdle && whenQuiet === undefined && this.#isQuiet()) {
+        whenQuiet = new Map(this.#livePlans().map(({ vpgId }) => [vpgId, this.#checkers.listedOf(vpgId).length]));
+      }
+      if (whenQuiet !== undefined && [...whenQuiet].every(([vpgId, count]) => this.#checkers.listedOf(vpgId).length >= count + 2)) break;
     }
     this.#isDone = true;
     this.#checkers.check();
     this.#checkers.checkHeads();
-    if (isBroken) return;
-    if (listedWhenQuiet === undefined) throw new Violation(`lag is not zero ${SETTLE_MS} ms after the last fault: ${this.#lag()}`);
-    if (this.#checkers.listed.length === listedBefore) throw new Violation(`no checkpoint was listed in ${SETTLE_MS} ms without faults: ${this.#barriers()}`);
+    this.#checkAlive(before, whenQuiet !== undefined);
     this.#compareDisks();
+  }
+
+  #checkAlive(before: ReadonlyMap<string, number>, isQuiet: boolean): void {
+    if (!this.#recoverySite.isIdle) throw new Violation(`a test or failover of ${this.#recoverySite.busy} has not ended ${SETTLE_MS} ms after the last fault`);
+    if (!isQuiet) throw new Violation(`lag is not zero ${SETTLE_MS} ms after the last fault: ${this.#lag()}`);
+    for (const { vpgId } of this.#livePlans()) {
+      if (this.#checkers.listedOf(vpgId).length > (before.get(vpgId) ?? 0)) continue;
+      throw new Violation(`no checkpoint of ${vpgId} was listed in ${SETTLE_MS} ms without faults: ${this.#barriers()}`);
+    }
+    for (const { sender, key, plan } of this.#streams()) {
+      if (this.#checkers.isEnding(plan.vpgId) && sender.status().state !== 'refused') throw new Violation(`${key} ended with a failover, and its old side is ${sender.status().state}, not fenced`);
+    }
   }
 
   #compareDisks(): void {
     for (const vm of this.#site.vms.values()) {
       vm.captured.forEach((image, volume) => {
-        const disk = vm.disks[volume] ?? new Uint8Array();
-        if (!image.every((byte, index) => byte === disk[index])) throw new Error(`the simulation lost track of ${vm.vmId}`);
+        if (Buffer.compare(image, vm.disks[volume]?.copy() ?? new Uint8Array()) !== 0) throw new Error(`the simulation lost track of ${vm.vmId}`);
       });
     }
-    const newest = this.#checkers.listed.at(-1) ?? 0;
-    for (const host of this.#site.recovering) for (const vmId of host.vmIds) this.#checkers.checkImage(host, vmId, newest);
+    for (const { vpgId } of this.#livePlans()) this.#checkers.checkEverywhere(vpgId, this.#checkers.listedOf(vpgId).at(-1) ?? 0);
+  }
+
+  /** VPGs that replicate: not failed over, and no journal of theirs on storage that failed. */
+  #livePlans(): VpgPlan[] {
+    return this.#site.plans.filter(({ vpgId }) => !this.#checkers.isEnding(vpgId) && !this.#isBroken(vpgId));
+  }
+
+  #isBroken(vpgId: string): boolean {
+    return this.#faults.isStorageFailed
+      && this.#site.recovering.some((host) => host.recoveries.some(({ vm, journal }) => vm.vpgId === vpgId && journal?.stats().state.phase === 'broken'));
+  }
+
+  #streams() {
+    return this.#site.protecting.flatMap((host) => host.streams.map(({ sender, key, plan }) => ({ sender, key, plan })));
   }
 
   #isQuiet(): boolean {
-    return this.#statuses().every(([, status]) => status.lagBytes === 0 && status.state === 'replicating' && status.sync === null);
-  }
-
-  #statuses() {
-    return this.#site.protecting.flatMap((host) => [...this.#site.vms.keys()].flatMap((vmId) => {
-      const status = host.sender(vmId)?.status();
-      return status === undefined ? [] : [[vmId, status] as const];
-    }));
+    const live = new Set(this.#livePlans().map(({ vpgId }) => vpgId));
+    return this.#streams().every(({ sender, plan }) => {
+      const { lagBytes, state, sync } = sender.status();
+      if (this.#checkers.isEnding(plan.vpgId)) return state === 'refused';
+      return !live.has(plan.vpgId) || (lagBytes === 0 && state === 'replicating' && sync === null);
+    });
   }
 
   #lag(): string {
-    return this.#statuses().map(([vmId, { state, detail, lagBytes }]) => `${vmId} ${state} ${lagBytes} ${detail}`).join('; ');
+    return this.#streams().map(({ key, sender }) => {
+      const { state, detail, lagBytes } = sender.status();
+      return `${key} ${state} ${lagBytes} ${detail}`;
+    }).join('; ');
   }
 
   #barriers(): string {
-    return this.#site.protecting.map((host) => `${host.name} ${JSON.stringify(host.barrier?.status())}`).join('; ');
+    return this.#site.protecting.flatMap((host) => host.barriers.map((barrier) => `${host.name} ${JSON.stringify(barrier.status())}`)).join('; ');
   }
 
-  #protecting(around: Surroundings, vms: readonly GuestVm[]): ProtectingHost[] {
-    const { protectingCount, intervalMs, budgetBytes, frameBytesMax, ioMsMax, holdBoundMs, recoveringCount } = this.#options;
-    const names = Array.from({ length: protectingCount }, (_, index) => `p${index + 1}`);
-    const vmsOf = (host: number) => vms.filter((_, index) => index % protectingCount === host);
-    const members = names.map((vraId, host) => ({ vraId, vmIds: vmsOf(host).map((vm) => vm.vmId) }));
-    const barrier = { vpgId: VPG, version: 1, epoch: EPOCH, intervalMs, members };
-    return names.map((name, host) => new ProtectingHost(name, around, {
-      vpgId: VPG, epoch: EPOCH, barrier, budgetBytes, frameBytesMax, ioMsMax, holdBoundMs,
-      vms: vmsOf(host).map((vm) => ({ vm, recoveringHost: `r${(vms.indexOf(vm) % recoveringCount) + 1}` })),
+  #plans(vms: readonly GuestVm[]): VpgPlan[] {
+    const { vpgs, intervalMs, historyMs, recoveringCount } = this.#options;
+    return vpgs.map((members, index) => ({
+      vpgId: `vpg${index + 1}`, intervalMs, historyMs,
+      vms: members.flatMap((member) => vms[member] ?? []),
+      recoveringHostOf: new Map(members.map((member) => [`vm${member + 1}`, `r${((member + index) % recoveringCount) + 1}`])),
     }));
   }
 
-  #recovering(around: Surroundings, vms: readonly GuestVm[]): RecoveringHost[] {
-    const { recoveringCount, segmentBytes, creditBytesMax, historyMs, diskMsMax } = this.#options;
-    const names = Array.from({ length: recoveringCount }, (_, index) => `r${index + 1}`);
-    const vmsOf = (host: number) => vms.filter((_, index) => index % recoveringCount === host);
-    const retirement = {
-      vpgId: VPG, epoch: EPOCH, historyMs,
-      recoverers: names.map((vraId, host) => ({ vraId, vmIds: vmsOf(host).map((vm) => vm.vmId) })),
-    };
-    return names.map((name, host) => {
-      const made = new RecoveringHost(name, around, { vpgId: VPG, epoch: EPOCH, vms: vmsOf(host), segmentBytes, creditBytesMax, retirement }, this.#checkers);
-      made.disk.latencyMsMax = diskMsMax;
-      return made;
+  #protecting(around: Surroundings): ProtectingHost[] {
+    const { protectingCount } = this.#options;
+    const peerNames = Array.from({ length: protectingCount }, (_, index) => `p${index + 1}`);
+    return peerNames.map((name) => new ProtectingHost(name, around, { ...this.#options, peerNames }));
+  }
+
+  #recovering(around: Surroundings, plans: readonly VpgPlan[], watcher: RecoveryWatcher): RecoveringHost[] {
+    const { recoveringCount, segmentBytes, creditBytesMax, diskMsMax, isGuarded } = this.#options;
+    const peerNames = Array.from({ length: recoveringCount }, (_, index) => `r${index + 1}`);
+    const ofHost = (plan: VpgPlan, name: string) => plan.vms.filter(({ vmId }) => plan.recoveringHostOf.get(vmId) === name);
+    return peerNames.map((name) => {
+      const vms = plans.flatMap((plan) => ofHost(plan, name).map(({ vmId, volumeBytes }) => ({ vpgId: plan.vpgId, vmId, volumeBytes })));
+      const retirements = plans.filter((plan) => ofHost(plan, name).length > 0).map((plan) => {
+        const recoverers = peerNames.map((vraId) => ({ vraId, vmIds: ofHost(plan, vraId).map(({ vmId }) => vmId) })).filter(({ vmIds }) => vmIds.length > 0);
+        const config = { vpgId: plan.vpgId, epoch: EPOCH, historyMs: plan.historyMs, recoverers };
+        return { config, vmIds: ofHost(plan, name).map(({ vmId }) => vmId) };
+      });
+      const host = new RecoveringHost(name, around, { peerNames, vms, retirements, epoch: EPOCH, segmentBytes, creditBytesMax, isGuarded }, watcher);
+      host.disk.latencyMsMax = diskMsMax;
+      return host;
     });
   }
-}
-
-function nobody(): never {
-  throw new RangeError('no host');
 }

@@ -11,8 +11,8 @@ export interface BarrierPlace {
   release(): void;
   /** Empty: in every stream; else why not. */
   placeMarkers(marker: CheckpointMarker, vmIds: readonly string[]): string;
-  placeSeals(seal: CheckpointSeal): boolean;
-  confirmsCapture(): boolean;
+  placeSeals(seal: CheckpointSeal, vmIds: readonly string[]): boolean;
+  confirmsCapture(vmIds: readonly string[]): boolean;
   storeVote(vote: TermVote): void;
 }
 
@@ -24,7 +24,8 @@ export class SimBarrier {
   readonly #effects: BarrierEffect[] = [];
   #isDraining = false;
   /** For a planted bug: marked, and neither sealed nor forgotten. */
-  #unsealed: CheckpointSeal | undefined;
+  #unsealed: { readonly seal: CheckpointSeal; readonly vmIds: readonly string[] } | undefined;
+  #isEnded = false;
 
   constructor(private readonly place: BarrierPlace, options: BarrierOptions) {
     this.#engine = new Barrier(options);
@@ -34,7 +35,19 @@ export class SimBarrier {
     return this.#engine.status();
   }
 
+  peerUp(vraId: string): void {
+    this.take({ type: 'peerUp', vraId });
+    this.take({ type: 'roundTripMeasured', vraId, roundTripMs: 1 });
+  }
+
+  /** The VPG has no VM here any more: holds end with the sinks. */
+  end(): void {
+    this.place.release();
+    this.#isEnded = true;
+  }
+
   take(event: Untimed<BarrierEvent>): void {
+    if (this.#isEnded) return;
     const { nowMs, wallMs } = this.place.host;
     // Answers that come while an effect is carried out step the engine again: their effects follow these.
     this.#engine.step({ ...event, nowMs, wallMs } as BarrierEvent, this.#effects);
@@ -54,14 +67,14 @@ export class SimBarrier {
         place.release();
         const late = this.#unsealed;
         this.#unsealed = undefined;
-        if (around.plant?.isSealedLate === true && late !== undefined) host.after(around.world.random.below(20), () => void place.placeSeals(late));
+        if (around.plant?.flag === 'sealedLate' && late !== undefined) host.after(around.world.random.below(20), () => void place.placeSeals(late.seal, late.vmIds));
         return;
       }
       case 'placeMarkers': return this.#placeMarkers(effect);
       case 'placeSeals':
         this.#unsealed = undefined;
-        return this.take({ type: 'sealsPlaced', checkpointId: effect.seal.checkpointId, isPlaced: place.placeSeals(effect.seal) });
-      case 'confirmCapture': return this.#confirm(effect.checkpointId);
+        return this.take({ type: 'sealsPlaced', checkpointId: effect.seal.checkpointId, isPlaced: place.placeSeals(effect.seal, effect.vmIds) });
+      case 'confirmCapture': return this.#confirm(effect);
       case 'storeTerm': return this.#storeVote(effect.vote);
       case 'wakeAt': return host.after((effect.atMs - host.nowMs) / host.clockRate, () => this.take({ type: 'tick' }));
       case 'sealed': case 'voided': return;
@@ -71,7 +84,7 @@ export class SimBarrier {
 
   #send({ vraId, message }: Extract<BarrierEffect, { type: 'send' }>): void {
     this.place.host.sendControl(vraId, message);
-    if (this.place.around.plant?.isReleaseHasty !== true || message.kind !== 'mark') return;
+    if (this.place.around.plant?.flag !== 'releaseHasty' || message.kind !== 'mark') return;
     const { checkpointId, vpgId, version, epoch, term } = message;
     this.take({ type: 'message', fromVraId: vraId, message: { type: 'barrier', kind: 'marked', checkpointId, vpgId, version, epoch, term } });
   }
@@ -79,14 +92,14 @@ export class SimBarrier {
   #placeMarkers({ marker, vmIds }: Extract<BarrierEffect, { type: 'placeMarkers' }>): void {
     const { vpgId, checkpointId, term } = marker;
     const reason = this.place.placeMarkers(marker, vmIds);
-    this.#unsealed = reason === '' ? { vpgId, checkpointId, term } : undefined;
+    this.#unsealed = reason === '' ? { seal: { vpgId, checkpointId, term }, vmIds } : undefined;
     this.take(reason === '' ? { type: 'markersPlaced', checkpointId } : { type: 'markersRefused', checkpointId, reason });
   }
 
   /** Now and then longer than the hold may last. */
-  #confirm(checkpointId: number): void {
+  #confirm({ checkpointId, vmIds }: Extract<BarrierEffect, { type: 'confirmCapture' }>): void {
     const { random } = this.place.around.world;
-    const isConfirmed = this.place.confirmsCapture();
+    const isConfirmed = this.place.confirmsCapture(vmIds);
     this.place.host.after(random.below(random.chance(0.1) ? 120 : 4), () => {
       this.take({ type: 'captureConfirmed', checkpointId, isConfirmed, reason: 'the host does not answer' });
     });
@@ -94,7 +107,7 @@ export class SimBarrier {
 
   #storeVote(vote: TermVote): void {
     const { host, around } = this.place;
-    const isHasty = around.plant?.isVoteHasty === true;
+    const isHasty = around.plant?.flag === 'voteHasty';
     const answer = (): void => this.take({ type: 'termStored', ...vote });
     if (isHasty) answer();
     host.after(isHasty ? 3000 : around.world.random.between(0.5, 15), () => {

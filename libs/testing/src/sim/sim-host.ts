@@ -13,6 +13,7 @@ export interface Surroundings {
 }
 
 const BACKOFF_MS = 150;
+const REPORT_STREAM = 1;
 
 export function concat(chunks: readonly Uint8Array[]): Uint8Array {
   const bytes = new Uint8Array(chunks.reduce((total, chunk) => total + chunk.byteLength, 0));
@@ -34,6 +35,7 @@ export function readFrames(socket: SimSocket, onFrame: (header: FrameHeader, bod
 export abstract class SimHost implements NetworkNode {
   isAlive = false;
   #life = 0;
+  readonly #upPeers = new Set<string>();
   /** The host's clocks run fast or slow by this factor, and the wall clock is off by so much. */
   clockRate = 1;
   wallOffsetMs = 0;
@@ -48,6 +50,23 @@ export abstract class SimHost implements NetworkNode {
     around.network.add(this);
     this.clockRate = 1 + around.world.random.between(-0.002, 0.002);
     this.wallOffsetMs = around.world.random.between(-500, 500);
+  }
+
+  get world(): World {
+    return this.around.world;
+  }
+
+  get plant(): Plant | undefined {
+    return this.around.plant;
+  }
+
+  /** Grows with every start of the process. */
+  get life(): number {
+    return this.#life;
+  }
+
+  get upPeers(): readonly string[] {
+    return [...this.#upPeers];
   }
 
   get nowMs(): number {
@@ -78,6 +97,7 @@ export abstract class SimHost implements NetworkNode {
     if (!this.isAlive) return;
     this.isAlive = false;
     this.#peers.clear();
+    this.#upPeers.clear();
     this.around.network.hostGone(this.name, isPowerLoss);
     this.crashed(isPowerLoss);
   }
@@ -91,12 +111,20 @@ export abstract class SimHost implements NetworkNode {
     this.#peers.get(peerName)?.send(concat(encodeFrame({ kind: FrameKind.control }, [encodeControlMessage(message)], crc32c)));
   }
 
+  /** A report between recovering hosts, which no engine reads. */
+  sendReport(peerName: string, report: unknown): void {
+    this.#peers.get(peerName)?.send(concat(encodeFrame({ kind: FrameKind.control, stream: REPORT_STREAM }, [new TextEncoder().encode(JSON.stringify(report))], crc32c)));
+  }
+
   protected abstract started(): void;
   protected abstract crashed(isPowerLoss: boolean): void;
   protected abstract acceptData(socket: SimSocket, fromName: string): void;
   protected abstract peerUp(name: string): void;
   protected abstract peerLost(name: string): void;
   protected abstract controlCame(fromName: string, message: ControlMessage): void;
+  protected reportCame(_fromName: string, _report: unknown): void {
+    // Only recovering hosts report to each other.
+  }
 
   #dialPeer(peer: string): void {
     this.around.network.dial(this, peer, 'control', (socket) => {
@@ -111,19 +139,26 @@ export abstract class SimHost implements NetworkNode {
     const older = this.#peers.get(peer);
     if (older !== undefined) {
       older.close();
-      this.#peers.delete(peer);
-      this.peerLost(peer);
+      this.#lostPeer(peer);
     }
     this.#peers.set(peer, socket);
-    readFrames(socket, (_header, body) => {
-      if (this.#peers.get(peer) === socket) this.controlCame(peer, decodeControlMessage(body));
+    readFrames(socket, (header, body) => {
+      if (this.#peers.get(peer) !== socket) return;
+      if (header.stream === REPORT_STREAM) this.reportCame(peer, JSON.parse(new TextDecoder().decode(body)));
+      else this.controlCame(peer, decodeControlMessage(body));
     });
     socket.onClose = () => {
       if (!this.isAlive || this.#peers.get(peer) !== socket) return;
-      this.#peers.delete(peer);
-      this.peerLost(peer);
+      this.#lostPeer(peer);
       if (this.name < peer) this.after(BACKOFF_MS, () => this.#dialPeer(peer));
     };
+    this.#upPeers.add(peer);
     this.peerUp(peer);
+  }
+
+  #lostPeer(peer: string): void {
+    this.#peers.delete(peer);
+    this.#upPeers.delete(peer);
+    this.peerLost(peer);
   }
 }

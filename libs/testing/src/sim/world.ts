@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { Random } from './random.js';
 
 /** What may never happen, happened. */
@@ -17,6 +18,10 @@ export class World {
   #nowMs = 0;
   #serial = 0;
   readonly #heap: Due[] = [];
+  #isTouched = false;
+  #failure: Error | undefined;
+  /** Asynchronous code under way that may wait for a turn of Node's own loop. */
+  turnsWanted = 0;
 
   constructor(readonly seed: number) {
     this.random = new Random(seed);
@@ -35,14 +40,35 @@ export class World {
     this.#push({ dueAtMs: this.#nowMs + Math.max(0, delayMs), serial: this.#serial, run });
   }
 
-  /** Runs everything that is due up to then. */
-  runUntil(endMs: number): void {
+  /** The event in hand resolves a promise or calls asynchronous code: what follows from it is let run to its end before the next event. */
+  touch(): void {
+    this.#isTouched = true;
+  }
+
+  /** Ends the run: for what is found where nobody can catch it. The first failure counts. */
+  fail(error: Error): void {
+    this.#failure ??= error;
+  }
+
+  /** Runs everything that is due up to then. Rejects with the first failure. */
+  async runUntil(endMs: number): Promise<void> {
     for (let next = this.#heap[0]; next !== undefined && next.dueAtMs <= endMs; next = this.#heap[0]) {
       this.#pop();
       this.#nowMs = next.dueAtMs;
       next.run();
+      if (this.#isTouched || this.turnsWanted > 0) await this.#settle();
+      if (this.#failure !== undefined) throw this.#failure;
     }
     this.#nowMs = endMs;
+  }
+
+  /** Promises have no clock: whatever is resolved runs now, in the order of resolution, so the run stays the same every time. */
+  async #settle(): Promise<void> {
+    do {
+      this.#isTouched = false;
+      await nextTurn();
+      if (this.turnsWanted > 0) await nextTurn();
+    } while (this.#isTouched);
   }
 
   #push(due: Due): void {

@@ -1,0 +1,159 @@
+import type { FileLayer, JournalHandle } from '@tidemark/journal-file';
+import type { AllocationRun, Volume } from '@tidemark/volume';
+import { SimFile, type SimDisk } from './disk.js';
+import type { SimHost, Surroundings } from './sim-host.js';
+
+/** A disk as one process of one host sees it: with the process its operations end, halfway if need be. */
+export interface DiskOwner {
+  readonly host: SimHost;
+  readonly around: Surroundings;
+  readonly disk: SimDisk;
+}
+
+const errorOf = (code: 'ENOSPC' | 'EIO' | 'ENOENT'): Error => Object.assign(new Error(code), { code });
+
+/** Does `begin` now and `end` after the disk's time, in this life of the process only: a dead one's operations never return. */
+function operation<T>({ host, around, disk }: DiskOwner, begin: () => void, end: () => T): Promise<T> {
+  return new Promise((resolve, reject) => {
+    if (!host.isAlive) return;
+    try {
+      begin();
+    } catch (error) {
+      reject(error as Error);
+      return;
+    }
+    host.after(around.world.random.below(disk.latencyMsMax), () => {
+      around.world.touch();
+      try {
+        resolve(end());
+      } catch (error) {
+        reject(error as Error);
+      }
+    });
+  });
+}
+
+/** The page cache and its faults behind the port that the real journal writes through. */
+export function simFiles(owner: DiskOwner): FileLayer {
+  const { disk, around } = owner;
+  const life = owner.host.life;
+  const isOver = (): boolean => owner.host.life !== life || !owner.host.isAlive;
+  const act = <T>(begin: () => void, end: () => T): Promise<T> => (isOver() ? new Promise(() => undefined) : operation(owner, begin, end));
+  const nothing = (): void => undefined;
+  return {
+    makeFolder: () => Promise.resolve(),
+    list: (folder) => Promise.resolve(disk.namesIn(folder)),
+    open: (path, mode) => act(nothing, () => {
+      const file = mode === 'create' ? created(disk, path) : disk.files.get(path);
+      if (file === undefined) throw errorOf('ENOENT');
+      return simHandle(file, { owner, act });
+    }),
+    remove: (path) => act(nothing, () => void disk.files.delete(path)),
+    removeFolder: (path) => act(nothing, () => {
+      for (const name of disk.namesIn(path)) disk.files.delete(`${path}/${name}`);
+      disk.syncNames(path);
+    }),
+    syncFolder: (path) => act(nothing, () => {
+      if (around.plant?.flag !== 'foldersUnsynced') disk.syncNames(path);
+    }),
+  };
+}
+
+function created(disk: SimDisk, path: string): SimFile {
+  const file = disk.files.get(path) ?? new SimFile();
+  if (file.sizeBytes > 0) file.truncate(0);
+  disk.files.set(path, file);
+  return file;
+}
+
+type Act = <T>(begin: () => void, end: () => T) => Promise<T>;
+
+function simHandle(file: SimFile, { owner, act }: { readonly owner: DiskOwner; readonly act: Act }): JournalHandle {
+  const { disk, around } = owner;
+  const { random } = around.world;
+  const nothing = (): void => undefined;
+  return {
+    writeAll(chunks, at) {
+      const bytes = joined(chunks);
+      const roomBytes = disk.capacityBytes - disk.usedBytes + Math.max(0, file.sizeBytes - at);
+      const failure = bytes.byteLength > roomBytes ? 'ENOSPC' : disk.failingAppends > 0 ? 'EIO' : undefined;
+      if (failure === 'EIO') disk.failingAppends -= 1;
+      // What fails leaves a part behind; what a crash interrupts does too.
+      const wholeBytes = failure === undefined ? bytes.byteLength : random.int(Math.max(1, Math.min(roomBytes, bytes.byteLength)));
+      const firstBytes = random.int(wholeBytes + 1);
+      return act(() => file.write(at, bytes.subarray(0, firstBytes)), () => {
+        file.write(at + firstBytes, bytes.subarray(firstBytes, wholeBytes));
+        if (failure !== undefined) throw errorOf(failure);
+      });
+    },
+    readFully: (target, at) => act(nothing, () => {
+      const bytes = file.read(at, at + target.byteLength);
+      if (bytes.byteLength < target.byteLength) throw errorOf('EIO');
+      target.set(bytes);
+    }),
+    size: () => act(nothing, () => file.sizeBytes),
+    truncate: (bytes) => act(nothing, () => file.truncate(bytes)),
+    dataSync() {
+      if (around.plant?.flag === 'journalUnsynced') return act(nothing, nothing);
+      return act(() => file.beginSync(), () => {
+        if (disk.failingSyncs > 0) {
+          disk.failingSyncs -= 1;
+          file.failSync();
+          throw errorOf('EIO');
+        }
+        file.endSync();
+      });
+    },
+    close: () => Promise.resolve(),
+  };
+}
+
+function joined(chunks: readonly Uint8Array[]): Uint8Array {
+  const bytes = new Uint8Array(chunks.reduce((total, chunk) => total + chunk.byteLength, 0));
+  let at = 0;
+  for (const chunk of chunks) {
+    bytes.set(chunk, at);
+    at += chunk.byteLength;
+  }
+  return bytes;
+}
+
+/** A mirror volume: writes go to the page cache, flush makes them durable. */
+export class SimMirror implements Volume {
+  readonly isReadOnly = false;
+
+  constructor(private readonly owner: DiskOwner, readonly file: SimFile) {}
+
+  get sizeBytes(): number {
+    return this.file.sizeBytes;
+  }
+
+  read(offset: number, target: Uint8Array): void {
+    target.set(this.file.read(offset, offset + target.byteLength));
+  }
+
+  write(offset: number, source: Uint8Array): void | Promise<void> {
+    if (source.byteLength < 2) return this.file.write(offset, source);
+    // In two steps now and then: a crash finds half of it done.
+    if (!this.owner.around.world.random.chance(0.2)) return this.file.write(offset, source);
+    const half = source.byteLength >> 1;
+    return operation(this.owner, () => this.file.write(offset, source.subarray(0, half)), () => this.file.write(offset + half, source.subarray(half)));
+  }
+
+  writeZeroes(offset: number, length: number): void {
+    this.file.zero(offset, length);
+  }
+
+  async flush(): Promise<void> {
+    if (this.owner.around.plant?.flag === 'mirrorUnsynced') return;
+    await operation(this.owner, () => this.file.beginSync(), () => this.file.endSync());
+  }
+
+  allocation(_offset: number, length: number): AllocationRun[] {
+    return [{ length, isHole: false, isZero: false }];
+  }
+
+  close(): Promise<void> {
+    return Promise.resolve();
+  }
+}

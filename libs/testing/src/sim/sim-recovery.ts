@@ -1,0 +1,251 @@
+import { unreachable } from '@tidemark/base';
+import { decodeRecords, encodeAck, encodeFrame, encodeOpened, encodeRefused, FrameKind, type FrameHeader, type OpenRequest } from '@tidemark/frame';
+import type { HeldCheckpoint, JournalState } from '@tidemark/journal';
+import { decompressBody, JournalFile } from '@tidemark/journal-file';
+import { crc32c } from '@tidemark/link';
+import { Receiver, type ReceiverEffect } from '@tidemark/replication';
+import { JournalOracle } from './journal-oracle.js';
+import type { SimSocket } from './network.js';
+import { simFiles, SimMirror, type DiskOwner } from './sim-files.js';
+import { concat } from './sim-host.js';
+import { keyOf } from './topology.js';
+import { Violation } from './world.js';
+
+export interface RecoveredVm {
+  readonly vpgId: string;
+  readonly vmId: string;
+  readonly volumeBytes: readonly number[];
+}
+
+export interface RecoveryOptions {
+  readonly epoch: number;
+  readonly segmentBytes: number;
+  readonly creditBytesMax: number;
+  /** The space guard holds back before the disk is full. */
+  readonly isGuarded: boolean;
+}
+
+export interface RecoveryHooks {
+  acknowledged(key: string, durableSeq: number): void;
+  opened(recovery: SimRecovery): void;
+}
+
+interface Reply {
+  readonly connection: number;
+  readonly stream: number;
+  readonly socket: SimSocket;
+}
+
+const REOPEN_MS = 150;
+const GUARD_RESERVE_BYTES = 4096;
+
+/** One VM of one VPG at its recovering host, in one life of the process: the real receiver, and the real journal on simulated files. */
+export class SimRecovery {
+  readonly key: string;
+  readonly receiver: Receiver;
+  readonly #replies = new Map<number, Reply>();
+  readonly #oracle: JournalOracle;
+  readonly #mirrors: SimMirror[];
+  #journal: JournalFile | undefined;
+  #body: Uint8Array = new Uint8Array();
+  #isOver = false;
+  #isOpening = false;
+
+  constructor(readonly vm: RecoveredVm, private readonly owner: DiskOwner, private readonly options: RecoveryOptions, private readonly hooks: RecoveryHooks) {
+    const { vpgId, vmId, volumeBytes } = vm;
+    this.key = keyOf(vpgId, vmId);
+    this.receiver = new Receiver({ vpgId, vmId, epoch: options.epoch, volumeSizesBytes: volumeBytes, creditBytesMax: options.creditBytesMax });
+    this.#mirrors = volumeBytes.map((bytes, volume) => new SimMirror(owner, owner.disk.ensure(`${this.key}/mirror/${volume}`, bytes)));
+    this.#oracle = new JournalOracle(owner.disk, this.folder);
+    this.#open();
+  }
+
+  get folder(): string {
+    return `${this.key}/journal`;
+  }
+
+  /** undefined: being opened. */
+  get journal(): JournalFile | undefined {
+    return this.#journal;
+  }
+
+  held(): readonly HeldCheckpoint[] {
+    return this.#journal?.checkpoints() ?? [];
+  }
+
+  /** Content of one volume before `markerSeq`: mirror, with the journal over it. */
+  imageBefore(volume: number, beforeSeq: number): Uint8Array {
+    return this.#oracle.image(volume, this.mirror(volume).file, beforeSeq);
+  }
+
+  mirror(volume: number): SimMirror {
+    const mirror = this.#mirrors[volume];
+    if (mirror === undefined) throw new RangeError(`no volume ${volume}`);
+    return mirror;
+  }
+
+  /** The process has ended: what is still under way means nothing any more. */
+  over(): void {
+    this.#isOver = true;
+    if (this.#isOpening) this.owner.around.world.turnsWanted -= 1;
+    this.#isOpening = false;
+  }
+
+  #open(): void {
+    const { world } = this.owner.around;
+    this.#isOpening = true;
+    world.turnsWanted += 1;
+    world.touch();
+    const ended = (): boolean => {
+      if (this.#isOver) return true;
+      this.#isOpening = false;
+      world.turnsWanted -= 1;
+      return false;
+    };
+    void this.#openJournal().then(
+      (journal) => {
+        if (!ended()) this.#opened(journal);
+      },
+      () => {
+        if (!ended()) this.owner.host.after(REOPEN_MS, () => this.#open());
+      },
+    );
+  }
+
+  #openJournal(): Promise<JournalFile> {
+    const { disk, host } = this.owner;
+    const { vpgId, vmId, volumeBytes } = this.vm;
+    const { epoch, segmentBytes, isGuarded } = this.options;
+    return JournalFile.open({
+      folder: this.folder,
+      identity: { vpgId, vmId },
+      volumes: volumeBytes.map((sizeBytes, volume) => ({ sizeBytes, mirror: this.mirror(volume) })),
+      epoch, segmentBytes, crc32c,
+      clocks: { monotonicMs: () => host.nowMs, wallClockMs: () => host.wallMs },
+      decompress: decompressBody,
+      cacheBytesMax: 64 * 1024,
+      files: simFiles(this.owner),
+      ...(isGuarded ? { spaceGuard: () => Math.max(0, disk.capacityBytes - disk.usedBytes - GUARD_RESERVE_BYTES) } : {}),
+      onDurable: (seq) => this.#step((effects) => this.receiver.durable(seq, effects)),
+      onCheckpointsChanged: () => undefined,
+      onState: (state) => this.#stateChanged(state),
+    });
+  }
+
+  #opened(journal: JournalFile): void {
+    this.#journal = journal;
+    const { epoch, state } = journal.stats();
+    this.#step((effects) => this.receiver.setEpoch(epoch, effects));
+    this.hooks.opened(this);
+    this.#stateChanged(state);
+  }
+
+  #stateChanged(state: JournalState): void {
+    this.#step((effects) => {
+      switch (state.phase) {
+        case 'open': return this.receiver.journalState('ready', effects);
+        case 'full':
+          this.receiver.journalState('full', effects);
+          return this.receiver.appendsLost(effects);
+        case 'broken': return this.receiver.journalState('broken', effects);
+        case 'ended': return this.receiver.end(effects);
+        default: return unreachable(state.phase);
+      }
+    });
+  }
+
+  /** There may be space again. */
+  tick(): void {
+    const { disk, around } = this.owner;
+    if (this.#journal?.stats().state.phase !== 'full' || disk.capacityBytes - disk.usedBytes < 2 * GUARD_RESERVE_BYTES) return;
+    around.world.touch();
+    this.#journal.resume();
+  }
+
+  async commitEpoch(epoch: number): Promise<void> {
+    await this.#journal?.commitEpoch(epoch);
+    this.#step((effects) => {
+      if (this.owner.around.plant?.flag !== 'fenceForgotten') this.receiver.setEpoch(epoch, effects);
+      if (this.owner.around.plant?.flag !== 'fenceForgotten') this.receiver.end(effects);
+    });
+  }
+
+  // ---- streams
+
+  open(reply: Reply, request: OpenRequest): void {
+    this.#replies.set(reply.connection, reply);
+    this.#step((effects) => this.receiver.open(reply.connection, request, effects));
+  }
+
+  frame(connection: number, header: FrameHeader, body: Uint8Array): void {
+    const records = decodeRecords(header, decompressBody(header.codec, body, header.rawBytes), this.vm.volumeBytes);
+    this.#body = body;
+    this.#step((effects) => this.receiver.frame(connection, header, records, effects));
+  }
+
+  connectionLost(connection: number): void {
+    this.#replies.delete(connection);
+    this.receiver.connectionLost(connection);
+  }
+
+  connectionOf(socket: SimSocket, stream: number): number | undefined {
+    for (const reply of this.#replies.values()) if (reply.socket === socket && reply.stream === stream) return reply.connection;
+    return undefined;
+  }
+
+  connectionsOf(socket: SimSocket): number[] {
+    return [...this.#replies.values()].filter((reply) => reply.socket === socket).map(({ connection }) => connection);
+  }
+
+  #step(act: (effects: ReceiverEffect[]) => void): void {
+    if (this.#isOver) return;
+    const effects: ReceiverEffect[] = [];
+    act(effects);
+    for (const effect of effects) this.#carryOut(effect);
+  }
+
+  #carryOut(effect: ReceiverEffect): void {
+    switch (effect.kind) {
+      case 'append': return this.#append(effect);
+      case 'sendAck':
+        this.hooks.acknowledged(this.key, effect.durableSeq);
+        return this.#send(effect.connection, { kind: FrameKind.ack, lastSeq: effect.durableSeq }, encodeAck(effect.creditBytes));
+      case 'sendOpened': return this.#send(effect.connection, { kind: FrameKind.opened }, encodeOpened(effect.reply));
+      case 'sendRefused': return this.#send(effect.connection, { kind: FrameKind.refused }, encodeRefused(effect.reply));
+      case 'closeStream': return this.#send(effect.connection, { kind: FrameKind.closeStream }, undefined);
+      case 'beginIncarnation': return this.#beginIncarnation(effect);
+      default: return unreachable(effect);
+    }
+  }
+
+  #append({ header, records }: Extract<ReceiverEffect, { kind: 'append' }>): void {
+    this.owner.around.world.touch();
+    try {
+      this.#journal?.append(header, this.#body, records);
+    } catch (error) {
+      throw new Violation(`the receiver of ${this.key} let a wrong frame through: ${String(error)}`);
+    }
+    if (this.owner.around.plant?.flag === 'ackedOnArrival') this.#step((more) => this.receiver.durable(header.lastSeq, more));
+  }
+
+  #send(connection: number, fields: { kind: FrameKind; lastSeq?: number }, body: Uint8Array | undefined): void {
+    const reply = this.#replies.get(connection);
+    if (reply === undefined) return;
+    reply.socket.send(concat(encodeFrame({ ...fields, stream: reply.stream }, body === undefined ? [] : [body], crc32c)));
+    if (fields.kind === FrameKind.refused || fields.kind === FrameKind.closeStream) this.#replies.delete(connection);
+  }
+
+  #beginIncarnation({ openId, sessionId, epoch }: Extract<ReceiverEffect, { kind: 'beginIncarnation' }>): void {
+    const { world } = this.owner.around;
+    world.touch();
+    const answered = (result: Parameters<Receiver['incarnationBegan']>[0]): void => {
+      world.touch();
+      this.#step((effects) => this.receiver.incarnationBegan(result, effects));
+    };
+    const begin = this.#journal?.beginIncarnation({ sessionId, epoch }) ?? Promise.reject(new Error('the journal is not open'));
+    void begin.then(
+      (begun) => answered({ openId, isBegun: true, ...begun }),
+      (error: unknown) => answered({ openId, isBegun: false, message: String(error) }),
+    );
+  }
+}

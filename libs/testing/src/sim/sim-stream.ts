@@ -1,0 +1,122 @@
+import { zstdCompressSync } from 'node:zlib';
+import {
+  decodeAck, decodeOpened, decodeRefused, encodeFrame, encodeOpen, encodeRecordsBody, encodeRecordsFrame, FrameCodec, FrameKind, type FrameHeader,
+} from '@tidemark/frame';
+import { crc32c } from '@tidemark/link';
+import { Sender, type BudgetShare, type OutgoingFrame, type SyncRead } from '@tidemark/replication';
+import type { Capture } from './capture.js';
+import type { SimSocket } from './network.js';
+import { concat, type SimHost, type Surroundings } from './sim-host.js';
+import { keyOf, type ProtectionPlan } from './topology.js';
+import { Violation } from './world.js';
+
+export interface StreamOptions {
+  readonly host: SimHost;
+  readonly around: Surroundings;
+  readonly sessionId: string;
+  readonly share: BudgetShare;
+  readonly frameBytesMax: number;
+  readonly ioMsMax: number;
+  readonly isCompressed: boolean;
+  readErrorChance(): number;
+}
+
+const BUFFERED_BYTES_MAX = 64 * 1024;
+
+/** One protection's stream: the real sender, with the VM's disks on one side and a connection on the other. */
+export class SimStream {
+  readonly key: string;
+  readonly sender: Sender;
+  #socket: SimSocket | undefined;
+  /** On the open connection; undefined: none. */
+  #number: number | undefined;
+  #isClosed = false;
+
+  constructor(readonly plan: ProtectionPlan, readonly capture: Capture, private readonly options: StreamOptions) {
+    const { vpgId, vm, epoch } = plan;
+    this.key = keyOf(vpgId, vm.vmId);
+    const { sessionId, share } = options;
+    const isFenced = options.around.plant?.flag !== 'fenceMissing';
+    this.sender = new Sender({
+      vpgId, vmId: vm.vmId, epoch, sessionId, volumeSizesBytes: vm.volumeBytes, budget: share, ...(isFenced ? { fence: capture.splitter } : {}),
+    });
+    capture.addSink(this.key, this.sender);
+  }
+
+  get number(): number | undefined {
+    return this.#number;
+  }
+
+  close(): void {
+    this.#isClosed = true;
+    this.capture.removeSink(this.key);
+    if (this.#number !== undefined) this.#socket?.send(concat(encodeFrame({ kind: FrameKind.closeStream, stream: this.#number }, [], crc32c)));
+    this.#socket = undefined;
+    this.sender.close();
+  }
+
+  /** Opens on this connection, if the sender wants to. `number` has not been used on it before. */
+  open(socket: SimSocket, number: number): boolean {
+    if (!this.sender.wantsOpen) return false;
+    this.#socket = socket;
+    this.#number = number;
+    socket.send(concat(encodeFrame({ kind: FrameKind.open, stream: number, epoch: this.plan.epoch }, [encodeOpen(this.sender.openRequest())], crc32c)));
+    return true;
+  }
+
+  /** The connection is gone. */
+  lost(socket: SimSocket): void {
+    if (this.#socket !== socket || this.#number === undefined) return;
+    this.#ended(() => this.sender.linkDown());
+  }
+
+  frame(header: FrameHeader, body: Uint8Array): void {
+    const { sender } = this;
+    if (header.kind === FrameKind.opened) sender.opened(decodeOpened(body));
+    else if (header.kind === FrameKind.ack) sender.acked({ durableSeq: header.lastSeq, creditBytes: decodeAck(body) });
+    else if (header.kind === FrameKind.refused) this.#ended(() => sender.refused(decodeRefused(body)));
+    else if (header.kind === FrameKind.closeStream) this.#ended(() => sender.linkDown());
+    const status = sender.status();
+    if (status.lostAcknowledgedCount > 0) throw new Violation(`${this.key}: ${status.detail}`);
+    this.pump();
+  }
+
+  #ended(tell: () => void): void {
+    this.#number = undefined;
+    tell();
+  }
+
+  pump(): void {
+    const socket = this.#socket;
+    if (socket === undefined || this.#number === undefined || this.#isClosed) return;
+    for (let read = this.sender.nextSyncRead(); read !== undefined; read = this.sender.nextSyncRead()) this.#syncRead(read);
+    while (socket.bufferedBytes < BUFFERED_BYTES_MAX) {
+      const frame = this.sender.nextFrame(this.options.frameBytesMax);
+      if (frame === undefined) return;
+      socket.send(concat(this.#encode(frame, this.#number)));
+    }
+  }
+
+  #encode(frame: OutgoingFrame, stream: number): Uint8Array[] {
+    const { incarnation, epoch, firstSeq, lastSeq, records, rawBytes } = frame;
+    if (!this.options.isCompressed) return encodeRecordsFrame({ stream, incarnation, epoch, firstSeq }, records, crc32c);
+    const packed = zstdCompressSync(concat(encodeRecordsBody(records)));
+    if (packed.byteLength >= rawBytes) return encodeRecordsFrame({ stream, incarnation, epoch, firstSeq }, records, crc32c);
+    const fields = { kind: FrameKind.records, stream, incarnation, epoch, firstSeq, lastSeq, count: records.length, codec: FrameCodec.zstd, rawBytes };
+    return encodeFrame(fields, [packed], crc32c);
+  }
+
+  #syncRead({ readId, volume, offset, length }: SyncRead): void {
+    const { host, around, ioMsMax } = this.options;
+    const { random } = around.world;
+    const ioMs = random.below(2 * ioMsMax);
+    let bytes: Uint8Array | undefined;
+    host.after(ioMs * random.unit(), () => (bytes = this.plan.vm.disks[volume]?.read(offset, offset + length).slice()));
+    host.after(ioMs, () => {
+      if (this.#isClosed) return;
+      if (bytes === undefined || random.chance(this.options.readErrorChance())) this.sender.syncReadFailed(readId);
+      else this.sender.syncReadDone(readId, bytes.every((byte) => byte === 0) ? 'zeroes' : bytes);
+      this.pump();
+    });
+  }
+}

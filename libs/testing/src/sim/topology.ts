@@ -1,0 +1,32 @@
+import type { BarrierConfig } from '@tidemark/checkpoint';
+import type { GuestVm } from './guest-vm.js';
+
+/** One VPG as it is set up: which VMs, and which recovering host takes each. */
+export interface VpgPlan {
+  readonly vpgId: string;
+  readonly vms: readonly GuestVm[];
+  /** By VM. */
+  readonly recoveringHostOf: ReadonlyMap<string, string>;
+  readonly intervalMs: number;
+  readonly historyMs: number;
+}
+
+export const EPOCH = 1;
+
+export const keyOf = (vpgId: string, vmId: string): string => `${vpgId}/${vmId}`;
+
+/** One stream that a protecting host is to have. */
+export interface ProtectionPlan {
+  readonly vpgId: string;
+  readonly vm: GuestVm;
+  readonly recoveringHost: string;
+  readonly epoch: number;
+}
+
+/** What one protecting host is to do: the whole of it, with a number that grows. */
+export interface DesiredState {
+  readonly revision: number;
+  readonly vms: readonly GuestVm[];
+  readonly protections: readonly ProtectionPlan[];
+  readonly barriers: readonly BarrierConfig[];
+}
