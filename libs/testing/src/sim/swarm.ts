@@ -12,6 +12,7 @@ export type Fault = (typeof FAULTS)[number];
 /** Mean time between two of a kind; those not named here get the usual ones. Checkpoints on demand may come one right after the other. */
 const MEAN_MS: Partial<Record<Fault, readonly number[]>> = {
   insertTagged: [15, 100, 400], failoverTest: [200, 1000], failover: [500, 1500, 4000], repeatCommand: [30, 200], moveVm: [300, 1200, 3000],
+  forceSync: [40, 300, 1200],
 };
 /** Storage that fails for good ends what the rest of the run could show: rarely. What needs a checkpoint first: more often than the rest. */
 const CHANCE: Partial<Record<Fault, number>> = { failSync: 0.08, failAppend: 0.08, rotJournal: 0.08, failoverTest: 0.4, failover: 0.4, repeatCommand: 0.4 };
