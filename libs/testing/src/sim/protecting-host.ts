@@ -17,6 +17,7 @@ export interface ProtectingOptions {
   readonly frameBytesMax: number;
   /** Longest local I/O, ms. */
   readonly ioMsMax: number;
+  readonly syncReadMsMax: number;
   readonly holdBoundMs: number;
   readonly isCompressed: boolean;
 }
@@ -135,10 +136,10 @@ export class ProtectingHost extends SimHost {
     const capture = this.#captures.get(plan.vm.vmId);
     if (this.#streams.has(key) || capture === undefined) return;
     this.#session += 1;
-    const { frameBytesMax, ioMsMax, isCompressed } = this.options;
+    const { frameBytesMax, syncReadMsMax, isCompressed } = this.options;
     const { around } = this;
     this.#streams.set(key, new SimStream(plan, capture, {
-      host: this, around, sessionId: `${this.name}-${this.#session}`, share: this.#budget.share(), frameBytesMax, ioMsMax, isCompressed,
+      host: this, around, sessionId: `${this.name}-${this.#session}`, share: this.#budget.share(), frameBytesMax, syncReadMsMax, isCompressed,
       readErrorChance: () => this.readErrorChance,
     }));
     if (this.#links.has(plan.recoveringHost)) return;

@@ -10,6 +10,7 @@ import { RecoverySite } from './recovery-site.js';
 import type { Surroundings } from './sim-host.js';
 import { SiteManager } from './site-manager.js';
 import { swarm, type SwarmOptions } from './swarm.js';
+import { watchRejections } from './rejections.js';
 import { EPOCH, type VpgPlan } from './topology.js';
 import { Violation, World } from './world.js';
 
@@ -33,13 +34,6 @@ export interface RunResult {
   readonly rollbackCount: number;
   readonly eventCount: number;
 }
-
-let running: World | undefined;
-/** Where asynchronous code fails with nobody to tell, as the real process would: there it ends the process, here the run. */
-process.on('unhandledRejection', (reason) => {
-  if (running === undefined) throw reason;
-  running.fail(reason instanceof Error ? reason : new Error(String(reason)));
-});
 
 /** One whole run: a world, faults for a while, then peace, in which everything must become whole again. One at a time. */
 export async function run(seed: number, plant?: Plant): Promise<RunResult> {
@@ -88,13 +82,13 @@ class Run {
 
   async result(): Promise<RunResult> {
     let violation: Error | undefined;
-    running = this.#world;
+    const runEnded = watchRejections((error) => this.#world.fail(error));
     try {
       await this.#act();
     } catch (error) {
       violation = error instanceof Error ? error : new Error(String(error));
     } finally {
-      running = undefined;
+      runEnded();
     }
     const { testCount, commitCount, rollbackCount } = this.#recoverySite;
     return {

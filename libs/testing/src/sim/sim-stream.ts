@@ -16,7 +16,7 @@ export interface StreamOptions {
   readonly sessionId: string;
   readonly share: BudgetShare;
   readonly frameBytesMax: number;
-  readonly ioMsMax: number;
+  readonly syncReadMsMax: number;
   readonly isCompressed: boolean;
   readErrorChance(): number;
 }
@@ -107,9 +107,9 @@ export class SimStream {
   }
 
   #syncRead({ readId, volume, offset, length }: SyncRead): void {
-    const { host, around, ioMsMax } = this.options;
+    const { host, around, syncReadMsMax } = this.options;
     const { random } = around.world;
-    const ioMs = random.below(2 * ioMsMax);
+    const ioMs = random.below(syncReadMsMax);
     let bytes: Uint8Array | undefined;
     host.after(ioMs * random.unit(), () => (bytes = this.plan.vm.disks[volume]?.read(offset, offset + length).slice()));
     host.after(ioMs, () => {

@@ -34,7 +34,7 @@ describe('simulation of two sites', () => {
   });
 
   it('holds for new seeds', async () => {
-    const { code, stdout } = await sim('--seeds', '12');
+    const { code, stdout } = await sim('--seeds', '8');
     expect(`${stdout}${code}`).toMatch(/ 0 failed; [^]*0$/);
   });
 });
@@ -46,8 +46,8 @@ describe('planted bugs', () => {
     for (const { flag, mutation } of PLANTS) expect([flag, mutation].filter((one) => one !== undefined)).toHaveLength(1);
   });
 
-  it('one in six is caught within its budget', async () => {
-    const { code, stdout } = await sim('--planted', '--subset', '6');
+  it('one in twelve is caught within its budget', async () => {
+    const { code, stdout } = await sim('--planted', '--subset', '12');
     expect(stdout).toMatch(/ caught, 0 missed\n$/);
     expect(code).toBe(0);
   });

@@ -48,6 +48,8 @@ export interface SwarmOptions {
   readonly spikeMsMax: number;
   readonly documentMsMax: number;
   readonly ioMsMax: number;
+  /** Of a sync's reads, which may be much faster than the guest's writes. */
+  readonly syncReadMsMax: number;
   readonly diskMsMax: number;
 }
 
@@ -82,6 +84,7 @@ export function swarm(random: Random): SwarmOptions {
     spikeMsMax: random.pick([0, 0, 80, 400]),
     documentMsMax: random.pick([2, 60, 600]),
     ioMsMax: random.pick([0.5, 3, 12, 50]),
+    syncReadMsMax: random.pick([0.5, 5, 60]),
     diskMsMax: random.pick([0.3, 2, 15]),
   };
 }
