@@ -1,7 +1,7 @@
 /** How a simulated host carries out effects wrongly: what is an adapter's duty in the product is this project's own code here. */
 export type PlantFlag =
   | 'journalUnsynced' | 'mirrorUnsynced' | 'foldersUnsynced' | 'ackedOnArrival' | 'releaseHasty' | 'sealedLate' | 'holdUnbounded' | 'voteHasty' | 'capturedEarly'
-  | 'readsUnheld' | 'fenceMissing' | 'applyHasty' | 'confirmedBlindly' | 'pinIgnored' | 'promiseIgnored' | 'epochVolatile' | 'epochNotBurned' | 'fenceForgotten';
+  | 'readsUnheld' | 'fenceMissing' | 'applyHasty' | 'confirmedBlindly' | 'pinIgnored' | 'promiseIgnored' | 'epochVolatile' | 'epochNotBurned' | 'fenceForgotten' | 'mirrorHashed';
 
 /**
  * A bug planted on purpose: each breaks one sentence of the design that names a danger, and the checkers must notice. A flag changes how a
@@ -54,6 +54,7 @@ const CAPTURE: readonly Plant[] = [
 ];
 
 const SYNC: readonly Plant[] = [
+  { name: 'mirror-hashed-for-the-head', breaks: 'a delta sync compares with the head: mirror and journal, never the mirror alone', seedBudget: 60, flag: 'mirrorHashed' },
   { name: 'sync-ends-before-capture', breaks: 'a sync ends behind every write that its blocks contain', seedBudget: 200, flag: 'fenceMissing' },
   {
     name: 'sync-read-not-voided', breaks: 'a captured write that overlaps a sync read voids that part', seedBudget: 60,
@@ -62,6 +63,14 @@ const SYNC: readonly Plant[] = [
   {
     name: 'sync-ends-with-reads-in-flight', breaks: 'no checkpoint is listed until syncEnd, and that follows the last block', seedBudget: 60,
     mutation: { file: SYNC_WALK, find: 'return this.#reads.size === 0 && this.#dirty', replace: 'return this.#dirty' },
+  },
+  {
+    name: 'verdict-over-a-write', breaks: 'a verdict counts only for blocks that were not written since their comparison began', seedBudget: 100,
+    mutation: { file: SYNC_WALK, find: '    clearOutwards(bitmapOf(this.#unverified, volume), start, end);\n', replace: '' },
+  },
+  {
+    name: 'compared-before-durable', breaks: 'what is compared is a head that holds all that was sent before', seedBudget: 100,
+    mutation: { file: SENDER, find: 'this.#compareAtSeq = this.#queue.lastSeq;', replace: '' },
   },
   {
     name: 'sync-blocks-clean-before-ack', breaks: 'blocks in flight count as dirty until acknowledged', seedBudget: 100,

@@ -139,7 +139,7 @@ export class ProtectingHost extends SimHost {
     const { frameBytesMax, syncReadMsMax, isCompressed } = this.options;
     const { around } = this;
     this.#streams.set(key, new SimStream(plan, capture, {
-      host: this, around, sessionId: `${this.name}-${this.#session}`, share: this.#budget.share(), frameBytesMax, syncReadMsMax, isCompressed,
+      host: this, around, sessionId: `${this.name}/${this.#session}`, share: this.#budget.share(), frameBytesMax, syncReadMsMax, isCompressed,
       readErrorChance: () => this.readErrorChance,
     }));
     if (this.#links.has(plan.recoveringHost)) return;

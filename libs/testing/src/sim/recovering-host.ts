@@ -239,6 +239,7 @@ export class RecoveringHost extends SimHost {
       const connection = recovery.connectionOf(socket, header.stream);
       if (connection === undefined) continue;
       if (header.kind === FrameKind.records) recovery.frame(connection, header, body);
+      else if (header.kind === FrameKind.hashRequest) recovery.hashRequested(connection, body);
       else if (header.kind === FrameKind.closeStream) recovery.connectionLost(connection);
       return;
     }

@@ -1,8 +1,9 @@
 import { hash } from 'node:crypto';
 import { BLOCK_BYTES } from '@tidemark/base';
-import { decodeHashReply, decodeHashRequest, encodeHashReply, encodeHashRequest, equalBlocks, HASH_BYTES, hashedBlocks } from '@tidemark/frame';
+import { decodeHashReply, encodeHashReply, encodeHashRequest, equalBlocks, HASH_BYTES, hashedBlocks, type BlockHashes, type HashRequest } from '@tidemark/frame';
+import type { JournalFile } from '@tidemark/journal-file';
 import type { Sender, SyncCompare } from '@tidemark/replication';
-import type { SimJournal } from './sim-journal.js';
+import type { Volume } from '@tidemark/volume';
 
 function digestsOf(bytes: Uint8Array): Uint8Array {
   const digests = new Uint8Array(hashedBlocks(bytes.byteLength) * HASH_BYTES);
@@ -10,16 +11,22 @@ function digestsOf(bytes: Uint8Array): Uint8Array {
   return digests;
 }
 
-/** What the recovering host answers: digests of its head as it is now. */
-export function hashReplyOf(journal: SimJournal, body: Uint8Array, volumeBytes: readonly number[]): Uint8Array[] {
-  const { volume, offset, length } = decodeHashRequest(body, volumeBytes);
-  return encodeHashReply({ volume, offset, length, hashes: digestsOf(journal.imageBefore(volume, undefined).subarray(offset, offset + length)) });
+/** What the recovering host answers: digests of a piece of its head, read through a view of it. */
+export async function hashReplyOf(journal: JournalFile, { volume, offset, length }: HashRequest, mirror?: Volume): Promise<Uint8Array[]> {
+  const head = await journal.openHead();
+  try {
+    const bytes = new Uint8Array(length);
+    await (mirror ?? head.volumes[volume])?.read(offset, bytes);
+    return encodeHashReply({ volume, offset, length, hashes: digestsOf(bytes) });
+  } finally {
+    await head.close();
+  }
 }
 
 interface Pending {
   readonly compare: SyncCompare;
   local: Uint8Array | undefined;
-  remote: Uint8Array | undefined;
+  remote: BlockHashes | undefined;
 }
 
 /** Comparisons of one opening of a stream at the protecting host. */
@@ -50,8 +57,8 @@ export class SimCompares {
   replied(body: Uint8Array): void {
     const reply = decodeHashReply(body);
     const pending = this.#pending.get(`${reply.volume}/${reply.offset}`);
-    if (pending === undefined || typeof reply.hashes === 'string') return;
-    pending.remote = reply.hashes.slice();
+    if (pending === undefined) return;
+    pending.remote = typeof reply.hashes === 'string' ? reply.hashes : reply.hashes.slice();
     this.#judge(pending);
   }
 

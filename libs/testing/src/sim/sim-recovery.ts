@@ -1,5 +1,5 @@
 import { unreachable } from '@tidemark/base';
-import { decodeRecords, encodeAck, encodeFrame, encodeOpened, encodeRefused, FrameKind, type FrameHeader, type OpenRequest } from '@tidemark/frame';
+import { decodeHashRequest, decodeRecords, encodeAck, encodeFrame, encodeHashReply, encodeOpened, encodeRefused, FrameKind, type FrameHeader, type HashRequest, type OpenRequest } from '@tidemark/frame';
 import type { HeldCheckpoint, JournalState } from '@tidemark/journal';
 import { decompressBody, JournalFile } from '@tidemark/journal-file';
 import { crc32c } from '@tidemark/link';
@@ -7,6 +7,7 @@ import { Receiver, type ReceiverEffect } from '@tidemark/replication';
 import { JournalOracle } from './journal-oracle.js';
 import type { SimSocket } from './network.js';
 import { simFiles, SimMirror, type DiskOwner } from './sim-files.js';
+import { hashReplyOf } from './sim-compare.js';
 import { concat } from './sim-host.js';
 import { keyOf } from './topology.js';
 import { Violation } from './world.js';
@@ -37,6 +38,7 @@ interface Reply {
 }
 
 const REOPEN_MS = 150;
+const HASH_MS_MAX = 4;
 const GUARD_RESERVE_BYTES = 4096;
 
 /** One VM of one VPG at its recovering host, in one life of the process: the real receiver, and the real journal on simulated files. */
@@ -181,6 +183,35 @@ export class SimRecovery {
     const records = decodeRecords(header, decompressBody(header.codec, body, header.rawBytes), this.vm.volumeBytes);
     this.#body = body;
     this.#step((effects) => this.receiver.frame(connection, header, records, effects));
+  }
+
+  hashRequested(connection: number, body: Uint8Array): void {
+    const status = this.receiver.status();
+    if (connection === status.connection && status.state === 'open') this.#hash(connection, decodeHashRequest(body, this.vm.volumeBytes));
+  }
+
+  #hash(connection: number, request: HashRequest): void {
+    const { host, around } = this.owner;
+    host.after(around.world.random.below(HASH_MS_MAX), () => {
+      const journal = this.#journal;
+      if (this.#isOver || journal === undefined || !this.#replies.has(connection)) return;
+      if (journal.stats().durableSeq < request.atSeq) throw new Violation(`${this.key}: hashes at ${request.atSeq} are asked for, which was not acknowledged`);
+      around.world.touch();
+      const mirror = around.plant?.flag === 'mirrorHashed' ? this.mirror(request.volume) : undefined;
+      void hashReplyOf(journal, request, mirror).then(
+        (reply) => {
+          const to = this.#replies.get(connection);
+          if (!this.#isOver) to?.socket.send(concat(encodeFrame({ kind: FrameKind.hashReply, stream: to.stream }, reply, crc32c)));
+        },
+        () => this.#sayDifferent(connection, request),
+      );
+    });
+  }
+
+  /** The head cannot be read: its blocks count as different. */
+  #sayDifferent(connection: number, { volume, offset, length }: HashRequest): void {
+    const to = this.#replies.get(connection);
+    if (!this.#isOver) to?.socket.send(concat(encodeFrame({ kind: FrameKind.hashReply, stream: to.stream }, encodeHashReply({ volume, offset, length, hashes: 'unreadable' }), crc32c)));
   }
 
   connectionLost(connection: number): void {

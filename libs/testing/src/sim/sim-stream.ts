@@ -3,9 +3,10 @@ import {
   decodeAck, decodeOpened, decodeRefused, encodeFrame, encodeOpen, encodeRecordsBody, encodeRecordsFrame, FrameCodec, FrameKind, type FrameHeader,
 } from '@tidemark/frame';
 import { crc32c } from '@tidemark/link';
-import { Sender, type BudgetShare, type OutgoingFrame, type SyncRead } from '@tidemark/replication';
+import { Sender, type BudgetShare, type OutgoingFrame, type SyncCompare, type SyncRead } from '@tidemark/replication';
 import type { Capture } from './capture.js';
 import type { SimSocket } from './network.js';
+import { SimCompares } from './sim-compare.js';
 import { concat, type SimHost, type Surroundings } from './sim-host.js';
 import { keyOf, type ProtectionPlan } from './topology.js';
 import { Violation } from './world.js';
@@ -31,6 +32,8 @@ export class SimStream {
   /** On the open connection; undefined: none. */
   #number: number | undefined;
   #isClosed = false;
+  /** Of the opening that is open. */
+  #compares: SimCompares;
 
   constructor(readonly plan: ProtectionPlan, readonly capture: Capture, private readonly options: StreamOptions) {
     const { vpgId, vm, epoch } = plan;
@@ -40,6 +43,7 @@ export class SimStream {
     this.sender = new Sender({
       vpgId, vmId: vm.vmId, epoch, sessionId, volumeSizesBytes: vm.volumeBytes, budget: share, ...(isFenced ? { fence: capture.splitter } : {}),
     });
+    this.#compares = new SimCompares(this.sender);
     capture.addSink(this.key, this.sender);
   }
 
@@ -60,6 +64,7 @@ export class SimStream {
     if (!this.sender.wantsOpen) return false;
     this.#socket = socket;
     this.#number = number;
+    this.#compares = new SimCompares(this.sender);
     socket.send(concat(encodeFrame({ kind: FrameKind.open, stream: number, epoch: this.plan.epoch }, [encodeOpen(this.sender.openRequest())], crc32c)));
     return true;
   }
@@ -73,6 +78,7 @@ export class SimStream {
   frame(header: FrameHeader, body: Uint8Array): void {
     const { sender } = this;
     if (header.kind === FrameKind.opened) sender.opened(decodeOpened(body));
+    else if (header.kind === FrameKind.hashReply) this.#compares.replied(body);
     else if (header.kind === FrameKind.ack) sender.acked({ durableSeq: header.lastSeq, creditBytes: decodeAck(body) });
     else if (header.kind === FrameKind.refused) this.#ended(() => sender.refused(decodeRefused(body)));
     else if (header.kind === FrameKind.closeStream) this.#ended(() => sender.linkDown());
@@ -89,6 +95,10 @@ export class SimStream {
   pump(): void {
     const socket = this.#socket;
     if (socket === undefined || this.#number === undefined || this.#isClosed) return;
+    for (let compare = this.sender.nextCompare(); compare !== undefined; compare = this.sender.nextCompare()) {
+      socket.send(concat(encodeFrame({ kind: FrameKind.hashRequest, stream: this.#number }, [this.#compares.begin(compare)], crc32c)));
+      this.#compareLocal(compare, this.#compares);
+    }
     for (let read = this.sender.nextSyncRead(); read !== undefined; read = this.sender.nextSyncRead()) this.#syncRead(read);
     while (socket.bufferedBytes < BUFFERED_BYTES_MAX) {
       const frame = this.sender.nextFrame(this.options.frameBytesMax);
@@ -104,6 +114,17 @@ export class SimStream {
     if (packed.byteLength >= rawBytes) return encodeRecordsFrame({ stream, incarnation, epoch, firstSeq }, records, crc32c);
     const fields = { kind: FrameKind.records, stream, incarnation, epoch, firstSeq, lastSeq, count: records.length, codec: FrameCodec.zstd, rawBytes };
     return encodeFrame(fields, [packed], crc32c);
+  }
+
+  #compareLocal(compare: SyncCompare, compares: SimCompares): void {
+    const { host, around, syncReadMsMax } = this.options;
+    const { random } = around.world;
+    host.after(random.below(syncReadMsMax), () => {
+      if (this.#isClosed) return;
+      const bytes = this.plan.vm.disks[compare.volume]?.read(compare.offset, compare.offset + compare.length).slice();
+      compares.read(compare, random.chance(this.options.readErrorChance()) ? undefined : bytes);
+      this.pump();
+    });
   }
 
   #syncRead({ readId, volume, offset, length }: SyncRead): void {
