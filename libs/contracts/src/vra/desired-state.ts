@@ -71,6 +71,8 @@ export class RecoveryVolumeV1 {
   @IsInt() @Min(1) sizeBytes!: number;
   /** Absolute path of the mirror volume on the recovery datastore; created sparse when missing. */
   @IsString() @Length(1, 4096) mirrorPath!: string;
+  /** The file is there already, of this size and nobody's (else VRA_PRESEED): its blocks are compared, and only differences travel. */
+  @IsOptional() @IsBoolean() isPreseeded?: boolean;
 }
 
 export class DatastoreV1 {
@@ -105,6 +107,7 @@ export class RecoveryV1 {
   @IsOptional() @ValidateNested() @Type(() => RecoveryLimitsV1) limits?: RecoveryLimitsV1;
 }
 
+/** Also `control protection.forceSync`, to the protecting VRA: compare everything with the recovery side. */
 export class ProtectionRefV1 {
   @IsUUID() vpgId!: string;
   @IsString() @Length(1, 200) vmId!: string;

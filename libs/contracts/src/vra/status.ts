@@ -12,9 +12,13 @@ export type ReplicationState =
   | 'failed';
 
 export interface SyncProgressV1 {
+  readonly kind: 'initialSync' | 'deltaSync' | 'bitmapSync';
+  /** A trigger, as people know it; a detail may follow behind a colon. */
   readonly reason: string;
   readonly totalBytes: number;
   readonly remainingBytes: number;
+  /** Of those, bytes that are compared before it is known whether they travel. */
+  readonly unverifiedBytes: number;
   readonly bytesPerSecond: number;
   /** null: not known yet. */
   readonly estimatedMs: number | null;

@@ -8,6 +8,7 @@ export type EngineErrorCode =
   | 'VRA_EPOCH'
   | 'VRA_DISK'
   | 'VRA_CLOSED'
+  | 'VRA_PRESEED'
   | 'CHECKPOINT_VOID'
   | 'CHECKPOINT_NOT_LEADER';
 

@@ -9,14 +9,16 @@ import {
 import type { HeldCheckpoint, JournalState } from '@tidemark/journal';
 import { JournalFile, type JournalFileStats } from '@tidemark/journal-file';
 import { crc32c, decompressBody, type CodecPool } from '@tidemark/link';
+import { VolumeError } from '@tidemark/volume';
 import { Receiver, type ReceiverEffect } from '@tidemark/replication';
 import { payloadPool } from '@tidemark/sys';
 import type { DatastoreSpace } from './datastore-space.js';
+import { EngineError } from './engine-error.js';
 import { FrameIntake, type TakenFrame } from './frame-intake.js';
 import { HeadHasher } from './head-hasher.js';
 import type { HashPool } from './hash-pool.js';
 import { bytesToFree, creditBytesFor, segmentBytesFor, UNLIMITED, type RecoveryLimits } from './space-limits.js';
-import { protectionKey, type Logger, type RecoverySpec } from './types.js';
+import { protectionKey, type Logger, type RecoverySpec, type RecoveryVolumeSpec } from './types.js';
 
 /** Where a stream's frames go back: one opening of it on one connection. */
 export interface StreamReply {
@@ -92,9 +94,9 @@ export class RecoveryHost {
   }
 
   async #openMirrors(): Promise<void> {
-    for (const { mirrorPath, sizeBytes } of this.spec.volumes) {
-      await mkdir(dirname(mirrorPath), { recursive: true });
-      this.#mirrors.push(await BlockFile.open({ path: mirrorPath, sizeBytes, isReadOnly: false, create: true }));
+    for (const { mirrorPath, sizeBytes, isPreseeded } of this.spec.volumes) {
+      if (isPreseeded !== true) await mkdir(dirname(mirrorPath), { recursive: true });
+      this.#mirrors.push(await openMirror({ mirrorPath, sizeBytes, isPreseeded: isPreseeded === true }));
     }
   }
 
@@ -356,5 +358,15 @@ export class RecoveryHost {
   async end(): Promise<void> {
     this.#step((effects) => this.#receiver.end(effects));
     await this.close();
+  }
+}
+
+/** A preseeded disk must be there, of the right size, and nobody's: a mirror that is made instead of a mistyped one would copy everything without a word. */
+async function openMirror({ mirrorPath, sizeBytes, isPreseeded }: Required<Omit<RecoveryVolumeSpec, 'diskId'>>): Promise<BlockFile> {
+  try {
+    return await BlockFile.open({ path: mirrorPath, sizeBytes, isReadOnly: false, create: !isPreseeded });
+  } catch (cause) {
+    if (!isPreseeded || !(cause instanceof VolumeError)) throw cause;
+    throw new EngineError('VRA_PRESEED', `${mirrorPath} cannot be a preseeded volume of ${String(sizeBytes)} bytes: ${cause.message}`, { cause });
   }
 }

@@ -11,7 +11,7 @@ import type { HashPool } from './hash-pool.js';
 import { Outbound } from './outbound.js';
 import { SendingPeer } from './sending-peer.js';
 import { SendingStream } from './sending-stream.js';
-import { protectionKey, type AttachedVmSpec, type BarrierSpec, type DesiredState, type ProtectionSpec, type VraOptions } from './types.js';
+import { protectionKey, type AttachedVmSpec, type BarrierSpec, type DesiredState, type ProtectionRef, type ProtectionSpec, type VraOptions } from './types.js';
 import { VolumeError } from '@tidemark/volume';
 import type { VoteStore } from './vote-store.js';
 
@@ -289,6 +289,13 @@ export class SendingSide {
 
   forEachBarrier(act: (barrier: BarrierHost) => void): void {
     for (const barrier of this.#barriers.values()) act(barrier);
+  }
+
+  /** Everything is compared with the recovery side. VRA_UNKNOWN_PROTECTION when this VRA does not replicate that VM now. */
+  forceSync(ref: ProtectionRef): void {
+    const entry = this.#streams.get(protectionKey(ref));
+    if (!entry) throw new EngineError('VRA_UNKNOWN_PROTECTION', `VM ${ref.vmId} of VPG ${ref.vpgId} is not replicated from here`);
+    entry.stream.forceSync();
   }
 
   /** Whatever could not be done before is tried again. */

@@ -189,6 +189,12 @@ export class SendingStream implements OutboundStream {
     return true;
   }
 
+  /** See {@link Sender.forceSync}. */
+  forceSync(): void {
+    this.#guarded(() => this.sender.forceSync());
+    this.work(0);
+  }
+
   /** See {@link Sender.placeSeal}. */
   placeSeal(seal: CheckpointSeal): boolean {
     return !this.#isBroken && this.sender.placeSeal(seal);

@@ -1,5 +1,6 @@
 import type { JournalPhase } from '@tidemark/journal';
-import type { SenderState } from '@tidemark/replication';
+import type { SyncKind } from '@tidemark/frame';
+import type { SenderState, SyncProgress } from '@tidemark/replication';
 import type { RecoveringSide } from './recovering-side.js';
 import type { RecoveryHost } from './recovery-host.js';
 import type { SendingSide } from './sending-side.js';
@@ -9,9 +10,12 @@ import { protectionKey, type ProtectionSpec, type RecoverySpec, type ViewSpec } 
 import type { ViewProgress } from './view-host.js';
 
 export interface SyncStatus {
+  readonly kind: SyncKind;
   readonly reason: string;
   readonly totalBytes: number;
   readonly remainingBytes: number;
+  /** Of those, bytes that are compared before it is known whether they travel. */
+  readonly unverifiedBytes: number;
   readonly bytesPerSecond: number;
   readonly estimatedMs: number | null;
 }
@@ -138,10 +142,10 @@ function protectionStatus(stream: SendingStream, unreachableReason: string, nowM
   };
 }
 
-function syncStatus(sync: { readonly reason: string; readonly totalBytes: number; readonly remainingBytes: number }, bytesPerSecond: number): SyncStatus {
-  const { reason, totalBytes, remainingBytes } = sync;
+function syncStatus(sync: SyncProgress, bytesPerSecond: number): SyncStatus {
+  const { kind, reason, totalBytes, remainingBytes, unverifiedBytes } = sync;
   const estimatedMs = bytesPerSecond > 0 ? Math.round((remainingBytes / bytesPerSecond) * 1000) : null;
-  return { reason, totalBytes, remainingBytes, bytesPerSecond, estimatedMs };
+  return { kind, reason, totalBytes, remainingBytes, unverifiedBytes, bytesPerSecond, estimatedMs };
 }
 
 function notRunning({ vpgId, vmId, epoch }: ProtectionSpec, detail: string): ProtectionStatus {

@@ -171,6 +171,14 @@ export class VraEngine {
     return this.#recovering.recoveryOf(ref).burnEpoch(epoch);
   }
 
+  /**
+   * Compares everything of a protection with the recovery side and sends what differs; older checkpoints stay. Not remembered: a VRA that is started
+   * anew knows nothing of what it sent before, and does the same by itself.
+   */
+  forceSync(ref: ProtectionRef): void {
+    this.#sending.forceSync(ref);
+  }
+
   async insertCheckpoint({ vpgId, tag }: { readonly vpgId: string; readonly tag: string }): Promise<{ readonly checkpointId: number }> {
     return { checkpointId: await this.#sending.barrierOf(vpgId).insert(tag) };
   }

@@ -1,7 +1,8 @@
-import { open } from 'node:fs/promises';
+import { copyFile, mkdir, open, truncate } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import { afterEach, describe, expect, it } from '@jest/globals';
 import { BLOCK_BYTES, MiB } from '@tidemark/base';
-import type { ProtectionStatus } from '@tidemark/engine-host';
+import type { ProtectionStatus, RecoverySpec } from '@tidemark/engine-host';
 import { qemuIo, until, VraRig, type RigOptions } from './rig.js';
 
 const OPTIONS: RigOptions = {
@@ -56,7 +57,61 @@ async function replicated(): Promise<VraRig> {
   return vras;
 }
 
+describe('preseeded volumes', () => {
+  const preseededSpec = (vras: VraRig): RecoverySpec => {
+    const [vm] = OPTIONS.vms;
+    if (!vm) throw new Error('rig');
+    const spec = vras.recoverySpec(vm);
+    return { ...spec, volumes: spec.volumes.map((volume) => ({ ...volume, isPreseeded: true })) };
+  };
+  const preseed = async (vras: VraRig, disk: number): Promise<void> => {
+    await mkdir(dirname(vras.mirrorPath('vm-1', disk)), { recursive: true });
+    await copyFile(vras.diskPath('vm-1', disk), vras.mirrorPath('vm-1', disk));
+  };
+
+  it('are compared, and only what differs goes into them', async () => {
+    const vras = await VraRig.start(OPTIONS);
+    rig = vras;
+    await qemuIo(vras.uri('p', 0, 'vm-1-0'), 'write -P 0x31 0 20M');
+    for (const disk of [0, 1]) await preseed(vras, disk);
+    await changeBlocks(vras.mirrorPath('vm-1', 0), CHANGED);
+    await vras.recovering[0]?.putRecovery(preseededSpec(vras));
+    await vras.apply(0, { isProtected: true });
+    const checkpointId = await until('the first checkpoint', () => vras.listed()[0]);
+    expect(protectionOf(vras).sentBytes).toBeLessThan(2 * CHANGED.length * BLOCK_BYTES);
+    await expectImages(vras, checkpointId, await disksOf(vras));
+  });
+
+  it('are refused with the reason when they are missing or of another size, and nothing is left behind', async () => {
+    const vras = await VraRig.start(OPTIONS);
+    rig = vras;
+    const put = async (): Promise<void> => await vras.recovering[0]?.putRecovery(preseededSpec(vras));
+    await expect(put()).rejects.toMatchObject({ code: 'VRA_PRESEED', message: expect.stringContaining('vm-1-0.mirror') as unknown });
+    await preseed(vras, 0);
+    await preseed(vras, 1);
+    await truncate(vras.mirrorPath('vm-1', 1), MiB);
+    await expect(put()).rejects.toMatchObject({ code: 'VRA_PRESEED', message: expect.stringContaining('vm-1-1.mirror') as unknown });
+    expect(vras.recovering[0]?.status().recoveries).toEqual([]);
+    await truncate(vras.mirrorPath('vm-1', 1), 3 * MiB + 512);
+    await put();
+  });
+});
+
 describe('a delta sync by hashes', () => {
+  it('on request finds what changed in the mirror behind our back, and keeps the checkpoints', async () => {
+    const vras = await replicated();
+    const before = await checkpointFromNow(vras);
+    await changeBlocks(vras.mirrorPath('vm-1', 0), CHANGED);
+    const { sentBytes } = protectionOf(vras);
+    vras.protecting[0]?.forceSync({ vpgId: vras.vpgId, vmId: 'vm-1' });
+    expect(protectionOf(vras)).toMatchObject({ state: 'deltaSync', sync: { kind: 'deltaSync', reason: 'Force Sync' } });
+    const after = await checkpointFromNow(vras);
+    expect(protectionOf(vras).sentBytes - sentBytes).toBeLessThan(2 * CHANGED.length * BLOCK_BYTES);
+    await expectImages(vras, after, await disksOf(vras));
+    expect(vras.listed()).toContain(before);
+    expect(() => vras.protecting[0]?.forceSync({ vpgId: vras.vpgId, vmId: 'other' })).toThrow(/not replicated from here/);
+  });
+
   it('sends what differs and little more, and keeps older checkpoints', async () => {
     const vras = await replicated();
     // In the journal, not in the mirror: the head must be both.
