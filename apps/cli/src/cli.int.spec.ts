@@ -222,6 +222,17 @@ describe('recovery', () => {
     expect(posted('/vpgs/vpg-1/checkpoints')).toEqual({ CheckpointName: 'patch day' });
   });
 
+  it('shows and sets the limit of what the site replicates', async () => {
+    expect((await tidemark(['throttle'])).out).toMatch(/limit +10 MB\/s\nwindow +08:00 to 18:00: 2.5 MB\/s\nin force now +2.5 MB\/s\nsending +2.48 MB\/s, held back by the limit/);
+    const put = (): unknown => site.requests.findLast(({ method }) => method === 'PUT')?.body;
+    expect((await tidemark(['throttle', 'set', '12.5', '--from', '22:00', '--to', '06:00', '--window-limit', 'unlimited'])).out).toContain('limit: 12.5 MB/s, window: 22:00 to 06:00: unlimited');
+    expect(put()).toEqual({ BandwidthThrottlingInMBs: 12.5, Window: { From: '22:00', To: '06:00', BandwidthThrottlingInMBs: -1 } });
+    expect((await tidemark(['throttle', 'set', 'unlimited'])).out).toContain('limit: unlimited, window: none');
+    expect(put()).toEqual({ BandwidthThrottlingInMBs: -1, Window: null });
+    expect((await tidemark(['throttle', 'set', 'fast'])).code).toBe(2);
+    expect((await tidemark(['throttle', 'set', '5', '--from', '08:00'])).code).toBe(2);
+  });
+
   it('deletes, pairs and unpairs', async () => {
     expect((await tidemark(['vpgs', 'delete', 'Shop', '--force'])).code).toBe(0);
     expect(site.requests.findLast(({ method }) => method === 'DELETE')).toMatchObject({ path: '/vpgs/vpg-1', body: { KeepRecoveryVolumes: false, Force: true } });

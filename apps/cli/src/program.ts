@@ -5,6 +5,7 @@ import { addFailoverCommands } from './commands/failover.js';
 import { addInventoryCommands } from './commands/inventory.js';
 import { addSiteCommands } from './commands/sites.js';
 import { addTaskCommands } from './commands/tasks.js';
+import { addThrottleCommands } from './commands/throttle.js';
 import { addVpgCommands } from './commands/vpgs.js';
 import type { Environment } from './connection.js';
 import { type GlobalOptions, inSession, type Session, type Streams } from './context.js';
@@ -68,6 +69,6 @@ function buildProgram(options: RunOptions): Command {
     .addHelpText('after', HELP)
     .showHelpAfterError('(tidemark --help tells more)');
   const session: InSession = (command, work) => inSession(command.optsWithGlobals<GlobalOptions>(), options, work);
-  for (const add of [addSiteCommands, addInventoryCommands, addVpgCommands, addCheckpointCommands, addFailoverCommands, addTaskCommands]) add(program, session);
+  for (const add of [addSiteCommands, addInventoryCommands, addVpgCommands, addCheckpointCommands, addFailoverCommands, addTaskCommands, addThrottleCommands]) add(program, session);
   return program;
 }

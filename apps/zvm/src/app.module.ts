@@ -26,6 +26,7 @@ import { SessionController } from './session/session.controller.js';
 import { SessionGuard } from './session/session.guard.js';
 import { SessionService } from './session/session.service.js';
 import { SessionStore } from './session/session.store.js';
+import { SiteThrottle } from './site/site-throttle.service.js';
 import { LocalSiteController } from './site/local-site.controller.js';
 import { SiteInventoryService } from './site/site-inventory.service.js';
 import { VirtualizationSitesController } from './site/virtualization-sites.controller.js';
@@ -65,7 +66,7 @@ import { VrasController } from './vra/vras.controller.js';
 const STORES = [SessionStore, TaskStore, VpgStore, VraStore, PeerStore, CatalogueStore, DraftStore, AlertStore];
 
 const SERVICES = [
-  SessionService, TaskService, EventService, InventoryService, OperationService, SiteInventoryService, VraLinkService, VraStateService, VraOperations,
+  SessionService, TaskService, EventService, InventoryService, OperationService, SiteInventoryService, VraLinkService, SiteThrottle, VraStateService, VraOperations,
   PeerLinkService, PeerExchange, PeerResponder, PairingService, CatalogueService, RecoverySite, ProtectedSite, RecoveredVms, RecoveryActions, VpgActions,
   VpgStatusService, DecisionTimer, DefinitionService, DraftService, CommitService, AlertService,
   CreateVpgOperation, ChangeVpgOperations, InsertCheckpointOperation, FailoverTestOperations, FailoverOperations, FailoverCommitOperations,

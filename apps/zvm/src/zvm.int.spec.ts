@@ -144,6 +144,37 @@ describe('VRAs', () => {
   });
 });
 
+describe('the limit of what the site replicates', () => {
+  const PATH = '/localsite/settings/throttling';
+  const shares = (): number[] => [...plane.vras.values()].filter((vra) => vra.options.siteId === a.config.siteId).map((vra) => vra.state.throttle?.share ?? 0);
+
+  it('is none at first, refused below 5 Mbit/s, and divided over the VRAs of the site', async () => {
+    expect(await atA.ok('GET', PATH)).toMatchObject({ BandwidthThrottlingInMBs: -1, Window: null, Status: { EffectiveLimitInMBs: -1, IsThrottled: false } });
+    expect(await atA.refused(400, 'PUT', PATH, { BandwidthThrottlingInMBs: 0.5 })).toContain('5 Mbit/s');
+    expect(await atA.refused(400, 'PUT', PATH, { BandwidthThrottlingInMBs: 5, Window: { From: '8:00a', To: '18:00', BandwidthThrottlingInMBs: 5 } })).toContain('time of day');
+    const window = { From: '00:00', To: '00:00', BandwidthThrottlingInMBs: 2.5 };
+    expect(await atA.ok('PUT', PATH, { BandwidthThrottlingInMBs: 10, Window: window })).toMatchObject({ BandwidthThrottlingInMBs: 10, Window: window, Status: { EffectiveLimitInMBs: 2.5 } });
+    expect(await atA.ok('GET', '/localsite')).toMatchObject({ BandwidthThrottlingInMBs: 10 });
+    await eventually('both VRAs are told', () => Promise.resolve(shares().every((share) => Math.abs(share - 0.5) < 0.01)));
+    const [told] = [...plane.vras.values()].filter((vra) => vra.options.siteId === a.config.siteId);
+    expect(told?.state.throttle).toMatchObject({ bytesPerSecond: 10_000_000, window: { fromMinute: 0, toMinute: 0, bytesPerSecond: 2_500_000 } });
+  });
+
+  it('goes to the VRA that is held back, survives a restart, and is taken back', async () => {
+    const [busy] = [...plane.vras.values()].filter((vra) => vra.options.siteId === a.config.siteId);
+    if (!busy) throw new Error('no VRA');
+    busy.outbound = { bytesPerSecondMax: 1_250_000, bytesPerSecond: 1_250_000, isThrottled: true };
+    await eventually('nearly all for the busy one', () => Promise.resolve((busy.state.throttle?.share ?? 0) > 0.95));
+    await a.stopZvm();
+    await a.startZvm();
+    atA = await a.client();
+    await eventually('the limit is read again', async () => (await atA.ok<{ BandwidthThrottlingInMBs: number }>('GET', PATH)).BandwidthThrottlingInMBs === 10);
+    expect(await atA.ok('PUT', PATH, { BandwidthThrottlingInMBs: 0 })).toMatchObject({ BandwidthThrottlingInMBs: -1 });
+    await eventually('no limit at any VRA', () => Promise.resolve(shares().every((share) => share === 0)));
+    busy.outbound = { bytesPerSecondMax: null, bytesPerSecond: 0, isThrottled: false };
+  });
+});
+
 async function draftFor(client: RestClient, vmIds: readonly string[], name: string): Promise<string> {
   const sid = await client.ok<string>('POST', '/vpgSettings', {});
   const basic = await client.ok<Record<string, unknown>>('GET', `/vpgSettings/${sid}/basic`);

@@ -49,6 +49,11 @@ export async function startFakeSite(): Promise<FakeSite> {
   return { ...(await startApiServer((request) => fake.answer(request))), committed, state };
 }
 
+const THROTTLING = {
+  BandwidthThrottlingInMBs: 10, Window: { From: '08:00', To: '18:00', BandwidthThrottlingInMBs: 2.5 },
+  Status: { EffectiveLimitInMBs: 2.5, OutgoingInMBs: 2.48, IsThrottled: true },
+};
+
 class FakeRoutes {
   #draft: Record<string, unknown> = {};
   #looks = 0;
@@ -60,6 +65,8 @@ class FakeRoutes {
     const { method, path } = request;
     if (path.startsWith('/vpgsettings')) return this.#settings(request);
     if (path.startsWith('/tasks/')) return this.#task();
+    if (method === 'PUT' && path === '/localsite/settings/throttling') return { body: request.body };
+    if (method === 'GET' && path === '/localsite/settings/throttling') return { body: THROTTLING };
     if (method === 'GET') return this.#get(path);
     this.#looks = 0;
     if (method === 'POST' && path.endsWith('/checkpoints')) this.state.checkpoints.push(checkpoint(12, { Tag: (request.body as { CheckpointName: string }).CheckpointName, Type: 1 }));

@@ -172,7 +172,14 @@ export class EventEntity {
   @Column('timestamptz', { name: 'occurred_at' }) occurredAt!: Date;
 }
 
+/** What an administrator set for the site as a whole; one row per section. */
+@Entity('site_settings')
+export class SiteSettingEntity {
+  @PrimaryColumn('text') section!: string;
+  @Column('jsonb') content!: object;
+}
+
 export const ENTITIES = [
   UserEntity, SessionEntity, PeerSiteEntity, VraEntity, VpgEntity, VpgBarrierEntity, VpgVmEntity, VpgSettingsDraftEntity,
-  TaskEntity, OperationEntity, CheckpointEntity, CatalogueEntity, CheckpointNoteEntity, AlertEntity, EventEntity,
+  TaskEntity, OperationEntity, CheckpointEntity, CatalogueEntity, CheckpointNoteEntity, AlertEntity, EventEntity, SiteSettingEntity,
 ];

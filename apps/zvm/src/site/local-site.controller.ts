@@ -1,8 +1,13 @@
-import { Controller, Get, Inject } from '@nestjs/common';
+import { Body, Controller, Get, HttpCode, Inject, Put } from '@nestjs/common';
 import { ApiOkResponse, ApiTags } from '@nestjs/swagger';
-import { LocalSiteApi, PAIRING_STATUS, names } from '@tidemark/contracts';
+import { LocalSiteApi, PAIRING_STATUS, ThrottlingSettingsApi, names } from '@tidemark/contracts';
 import { ZVM_CONFIG, type ZvmConfig } from '../config.js';
 import { Links } from '../http/links.js';
+import { SessionUser } from '../session/session.guard.js';
+import { EventService } from '../event/event.service.js';
+import { VraStore } from '../vra/vra.store.js';
+import { SiteThrottle } from './site-throttle.service.js';
+import { limitView, throttlingOf, throttlingView } from './throttling.view.js';
 import { ZVM_VERSION } from '../version.js';
 
 @ApiTags('localsite')
@@ -11,6 +16,9 @@ export class LocalSiteController {
   constructor(
     @Inject(ZVM_CONFIG) private readonly config: ZvmConfig,
     private readonly links: Links,
+    private readonly throttle: SiteThrottle,
+    private readonly vras: VraStore,
+    private readonly events: EventService,
   ) {}
 
   @Get()
@@ -33,10 +41,36 @@ export class LocalSiteController {
       SiteType: 'Simulated',
       SiteTypeVersion: null,
       IpAddress: config.address,
-      BandwidthThrottlingInMBs: -1,
+      BandwidthThrottlingInMBs: limitView(this.throttle.settings.bytesPerSecond),
       IsLoginBannerEnabled: false,
       LoginBanner: null,
     };
+  }
+
+  @Get('settings/throttling')
+  @ApiOkResponse({ type: ThrottlingSettingsApi })
+  throttling(): ThrottlingSettingsApi {
+    this.vras.assertLoaded();
+    return throttlingView(this.throttle.settings, this.throttle.state(this.#vraIds()));
+  }
+
+  /** In force at each VRA within a second or two; a VRA that is away follows when it comes back. */
+  @Put('settings/throttling')
+  @HttpCode(200)
+  @ApiOkResponse({ type: ThrottlingSettingsApi })
+  async setThrottling(@Body() body: ThrottlingSettingsApi, @SessionUser() user: string): Promise<ThrottlingSettingsApi> {
+    const settings = throttlingOf(body);
+    await this.throttle.set(settings);
+    const limit = settings.bytesPerSecond === null ? 'no limit' : `${String(limitView(settings.bytesPerSecond))} MB/s`;
+    await this.events.record({
+      type: 'SettingsChanged', category: 'Events', entity: 'Site', userName: user, isSuccess: true, vpgIds: [],
+      description: `Bandwidth throttling: ${limit}${settings.window ? `, ${String(limitView(settings.window.bytesPerSecond))} MB/s in its daily window` : ''}.`,
+    });
+    return this.throttling();
+  }
+
+  #vraIds(): string[] {
+    return this.vras.all().map(({ vraId }) => vraId);
   }
 
   @Get('pairingstatuses')

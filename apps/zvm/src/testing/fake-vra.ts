@@ -39,6 +39,7 @@ export class FakeVra {
   journalBytes = 4096;
   isAtHardLimit = false;
   datastores: VraStatusV1['datastores'] = [];
+  outbound: VraStatusV1['outbound'] = { bytesPerSecondMax: null, isThrottled: false, bytesPerSecond: 0 };
   readonly #instance = randomUUID();
   readonly #startedAtMs = Date.now();
   #bus: ControlBus | undefined;
@@ -153,6 +154,7 @@ export class FakeVra {
         vpgId: barrier.vpgId, version: barrier.version, leaderVraId: barrier.members[0]?.vra.vraId ?? null, term: 1, holdMsP99: 1, voidCount: 0, sealedCount: 0,
       })),
       datastores: this.datastores,
+      outbound: this.outbound,
     };
   }
 }

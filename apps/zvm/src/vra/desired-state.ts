@@ -1,4 +1,4 @@
-import type { AttachedVmV1, BarrierV1, DesiredStateV1, ProtectionV1, VraAddressV1 } from '@tidemark/contracts';
+import type { AttachedVmV1, BarrierV1, DesiredStateV1, ProtectionV1, ThrottleV1, VraAddressV1 } from '@tidemark/contracts';
 import type { Inventory, Vm } from '@tidemark/hypervisor';
 import { isReplicating, type VpgDefinition, type VpgRecord, type VpgVm } from '../vpg/vpg-model.js';
 import type { VraRecord } from './vra-model.js';
@@ -20,6 +20,8 @@ export interface VraContent {
   readonly protections: ProtectionV1[];
   /** Their versions are given by who keeps them. */
   readonly barriers: BarrierContent[];
+  /** Absent: no limit. */
+  readonly throttle?: ThrottleV1;
 }
 
 /** What each VRA of this site shall do on the sending side, from the inventory and the VPGs alone; same facts, same answer. */
@@ -116,5 +118,6 @@ export function desiredState(content: VraContent, { revision, versionOf }: { rea
     attachedVms: content.attachedVms,
     protections: content.protections,
     barriers: content.barriers.map((barrier) => ({ ...barrier, version: versionOf(barrier.vpgId) })),
+    ...(content.throttle ? { throttle: content.throttle } : {}),
   };
 }

@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto';
 import { Background } from '../background.js';
 import { ZVM_CONFIG, type ZvmConfig } from '../config.js';
 import { messageOf } from '../errors.js';
+import { SiteThrottle } from '../site/site-throttle.service.js';
 import { InventoryService } from '../inventory/inventory.service.js';
 import { isCompressedOf, priorityOf } from '../vpg/vpg-definition.js';
 import { VpgStore } from '../vpg/vpg.store.js';
@@ -27,11 +28,13 @@ export class VraStateService implements OnApplicationBootstrap, OnApplicationShu
     private readonly vpgs: VpgStore,
     private readonly inventory: InventoryService,
     private readonly link: VraLinkService,
+    private readonly throttle: SiteThrottle,
     @Inject(ZVM_CONFIG) private readonly config: ZvmConfig,
   ) {}
 
   onApplicationBootstrap(): void {
     this.inventory.onChange(() => this.#loop.poke());
+    this.throttle.onChange(() => this.#loop.poke());
     this.#loop.start();
   }
 
@@ -55,16 +58,18 @@ export class VraStateService implements OnApplicationBootstrap, OnApplicationShu
   async #reconcile(): Promise<void> {
     const inventory = this.inventory.current;
     // Not known is not the same as not there: a document made too early would detach everything.
-    if (!inventory || !this.vras.isLoaded || !this.vpgs.isLoaded) return;
+    if (!inventory || !this.vras.isLoaded || !this.vpgs.isLoaded || !this.throttle.isLoaded) return;
     const vras = this.vras.all();
     const contents = desiredContents({
       siteId: this.config.siteId, inventory, vras, vpgs: this.vpgs.all(), priorityOf, isCompressedOf,
       ports: { control: this.config.vraControlPort, data: this.config.vraDataPort },
     });
+    const throttles = this.throttle.perVra(vras.map(({ vraId }) => vraId));
     for (const content of contents.values()) await this.#countBarriers(content);
     await Promise.all(vras.map(async (vra) => {
       const content = contents.get(vra.vraId);
-      if (content) await this.#bringTo(vra, content).catch((error: unknown) => this.#log.debug(`VRA ${vra.name}: ${messageOf(error)}`));
+      const throttle = throttles.get(vra.vraId);
+      if (content) await this.#bringTo(vra, throttle ? { ...content, throttle } : content).catch((error: unknown) => this.#log.debug(`VRA ${vra.name}: ${messageOf(error)}`));
     }));
   }
 

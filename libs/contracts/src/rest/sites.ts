@@ -24,6 +24,34 @@ export class LocalSiteApi {
   @Text() LoginBanner?: string | null;
 }
 
+/** What the limit does now. */
+export class ThrottlingStatusApi {
+  /** MB per second in force at this time of day; -1: unlimited. */
+  @Decimal() EffectiveLimitInMBs?: number | null;
+  /** What the site's VRAs send now, MB per second. */
+  @Decimal() OutgoingInMBs?: number | null;
+  /** The limit held a VRA back in the last second. */
+  @Flag() IsThrottled?: boolean | null;
+}
+
+/** A daily time with a limit of its own, local time of the site. */
+export class ThrottlingWindowApi {
+  /** `HH:MM`. */
+  @Text({ isRequired: true, lengthMin: 5, lengthMax: 5 }) From!: string;
+  /** `HH:MM`; before From: over midnight. */
+  @Text({ isRequired: true, lengthMin: 5, lengthMax: 5 }) To!: string;
+  @Decimal({ isRequired: true, description: 'MB (10^6 bytes) per second; -1 or 0: unlimited, else at least 0.625 (5 Mbit/s).' }) BandwidthThrottlingInMBs!: number;
+}
+
+/** `GET` and `PUT /localsite/settings/throttling`. A Tidemark addition: the reference has this in its site settings dialog only. */
+export class ThrottlingSettingsApi {
+  @Decimal({ isRequired: true, description: 'MB (10^6 bytes) per second, outbound to all peers together; -1 or 0: unlimited, else at least 0.625 (5 Mbit/s).' })
+  BandwidthThrottlingInMBs!: number;
+  @Section(() => ThrottlingWindowApi, { description: 'Overrides the general limit while it lasts.' }) Window?: ThrottlingWindowApi | null;
+  /** Shown, not set. */
+  @Section(() => ThrottlingStatusApi) Status?: ThrottlingStatusApi | null;
+}
+
 /** `POST /peersites` */
 export class PairDataApi {
   @Text({ isRequired: true, lengthMin: 1, lengthMax: 255 }) HostName!: string;

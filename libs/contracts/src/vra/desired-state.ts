@@ -1,6 +1,6 @@
 import { Type } from 'class-transformer';
 import {
-  ArrayMaxSize, IsArray, IsBoolean, IsIn, IsInt, IsOptional, IsString, IsUUID, Length, Max, MaxLength, Min, ValidateNested,
+  ArrayMaxSize, IsArray, IsBoolean, IsIn, IsInt, IsNumber, IsOptional, IsString, IsUUID, Length, Max, MaxLength, Min, ValidateNested,
 } from 'class-validator';
 
 /** Where another VRA listens. */
@@ -54,6 +54,23 @@ export class BarrierV1 {
   @IsArray() @ArrayMaxSize(64) @ValidateNested({ each: true }) @Type(() => BarrierMemberV1) members!: BarrierMemberV1[];
 }
 
+export class ThrottleWindowV1 {
+  /** Minutes of the site's local day; from = to: all day, from > to: over midnight. */
+  @IsInt() @Min(0) @Max(1439) fromMinute!: number;
+  @IsInt() @Min(0) @Max(1439) toMinute!: number;
+  /** null: no limit. */
+  @IsOptional() @IsNumber() @Min(1) bytesPerSecond!: number | null;
+}
+
+/** The site's limit for all that it replicates, and this VRA's share of it. The VRA follows the windows by its own clock. */
+export class ThrottleV1 {
+  @IsOptional() @IsNumber() @Min(1) bytesPerSecond!: number | null;
+  @IsOptional() @ValidateNested() @Type(() => ThrottleWindowV1) window!: ThrottleWindowV1 | null;
+  @IsInt() @Min(-1440) @Max(1440) utcOffsetMinutes!: number;
+  /** Above 0, at most 1. */
+  @IsNumber() @Min(0.0001) @Max(1) share!: number;
+}
+
 /**
  * `control state.apply`: everything that the sending side of a VRA shall do, whole. The VRA persists it before it answers and goes
  * on by it alone after a restart. Taking a protection out stops its stream; it deletes nothing at the other site. What
@@ -64,6 +81,8 @@ export class DesiredStateV1 {
   @IsArray() @ValidateNested({ each: true }) @Type(() => AttachedVmV1) attachedVms!: AttachedVmV1[];
   @IsArray() @ValidateNested({ each: true }) @Type(() => ProtectionV1) protections!: ProtectionV1[];
   @IsArray() @ValidateNested({ each: true }) @Type(() => BarrierV1) barriers!: BarrierV1[];
+  /** Absent: no limit. */
+  @IsOptional() @ValidateNested() @Type(() => ThrottleV1) throttle?: ThrottleV1;
 }
 
 export class RecoveryVolumeV1 {

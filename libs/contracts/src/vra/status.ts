@@ -89,6 +89,15 @@ export interface BarrierStatusV1 {
   readonly sealedCount: number;
 }
 
+/** What the VRA sends on 4008, to all peers together. */
+export interface OutboundStatusV1 {
+  /** null: no limit. */
+  readonly bytesPerSecondMax: number | null;
+  /** The limit held something back in the last second. */
+  readonly isThrottled: boolean;
+  readonly bytesPerSecond: number;
+}
+
 /** A datastore of journals or scratch, as its VRA measures it. */
 export interface DatastoreStatusV1 {
   readonly path: string;
@@ -113,4 +122,5 @@ export interface VraStatusV1 {
   readonly views: readonly ViewStatusV1[];
   readonly barriers: readonly BarrierStatusV1[];
   readonly datastores: readonly DatastoreStatusV1[];
+  readonly outbound: OutboundStatusV1;
 }

@@ -59,7 +59,10 @@ export class Outbound {
 
   /** Bytes per second to all peers together; Infinity: no limit. */
   setLimit(bytesPerSecond: number): void {
+    if (bytesPerSecond === this.#bucket.bytesPerSecond) return;
     this.#bucket.setRate(bytesPerSecond, performance.now());
+    clearTimeout(this.#throttleTimer);
+    this.#throttleTimer = undefined;
     this.#soon();
   }
 

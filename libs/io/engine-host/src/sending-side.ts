@@ -3,7 +3,7 @@ import type { BarrierMessage, BarrierStatus } from '@tidemark/checkpoint';
 import type { CheckpointMarker, CheckpointSeal } from '@tidemark/frame';
 import type { ExportTable } from '@tidemark/nbd-server';
 import type { CodecPool } from '@tidemark/link';
-import { MemoryBudget } from '@tidemark/replication';
+import { MemoryBudget, throttleAt } from '@tidemark/replication';
 import { BarrierHost, type BarrierSurroundings } from './barrier-host.js';
 import { EngineError } from './engine-error.js';
 import { GuestVm, type TakenOver } from './guest-vm.js';
@@ -79,6 +79,7 @@ export class SendingSide {
   /** One after the other: what is asked for while a change is under way comes after it. */
   apply(desired: DesiredState): Promise<void> {
     this.#desired = desired;
+    this.#throttle();
     const applied = this.#last.then(() => this.#reconcile(this.#desired));
     this.#last = applied.catch(() => undefined);
     return applied;
@@ -298,8 +299,15 @@ export class SendingSide {
     entry.stream.forceSync();
   }
 
+  /** The windows of the limit follow the wall clock of this host: they hold while no ZVM says anything. */
+  #throttle(): void {
+    const { throttle } = this.#desired;
+    this.outbound.setLimit(throttle ? throttleAt(throttle, Date.now()) * throttle.share : Infinity);
+  }
+
   /** Whatever could not be done before is tried again. */
   async tick(nowMs: number): Promise<void> {
+    this.#throttle();
     for (const peer of this.#peers.values()) peer.tick(nowMs);
     if (this.#faults.size > 0) await this.apply(this.#desired);
   }

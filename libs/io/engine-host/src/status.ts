@@ -1,6 +1,7 @@
 import type { JournalPhase } from '@tidemark/journal';
 import type { SyncKind } from '@tidemark/frame';
 import type { SenderState, SyncProgress } from '@tidemark/replication';
+import type { OutboundStatus } from './outbound.js';
 import type { RecoveringSide } from './recovering-side.js';
 import type { RecoveryHost } from './recovery-host.js';
 import type { SendingSide } from './sending-side.js';
@@ -88,6 +89,7 @@ export interface EngineStatus {
   readonly recoveries: readonly RecoveryStatus[];
   readonly views: readonly ViewStatus[];
   readonly barriers: readonly BarrierHostStatus[];
+  readonly outbound: OutboundStatus;
   readonly datastores: readonly DatastoreStatus[];
 }
 
@@ -98,6 +100,7 @@ export function engineStatus(sending: SendingSide, recovering: RecoveringSide, i
   return {
     revision: sending.desired.revision,
     attachedVmIds: sending.attachedVmIds,
+    outbound: sending.outbound.status(nowMs),
     protections: sending.desired.protections.map((spec) => {
       const key = protectionKey(spec);
       const stream = running.get(key);

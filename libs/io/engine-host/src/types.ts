@@ -1,3 +1,4 @@
+import type { Throttle } from '@tidemark/replication';
 import type { RecoveryLimits } from './space-limits.js';
 
 /**
@@ -49,11 +50,18 @@ export interface BarrierSpec {
   readonly members: readonly BarrierMemberSpec[];
 }
 
+/** The site's limit, and this VRA's share of it. */
+export interface ThrottleSpec extends Throttle {
+  readonly share: number;
+}
+
 export interface DesiredState {
   readonly revision: number;
   readonly attachedVms: readonly AttachedVmSpec[];
   readonly protections: readonly ProtectionSpec[];
   readonly barriers: readonly BarrierSpec[];
+  /** Absent: no limit. */
+  readonly throttle?: ThrottleSpec;
 }
 
 export interface RecoveryVolumeSpec {

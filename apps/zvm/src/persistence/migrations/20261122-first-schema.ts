@@ -48,10 +48,11 @@ const STATEMENTS = [
     event_id uuid PRIMARY KEY, type text NOT NULL, category text NOT NULL, entity text NOT NULL, description text NOT NULL,
     user_name text NOT NULL, is_success boolean NOT NULL, vpg_ids jsonb NOT NULL, occurred_at timestamptz NOT NULL)`,
   `CREATE INDEX events_occurred_at ON events (occurred_at)`,
+  `CREATE TABLE site_settings (section text PRIMARY KEY, content jsonb NOT NULL)`,
 ] as const;
 
 const TABLES = [
-  'events', 'alerts', 'checkpoint_notes', 'catalogues', 'checkpoints', 'operations', 'tasks', 'vpg_settings_drafts', 'vpg_vms', 'vpg_barriers',
+  'site_settings', 'events', 'alerts', 'checkpoint_notes', 'catalogues', 'checkpoints', 'operations', 'tasks', 'vpg_settings_drafts', 'vpg_vms', 'vpg_barriers',
   'vpgs', 'vras', 'peer_sites', 'sessions', 'users',
 ] as const;
 
