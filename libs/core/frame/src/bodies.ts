@@ -87,7 +87,7 @@ export function decodeOpen(body: Uint8Array): OpenRequest {
     vmId: fields.text('vmId', ID_CHARACTERS_MAX),
     epoch: fields.integer('epoch', 1, U32_MAX),
     sessionId: fields.text('sessionId', ID_CHARACTERS_MAX),
-    volumes: fields.integers('volumes', { countMax: STREAM_VOLUMES_MAX, min: 1 }),
+    volumes: fields.integers('volumes', { countMax: STREAM_VOLUMES_MAX, min: 0 }),
     firstQueuedSeq: fields.integer('firstQueuedSeq', 1),
     lastSeq: fields.integer('lastSeq', 0),
     ackedSeq: fields.integer('ackedSeq', 0),

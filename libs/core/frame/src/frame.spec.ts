@@ -119,7 +119,7 @@ describe('JSON bodies', () => {
   const wrongValues: Record<string, readonly unknown[]> = {
     vpgId: ['', 1, null, 'x'.repeat(201)],
     epoch: [0, 1.5, -1, 2 ** 32, '1', null],
-    volumes: [null, {}, ['4096'], [0], [1.5], Array.from({ length: 65 }, () => 4096)],
+    volumes: [null, {}, ['4096'], [-1], [1.5], Array.from({ length: 65 }, () => 4096)],
     firstQueuedSeq: [0, null],
     lastSeq: [-1, 2 ** 53],
   };

@@ -27,11 +27,31 @@ export class Receiver {
   #receivedSeq = 0;
   #durableSeq = 0;
   #window = new ReceiveWindow();
+  /** In force for the stream that is open. */
+  #volumeSizesBytes: readonly number[];
+  /** What a stream may open with, too. */
+  #offeredSizesBytes: readonly number[];
 
   constructor(options: ReceiverOptions) {
     this.#options = options;
     this.#creditBytesMax = options.creditBytesMax ?? CREDIT_BYTES_MAX;
     this.#epoch = options.epoch;
+    this.#volumeSizesBytes = options.volumeSizesBytes;
+    this.#offeredSizesBytes = options.volumeSizesBytes;
+  }
+
+  get volumeSizesBytes(): readonly number[] {
+    return this.#volumeSizesBytes;
+  }
+
+  /** What the journal says is in force; before the first `open`. */
+  beginVolumes(sizesBytes: readonly number[]): void {
+    this.#volumeSizesBytes = sizesBytes;
+  }
+
+  /** Volumes were added, grown or removed: a stream may open with these from now on. One that is open goes on as it is. */
+  offerVolumes(sizesBytes: readonly number[]): void {
+    this.#offeredSizesBytes = sizesBytes;
   }
 
   /** A sender asks. It is refused, or the older stream is closed and a new incarnation begun. */
@@ -46,7 +66,8 @@ export class Receiver {
     this.#connection = connection;
     this.#openId += 1;
     const { epoch, sessionId, ackedSeq } = request;
-    effects.push({ kind: 'beginIncarnation', openId: this.#openId, epoch, sessionId, ackedSeq });
+    this.#volumeSizesBytes = request.volumes;
+    effects.push({ kind: 'beginIncarnation', openId: this.#openId, epoch, sessionId, ackedSeq, volumeSizesBytes: request.volumes });
   }
 
   /** The journal's answer. One that belongs to an `open` which is no longer wanted is passed over. */
@@ -155,13 +176,14 @@ export class Receiver {
   }
 
   #refusalOf(request: OpenRequest): readonly [RefusedCode, string] | undefined {
-    const { vpgId, vmId, volumeSizesBytes } = this.#options;
+    const { vpgId, vmId } = this.#options;
     if (request.vpgId !== vpgId || request.vmId !== vmId) return ['unknown', 'no such protection'];
     if (this.#isEnded) return ['fenced', 'the protection has ended'];
     if (request.epoch < this.#epoch) return ['fenced', `epoch ${this.#epoch} is in force`];
     if (request.epoch > this.#epoch) return ['notReady', `epoch ${request.epoch} is not known here yet`];
-    const isSameShape = request.volumes.length === volumeSizesBytes.length && request.volumes.every((size, index) => size === volumeSizesBytes[index]);
-    if (!isSameShape) return ['notReady', `volumes of ${request.volumes.join(', ')} bytes, the mirrors have ${volumeSizesBytes.join(', ')}`];
+    if (!isSameList(request.volumes, this.#volumeSizesBytes) && !isSameList(request.volumes, this.#offeredSizesBytes)) {
+      return ['notReady', `volumes of ${request.volumes.join(', ')} bytes, the mirrors have ${this.#offeredSizesBytes.join(', ')}`];
+    }
     if (this.#journal === 'opening') return ['notReady', 'the journal is being opened'];
     if (this.#journal === 'broken') return ['notReady', 'the journal is broken'];
     return undefined;
@@ -180,7 +202,7 @@ export class Receiver {
 
   #checkRecord(header: FrameHeader, record: StreamRecord): void {
     if (isVolumeRecord(record.type)) {
-      checkInsideVolume(record, this.#options.volumeSizesBytes);
+      checkInsideVolume(record, this.#volumeSizesBytes);
     } else if (record.type === RecordType.marker) {
       const marker = decodeMarker(record.payload ?? new Uint8Array());
       const isOurs = marker.vpgId === this.#options.vpgId && marker.epoch === header.epoch && marker.vmIds.includes(this.#options.vmId);
@@ -220,3 +242,5 @@ export class Receiver {
     this.#state = nextReceiverState(this.#state, event);
   }
 }
+
+const isSameList = (a: readonly number[], b: readonly number[]): boolean => a.length === b.length && a.every((value, index) => value === b[index]);

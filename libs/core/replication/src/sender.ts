@@ -46,6 +46,7 @@ export class Sender implements CaptureSink {
   readonly #options: SenderOptions;
   readonly #queue: SendQueue;
   readonly #walk: SyncWalk;
+  #volumeSizesBytes: readonly number[];
   #mode: SenderMode = 'tracking';
   #link: LinkState = 'down';
   #refusal: RefusedReply | undefined;
@@ -69,6 +70,7 @@ export class Sender implements CaptureSink {
   /** Everything counts as dirty until a sync has shown otherwise: a reply that got lost can then never make a sync too small. What is written ends the doubt. */
   constructor(options: SenderOptions) {
     this.#options = options;
+    this.#volumeSizesBytes = options.volumeSizesBytes;
     this.#queue = new SendQueue(options.budget, options.memory);
     this.#walk = new SyncWalk(options.volumeSizesBytes);
     this.#walk.markUnverified();
@@ -122,9 +124,9 @@ export class Sender implements CaptureSink {
   /** The body of `open`; the host sends it, on a stream number that this connection has not used before. */
   openRequest(): OpenRequest {
     this.#turnLink('openSent');
-    const { vpgId, vmId, epoch, sessionId, volumeSizesBytes } = this.#options;
+    const { vpgId, vmId, epoch, sessionId } = this.#options;
     return {
-      vpgId, vmId, epoch, sessionId, volumes: volumeSizesBytes,
+      vpgId, vmId, epoch, sessionId, volumes: this.#volumeSizesBytes,
       firstQueuedSeq: this.#queue.firstSeq, lastSeq: this.#queue.lastSeq, ackedSeq: this.#ackedSeq,
     };
   }
@@ -297,6 +299,18 @@ export class Sender implements CaptureSink {
       incarnation: this.#incarnation,
       lostAcknowledgedCount: this.#lostAcknowledgedCount,
     };
+  }
+
+  /**
+   * Volumes were added, grown or removed (0 bytes); no index changes its volume. What is new is dirty, what is gone is forgotten, the rest is as it was: the stream is
+   * to be opened anew, and sends what its bitmap marks. The host closes the old one.
+   */
+  changeVolumes(sizesBytes: readonly number[]): void {
+    this.#dropQueue(SyncTrigger.vpgChanged);
+    this.#trackingReason = SyncTrigger.vpgChanged;
+    this.linkDown();
+    this.#walk.changeVolumes(sizesBytes);
+    this.#volumeSizesBytes = sizesBytes;
   }
 
   /** Gives the memory back. No other call may follow, but for reads that end late. */

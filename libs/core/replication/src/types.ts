@@ -136,6 +136,8 @@ export type ReceiverEffect =
       readonly sessionId: string;
       /** The sender's acked position: a journal that is not durable up to it has lost data, and un-lists the checkpoints beyond its end. */
       readonly ackedSeq: number;
+      /** The stream's list: in force from this incarnation on, and durable before it. */
+      readonly volumeSizesBytes: readonly number[];
     }
   | { readonly kind: 'sendOpened'; readonly connection: ConnectionId; readonly reply: OpenedReply }
   | { readonly kind: 'sendRefused'; readonly connection: ConnectionId; readonly reply: RefusedReply }

@@ -24,11 +24,11 @@ const VOIDS_MAX = 256;
  * a verdict counts only for blocks that were not written since their comparison began; an equal one loses its mark, any other is read and sent.
  */
 export class SyncWalk {
-  readonly #dirty: readonly DirtyBitmap[];
+  #dirty: readonly DirtyBitmap[];
   /** Marked blocks that could not be read. A subset of #dirty: the walk passes over them until told to try again. */
-  readonly #unreadable: readonly DirtyBitmap[];
+  #unreadable: readonly DirtyBitmap[];
   /** Marked blocks that wait for a comparison or are being compared. A subset of #dirty, apart from #unreadable. */
-  readonly #unverified: readonly DirtyBitmap[];
+  #unverified: readonly DirtyBitmap[];
   readonly #compares = new Map<number, SyncCompare>();
   #nextCompareId = 1;
   #compareVolume = 0;
@@ -79,6 +79,21 @@ export class SyncWalk {
     this.abortCompares();
     for (const bitmap of [...this.#dirty, ...this.#unverified]) bitmap.markAll();
     for (const bitmap of this.#unreadable) bitmap.clearAll();
+  }
+
+  /** Volumes are added, grow, or go (0 bytes): what is new is marked. What was being read or compared is given up. */
+  changeVolumes(volumeSizesBytes: readonly number[]): void {
+    this.abortReads();
+    this.abortCompares();
+    const before = this.#dirty;
+    this.#dirty = resized(before, volumeSizesBytes);
+    this.#unverified = resized(this.#unverified, volumeSizesBytes);
+    this.#unreadable = volumeSizesBytes.map((sizeBytes) => new DirtyBitmap(sizeBytes));
+    for (const [volume, sizeBytes] of volumeSizesBytes.entries()) {
+      const knownBytes = before[volume]?.sizeBytes ?? 0;
+      if (sizeBytes > knownBytes) this.mark(volume, knownBytes, sizeBytes);
+    }
+    this.#cursorVolume = this.#cursorOffset = this.#compareVolume = this.#compareOffset = 0;
   }
 
   /** There is nothing to compare with: what was unverified is read and sent. */
@@ -315,5 +330,14 @@ function clearOutwards(bitmap: DirtyBitmap, start: number, end: number): void {
 
 const firstOf = (a: Extent | undefined, b: Extent | undefined): Extent | undefined =>
   a === undefined || (b !== undefined && b.start < a.start) ? b : a;
+
+function resized(before: readonly DirtyBitmap[], volumeSizesBytes: readonly number[]): DirtyBitmap[] {
+  return volumeSizesBytes.map((sizeBytes, volume) => {
+    const bitmap = new DirtyBitmap(sizeBytes);
+    const old = sizeBytes === 0 ? undefined : before[volume];
+    for (let run = old?.nextRun(0); run !== undefined; run = old?.nextRun(run.end)) bitmap.mark(run.start, run.end);
+    return bitmap;
+  });
+}
 
 const sumOf = (bitmaps: readonly DirtyBitmap[]): number => bitmaps.reduce((sum, bitmap) => sum + bitmap.dirtyBytes, 0);

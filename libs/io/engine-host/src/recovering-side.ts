@@ -7,6 +7,7 @@ import type { HashPool } from './hash-pool.js';
 import { HeldExchange, type HeldSurroundings } from './held-exchange.js';
 import type { HeldMessage } from './held-report.js';
 import type { CodecPool } from '@tidemark/link';
+import { volumeChangeError } from './mirror-set.js';
 import { RecoveryHost } from './recovery-host.js';
 import { removeRecoveryFiles, type Removal } from './removal.js';
 import { RetirementHost } from './retirement-host.js';
@@ -162,16 +163,18 @@ export class RecoveringSide {
     return [...this.#entries.values()].map(({ spec }) => ({ spec, view: this.#views.get(spec.viewId), fault: this.#failed.get(spec.viewId) ?? '' }));
   }
 
-  /** Volumes and the journal's folder cannot change (a later issue): history, datastore and recoverers can. */
+  /** Volumes may be added, grow or be removed; the journal's folder stays. History, limits, datastore and recoverers can change. */
   put(spec: RecoverySpec): Promise<void> {
     return this.#exclusive(async () => {
       const key = protectionKey(spec);
       if (this.#removals.has(key)) throw new EngineError('VRA_CONFLICT', 'the former recovery of this VM is still being removed');
       const known = this.#specs.get(key);
-      if (known && JSON.stringify(known.volumes) !== JSON.stringify(spec.volumes)) throw new EngineError('VRA_CONFLICT', 'the volumes of a recovery cannot be changed');
+      const wrongVolumes = known && volumeChangeError(known.volumes, spec.volumes);
+      if (wrongVolumes !== undefined) throw new EngineError('VRA_CONFLICT', wrongVolumes);
       if (known && known.journalFolder !== spec.journalFolder) throw new EngineError('VRA_CONFLICT', 'the journal of a recovery cannot be moved');
       const recovery = this.#recoveries.get(key);
       if (recovery) {
+        await recovery.changeVolumes(spec.volumes);
         recovery.spec = { ...spec, epoch: recovery.spec.epoch };
         await this.#space(spec);
       } else await this.#open(key, spec);
@@ -321,7 +324,7 @@ export class RecoveringSide {
     for (const view of this.#views.values()) {
       const volume = view.spec.volumes.find((each) => each.exportName === exportName);
       if (!volume || !view.ownsExport(exportName)) continue;
-      return { view, index: view.recovery.spec.volumes.findIndex(({ diskId }) => diskId === volume.diskId) };
+      return { view, index: view.volumeIndexOf(volume.diskId) };
     }
     return undefined;
   }
@@ -404,7 +407,10 @@ export class RecoveringSide {
   }
 
   async tick(nowMs: number): Promise<void> {
-    for (const recovery of this.#recoveries.values()) recovery.tick(nowMs);
+    for (const recovery of this.#recoveries.values()) {
+      recovery.tick(nowMs);
+      await recovery.dropUnneededMirrors();
+    }
     this.#exchange.tick(nowMs);
     if (this.#removals.size > 0 || this.#recoveries.size < this.#specs.size || this.#views.size < this.#entries.size) await this.#exclusive(() => this.#openMissing());
   }

@@ -1,7 +1,5 @@
-import { mkdir } from 'node:fs/promises';
-import { dirname } from 'node:path';
 import { unreachable } from '@tidemark/base';
-import { BlockFile } from '@tidemark/block-file';
+import type { BlockFile } from '@tidemark/block-file';
 import {
   decodeHashRequest, decodeRecords, encodeAck, encodeFrame, encodeHashReply, encodeOpened, encodeRefused, FrameKind, type FrameHeader, type OpenRequest,
   type StreamRecord,
@@ -9,7 +7,7 @@ import {
 import type { HeldCheckpoint, JournalState } from '@tidemark/journal';
 import { JournalFile, type JournalFileStats } from '@tidemark/journal-file';
 import { crc32c, decompressBody, type CodecPool } from '@tidemark/link';
-import { VolumeError } from '@tidemark/volume';
+import { MemoryVolume } from '@tidemark/volume';
 import { Receiver, type ReceiverEffect } from '@tidemark/replication';
 import { payloadPool } from '@tidemark/sys';
 import type { DatastoreSpace } from './datastore-space.js';
@@ -17,6 +15,7 @@ import { EngineError } from './engine-error.js';
 import { FrameIntake, type TakenFrame } from './frame-intake.js';
 import { HeadHasher } from './head-hasher.js';
 import type { HashPool } from './hash-pool.js';
+import { MirrorSet, volumeChangeError, wishesOf } from './mirror-set.js';
 import { bytesToFree, creditBytesFor, segmentBytesFor, UNLIMITED, type RecoveryLimits } from './space-limits.js';
 import { protectionKey, type Logger, type RecoverySpec, type RecoveryVolumeSpec } from './types.js';
 
@@ -43,8 +42,7 @@ export class RecoveryHost {
   readonly key: string;
   readonly #receiver: Receiver;
   readonly #hasher: HeadHasher;
-  readonly #mirrors: BlockFile[] = [];
-  readonly #taken = new Set<BlockFile>();
+  readonly #mirrors = new MirrorSet();
   readonly #replies = new Map<number, StreamReply>();
   #journal: JournalFile | undefined;
   #body: Uint8Array = new Uint8Array(0);
@@ -75,7 +73,7 @@ export class RecoveryHost {
       vmId: spec.vmId,
       epoch,
       creditBytesMax: creditBytesFor(spec.limits?.journalHardBytes ?? null),
-      volumeSizesBytes: spec.volumes.map(({ sizeBytes }) => sizeBytes),
+      volumeSizesBytes: wishesOf(spec.volumes).map(({ sizeBytes }) => sizeBytes),
       isPreseeded: spec.volumes.some(({ isPreseeded }) => isPreseeded === true),
     });
   }
@@ -84,7 +82,7 @@ export class RecoveryHost {
   static async open(spec: RecoverySpec, hooks: RecoveryHooks): Promise<RecoveryHost> {
     const host = new RecoveryHost(spec, hooks, spec.epoch);
     try {
-      await host.#openMirrors();
+      await host.#mirrors.open(spec.volumes);
       await host.#openJournal();
     } catch (error) {
       await host.close();
@@ -93,18 +91,11 @@ export class RecoveryHost {
     return host;
   }
 
-  async #openMirrors(): Promise<void> {
-    for (const { mirrorPath, sizeBytes, isPreseeded } of this.spec.volumes) {
-      if (isPreseeded !== true) await mkdir(dirname(mirrorPath), { recursive: true });
-      this.#mirrors.push(await openMirror({ mirrorPath, sizeBytes, isPreseeded: isPreseeded === true }));
-    }
-  }
-
   async #openJournal(): Promise<void> {
     const journal = await JournalFile.open({
       folder: this.spec.journalFolder,
       identity: { vpgId: this.spec.vpgId, vmId: this.spec.vmId },
-      volumes: this.spec.volumes.map(({ sizeBytes }, index) => ({ sizeBytes, mirror: this.mirror(index) })),
+      volumes: this.#mirrors.asVolumes(this.spec.volumes),
       epoch: this.spec.epoch,
       clocks: { monotonicMs: () => performance.now(), wallClockMs: () => Date.now() },
       crc32c,
@@ -117,14 +108,10 @@ export class RecoveryHost {
     });
     this.#journal = journal;
     const { epoch, state } = journal.stats();
+    // What was put and no stream has opened with yet is only offered.
+    this.#receiver.beginVolumes(journal.volumes.map(({ sizeBytes }) => sizeBytes));
     this.#step((effects) => this.#receiver.setEpoch(epoch, effects));
     this.#journalState(state);
-  }
-
-  mirror(index: number): BlockFile {
-    const mirror = this.#mirrors[index];
-    if (!mirror) throw new RangeError(`no mirror volume ${String(index)}`);
-    return mirror;
   }
 
   get journal(): JournalFile {
@@ -199,7 +186,7 @@ export class RecoveryHost {
 
   #take({ connection, header, body }: TakenFrame, raw: Uint8Array): void {
     if (this.#isClosed) return;
-    const records = decodeRecords(header, raw, this.spec.volumes.map(({ sizeBytes }) => sizeBytes));
+    const records = decodeRecords(header, raw, this.#receiver.volumeSizesBytes);
     this.#receivedBytes += header.bodyBytes;
     this.#receivedRawBytes += header.rawBytes;
     this.#body = body;
@@ -210,7 +197,7 @@ export class RecoveryHost {
   hashRequest(connection: number, body: Uint8Array): void {
     const status = this.#receiver.status();
     if (connection !== status.connection || status.state !== 'open') return;
-    const request = decodeHashRequest(body, this.spec.volumes.map(({ sizeBytes }) => sizeBytes));
+    const request = decodeHashRequest(body, this.#receiver.volumeSizesBytes);
     this.#hasher.request(request, (reply) => this.#sendFrame(connection, { kind: FrameKind.hashReply }, encodeHashReply(reply)));
   }
 
@@ -315,10 +302,16 @@ export class RecoveryHost {
     reply?.send(encodeFrame({ ...fields, stream: reply.streamId }, body, crc32c));
   }
 
+  /** A stream that opens with the new list brings it into force, durably: its frames, and checkpoints, are of that list. */
+  async #withVolumes(sizesBytes: readonly number[]): Promise<void> {
+    const isInForce = this.journal.volumes.every(({ sizeBytes }, index) => sizesBytes[index] === sizeBytes) && this.journal.volumes.length === sizesBytes.length;
+    if (!isInForce) await this.journal.changeVolumes(this.#mirrors.asVolumes(this.spec.volumes));
+  }
+
   #beginIncarnation(effect: Extract<ReceiverEffect, { kind: 'beginIncarnation' }>): void {
     const { openId, sessionId, epoch, ackedSeq } = effect;
     this.#hasher.reset();
-    void this.journal.beginIncarnation({ sessionId, epoch }).then(
+    void this.#withVolumes(effect.volumeSizesBytes).then(async () => await this.journal.beginIncarnation({ sessionId, epoch })).then(
       (begun) => {
         if (begun.durableSeq < ackedSeq) {
           this.hooks.log.error({ protection: this.key, durableSeq: begun.durableSeq, ackedSeq }, 'ACKNOWLEDGED WRITES ARE MISSING from this journal: everything is copied again');
@@ -333,17 +326,36 @@ export class RecoveryHost {
 
   /** After promotion the recovered VM has the volume: it is not closed here any more. */
   takeMirror(index: number): BlockFile {
-    const mirror = this.mirror(index);
-    this.#taken.add(mirror);
-    return mirror;
+    return this.#mirrors.take(index);
   }
 
   giveBackMirror(index: number): void {
-    this.#taken.delete(this.mirror(index));
+    this.#mirrors.giveBack(index);
   }
 
-  async #closeMirrors(): Promise<void> {
-    await Promise.all(this.#mirrors.filter((mirror) => !this.#taken.has(mirror)).map((mirror) => mirror.close()));
+  /**
+   * Volumes were added, grown or removed: their mirrors are made ready, and a stream may open with the new list from now on (one that is open goes on with the
+   * old). Throws VRA_CONFLICT for what cannot become of the present list. Repeat it after a failure.
+   */
+  async changeVolumes(volumes: readonly RecoveryVolumeSpec[]): Promise<void> {
+    const reason = volumeChangeError(this.spec.volumes, volumes);
+    if (reason !== undefined) throw new EngineError('VRA_CONFLICT', reason);
+    await this.#mirrors.extend(volumes);
+    this.spec = { ...this.spec, volumes };
+    this.#receiver.offerVolumes(wishesOf(volumes).map(({ sizeBytes }) => sizeBytes));
+  }
+
+  /** Deletes mirrors of removed volumes that no held checkpoint has any more. */
+  async dropUnneededMirrors(): Promise<void> {
+    for (const [index, volume] of this.spec.volumes.entries()) {
+      if (this.#isClosed || volume.isRemoved !== true || !this.#mirrors.has(index)) continue;
+      if (this.stats.state.phase !== 'open' || this.journal.needsVolume(index)) continue;
+      this.hooks.log.info({ protection: this.key, diskId: volume.diskId }, 'no checkpoint has this removed volume any more: its mirror is deleted');
+      const volumes = this.#mirrors.asVolumes(this.spec.volumes);
+      volumes[index] = { diskId: volume.diskId, sizeBytes: 0, mirror: new MemoryVolume({ sizeBytes: 0 }) };
+      await this.journal.changeVolumes(volumes);
+      await this.#mirrors.drop(index, volume);
+    }
   }
 
   async close(): Promise<void> {
@@ -351,22 +363,12 @@ export class RecoveryHost {
     this.#isClosed = true;
     await this.#hasher.close();
     await this.#journal?.close();
-    await this.#closeMirrors();
+    await this.#mirrors.close();
   }
 
   /** Nothing is taken any more, and all files are closed: they may be deleted. */
   async end(): Promise<void> {
     this.#step((effects) => this.#receiver.end(effects));
     await this.close();
-  }
-}
-
-/** A preseeded disk must be there, of the right size, and nobody's: a mirror that is made instead of a mistyped one would copy everything without a word. */
-async function openMirror({ mirrorPath, sizeBytes, isPreseeded }: Required<Omit<RecoveryVolumeSpec, 'diskId'>>): Promise<BlockFile> {
-  try {
-    return await BlockFile.open({ path: mirrorPath, sizeBytes, isReadOnly: false, create: !isPreseeded });
-  } catch (cause) {
-    if (!isPreseeded || !(cause instanceof VolumeError)) throw cause;
-    throw new EngineError('VRA_PRESEED', `${mirrorPath} cannot be a preseeded volume of ${String(sizeBytes)} bytes: ${cause.message}`, { cause });
   }
 }

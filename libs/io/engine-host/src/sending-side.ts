@@ -150,8 +150,8 @@ export class SendingSide {
     const wanted = new Map(specs.map((spec) => [protectionKey(spec), spec]));
     for (const [key, { stream }] of this.#streams) {
       const spec = wanted.get(key);
-      if (!spec || !isSameStream(spec, stream.spec)) this.#closeStream(key);
-      else stream.spec = spec;
+      if (!spec || !isSameTarget(spec, stream.spec)) this.#closeStream(key);
+      else if (isSameVolumes(spec, stream.spec)) stream.spec = spec;
     }
     for (const key of this.#faults.keys()) if (key.includes('/') && !wanted.has(key)) this.#faults.delete(key);
   }
@@ -170,7 +170,8 @@ export class SendingSide {
 
   #ensureStream(spec: ProtectionSpec): void {
     const key = protectionKey(spec);
-    if (this.#streams.has(key)) return;
+    const running = this.#streams.get(key)?.stream;
+    if (running && isSameVolumes(spec, running.spec)) return;
     const guest = this.#guests.get(spec.vmId);
     const missing = guest ? spec.diskIds.filter((diskId) => diskId !== '' && guest.slotOf(diskId) < 0) : [];
     if (!guest || missing.length > 0) {
@@ -178,6 +179,8 @@ export class SendingSide {
       return;
     }
     this.#faults.delete(key);
+    if (running?.changeVolumes(spec) === true) return;
+    this.#closeStream(key);
     const peer = this.#ensurePeer(spec);
     const stream = new SendingStream(spec, {
       guest, peer, vraId: this.around.options.vraId, outbound: this.outbound, codecs: this.around.codecs, hashPool: this.around.hashPool, budget: this.#budget,
@@ -331,9 +334,11 @@ const isSameVm = (a: AttachedVmSpec, b: AttachedVmSpec): boolean => JSON.stringi
 const isHeldElsewhere = (error: unknown): boolean =>
   error instanceof EngineError && error.cause instanceof VolumeError && error.cause.code === 'VOLUME_BUSY';
 
-const isSameStream = (a: ProtectionSpec, b: ProtectionSpec): boolean =>
+const isSameVolumes = (a: ProtectionSpec, b: ProtectionSpec): boolean =>
+  JSON.stringify([a.diskIds, a.volumeBytes]) === JSON.stringify([b.diskIds, b.volumeBytes]);
+
+const isSameTarget = (a: ProtectionSpec, b: ProtectionSpec): boolean =>
   a.epoch === b.epoch &&
-  JSON.stringify([a.diskIds, a.volumeBytes]) === JSON.stringify([b.diskIds, b.volumeBytes]) &&
   a.recoveringVra.vraId === b.recoveringVra.vraId &&
   a.recoveringVra.address === b.recoveringVra.address &&
   a.recoveringVra.dataPort === b.recoveringVra.dataPort;

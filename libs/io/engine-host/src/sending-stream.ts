@@ -57,7 +57,7 @@ export class SendingStream implements OutboundStream {
   readonly key: string;
   readonly sender: Sender;
   readonly #sink: CaptureSink;
-  readonly #map: VolumeMap;
+  #map: VolumeMap;
   #link: Link | undefined;
   #streamId = 0;
   #readsInFlight = 0;
@@ -205,7 +205,7 @@ export class SendingStream implements OutboundStream {
     this.peer.compares.forget(this);
     this.#compares.abort();
     this.guest.removeSink(this.key);
-    if (this.#streamId > 0) this.#link?.send(encodeFrame({ kind: FrameKind.closeStream, stream: this.#streamId }, [], crc32c));
+    this.#closeOnLink();
     this.#link = undefined;
     this.#packer.clear();
     if (this.#isBroken) this.#share.close();
@@ -223,6 +223,25 @@ export class SendingStream implements OutboundStream {
     this.#packer.clear();
     this.#compares.abort();
     this.#guarded(() => this.sender.linkDown());
+  }
+
+  /** False: the volumes are not what they were with some added, grown or removed; only a new stream could take them. */
+  changeVolumes(spec: ProtectionSpec): boolean {
+    const map = new VolumeMap(spec, this.guest);
+    if (!this.#map.canBecome(map)) return false;
+    this.spec = spec;
+    this.#closeOnLink();
+    this.#compares.abort();
+    this.#guarded(() => {
+      this.sender.changeVolumes(map.sizesBytes);
+      this.#map = map;
+      this.#open();
+    });
+    return true;
+  }
+
+  #closeOnLink(): void {
+    if (this.#streamId > 0) this.#link?.send(encodeFrame({ kind: FrameKind.closeStream, stream: this.#streamId }, [], crc32c));
   }
 
   /** Every second or so: opens again what was refused or closed, reads again what could not be read. */

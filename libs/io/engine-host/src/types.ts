@@ -65,6 +65,8 @@ export interface DesiredState {
 }
 
 export interface RecoveryVolumeSpec {
+  /** The VM has it no more: its mirror stays for as long as a checkpoint has it, and its place in the list for ever. */
+  readonly isRemoved?: boolean;
   readonly diskId: string;
   readonly sizeBytes: number;
   readonly mirrorPath: string;

@@ -1,5 +1,6 @@
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { JournalVolumeState } from '@tidemark/journal';
 import type { CheckpointView } from '@tidemark/journal-file';
 import type { ExportTable } from '@tidemark/nbd-server';
 import { EngineError } from './engine-error.js';
@@ -23,6 +24,7 @@ export class ViewHost {
   #failure = '';
   #promotion: Promise<void> | undefined;
   #ownedExports: string[] = [];
+  readonly #volumes: readonly JournalVolumeState[];
 
   private constructor(
     readonly spec: ViewSpec,
@@ -30,7 +32,9 @@ export class ViewHost {
     private readonly view: CheckpointView,
     private readonly exports: ExportTable,
     private readonly log: Logger,
-  ) {}
+  ) {
+    this.#volumes = recovery.journal.volumesOf(spec.checkpointId);
+  }
 
   static scratchFolder({ journalFolder }: { readonly journalFolder: string }, viewId: string): string {
     return join(journalFolder, '..', `scratch-${viewId}`);
@@ -57,12 +61,16 @@ export class ViewHost {
   #export(): void {
     const { vmId, checkpointId } = this.spec;
     for (const { diskId, exportName } of this.spec.volumes) {
-      const index = this.recovery.spec.volumes.findIndex((volume) => volume.diskId === diskId);
-      const volume = this.view.volumes[index];
-      if (!volume) throw new EngineError('VRA_DISK', `VM ${vmId} has no disk ${diskId} at the recovery site`);
+      const volume = this.view.volumes[this.volumeIndexOf(diskId)];
+      if (!volume) throw new EngineError('VRA_DISK', `VM ${vmId} has no disk ${diskId} at checkpoint ${String(checkpointId)}`);
       this.exports.add({ name: exportName, volume, description: `${vmId} ${diskId} at checkpoint ${String(checkpointId)}` });
       this.#ownedExports.push(exportName);
     }
+  }
+
+  /** Of the disk that had this id at the checkpoint: before and after, another one may have had it. */
+  volumeIndexOf(diskId: string): number {
+    return this.#volumes.findIndex((volume) => volume.diskId === diskId && volume.sizeBytes > 0);
   }
 
   /** Starts promotion, or finds it under way. It runs on in the background; {@link progress} tells. */

@@ -22,6 +22,15 @@ export class VolumeMap {
     this.#plainBytes = this.sizesBytes.map((sizeBytes, volume) => (this.#slots[volume] === volume ? sizeBytes : 0));
   }
 
+  /** True if `later` is this map after volumes were added, grown or removed: no volume has become another disk. */
+  canBecome(later: VolumeMap): boolean {
+    return this.sizesBytes.every((sizeBytes, volume) => {
+      const next = later.sizesBytes[volume] ?? -1;
+      const [slot, nextSlot] = [this.slotOf(volume), later.slotOf(volume)];
+      return next === 0 || (sizeBytes > 0 && next >= sizeBytes && (nextSlot === slot || nextSlot < 0));
+    });
+  }
+
   /** -1: none. */
   slotOf(volume: number): number {
     return this.#slots[volume] ?? -1;

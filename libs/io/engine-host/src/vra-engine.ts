@@ -189,6 +189,12 @@ export class VraEngine {
     return { ...changes, isWhole, instance: this.instance, held: changes.held.map((checkpoint) => this.#checkpointOf(checkpoint)) };
   }
 
+  /** The disks that a checkpoint's image has, with their sizes of then: what a VM that is recovered from it is to be made of. */
+  checkpointDisks({ checkpointId, ...ref }: ProtectionRef & { readonly checkpointId: number }): readonly { readonly diskId: string; readonly sizeBytes: number }[] {
+    const volumes = this.#recovering.recoveryOf(ref).journal.volumesOf(checkpointId);
+    return volumes.filter(({ sizeBytes }) => sizeBytes > 0).map(({ diskId, sizeBytes }) => ({ diskId, sizeBytes }));
+  }
+
   /**
    * Age on the monotonic clock, plus the age on arrival. For a checkpoint from before this process the time that the VRA was down is
    * missing there, so the wall clock's word counts when it says more: an RPO must not look better than it is.

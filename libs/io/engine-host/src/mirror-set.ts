@@ -1,0 +1,95 @@
+import { mkdir, rm } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { BlockFile } from '@tidemark/block-file';
+import type { VolumeWish } from '@tidemark/journal';
+import type { JournalVolume } from '@tidemark/journal-file';
+import { MemoryVolume, VolumeError } from '@tidemark/volume';
+import { EngineError } from './engine-error.js';
+import type { RecoveryVolumeSpec } from './types.js';
+
+/** In the journal a removed volume has 0 bytes; its mirror stays for the checkpoints that have it. */
+export const wishesOf = (volumes: readonly RecoveryVolumeSpec[]): VolumeWish[] =>
+  volumes.map(({ diskId, sizeBytes, isRemoved }) => ({ diskId, sizeBytes: isRemoved === true ? 0 : sizeBytes }));
+
+/** Why a recovery cannot go from one list of volumes to the other; undefined: it can. An index, its disk and its file belong together for ever. */
+export function volumeChangeError(before: readonly RecoveryVolumeSpec[], after: readonly RecoveryVolumeSpec[]): string | undefined {
+  if (after.length < before.length) return 'a volume is missing: a removed one keeps its place';
+  for (const [index, volume] of before.entries()) {
+    const next = after[index];
+    if (next?.diskId !== volume.diskId || next.mirrorPath !== volume.mirrorPath) return `volume ${String(index)} is another disk`;
+    if (volume.isRemoved === true && next.isRemoved !== true) return `volume ${String(index)} was removed and cannot come back`;
+    if (next.sizeBytes < volume.sizeBytes) return `volume ${String(index)} cannot shrink`;
+  }
+  return undefined;
+}
+
+/** The mirror volumes of one recovery, by volume index. */
+export class MirrorSet {
+  readonly #files: (BlockFile | undefined)[] = [];
+  readonly #taken = new Set<BlockFile>();
+
+  /** Opens what there is and makes what is missing; of a removed volume only what is still there. */
+  async open(volumes: readonly RecoveryVolumeSpec[]): Promise<void> {
+    for (const volume of volumes) this.#files.push(await openMirror(volume));
+  }
+
+  /** Before the new list is durable: every mirror is there, as long as its volume will be. May be repeated. */
+  async extend(volumes: readonly RecoveryVolumeSpec[]): Promise<void> {
+    for (const [index, volume] of volumes.entries()) {
+      const file = this.#files[index];
+      if (index >= this.#files.length) this.#files.push(await openMirror(volume));
+      else if (file && volume.isRemoved !== true) await file.grow(volume.sizeBytes);
+    }
+  }
+
+  /** For the journal; nothing stands for what is gone. */
+  asVolumes(volumes: readonly RecoveryVolumeSpec[]): JournalVolume[] {
+    return wishesOf(volumes).map((wish, index) => ({ ...wish, mirror: this.#files[index] ?? new MemoryVolume({ sizeBytes: 0 }) }));
+  }
+
+  has(index: number): boolean {
+    return this.#files[index] !== undefined;
+  }
+
+  /** Deletes the mirror of a removed volume that no checkpoint has. The journal must not know it any more. */
+  async drop(index: number, { mirrorPath }: RecoveryVolumeSpec): Promise<void> {
+    const file = this.#files[index];
+    this.#files[index] = undefined;
+    await file?.close();
+    await rm(mirrorPath, { force: true });
+  }
+
+  /** After promotion the recovered VM has the volume: it is not closed here any more. */
+  take(index: number): BlockFile {
+    const file = this.#file(index);
+    this.#taken.add(file);
+    return file;
+  }
+
+  giveBack(index: number): void {
+    this.#taken.delete(this.#file(index));
+  }
+
+  #file(index: number): BlockFile {
+    const file = this.#files[index];
+    if (!file) throw new EngineError('VRA_DISK', `no mirror volume ${String(index)}`);
+    return file;
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.#files.map(async (file) => void (file && !this.#taken.has(file) && (await file.close()))));
+  }
+}
+
+/** A preseeded disk must be there, of the right size, and nobody's: a mirror that is made instead of a mistyped one would copy everything without a word. */
+async function openMirror({ mirrorPath, sizeBytes, isRemoved, isPreseeded }: RecoveryVolumeSpec): Promise<BlockFile | undefined> {
+  const isOwn = isPreseeded !== true;
+  if (isOwn && isRemoved !== true) await mkdir(dirname(mirrorPath), { recursive: true });
+  try {
+    return await BlockFile.open({ path: mirrorPath, sizeBytes, isReadOnly: false, isLongerFine: isOwn, create: isOwn && isRemoved !== true });
+  } catch (cause) {
+    if (isRemoved === true && cause instanceof VolumeError && cause.code === 'VOLUME_NOT_FOUND') return undefined;
+    if (isOwn || !(cause instanceof VolumeError)) throw cause;
+    throw new EngineError('VRA_PRESEED', `${mirrorPath} cannot be a preseeded volume of ${String(sizeBytes)} bytes: ${cause.message}`, { cause });
+  }
+}
