@@ -111,3 +111,50 @@ describe('DirtyBitmap', () => {
     expect(bitmap.nextRun(0)).toEqual({ start: 0, end: BLOCK_BYTES });
   });
 });
+
+describe('DirtyBitmap of several chunks', () => {
+  // Three chunks of 32 Ki blocks and a part of one; ranges begin and end near their borders.
+  const CHUNK = 32 * 1024;
+  const COUNT = 3 * CHUNK + 77;
+  const border = fc.tuple(fc.nat(4), fc.integer({ min: -3, max: 3 })).map(([chunk, shift]) => Math.min(COUNT, Math.max(0, chunk * CHUNK + shift)));
+  const ranges = fc.array(fc.record({ isDirty: fc.boolean(), from: border, to: border }), { maxLength: 12 });
+  type Ranges = readonly { isDirty: boolean; from: number; to: number }[];
+
+  function made(list: Ranges): { bitmap: DirtyBitmap; model: Uint8Array } {
+    const bitmap = new DirtyBitmap(COUNT * BLOCK_BYTES);
+    const model = new Uint8Array(COUNT);
+    for (const { isDirty, from, to } of list) {
+      bitmap[isDirty ? 'mark' : 'clear'](from * BLOCK_BYTES, Math.max(from, to) * BLOCK_BYTES);
+      model.fill(isDirty ? 1 : 0, from, Math.max(from, to));
+    }
+    return { bitmap, model };
+  }
+  function runsOf(model: Uint8Array): number[][] {
+    const runs: number[][] = [];
+    for (let from = model.indexOf(1); from >= 0; ) {
+      const end = model.indexOf(0, from);
+      runs.push([from, end < 0 ? COUNT : end]);
+      from = end < 0 ? -1 : model.indexOf(1, end);
+    }
+    return runs;
+  }
+  const blocksOf = (bitmap: DirtyBitmap): number[][] => walk(bitmap, 0, bitmap.sizeBytes).map(({ start, end }) => [start / BLOCK_BYTES, end / BLOCK_BYTES]);
+  const sum = (model: Uint8Array): number => model.reduce((total, bit) => total + bit, 0);
+
+  it('counts and walks as one', () => {
+    fc.assert(fc.property(ranges, (list) => {
+      const { bitmap, model } = made(list);
+      expect([bitmap.dirtyBlocks, blocksOf(bitmap)]).toEqual([sum(model), runsOf(model)]);
+    }), { numRuns: 60 });
+  });
+
+  it('takes in another one', () => {
+    fc.assert(fc.property(ranges, ranges, (first, second) => {
+      const one = made(first);
+      const other = made(second);
+      one.bitmap.union(other.bitmap);
+      const model = one.model.map((bit, block) => bit | (other.model[block] ?? 0));
+      expect([one.bitmap.dirtyBlocks, blocksOf(one.bitmap)]).toEqual([sum(model), runsOf(model)]);
+    }), { numRuns: 60 });
+  });
+});
