@@ -25,6 +25,13 @@ from journal_bytes import (ALIGNMENT, CODECS, CONTROL_FIELDS, MIB, SEGMENT_HEADE
 BEING_COPIED = 2 ** 53 - 1
 
 
+GENERATION_MARK = 'generation:'
+
+
+def unmarked(session):
+    return session.removeprefix(GENERATION_MARK) if session is not None else None
+
+
 class State:
     """Replays records in order: stream position, base, syncs, checkpoints. `take` throws Corrupt where a rule is broken.
 
@@ -46,12 +53,22 @@ class State:
         body = json_object(record.body, CONTROL_FIELDS[record.kind], where) if record.kind in CONTROL_FIELDS else items_of(record)
         if self.values is None:
             self._begin(record, body, where)
+        elif self.is_new_generation and record.kind == 'state':
+            self._take_over(body)
+        self.is_new_generation = False
         self._check_numbers(record.header, where)
         if record.kind in ('frame', 'baseFrame', 'direct', 'scratch'):
             self._check_stream(record, where)
         elif (record.header.firstSeq, record.header.lastSeq) != (0, self['lastSeq']):
             raise Corrupt(f'{where}: positions {record.header.firstSeq}..{record.header.lastSeq}, the stream ends at {self["lastSeq"]}')
         getattr(self, f'_take_{record.kind}')(record, body, where)
+
+    def _take_over(self, body):
+        """The first record of a new generation counts as it stands: it may know of whole records behind the break."""
+        self.values = dict(body)
+        promoted = body['promotionCheckpointId']
+        self.held = {id_: held for id_, held in self.held.items()
+                     if held['markerSeq'] >= body['retiredSeq'] and held['markerSeq'] > body['appliedSeq'] and promoted in (0, id_)}
 
     def _begin(self, record, body, where):
         if record.kind == 'scratch':
@@ -95,7 +112,7 @@ class State:
     def _take_frame(self, record, items, where):
         for item in items:
             if item.type == 'syncStart':
-                self.values['sync'] = 'running'
+                self.values.update(sync='running', sessionId=unmarked(self['sessionId']))
             elif item.type == 'syncEnd' and self['sync'] == 'running':
                 self.values['sync'] = 'idle'
                 self.values['volumeBaseSeqs'] = [item.seq if base == BEING_COPIED else base for base in self['volumeBaseSeqs']]
@@ -103,6 +120,8 @@ class State:
                 self.open[item.payload['checkpointId']] = {**item.payload, 'markerSeq': item.seq, 'incarnation': record.header.incarnation}
             elif item.type == 'seal':
                 self._take_seal(record.header.incarnation, item.payload)
+        if self['sync'] == 'idle':
+            self.values['brokenReason'] = None
 
     def _take_baseFrame(self, record, items, where):
         if self['isBaseComplete'] or all(item.type != 'syncEnd' for item in items):
@@ -122,7 +141,8 @@ class State:
             raise Corrupt(f'{where}: number {record.header.incarnation} after {self["incarnation"]}')
         if body['sessionId'] != self['sessionId']:
             self.values['sync'] = 'needed'
-        self.values.update(incarnation=record.header.incarnation, sessionId=body['sessionId'])
+        mark = GENERATION_MARK if (self['sessionId'] or '').startswith(GENERATION_MARK) else ''
+        self.values.update(incarnation=record.header.incarnation, sessionId=mark + body['sessionId'])
         self.open, self.is_gap_allowed = {}, True
 
     def _take_epochReserve(self, _record, body, _where):
@@ -174,7 +194,9 @@ class State:
         return [sizes for after, sizes in self.sets if after < seq][-1]
 
     def _take_generation(self, _record, body, _where):
-        self.open, self.values['brokenReason'] = {}, body['reason']
+        session = self['sessionId']
+        self.open = {}
+        self.values.update(brokenReason=body['reason'], sync='needed', sessionId=None if session is None else GENERATION_MARK + unmarked(session))
 
     def _take_promotionStart(self, _record, body, _where):
         self.values.update(promotionCheckpointId=body['checkpointId'], isPromotionDone=False)
@@ -226,6 +248,7 @@ class Scan:
             if header is None:
                 raise Corrupt(f'segment {segment.number}: its header does not read')
             place = place or Place(header.salt, header.firstRecordNo, header.chainStart)
+            self.state.is_new_generation = index > 0 and header.generation > segments[index - 1].header.generation
             if (header.salt, header.firstRecordNo, header.chainStart) != place:
                 raise Corrupt(f'segment {segment.number} does not go on where segment {segments[index - 1].number} ends')
             place, end = self._read_segment(segment, place)

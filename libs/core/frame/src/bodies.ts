@@ -28,6 +28,9 @@ export interface OpenRequest {
   readonly ackedSeq: number;
 }
 
+/** `lastSessionId` of a journal that began a new generation, until a sync has started there: no session can be this one, so everything is sent. */
+export const GENERATION_SESSION = 'generation:';
+
 /** Body of `opened`. */
 export interface OpenedReply {
   readonly incarnation: number;

@@ -92,7 +92,7 @@ export class ApplyJobs {
     const [oldest] = state.segments;
     if (this.#isRemoving || oldest === undefined || pins.count > 0 || oldest.segment === log.currentSegment) return;
     const isSealed = state.segments.length > 1;
-    if (!isSealed || oldest.lastSeq > state.snapshot.appliedSeq || state.snapshot.brokenReason !== null) return;
+    if (!isSealed || oldest.lastSeq > state.snapshot.appliedSeq) return;
     this.#isRemoving = true;
     effects.push({ type: 'removeSegment', segment: oldest.segment });
   }

@@ -1,5 +1,5 @@
 import { ProtocolError } from '@tidemark/base';
-import { decodeJson, encodeJson, type JsonFields } from '@tidemark/frame';
+import { decodeJson, encodeJson, GENERATION_SESSION, type JsonFields } from '@tidemark/frame';
 import type { JournalVolumeState, VolumeWish } from './volume-set.js';
 
 /** Of one VM, removed ones included: a stream record has no more indexes. */
@@ -9,6 +9,18 @@ const U32_MAX = 2 ** 32 - 1;
 /** `needed`: the base or what is missing was not asked for yet. `running`: a sync started. `idle`: mirror + journal are a whole image. */
 export type SyncPhase = 'needed' | 'running' | 'idle';
 const SYNC_PHASES = ['needed', 'running', 'idle'] as const;
+
+export const SESSION_CHARACTERS_MAX = 200;
+
+/**
+ * Stands before the session's name from the record of a new generation until a syncStart: whoever opens the stream meanwhile finds another session than
+ * its own, and so sends everything. What the broken generation lost is known to nobody, so the sessions' own bookkeeping must not be believed.
+ */
+const GENERATION_MARK = GENERATION_SESSION;
+export const isMarked = (sessionId: string | null): boolean => sessionId?.startsWith(GENERATION_MARK) === true;
+export const unmarked = (sessionId: string | null): string | null => (isMarked(sessionId) ? (sessionId ?? '').slice(GENERATION_MARK.length) : sessionId);
+/** A journal that never had a session needs no mark: its first sync is everything anyway. */
+export const marked = (sessionId: string | null): string | null => (sessionId === null ? null : GENERATION_MARK + (unmarked(sessionId) ?? ''));
 
 /** Everything that later records rely on and that earlier, freed segments said. */
 export interface JournalSnapshot {
@@ -24,6 +36,7 @@ export interface JournalSnapshot {
   readonly appliedSeq: number;
   readonly retiredSeq: number;
   readonly promotion: { readonly checkpointId: number; readonly isDone: boolean } | null;
+  /** Why the generation before takes no more; null in the first one, and when the sync behind a later one's beginning has ended. */
   readonly brokenReason: string | null;
   /** By volume index. */
   readonly volumes: readonly JournalVolumeState[];
@@ -51,7 +64,7 @@ export function decodeSnapshot(body: Uint8Array): JournalSnapshot {
       highestEpoch: fields.integer('highestEpoch', 1, U32_MAX),
       isEnded: fields.flag('isEnded'),
       incarnation: fields.integer('incarnation', 0, U32_MAX),
-      sessionId: fields.nullableText('sessionId', 200),
+      sessionId: fields.nullableText('sessionId', SESSION_CHARACTERS_MAX + GENERATION_MARK.length),
       isBaseComplete: fields.flag('isBaseComplete'),
       sync: fields.oneOf('sync', SYNC_PHASES),
       lastSeq: fields.integer('lastSeq', 0),
@@ -86,7 +99,7 @@ export const encodeVolumes = (volumes: readonly VolumeWish[]): Uint8Array => enc
 export const decodeVolumes = (body: Uint8Array): VolumeWish[] => read(body, 'volumes', readWishes);
 
 export const encodeSession = (sessionId: string): Uint8Array => encodeJson({ sessionId });
-export const decodeSession = (body: Uint8Array): string => read(body, 'incarnation', (fields) => fields.text('sessionId', 200));
+export const decodeSession = (body: Uint8Array): string => read(body, 'incarnation', (fields) => fields.text('sessionId', SESSION_CHARACTERS_MAX));
 
 export const encodeEpoch = (epoch: number): Uint8Array => encodeJson({ epoch });
 export const decodeEpoch = (body: Uint8Array): number => read(body, 'epoch', (fields) => fields.integer('epoch', 1, U32_MAX));

@@ -4,9 +4,10 @@ import { CheckpointLedger } from './checkpoint-ledger.js';
 import type { JournalRecordHeader } from './codec.js';
 import {
   decodeApplied, decodeDirect, decodeEpoch, decodePromotion, decodeReason, decodeRetirement, decodeSession, decodeSnapshot, decodeVolumes,
-  type JournalSnapshot, type SyncPhase,
+  isMarked, marked, unmarked, type JournalSnapshot, type SyncPhase,
 } from './control-bodies.js';
 import { JournalRecordKind } from './layout.js';
+import type { Salvage } from './salvage.js';
 import type { FramePlace, JournalIdentity } from './types.js';
 import { routeOf, syncPhaseAfter, volumesAfter, type JournalVolumeState, type VolumeWish } from './volume-set.js';
 import { WriteIndex } from './write-index.js';
@@ -40,12 +41,16 @@ export class DurableState {
   readonly index = new WriteIndex();
   readonly ledger = new CheckpointLedger();
   readonly segments: SegmentSummary[] = [];
+  /** Records of new generations taken in by this process, at the scan too. */
+  generationCount = 0;
   recordNo = 0;
   chain = 0;
   clockMs = 0;
   snapshot: JournalSnapshot;
   /** Sets of volumes by the position behind which each is in force, oldest first. */
   readonly #volumeSets: { readonly afterSeq: number; readonly volumes: readonly JournalVolumeState[] }[] = [];
+  /** The first record of a new generation is yet to come: it counts as it stands, for it may know of records behind the break (see {@link salvage}). */
+  #isNewGeneration = false;
   /** False until the first record: then its snapshot counts. */
   #hasBegun = false;
 
@@ -85,6 +90,7 @@ export class DurableState {
 
   /** A segment was opened; its records follow. */
   beginSegment(segment: number, generation: number, headerBytes: number): void {
+    this.#isNewGeneration = generation > (this.segments.at(-1)?.generation ?? generation);
     this.segments.push({ segment, generation, bytes: headerBytes, lastSeq: this.snapshot.lastSeq });
   }
 
@@ -132,7 +138,8 @@ export class DurableState {
         return this.#set({ sync: 'needed' });
       case JournalRecordKind.generation:
         this.ledger.voidOpen();
-        return this.#set({ brokenReason: decodeReason(body) });
+        this.generationCount += 1;
+        return this.#set({ brokenReason: decodeReason(body), sync: 'needed', sessionId: marked(this.snapshot.sessionId) });
       case JournalRecordKind.promotionStart:
         return this.#takePromotion(decodePromotion(body));
       case JournalRecordKind.promotionEnd:
@@ -144,6 +151,22 @@ export class DurableState {
     }
   }
 
+  /**
+   * What whole records behind a break say of ownership and of the mirrors, though their chain is broken: the mirrors hold what was applied, so
+   * no checkpoint below it can be put together any more, and an epoch that was committed stays so. Frames behind the break do not count.
+   */
+  salvage(found: Salvage): void {
+    const { snapshot } = this;
+    const appliedSeq = Math.max(snapshot.appliedSeq, found.appliedSeq);
+    const retiredSeq = Math.max(snapshot.retiredSeq, found.retiredSeq);
+    this.#set({
+      epoch: Math.max(snapshot.epoch, found.epoch), highestEpoch: Math.max(snapshot.highestEpoch, found.highestEpoch, found.epoch),
+      isEnded: snapshot.isEnded || found.isEnded, promotion: found.promotion ?? snapshot.promotion, appliedSeq, retiredSeq,
+      incarnation: Math.max(snapshot.incarnation, found.incarnation), lastSeq: Math.max(snapshot.lastSeq, appliedSeq),
+    });
+    this.#takeOver(this.snapshot);
+  }
+
   #set(change: Partial<JournalSnapshot>): void {
     this.snapshot = { ...this.snapshot, ...change };
   }
@@ -151,6 +174,7 @@ export class DurableState {
   /** Within a scan the snapshot only repeats what is known; the first one stands for the segments that are gone. */
   #takeState(body: Uint8Array): void {
     const snapshot = decodeSnapshot(body);
+    if (this.#isNewGeneration && this.#hasBegun) return this.#takeOver(snapshot);
     if (this.#hasBegun) return;
     this.#hasBegun = true;
     this.snapshot = snapshot;
@@ -159,16 +183,27 @@ export class DurableState {
     this.seqBeforeFirstSegment = snapshot.lastSeq;
   }
 
+  #takeOver(snapshot: JournalSnapshot): void {
+    this.#isNewGeneration = false;
+    const { retiredSeq, appliedSeq, promotion } = snapshot;
+    this.snapshot = snapshot;
+    this.ledger.keep(({ markerSeq, checkpointId }) =>
+      markerSeq >= retiredSeq && markerSeq > appliedSeq && (promotion === null || promotion.checkpointId === checkpointId));
+    this.index.dropThrough(appliedSeq);
+  }
+
   #takeIncarnation(header: JournalRecordHeader, sessionId: string): void {
     this.ledger.voidOpen();
     // Another session: writes between the two may never have been captured, so no image is whole until its sync ends.
-    const sync = sessionId === this.snapshot.sessionId ? this.snapshot.sync : 'needed';
-    this.#set({ incarnation: header.incarnation, sessionId, sync });
+    const { sync, sessionId: before } = this.snapshot;
+    this.#set({ incarnation: header.incarnation, sessionId: isMarked(before) ? marked(sessionId) : sessionId, sync: sessionId === before ? sync : 'needed' });
   }
 
   /** Until the base is complete nothing else is in the journal, so all of it counts as applied. Later an added volume is copied between frames of the others. */
   #takeDirect({ lastSeq }: JournalRecordHeader, sync: SyncPhase): void {
-    this.#set({ lastSeq, sync, ...(this.snapshot.isBaseComplete ? {} : { appliedSeq: lastSeq }) });
+    const sessionId = sync === 'needed' ? this.snapshot.sessionId : unmarked(this.snapshot.sessionId);
+    const brokenReason = sync === 'idle' ? null : this.snapshot.brokenReason;
+    this.#set({ lastSeq, sync, sessionId, brokenReason, ...(this.snapshot.isBaseComplete ? {} : { appliedSeq: lastSeq }) });
   }
 
   #takeFrame({ header, place, records }: DurableRecord): void {
@@ -185,7 +220,8 @@ export class DurableState {
       seq += 1;
     }
     this.index.addFrame(place, header.firstSeq, records, (volume, at) => at > (route.volumes[volume]?.baseSeq ?? 0));
-    this.#set({ lastSeq: header.lastSeq, sync });
+    const brokenReason = sync === 'idle' ? null : snapshot.brokenReason;
+    this.#set({ lastSeq: header.lastSeq, sync, brokenReason, sessionId: sync === 'needed' ? snapshot.sessionId : unmarked(snapshot.sessionId) });
   }
 
   #takeMarker(header: JournalRecordHeader, markerSeq: number, record: StreamRecord): void {

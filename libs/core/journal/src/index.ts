@@ -12,3 +12,4 @@ export * from './types.js';
 export type { JournalSnapshot, SyncPhase } from './control-bodies.js';
 export { BEING_COPIED, isSameSet, type JournalVolumeState, volumesError, type VolumeWish } from './volume-set.js';
 export type { WriteColumns } from './write-index.js';
+export * from './verify-segment.js';

@@ -1,8 +1,10 @@
 import { assert, type Crc32c, type MonotonicMs, unreachable, type WallClockMs } from '@tidemark/base';
-import type { FrameHeader, StreamRecord } from '@tidemark/frame';
+import { type FrameHeader, GENERATION_SESSION, type StreamRecord } from '@tidemark/frame';
 import { ApplyJobs } from './apply-jobs.js';
 import { CommitLog, controlRecord } from './commit-log.js';
-import { encodeEpoch, encodePromotion, encodeRetirement, encodeSession, encodeVolumes, type JournalSnapshot } from './control-bodies.js';
+import {
+  encodeEpoch, encodePromotion, encodeRetirement, encodeSession, encodeVolumes, isMarked, marked, unmarked, type JournalSnapshot,
+} from './control-bodies.js';
 import { DirectWriter } from './direct-writer.js';
 import type { DurableState } from './durable-state.js';
 import { JournalError } from './journal-error.js';
@@ -48,6 +50,8 @@ export class Journal {
   /** The first frame of an incarnation has not come yet: the only place where a gap in the numbers is legal. */
   #isFirstFrame = false;
   #phase: JournalPhase = 'open';
+  /** Frames may be taken again when so many records of generations are durable. */
+  #awaitedGeneration = 0;
   #reason = '';
   #announcedSeq: number;
   #announcedChange: number;
@@ -216,6 +220,8 @@ export class Journal {
         return this.#append(event, effects);
       case 'resume':
         return this.#resume(effects);
+      case 'reopen':
+        return this.#reopen(effects);
       case 'guardReached':
         if (this.#phase === 'open') this.#log.fail('noSpace', event.detail, effects);
         return;
@@ -322,15 +328,17 @@ export class Journal {
     };
     this.#isFirstFrame = false;
     const { syncAfter: sync, isBaseComplete, volumes } = route;
-    this.#tail = { ...this.#tail, lastSeq: header.lastSeq, sync, isBaseComplete, volumes };
+    const sessionId = sync === 'needed' ? this.#tail.sessionId : unmarked(this.#tail.sessionId);
+    this.#tail = { ...this.#tail, sessionId, lastSeq: header.lastSeq, sync, isBaseComplete, volumes };
     this.#direct.push({ record, route }, effects);
   }
 
   #beginIncarnation({ request, sessionId }: CommandType<'beginIncarnation'>, effects: JournalEffect[]): void {
-    const lastSessionId = this.#tail.sessionId;
+    const before = this.#tail.sessionId;
+    const lastSessionId = isMarked(before) ? GENERATION_SESSION : before;
     const incarnation = this.#tail.incarnation + 1;
-    const sync = sessionId === lastSessionId ? this.#tail.sync : 'needed';
-    this.#tail = { ...this.#tail, incarnation, sessionId, sync };
+    const sync = sessionId === before ? this.#tail.sync : 'needed';
+    this.#tail = { ...this.#tail, incarnation, sessionId: isMarked(before) ? marked(sessionId) : sessionId, sync };
     this.#isFirstFrame = true;
     this.#control(JournalRecordKind.incarnation, encodeSession(sessionId), request, effects, () => {
       const { lastSeq, isBaseComplete } = this.#state.snapshot;
@@ -449,6 +457,7 @@ export class Journal {
 
   #storageFailed(reason: StorageFailure, detail: string, effects: JournalEffect[]): void {
     if (reason === 'io') {
+      this.#awaitedGeneration = this.#state.generationCount + 1;
       this.#setBroken(detail);
       effects.push({ type: 'stateChanged', state: this.state });
     } else if (this.#phase === 'open') {
@@ -464,6 +473,24 @@ export class Journal {
     this.#isFirstFrame = false;
     this.#drain(effects);
     this.#apply.wasCutBack(effects);
+  }
+
+  /** The record of the new generation is durable; what is under way before it is settled. */
+  get canReopen(): boolean {
+    return this.#phase === 'broken' && !this.#log.isDead && this.#log.isSettled && this.#state.generationCount >= this.#awaitedGeneration;
+  }
+
+  /** Not even a new generation could be begun: only opening the files anew can help. */
+  get isDead(): boolean {
+    return this.#log.isDead;
+  }
+
+  #reopen(effects: JournalEffect[]): void {
+    assert(this.canReopen, 'the new generation is durable');
+    const { sync, sessionId, lastSeq, isBaseComplete, brokenReason } = this.#state.snapshot;
+    this.#tail = { ...this.#tail, sync, sessionId, lastSeq, isBaseComplete, brokenReason };
+    this.#isFirstFrame = false;
+    this.#setPhase(this.#tail.isEnded ? 'ended' : 'open', '', effects);
   }
 
   #resume(effects: JournalEffect[]): void {

@@ -3,6 +3,7 @@ import { isFrameKind, type SegmentHeader } from './codec.js';
 import { DurableState } from './durable-state.js';
 import { JournalError } from './journal-error.js';
 import { SEGMENT_HEADER_BYTES } from './layout.js';
+import { NO_SALVAGE, withRecord } from './salvage.js';
 import { decodeFrameBody, JournalScanner, planScan, type DecompressBody, type FoundRecord, type ScanPlan, type SegmentFound } from './scanner.js';
 import type { JournalIdentity } from './types.js';
 
@@ -37,6 +38,7 @@ export class JournalRecovery {
   readonly #state: DurableState;
   readonly #scanner: JournalScanner;
   #salt: Uint8Array | undefined;
+  #salvage = NO_SALVAGE;
 
   /** Throws JOURNAL_IDENTITY when the files belong to another protection. */
   constructor(
@@ -51,6 +53,9 @@ export class JournalRecovery {
       ...(options.ackedSeq === undefined ? {} : { ackedSeq: options.ackedSeq }),
       take: (record, segment) => this.#take(record, segment),
       beginSegment: (header) => this.#begin(header),
+      foundBehind: (record) => {
+        this.#salvage = withRecord(this.#salvage, record);
+      },
     });
   }
 
@@ -64,6 +69,7 @@ export class JournalRecovery {
     const { leftover, highestSegment } = this.plan;
     const base = { state: this.#state, salt: this.#salt, leftover, highestSegment };
     const corruption = end?.verdict === 'corrupt' ? end.why : this.#missingFront();
+    if (end?.verdict === 'corrupt') this.#state.salvage(this.#salvage);
     if (corruption !== undefined) return { ...base, cut: undefined, corruption, tornTail: undefined };
     if (end === undefined) return { ...base, cut: undefined, corruption: undefined, tornTail: undefined };
     return { ...base, cut: { segment: end.segment, bytes: end.at }, corruption: undefined, tornTail: end.why };

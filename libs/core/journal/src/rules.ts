@@ -1,6 +1,6 @@
 import { unreachable } from '@tidemark/base';
 import { decodeMarker, decodeSeal, type FrameHeader, isVolumeRecord, RecordType, type StreamRecord } from '@tidemark/frame';
-import { attempt, type JournalSnapshot } from './control-bodies.js';
+import { attempt, isMarked, SESSION_CHARACTERS_MAX, type JournalSnapshot } from './control-bodies.js';
 import { JournalError } from './journal-error.js';
 import type { JournalState } from './types.js';
 import type { VolumeWish } from './volume-set.js';
@@ -57,7 +57,7 @@ function isSound(record: StreamRecord, volumes: readonly VolumeWish[]): boolean 
 }
 
 export const sessionError = (sessionId: string): JournalError | undefined =>
-  sessionId.length > 0 && sessionId.length <= 200 ? undefined : new JournalError('JOURNAL_ORDER', 'session id empty or above 200 characters');
+  sessionId.length > 0 && sessionId.length <= SESSION_CHARACTERS_MAX && !isMarked(sessionId) ? undefined : new JournalError('JOURNAL_ORDER', 'session id empty, above 200 characters or with the mark of a new generation');
 
 /** Reserve, then commit or burn; a number is used once. Repeating a step that was taken is right. */
 export function epochStepError(step: 'reserveEpoch' | 'commitEpoch' | 'burnEpoch', epoch: number, tail: JournalSnapshot): JournalError | undefined {

@@ -70,6 +70,8 @@ export interface ScannerOptions {
   /** Called for every valid record in order. False: it decodes to nonsense although its checksums hold. */
   readonly take: (record: FoundRecord, segment: number) => boolean;
   readonly beginSegment: (header: SegmentHeader) => void;
+  /** Called for whole records of this journal found behind a break: their own checksums hold, their chain is unknown. */
+  readonly foundBehind?: (record: Pick<FoundRecord, 'header' | 'body'>) => void;
 }
 
 /** Reads segments in the order of a plan and says where the valid part ends and why. Keeps no bytes. */
@@ -89,6 +91,7 @@ export class JournalScanner {
     const { header } = found;
     if (this.#break !== undefined) {
       this.#noteLater(header);
+      this.#probe(bytes, SEGMENT_HEADER_BYTES);
       return;
     }
     if (header === undefined || !this.#follows(header)) {
@@ -99,6 +102,11 @@ export class JournalScanner {
     }
     this.#begin(header);
     this.#records(found.segment, bytes);
+  }
+
+  /** Byte of its segment where the reading could not go on; undefined: it could so far. */
+  get position(): number | undefined {
+    return this.#break?.at;
   }
 
   /** After the last segment of the plan. */
@@ -191,6 +199,8 @@ export class JournalScanner {
       if (view.getUint32(at + JOURNAL_RECORD_AT.magic, true) !== RECORD_MAGIC) continue;
       const header = this.#headerAt(bytes, at);
       if (header === undefined || header.recordNo <= expected) continue;
+      const body = bytes.subarray(at + JOURNAL_RECORD_HEADER_BYTES, at + JOURNAL_RECORD_HEADER_BYTES + header.bodyBytes);
+      if (body.byteLength === header.bodyBytes && this.options.crc32c(body) === header.bodyCrc) this.options.foundBehind?.({ header, body });
       this.#laterRecordNo = Math.max(this.#laterRecordNo, header.recordNo);
       this.#laterCommittedNo = Math.max(this.#laterCommittedNo, header.committedRecordNo);
     }

@@ -10,7 +10,7 @@ export interface JournalIdentity {
 
 /**
  * `open`: takes frames. `full`: no space, cut back to the last committed record, takes control records only. `broken`: storage failed or
- * acknowledged bytes are corrupt; checkpoints before the break are readable. `ended`: a failover was committed.
+ * acknowledged bytes are corrupt; checkpoints before the break are readable; until `reopen` only control records are taken. `ended`: a failover was committed.
  */
 export type JournalPhase = 'open' | 'full' | 'broken' | 'ended';
 
@@ -105,6 +105,8 @@ export type JournalEvent =
     }
   /** Space may be there again: leave `full` and find out. */
   | { readonly type: 'resume' }
+  /** What the broken generations hold was read back and is whole: frames are taken again, into the new generation. Only while `canReopen`. */
+  | { readonly type: 'reopen' }
   /** The caller's space guard says that the datastore's share is used up. */
   | { readonly type: 'guardReached'; readonly detail: string }
   /** A view or failover needs this checkpoint and the segments below it. `key` names the holder. */

@@ -1,4 +1,4 @@
-import type { OpenedReply, SyncKind } from '@tidemark/frame';
+import { GENERATION_SESSION, type OpenedReply, type SyncKind } from '@tidemark/frame';
 import { SyncTrigger } from './sync-trigger.js';
 import type { EarlierSession } from './types.js';
 
@@ -76,6 +76,7 @@ export function decideOpen(position: SenderPosition, reply: OpenedReply): OpenDe
 export const SESSION_MARK = '/';
 
 function otherSession(last: string, own: string): string {
+  if (last === GENERATION_SESSION) return 'the storage of the journal failed: it goes on in a new generation';
   const [from, to] = [last, own].map((sessionId) => sessionId.slice(0, Math.max(0, sessionId.lastIndexOf(SESSION_MARK))));
   return from === to ? SyncTrigger.protectedVraRestarted : `${SyncTrigger.vmMoved}: it ran under VRA ${from}`;
 }

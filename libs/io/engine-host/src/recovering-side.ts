@@ -1,6 +1,7 @@
 import type { RetirementMessage } from '@tidemark/checkpoint';
 import type { ExportTable } from '@tidemark/nbd-server';
 import type { BlockFile } from '@tidemark/block-file';
+import { Backoff } from './backoff.js';
 import { DatastoreSpace } from './datastore-space.js';
 import { EngineError } from './engine-error.js';
 import type { HashPool } from './hash-pool.js';
@@ -56,6 +57,7 @@ export class RecoveringSide {
   readonly #removals = new Map<string, Removal>();
   readonly #retirements = new Map<string, RetirementHost>();
   readonly #spaces = new Map<string, DatastoreSpace>();
+  readonly #retries = new Map<string, Backoff>();
   readonly #exchange = new HeldExchange(this.#exchangeSurroundings());
   #last: Promise<unknown> = Promise.resolve();
 
@@ -412,7 +414,34 @@ export class RecoveringSide {
       await recovery.dropUnneededMirrors();
     }
     this.#exchange.tick(nowMs);
+    await this.#repair(nowMs);
     if (this.#removals.size > 0 || this.#recoveries.size < this.#specs.size || this.#views.size < this.#entries.size) await this.#exclusive(() => this.#openMissing());
+  }
+
+  /** A journal that cannot go on is opened anew after a while, unless a view reads from it; a promotion that failed is tried again. */
+  async #repair(nowMs: number): Promise<void> {
+    for (const { view } of this.viewEntries) view?.retryPromotion(nowMs);
+    for (const [key, recovery] of this.#recoveries) {
+      if (!recovery.needsReopening) {
+        this.#retries.delete(key);
+        continue;
+      }
+      const hasView = [...this.#entries.values()].some(({ spec }) => protectionKey(spec) === key);
+      const retry = this.#retries.get(key) ?? new Backoff(nowMs);
+      this.#retries.set(key, retry);
+      if (hasView || !retry.isDue(nowMs)) continue;
+      retry.failed(nowMs); // it is deleted when the journal goes on
+      await this.#exclusive(() => this.#tryReopen(key, recovery));
+    }
+  }
+
+  async #tryReopen(key: string, recovery: RecoveryHost): Promise<void> {
+    try {
+      await recovery.reopenJournal();
+      this.around.options.log.warn({ protection: key }, 'a broken journal was opened anew');
+    } catch (error) {
+      this.around.options.log.error({ protection: key, error: String(error) }, 'a broken journal cannot be opened anew; it is tried again');
+    }
   }
 
   async close(): Promise<void> {

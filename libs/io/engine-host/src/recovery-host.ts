@@ -253,6 +253,19 @@ export class RecoveryHost {
     if (this.#journalRoomBytes >= this.#resumeBytes) this.#journal.resume();
   }
 
+  /** Its files must be opened anew: damage was found in what it holds, or not even a new generation could be begun. */
+  get needsReopening(): boolean {
+    return this.#journal !== undefined && !this.#isClosed && (this.#journal.isDead || this.#journal.damage !== undefined);
+  }
+
+  /** Only while no view is open. The scan ends the journal before the damage, and a new generation goes on from there. */
+  async reopenJournal(): Promise<void> {
+    await this.#journal?.close();
+    await this.#openJournal();
+    // What the sender was told to be durable may be gone: it opens its stream anew and finds out.
+    this.#step((effects) => this.#receiver.appendsLost(effects));
+  }
+
   #step(act: (effects: ReceiverEffect[]) => void): void {
     const effects: ReceiverEffect[] = [];
     act(effects);

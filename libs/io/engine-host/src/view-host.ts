@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import type { JournalVolumeState } from '@tidemark/journal';
 import type { CheckpointView } from '@tidemark/journal-file';
 import type { ExportTable } from '@tidemark/nbd-server';
+import { Backoff } from './backoff.js';
 import { EngineError } from './engine-error.js';
 import type { RecoveryHost } from './recovery-host.js';
 import type { Logger, ViewSpec } from './types.js';
@@ -23,6 +24,7 @@ const SCRATCH_FULL = 'scratch is full: writes of this VM fail with ENOSPC until 
 export class ViewHost {
   #failure = '';
   #promotion: Promise<void> | undefined;
+  #retry: Backoff | undefined;
   #ownedExports: string[] = [];
   readonly #volumes: readonly JournalVolumeState[];
 
@@ -81,9 +83,16 @@ export class ViewHost {
       (error: unknown) => {
         this.#failure = String(error);
         this.#promotion = undefined;
+        this.#retry ??= new Backoff(performance.now());
+        this.#retry.failed(performance.now());
         this.log.error({ viewId: this.spec.viewId, vmId: this.spec.vmId, error: this.#failure }, 'promotion failed');
       },
     );
+  }
+
+  /** A failed promotion begins again by itself; everything that it needs is still there. */
+  retryPromotion(nowMs: number): void {
+    if (this.#failure !== '' && this.#promotion === undefined && this.#retry?.isDue(nowMs) === true) this.promote();
   }
 
   get isPromoted(): boolean {
@@ -94,12 +103,18 @@ export class ViewHost {
     const { promotedBytes, totalBytes } = this.view.progress;
     return {
       state: this.#failure === '' ? this.view.phase : 'failed',
-      detail: this.#failure !== '' || !this.view.isScratchFull ? this.#failure : SCRATCH_FULL,
+      detail: this.#detail(),
       isScratchFull: this.view.isScratchFull,
       scratchBytes: this.view.scratchBytes,
       promotedBytes,
       totalBytes,
     };
+  }
+
+  #detail(): string {
+    if (this.#failure === '') return this.view.isScratchFull ? SCRATCH_FULL : '';
+    const inMs = this.#retry?.remainingMs(performance.now()) ?? 0;
+    return `${this.#failure}; it is tried again in ${String(Math.ceil(inMs / 1000))} s`;
   }
 
   ownsExport(exportName: string): boolean {

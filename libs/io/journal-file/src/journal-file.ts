@@ -4,7 +4,8 @@ import { assert, MiB, unreachable } from '@tidemark/base';
 import { type FrameHeader, isVolumeRecord, RecordType, type StreamRecord } from '@tidemark/frame';
 import {
   type CheckpointChanges, type HeldCheckpoint, ImageMap, type IncarnationBegun, Journal, type JournalCommand, type JournalEffect,
-  JournalError, type JournalEvent, JournalRecovery, type JournalVolumeState, recordBytes, type RecoveredJournal, SEGMENT_BYTES_DEFAULT, type VolumeWish,
+  JournalError, type JournalEvent, JournalRecovery, type JournalVolumeState, recordBytes, type RecoveredJournal, SEGMENT_BYTES_DEFAULT,
+  type SegmentCheck, verifySegment, type VolumeWish,
 } from '@tidemark/journal';
 import { CheckpointView } from './checkpoint-view.js';
 import { crc32c as defaultCrc32c, decompressBody, storageFailure } from './defaults.js';
@@ -38,6 +39,10 @@ export class JournalFile {
   #lastRequest = 0;
   #isClosed = false;
   #settledWaiters: (() => void)[] = [];
+  #isReopening = false;
+  /** Until {@link open} returns: what is there was read a moment ago. */
+  #isJustScanned = true;
+  #damage: SegmentCheck | undefined;
 
   /** What the scan found: for the log. Empty when all was in order. */
   readonly tornTail: string;
@@ -80,6 +85,7 @@ export class JournalFile {
       const file = new JournalFile(options, { segments, recovered });
       file.#act((effects) => file.#journal.start(effects));
       await file.#settled();
+      file.#isJustScanned = file.#journal.state.phase === 'broken' && !file.#isReopening;
       return file;
     } catch (error) {
       await segments.closeAll();
@@ -380,6 +386,60 @@ export class JournalFile {
       this.#isDraining = false;
     }
     if (this.#journal.isSettled) for (const waiter of this.#settledWaiters.splice(0)) waiter();
+    if (this.#journal.canReopen && !this.#isReopening && !this.#isClosed && this.damage === undefined) this.#startReopening();
+  }
+
+  /** A new generation takes frames when all that the older ones hold has been read back; what the opening scan has just read need not be. */
+  #startReopening(): void {
+    this.#isReopening = true;
+    const reading = this.#isJustScanned ? Promise.resolve(undefined) : this.verifyAll();
+    this.#isJustScanned = false;
+    const running = reading.then((damage) => {
+      this.#work.delete(running);
+      this.#isReopening = false;
+      this.#damage = damage;
+      if (damage === undefined && this.#journal.canReopen) this.#step({ type: 'reopen' });
+      else if (damage !== undefined) this.#options.onState({ phase: 'broken', reason: damage.detail });
+    });
+    this.#work.add(running);
+  }
+
+  /** What a reading of older bytes found broken; the journal stays as it is: opening it anew ends it before the damage. */
+  get damage(): SegmentCheck | undefined {
+    return this.#damage;
+  }
+
+  /** Neither frames nor control records are taken any more, whatever happens to the disk: only opening anew can help. */
+  get isDead(): boolean {
+    return this.#journal.isDead;
+  }
+
+  /** Reads back and checks every segment that counts; the first damage, or undefined. */
+  async verifyAll(): Promise<SegmentCheck | undefined> {
+    for (const { segment, lastSeq } of [...this.#journal.segments]) {
+      if (lastSeq <= this.#journal.durable.appliedSeq && segment !== this.#journal.segments.at(-1)?.segment) continue; // waits to be freed: nobody reads it
+      const check = await this.verifySegment(segment);
+      if (check?.isWhole === false) return check;
+      await nextTurn();
+    }
+    return undefined;
+  }
+
+  /** Reads back and checks the durable part of one segment; undefined: it is gone, or the journal is closed. */
+  async verifySegment(segment: number): Promise<SegmentCheck | undefined> {
+    const found = this.#journal.segments.find((each) => each.segment === segment);
+    if (found === undefined || this.#isClosed) return undefined;
+    try {
+      return verifySegment(segment, await this.#segments.read(segment, found.bytes), this.#options.crc32c ?? defaultCrc32c);
+    } catch (error) {
+      const isGone = this.#isClosed || !this.#journal.segments.some((each) => each.segment === segment);
+      return isGone ? undefined : { isWhole: false, detail: `segment ${segment} cannot be read: ${storageFailure(error).detail}`, lastSeq: 0 };
+    }
+  }
+
+  /** Numbers, sizes and ends of the segments that count, oldest first; the last one is being written. */
+  get segments(): readonly { readonly segment: number; readonly bytes: number; readonly lastSeq: number }[] {
+    return this.#journal.segments;
   }
 
   async #settled(): Promise<void> {

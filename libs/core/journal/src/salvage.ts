@@ -1,0 +1,56 @@
+import type { FoundRecord } from './scanner.js';
+import { attempt, decodeApplied, decodeEpoch, decodePromotion, decodeRetirement, decodeSnapshot, type JournalSnapshot } from './control-bodies.js';
+import { JournalRecordKind } from './layout.js';
+
+/** The furthest that any whole record behind a break tells. */
+export interface Salvage {
+  readonly epoch: number;
+  readonly highestEpoch: number;
+  readonly isEnded: boolean;
+  readonly incarnation: number;
+  readonly retiredSeq: number;
+  readonly appliedSeq: number;
+  readonly promotion: JournalSnapshot['promotion'];
+}
+
+export const NO_SALVAGE: Salvage = { epoch: 0, highestEpoch: 0, isEnded: false, incarnation: 0, retiredSeq: 0, appliedSeq: 0, promotion: null };
+
+/** Adds what one record says whose checksums hold. A reserved epoch is not taken over: its number counts as used, which refuses more than it must. */
+export function withRecord(known: Salvage, { header, body }: Pick<FoundRecord, 'header' | 'body'>): Salvage {
+  const told = attempt(() => toldBy(header.kind, header.lastSeq, body)) ?? {};
+  return {
+    epoch: Math.max(known.epoch, header.epoch, told.epoch ?? 0),
+    highestEpoch: Math.max(known.highestEpoch, told.highestEpoch ?? 0),
+    isEnded: known.isEnded || (told.isEnded ?? false),
+    incarnation: Math.max(known.incarnation, header.incarnation),
+    retiredSeq: Math.max(known.retiredSeq, told.retiredSeq ?? 0),
+    appliedSeq: Math.max(known.appliedSeq, told.appliedSeq ?? 0),
+    promotion: told.promotion ?? known.promotion,
+  };
+}
+
+function toldBy(kind: JournalRecordKind, lastSeq: number, body: Uint8Array): Partial<Salvage> {
+  switch (kind) {
+    case JournalRecordKind.state: {
+      const { epoch, highestEpoch, isEnded, retiredSeq, appliedSeq, promotion } = decodeSnapshot(body);
+      return { epoch, highestEpoch, isEnded, retiredSeq, appliedSeq, promotion };
+    }
+    case JournalRecordKind.epochReserve:
+    case JournalRecordKind.epochBurn:
+      return { highestEpoch: decodeEpoch(body) };
+    case JournalRecordKind.epochCommit:
+      return { epoch: decodeEpoch(body), isEnded: true };
+    case JournalRecordKind.retire:
+      return { retiredSeq: decodeRetirement(body).markerSeq };
+    case JournalRecordKind.applied:
+      return { appliedSeq: decodeApplied(body) };
+    case JournalRecordKind.direct:
+      return { appliedSeq: lastSeq };
+    case JournalRecordKind.promotionStart:
+      return { promotion: { checkpointId: decodePromotion(body), isDone: false } };
+    case JournalRecordKind.promotionEnd:
+      return { promotion: { checkpointId: decodePromotion(body), isDone: true } };
+    default:
+      return {};
+  }
+}
