@@ -168,6 +168,10 @@ class State:
     def _take_direct(self, record, body, where):
         """Behind a complete base only records of volumes that are being added go that way: what the others have to apply stays."""
         self.values['sync'] = body['sync']
+        if body['sync'] != 'needed':
+            self.values['sessionId'] = unmarked(self['sessionId'])
+        if body['sync'] == 'idle':
+            self.values['brokenReason'] = None
         if not self['isBaseComplete']:
             self.values['appliedSeq'] = record.header.lastSeq
         elif BEING_COPIED not in self['volumeBaseSeqs']:

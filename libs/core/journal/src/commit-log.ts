@@ -40,6 +40,8 @@ export class CommitLog {
   #isSyncing = false;
   /** A segment is being made or cut. */
   #isFileBusy = false;
+  /** No record of the newest generation is durable yet: if it fails as well, nothing is tried any more; opening the files anew, later, is. */
+  #isUnproven = false;
   /** The segment being made begins a new generation, because of `#failure`. */
   #isNewGeneration = false;
   #failure: { reason: StorageFailure; detail: string } | undefined;
@@ -192,6 +194,7 @@ export class CommitLog {
     this.#isSyncing = false;
     const durable = this.#inSync;
     this.#inSync = [];
+    if (durable.length > 0) this.#isUnproven = false;
     for (const record of durable) this.parts.state.add(record);
     for (const record of durable) record.settle?.('durable');
     this.parts.owner.becameDurable(effects);
@@ -249,7 +252,10 @@ export class CommitLog {
     this.#discard(reason === 'noSpace' ? 'full' : 'failed');
     this.#resetWriter();
     this.parts.owner.wasCutBack(effects);
-    if (reason === 'io') {
+    if (reason === 'io' && this.#isUnproven) {
+      this.#phase = 'dead';
+    } else if (reason === 'io') {
+      this.#isUnproven = true;
       this.#isNewGeneration = true;
       this.#open(this.parts.writer.generation + 1, effects);
     } else if (this.parts.writer.segment === 0) {

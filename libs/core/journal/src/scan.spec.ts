@@ -1,17 +1,10 @@
 import { describe, expect, it } from '@jest/globals';
-import { encodeMarker, encodeSeal, encodeSyncStart, RecordType, type StreamRecord } from '@tidemark/frame';
+import { encodeSyncStart, RecordType, type StreamRecord } from '@tidemark/frame';
 import { JOURNAL_RECORD_HEADER_BYTES, JournalRecovery, SEGMENT_HEADER_BYTES } from './index.js';
 import { crc32cTable } from './testing/crc32c-table.js';
 import { frameOf, IDENTITY, JournalBench } from './testing/journal-bench.js';
 import { JournalDisk } from './testing/journal-disk.js';
-
-const mark = (type: RecordType, payload?: Uint8Array): StreamRecord => ({ type, volume: 0, offset: 0, length: 0, payload });
-const write = (offset: number, fill: number, length = 512): StreamRecord => ({ type: RecordType.write, volume: 0, offset, length, payload: new Uint8Array(length).fill(fill) });
-
-const marker = (checkpointId: number, term = 1): StreamRecord => mark(RecordType.marker, encodeMarker({
-  vpgId: IDENTITY.vpgId, checkpointId, epoch: 1, term, vmIds: ['vm-1'], atMs: 1, ageMs: 0, tag: null, kind: 'automatic',
-}));
-const seal = (checkpointId: number, term = 1): StreamRecord => mark(RecordType.seal, encodeSeal({ vpgId: IDENTITY.vpgId, checkpointId, term }));
+import { mark, marker, seal, write } from './testing/stream-records.js';
 
 class Sender {
   seq = 0;
