@@ -7,13 +7,13 @@ const PROGRAM = join(import.meta.dirname, '..', '..', 'libs', 'testing', 'dist',
 
 /**
  * A VRA engine in a process of its own, on one CPU: the program that the crash tests drive too.
- * @param {{ vraId: string, folder: string, cpu?: number }} options
+ * @param {{ vraId: string, folder: string, cpu?: number, captureBytesMax?: number }} options
  */
-export async function startEngine({ vraId, folder, cpu }) {
+export async function startEngine({ vraId, folder, cpu, captureBytesMax }) {
   const socket = join(folder, `${vraId}.sock`);
   const options = {
     vraId, address: '127.0.0.1', controlPort: 0, dataPort: 0, nbdSocketPath: socket, stateFolder: join(folder, `${vraId}-state`),
-    captureBytesMax: 414 * 1024 * 1024, // an appliance with 1 GiB of RAM
+    captureBytesMax: captureBytesMax ?? 414 * 1024 * 1024, // an appliance with 1 GiB of RAM
   };
   const command = [process.execPath, PROGRAM, JSON.stringify(options)];
   const pinned = cpu === undefined ? command : ['taskset', '-c', String(cpu), ...command];

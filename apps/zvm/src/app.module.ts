@@ -49,6 +49,7 @@ import { FailoverCommitOperations } from './vpg/operations/failover-commit.js';
 import { FailoverTestOperations } from './vpg/operations/failover-test.js';
 import { FailoverOperations } from './vpg/operations/failover.js';
 import { InsertCheckpointOperation } from './vpg/operations/insert-checkpoint.js';
+import { SteerReplicationOperations } from './vpg/operations/steer-replication.js';
 import { ProtectedSite } from './vpg/protected-site.service.js';
 import { RecoveredVms } from './vpg/recovered-vms.service.js';
 import { RecoveryActions } from './vpg/recovery-actions.service.js';
@@ -69,7 +70,7 @@ const SERVICES = [
   SessionService, TaskService, EventService, InventoryService, OperationService, SiteInventoryService, VraLinkService, SiteThrottle, VraStateService, VraOperations,
   PeerLinkService, PeerExchange, PeerResponder, PairingService, CatalogueService, RecoverySite, ProtectedSite, RecoveredVms, RecoveryActions, VpgActions,
   VpgStatusService, DecisionTimer, DefinitionService, DraftService, CommitService, AlertService,
-  CreateVpgOperation, ChangeVpgOperations, InsertCheckpointOperation, FailoverTestOperations, FailoverOperations, FailoverCommitOperations,
+  CreateVpgOperation, ChangeVpgOperations, SteerReplicationOperations, InsertCheckpointOperation, FailoverTestOperations, FailoverOperations, FailoverCommitOperations,
 ];
 
 /** Closes the site's broker connection first of all: a ZVM that is ending answers nobody any more. */

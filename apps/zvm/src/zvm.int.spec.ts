@@ -297,6 +297,29 @@ describe('the life of a VPG', () => {
     }
   });
 
+  it('is compared with the recovery site on request, from either site', async () => {
+    const forced = (): string[] => [...plane.vras.values()].flatMap((vra) => vra.forcedVmIds);
+    for (const [round, client] of [atA, atB].entries()) {
+      const taskId = await client.ok<string>('POST', `/vpgs/${vpgId}/forcesync`);
+      expect(await client.task(taskId)).toMatchObject({ state: COMPLETED, reason: expect.stringContaining('compared') });
+      expect(forced()).toHaveLength(2 * (round + 1));
+    }
+  });
+
+  it('is paused and resumed, and says so at both sites', async () => {
+    const steer = async (client: RestClient, verb: 'pause' | 'resume'): Promise<void> => {
+      expect(await client.task(await client.ok<string>('POST', `/vpgs/${vpgId}/${verb}`))).toMatchObject({ state: COMPLETED });
+    };
+    const paused = (): boolean[] => [...plane.vras.values()].flatMap((vra) => vra.state?.protections.map(({ isPaused }) => isPaused === true) ?? []);
+    await steer(atA, 'pause');
+    await eventually('the VRAs are told', () => Promise.resolve(paused().length > 0 && paused().every(Boolean)));
+    for (const client of [atA, atB]) expect((await vpg(client)).SubStatus).toBe(25);
+    expect(await atB.refused(409, 'POST', `/vpgs/${vpgId}/forcesync`)).toContain('paused');
+    await steer(atB, 'resume');
+    await eventually('the VRAs are told', () => Promise.resolve(!paused().some(Boolean)));
+    expect(await atB.refused(409, 'POST', `/vpgs/${vpgId}/resume`)).toContain('not paused');
+  });
+
   it('is tested while protection goes on, and the tested checkpoint says so', async () => {
     const { Latest } = await atA.ok<{ Latest: { CheckpointIdentifier: string } }>('GET', `/vpgs/${vpgId}/checkpoints/stats`);
     const started = await atA.ok<string>('POST', `/vpgs/${vpgId}/failovertest`, { CheckpointIdentifier: Latest.CheckpointIdentifier });
@@ -393,7 +416,7 @@ describe('the life of a VPG', () => {
     expect(recovered.flatMap((vm) => vm.disks.map((disk) => disk.isFile))).toEqual([true, true, true, true]);
     const vras = [...plane.vras.values()];
     expect(vras.flatMap((vra) => [...vra.recoveries.keys(), ...vra.views.keys()])).toEqual([]);
-    expect(vras.flatMap((vra) => vra.state.protections)).toEqual([]);
+    await eventually('the old streams end', () => Promise.resolve(vras.every((vra) => vra.state.protections.length === 0)));
     expect(await atB.ok('GET', `/vpgs/${vpgId}/checkpoints`)).toEqual([]);
     const promotion = (await atB.ok<{ Type: number; Status: { State: number } }[]>('GET', '/tasks?type=HandleMirrorPromotion'))[0];
     expect(promotion?.Status.State).toBe(COMPLETED);

@@ -27,6 +27,21 @@ export function addVpgCommands(program: Command, session: InSession): void {
   addVpgCreate(vpgs, session);
   addVpgWatch(vpgs, session);
 
+  const steers = [
+    ['force-sync', 'compare all its volumes with the recovery site and send what differs; checkpoints stay', 'forcesync', 'is being compared'],
+    ['pause', 'stop sending; it can still be recovered to its last checkpoint', 'pause', 'is paused'],
+    ['resume', 'go on after a pause', 'resume', 'goes on'],
+  ] as const;
+  for (const [name, description, path, done] of steers) {
+    vpgs.command(name).description(description).argument('<vpg>', 'name or identifier').option('--no-wait', 'do not wait for the task')
+      .action((wanted: string, options: { wait: boolean }, command: Command) => session(command, async ({ client, output, task }) => {
+        const vpg = await findVpg(client, wanted);
+        const taskId = await client.post(`/vpgs/${vpg.VpgIdentifier}/${path}`, {});
+        await task(taskId, { isWaiting: options.wait });
+        output.done({ TaskIdentifier: taskId }, options.wait ? `VPG '${vpg.VpgName}' ${done}` : `asked for: task ${taskId}`);
+      }));
+  }
+
   vpgs.command('delete').description('end the protection of its VMs').argument('<vpg>', 'name or identifier')
     .option('--keep-recovery-volumes', 'keep the recovery volumes').option('--force', 'although the other site does not answer').option('--no-wait', 'do not wait for the task').option('-y, --yes', 'do not ask')
     .action((wanted: string, options: { keepRecoveryVolumes?: boolean; force?: boolean; wait: boolean; yes?: boolean }, command: Command) => session(command, async ({ client, output, task, confirm }) => {

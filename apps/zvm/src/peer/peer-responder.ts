@@ -1,6 +1,6 @@
 import { Inject, Injectable, type OnModuleInit } from '@nestjs/common';
 import {
-  CataloguePutV1, FromSiteV1, PeerCheckpointInsertV1, PeerPairV1, PeerUnpairV1, type SiteCardV1, subjectOf, UNKNOWN_SITE, VmPowerV1, VpgActV1, VpgPutV1,
+  CataloguePutV1, FromSiteV1, PeerCheckpointInsertV1, PeerForceSyncV1, PeerPairV1, PeerUnpairV1, type SiteCardV1, subjectOf, UNKNOWN_SITE, VmPowerV1, VpgActV1, VpgPutV1,
 } from '@tidemark/contracts';
 import { ControlBus, ControlRefusal } from '@tidemark/nest';
 import { ZVM_CONFIG, type ZvmConfig } from '../config.js';
@@ -45,6 +45,10 @@ export class PeerResponder implements OnModuleInit {
       return { taskId: await this.actions.run({ action, vpgId: vpgId ?? '', input, initiatedBy, taskId }) };
     });
     this.#answer('checkpoint.insert', PeerCheckpointInsertV1, async ({ vpgId, tag }) => await this.protectedSite.insertCheckpoint(vpgId, tag));
+    this.#answer('vpg.forceSync', PeerForceSyncV1, async ({ vpgId }) => {
+      await this.protectedSite.forceSync(vpgId);
+      return {};
+    });
     this.#answer('catalogue.put', CataloguePutV1, async (message) => await this.protectedSite.putCatalogue(message));
     this.#answer('vm.power', VmPowerV1, async (message) => await this.protectedSite.power(message));
   }

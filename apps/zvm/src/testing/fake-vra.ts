@@ -1,5 +1,5 @@
 import {
-  CheckpointInsertV1, CheckpointListV1, DesiredStateV1, EpochV1, type JournalCheckpointV1, RecoveryRemoveV1, RecoveryV1, subjectOf, ViewOpenV1, ViewRefV1,
+  CheckpointInsertV1, CheckpointListV1, DesiredStateV1, EpochV1, type JournalCheckpointV1, ProtectionRefV1, RecoveryRemoveV1, RecoveryV1, subjectOf, ViewOpenV1, ViewRefV1,
   type Channel, type CheckpointListingV1, type ProtectionStatusV1, type RecoveryStatusV1, type ViewStatusV1, type VraStatusV1,
 } from '@tidemark/contracts';
 import { ControlBus, ControlRefusal } from '@tidemark/nest';
@@ -31,6 +31,7 @@ export interface FakeRecovery {
  */
 export class FakeVra {
   state: DesiredStateV1 = { revision: -1, attachedVms: [], protections: [], barriers: [] };
+  readonly forcedVmIds: string[] = [];
   readonly recoveries = new Map<string, FakeRecovery>();
   readonly views = new Map<string, ViewOpenV1 & { status: ViewStatusV1['state'] }>();
   /** Every command, in order, for tests that look at what a ZVM asked for. */
@@ -79,6 +80,9 @@ export class FakeVra {
     answer('control', 'epoch.reserve', EpochV1, (message) => this.#epoch(message, 'reserve'));
     answer('control', 'epoch.commit', EpochV1, (message) => this.#epoch(message, 'commit'));
     answer('control', 'epoch.burn', EpochV1, (message) => this.#epoch(message, 'burn'));
+    answer('control', 'protection.forceSync', ProtectionRefV1, ({ vmId }) => {
+      this.forcedVmIds.push(vmId);
+    });
     answer('checkpoint', 'checkpoint.insert', CheckpointInsertV1, ({ vpgId, tag }) => ({ checkpointId: this.plane.insert(vpgId, tag) }));
     answer('checkpoint', 'checkpoint.list', CheckpointListV1, (message) => this.#list(message));
     this.#timer = setInterval(() => bus.publish(this.#subject('event', 'status.published'), this.status()), HEARTBEAT_MS);

@@ -67,6 +67,16 @@ export class ProtectedSite {
     }
   }
 
+  /** Every VM, or an error: a VPG that is compared in part would look right and not be. */
+  async forceSync(vpgId: string): Promise<void> {
+    const { definition } = this.vpgs.get(vpgId);
+    for (const { vmId, name } of definition.vms) {
+      const [vraId] = this.vraStates.vraIdsOf([vmId]);
+      if (vraId === undefined) throw new ZvmError('ZVM_VRA_DOWN', `no VRA of site ${this.config.siteName} protects VM '${name}'`);
+      await this.vras.forceSync(vraId, { vpgId: definition.vpgId, vmId });
+    }
+  }
+
   #leaderOf(vpgId: string): string {
     const { definition } = this.vpgs.get(vpgId);
     const vraIds = this.vraStates.vraIdsOf(definition.vms.map((vm) => vm.vmId));

@@ -16,6 +16,7 @@ import type { DeleteVpgInput, UpdateVpgInput } from './operations/change-vpg.js'
 import type { FailoverInput } from './operations/failover.js';
 import type { FailoverTestInput, FailoverTestStopInput } from './operations/failover-test.js';
 import type { InsertCheckpointInput } from './operations/insert-checkpoint.js';
+import type { SteerInput } from './operations/steer-replication.js';
 import { assertSameShape } from './edit-rules.js';
 import type { VpgDefinition, VpgRecord } from './vpg-model.js';
 import { VpgStore } from './vpg.store.js';
@@ -57,6 +58,9 @@ export class RecoveryActions {
       case 'failoverTestStop': return await this.#failoverTestStop(request);
       case 'failover': return await this.#failover(request);
       case 'failoverCommit': return await this.#failoverCommit(request);
+      case 'forceSync': return await this.#steer(request, 'forceSync');
+      case 'pause': return await this.#steer(request, 'pauseReplication');
+      case 'resume': return await this.#steer(request, 'resumeReplication');
       case 'failoverRollback': return await this.#failoverRollback(request);
       default: throw invalid(`action '${request.action}' is not known`);
     }
@@ -85,7 +89,7 @@ export class RecoveryActions {
     if (record.state !== 'protecting' || record.failoverTest) throw conflict(`VPG '${record.definition.name}' cannot be edited now: ${situationOf(record)}`);
     const definition = await this.definitions.define(settingsIn(request.input), record.definition.vpgId);
     assertSameShape(record.definition, definition);
-    const input: UpdateVpgInput = { before: record.definition, definition: { ...definition, vms: definition.vms.map((vm, index) => ({ ...vm, ...keptPlaces(record, index) })) } };
+    const input: UpdateVpgInput = { before: record.definition, definition: { ...definition, vms: definition.vms.map((vm, index) => ({ ...vm, ...keptPlaces(record, index) })), isPaused: record.definition.isPaused === true } };
     return await this.#begin(request, 'updateVpg', record.definition, input);
   }
 
@@ -113,6 +117,17 @@ export class RecoveryActions {
     if (!latest) throw conflict(`VPG '${record.definition.name}' has no checkpoint yet: its initial sync is not done`);
     const input: InsertCheckpointInput = { vpgId: record.definition.vpgId, tag: body.CheckpointName, afterId: latest.checkpointId };
     return await this.#begin(request, 'insertCheckpoint', record.definition, input);
+  }
+
+  async #steer(request: ActionRequest, kind: 'forceSync' | 'pauseReplication' | 'resumeReplication'): Promise<string> {
+    const { definition, ...record } = this.#vpg(request.vpgId);
+    if (record.state !== 'protecting') throw conflict(`replication of VPG '${definition.name}' cannot be steered now: ${situationOf({ definition, ...record })}`);
+    const isPaused = definition.isPaused === true;
+    if (kind === 'forceSync' && isPaused) throw conflict(`VPG '${definition.name}' is paused: resume it first`);
+    if (kind === 'pauseReplication' && isPaused) throw conflict(`VPG '${definition.name}' is paused already`);
+    if (kind === 'resumeReplication' && !isPaused) throw conflict(`VPG '${definition.name}' is not paused`);
+    const input: SteerInput = { vpgId: definition.vpgId, name: definition.name };
+    return await this.#begin(request, kind, definition, input);
   }
 
   async #failoverTest(request: ActionRequest): Promise<string> {

@@ -21,7 +21,7 @@ export interface VpgAction {
 const TASK_TYPES: Readonly<Record<string, string>> = {
   create: 'CreateProtectionGroup', update: 'UpdateProtectionGroup', delete: 'RemoveProtectionGroup', insertCheckpoint: 'InsertTaggedCP',
   failoverTest: 'FailOverTest', failoverTestStop: 'StopFailOverTest', failover: 'FailOver', failoverCommit: 'FailoverCommit',
-  failoverRollback: 'FailoverRollback',
+  failoverRollback: 'FailoverRollback', forceSync: 'InitFullSync', pause: 'UpdateProtectionGroup', resume: 'UpdateProtectionGroup',
 };
 
 const ASK_MS = 15_000;

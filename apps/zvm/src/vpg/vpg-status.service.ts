@@ -102,6 +102,7 @@ export class VpgStatusService {
     return {
       state: vpg.state,
       failoverPhase: vpg.failover?.phase ?? null,
+      isPausedByUser: definition.isPaused === true,
       vmCount: definition.vms.length,
       hasCheckpoint: summary.latest !== null,
       isPeerConnected: this.link.isAlive(this.otherSiteId(vpg)),

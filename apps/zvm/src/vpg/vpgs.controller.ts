@@ -114,6 +114,24 @@ export class VpgsController {
     return await this.actions.act({ action: 'insertCheckpoint', vpgId, input }, user);
   }
 
+  /** Delta sync of everything, for a user who doubts the recovery volumes. Answers the task's id. */
+  @Action(':vpg/forcesync')
+  async forceSync(@Param('vpg') vpgId: string, @SessionUser() user: string): Promise<string> {
+    return await this.actions.act({ action: 'forceSync', vpgId, input: {} }, user);
+  }
+
+  /** Stops sending; the VPG can still be recovered to its last checkpoint. Answers the task's id. */
+  @Action(':vpg/pause')
+  async pause(@Param('vpg') vpgId: string, @SessionUser() user: string): Promise<string> {
+    return await this.actions.act({ action: 'pause', vpgId, input: {} }, user);
+  }
+
+  /** Sends what was kept, or what the bitmap marks. Answers the task's id. */
+  @Action(':vpg/resume')
+  async resume(@Param('vpg') vpgId: string, @SessionUser() user: string): Promise<string> {
+    return await this.actions.act({ action: 'resume', vpgId, input: {} }, user);
+  }
+
   @Action(':vpg/FailoverTest')
   async failoverTest(@Param('vpg') vpgId: string, @Body() input: FailOverTestStartDataApi, @SessionUser() user: string): Promise<string> {
     return await this.actions.act({ action: 'failoverTest', vpgId, input }, user);

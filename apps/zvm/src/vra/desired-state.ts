@@ -94,6 +94,7 @@ function protectionOf(vpg: VpgRecord, vm: VpgVm, facts: SiteFacts): ProtectionV1
     recoveringVra: vm.recoveringVra,
     isCompressed: facts.isCompressedOf(vpg.definition),
     priority: facts.priorityOf(vpg.definition),
+    ...(vpg.definition.isPaused === true && { isPaused: true }),
   };
 }
 

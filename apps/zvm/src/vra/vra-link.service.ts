@@ -133,6 +133,10 @@ export class VraLinkService implements OnModuleInit {
     await this.#ask(vraId, 'control', `epoch.${verb}`, { ...ref, epoch }, 15_000);
   }
 
+  async forceSync(vraId: string, ref: ProtectionRef): Promise<void> {
+    await this.#ask(vraId, 'control', 'protection.forceSync', ref);
+  }
+
   async listCheckpoints(vraId: string, ref: ProtectionRef, afterChange: number): Promise<CheckpointListingV1> {
     return await this.#ask<CheckpointListingV1>(vraId, 'checkpoint', 'checkpoint.list', { ...ref, afterChange });
   }

@@ -57,6 +57,11 @@ export class PeerCheckpointInsertV1 extends FromSiteV1 {
   @IsString() @Length(1, 200) tag!: string;
 }
 
+/** `control vpg.forceSync`, to the protected site: its VRAs compare every VM of the VPG with the recovery site, now. */
+export class PeerForceSyncV1 extends FromSiteV1 {
+  @IsUUID() vpgId!: string;
+}
+
 export class CatalogueEntryV1 {
   @IsInt() @Min(1) checkpointId!: number;
   @IsNumber() atMs!: number;

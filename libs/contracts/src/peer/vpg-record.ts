@@ -54,6 +54,8 @@ export class VpgDefinitionV1 {
   @IsString() @Length(1, 200) recoverySiteName!: string;
   @IsInt() @Min(200) @Max(3_600_000) checkpointIntervalMs!: number;
   @IsInt() @Min(1000) historyMs!: number;
+  /** A user has paused replication. */
+  @IsOptional() @IsBoolean() isPaused?: boolean;
   /** VpgSettings of @tidemark/vpg as committed. */
   @IsObject() settings!: object;
   @IsArray() @ArrayMaxSize(512) @ValidateNested({ each: true }) @Type(() => VpgVmV1) vms!: VpgVmV1[];

@@ -37,6 +37,8 @@ export class ProtectionV1 {
   @ValidateNested() @Type(() => VraAddressV1) recoveringVra!: VraAddressV1;
   @IsBoolean() isCompressed!: boolean;
   @IsIn(['low', 'medium', 'high']) priority!: 'low' | 'medium' | 'high';
+  /** Captured and kept, in memory and then as a bitmap, but not sent. */
+  @IsOptional() @IsBoolean() isPaused?: boolean;
 }
 
 export class BarrierMemberV1 {

@@ -7,6 +7,8 @@ export type StepName =
   | 'recordVpg' | 'copyToPeer' | 'prepareRecovery' | 'startProtection' | 'markProtecting'
   // updateVpg
   | 'recordSettings' | 'applySettings' | 'copySettings'
+  // forceSync, pauseReplication, resumeReplication
+  | 'checkSyncable' | 'requestSync' | 'recordPause' | 'tellPaused' | 'recordResume' | 'tellResumed'
   // deleteVpg
   | 'markDeleting' | 'stopProtection' | 'removeRecovery' | 'removePeerCopy' | 'removeVpg'
   // insertCheckpoint
@@ -26,7 +28,7 @@ export type StepName =
 
 export type PlanKind =
   | 'createVpg' | 'deleteVpg' | 'insertCheckpoint' | 'failoverTest' | 'failoverTestStop' | 'failover' | 'failoverCommit' | 'promotion' | 'failoverRollback'
-  | 'updateVpg' | 'installVra' | 'uninstallVra' | 'pair' | 'unpair';
+  | 'updateVpg' | 'forceSync' | 'pauseReplication' | 'resumeReplication' | 'installVra' | 'uninstallVra' | 'pair' | 'unpair';
 
 export interface Step {
   readonly name: StepName;
@@ -124,6 +126,18 @@ export const PLANS: Readonly<Record<PlanKind, readonly Step[]>> = {
     undoable('recordSettings', 'recording the new settings'),
     plain('applySettings', 'handing them to the recovering VRAs', 2),
     plain('copySettings', 'telling the protected site'),
+  ],
+  forceSync: [
+    plain('checkSyncable', 'checking that the VPG replicates'),
+    plain('requestSync', 'telling the protecting VRAs to compare everything with the recovery site', 3),
+  ],
+  pauseReplication: [
+    undoable('recordPause', 'recording the pause'),
+    plain('tellPaused', 'telling the protected site'),
+  ],
+  resumeReplication: [
+    undoable('recordResume', 'recording the end of the pause'),
+    plain('tellResumed', 'telling the protected site'),
   ],
   installVra: [
     undoable('deployAppliance', 'deploying the appliance', 4),

@@ -17,6 +17,8 @@ const pairOf = (given: VpgStatusFacts): string => {
   return `${status} ${subStatus}`;
 };
 
+const FORCED = { reason: 'Force Sync', totalBytes: 10, remainingBytes: 5, estimatedMs: 1 };
+
 describe('by state', () => {
   it.each([
     ['creating', null, 'Initializing Creating'],
@@ -50,6 +52,12 @@ describe('a protecting VPG', () => {
     ['in its initial sync', { streams: [stream('initialSync')], hasCheckpoint: false, rpoMs: null, historyMs: null }, 'Initializing InitialSync'],
     ['that must copy all again', { streams: [stream('initialSync')] }, 'NotMeetingSLA VolumeFullSync'],
     ['in a delta sync', { streams: [stream('deltaSync')] }, 'NotMeetingSLA DeltaSync'],
+    ['in a delta sync that a user asked for', { streams: [stream('deltaSync', { sync: FORCED })] }, 'MeetingSLA DeltaSync'],
+    ['in a forced delta sync beside another', { streams: [stream('deltaSync', { sync: FORCED }), stream('deltaSync', { sync: { ...FORCED, reason: 'Protected VRA Restarted' } })] }, 'NotMeetingSLA DeltaSync'],
+    ['that a user has paused', { isPausedByUser: true, streams: [stream('paused')] }, 'MeetingSLA ReplicationPausedUserInitiated'],
+    ['that a user has paused for long', { isPausedByUser: true, rpoMs: 400_000 }, 'RpoNotMeetingSLA ReplicationPausedUserInitiated'],
+    ['that a user has paused before its first checkpoint', { isPausedByUser: true, hasCheckpoint: false }, 'NotMeetingSLA ReplicationPausedUserInitiated'],
+    ['that is paused and has a broken journal', { isPausedByUser: true, recoverings: [{ vmName: 'web', state: 'broken', detail: 'EIO' }] }, 'NotMeetingSLA JournalStorageError'],
     ['in a bitmap sync, RPO still fine', { streams: [stream('bitmapSync')] }, 'MeetingSLA BitmapSync'],
     ['in a bitmap sync for long', { streams: [stream('bitmapSync')], rpoMs: 400_000 }, 'RpoNotMeetingSLA BitmapSync'],
     ['that pauses', { streams: [stream('paused')] }, 'MeetingSLA ReplicationPausedSystemInitiated'],

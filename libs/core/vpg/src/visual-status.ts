@@ -8,7 +8,7 @@ export type VpgStatus = 'Initializing' | 'MeetingSLA' | 'NotMeetingSLA' | 'RpoNo
 export type VpgSubStatus =
   | 'None' | 'InitialSync' | 'Creating' | 'Sync' | 'DeltaSync' | 'NeedsConfiguration' | 'Error' | 'EmptyProtectionGroup'
   | 'DisconnectedFromPeerNoRecoveryPoints' | 'VolumeFullSync' | 'FailingOverCommitting' | 'FailingOverBeforeCommit' | 'FailingOverRollingBack'
-  | 'Promoting' | 'Deleting' | 'BitmapSync' | 'DisconnectedFromPeer' | 'ReplicationPausedSystemInitiated' | 'JournalStorageError';
+  | 'Promoting' | 'Deleting' | 'BitmapSync' | 'DisconnectedFromPeer' | 'ReplicationPausedSystemInitiated' | 'ReplicationPausedUserInitiated' | 'JournalStorageError';
 
 export type StreamState = 'connecting' | 'initialSync' | 'deltaSync' | 'bitmapSync' | 'replicating' | 'paused' | 'refused' | 'failed';
 export type RecoveringState = 'waiting' | 'initialSync' | 'syncing' | 'receiving' | 'full' | 'broken' | 'ended';
@@ -39,6 +39,7 @@ export interface RecoveringFacts {
 export interface VpgStatusFacts extends SlaFacts {
   readonly state: VpgState;
   readonly failoverPhase: FailoverPhase | null;
+  readonly isPausedByUser?: boolean;
   readonly vmCount: number;
   /** At least one checkpoint is listed. */
   readonly hasCheckpoint: boolean;
@@ -60,6 +61,9 @@ export interface VisualStatus {
   /** Of the sync or the operation under way; 0 when there is none. */
   readonly progressPercent: number;
 }
+
+/** The trigger of a force sync, as the data plane names it. */
+const FORCE_SYNC = 'Force Sync';
 
 /** The pair of statuses that users see. Facts that are missing never make it greener. */
 export function visualStatus(facts: VpgStatusFacts): VisualStatus {
@@ -94,7 +98,7 @@ function failingOver(facts: VpgStatusFacts): VisualStatus {
 
 /** From the worst to the best; the first that applies is what users must see. */
 function protecting(facts: VpgStatusFacts): VisualStatus {
-  return broken(facts) ?? disconnected(facts) ?? syncing(facts) ?? healthy(facts);
+  return broken(facts) ?? paused(facts) ?? disconnected(facts) ?? syncing(facts) ?? healthy(facts);
 }
 
 function broken(facts: VpgStatusFacts): VisualStatus | undefined {
@@ -111,6 +115,12 @@ function broken(facts: VpgStatusFacts): VisualStatus | undefined {
   const stream = facts.streams.find(({ state }) => state === 'failed' || state === 'refused');
   if (stream !== undefined) return shown(facts, 'NotMeetingSLA', 'Error', `replication of ${stream.vmName} ${stream.state === 'failed' ? 'has failed' : 'is refused'}${because(stream.detail)}`);
   return undefined;
+}
+
+function paused(facts: VpgStatusFacts): VisualStatus | undefined {
+  if (facts.isPausedByUser !== true) return undefined;
+  const text = facts.hasCheckpoint ? 'it can be recovered to its last checkpoint' : 'it has no checkpoint yet';
+  return { status: facts.hasCheckpoint ? slaStatus(facts) : 'NotMeetingSLA', subStatus: 'ReplicationPausedUserInitiated', description: `a user has paused replication: ${text}`, progressPercent: 0 };
 }
 
 const because = (detail: string): string => (detail === '' ? '' : `: ${detail}`);
@@ -135,11 +145,15 @@ function syncing(facts: VpgStatusFacts): VisualStatus | undefined {
   }
   if (inState('connecting')) return { status: 'Initializing', subStatus: 'InitialSync', description: 'waiting for the connection between the VRAs', progressPercent: percent };
   // Before a pause: one stream that pauses must not hide that another is not to be trusted yet.
-  if (inState('deltaSync')) return { status: 'NotMeetingSLA', subStatus: 'DeltaSync', description: `delta sync${told}`, progressPercent: percent };
+  if (inState('deltaSync')) return { status: isForced(facts) ? slaStatus(facts) : 'NotMeetingSLA', subStatus: 'DeltaSync', description: `delta sync${told}`, progressPercent: percent };
   if (inState('paused')) return { status: slaStatus(facts), subStatus: 'ReplicationPausedSystemInitiated', description: `replication pauses${pauseText(facts)}`, progressPercent: 0 };
   if (inState('bitmapSync')) return { status: slaStatus(facts), subStatus: 'BitmapSync', description: `bitmap sync${told}`, progressPercent: percent };
   return undefined;
 }
+
+/** A sync that a user asked for finds a VPG that meets its SLA: what is listed is good. */
+const isForced = (facts: VpgStatusFacts): boolean =>
+  facts.streams.every(({ state, sync }) => state !== 'deltaSync' || sync?.reason.startsWith(FORCE_SYNC) === true);
 
 const pauseText = (facts: VpgStatusFacts): string => because(facts.streams.find(({ state }) => state === 'paused')?.detail ?? '');
 

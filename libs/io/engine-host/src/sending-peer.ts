@@ -59,19 +59,19 @@ export class SendingPeer implements OutboundPeer {
 
   remove(stream: SendingStream): void {
     this.#streams.delete(stream);
-    this.#forgetNumbers(stream);
+    this.forgetStream(stream);
     this.outbound.remove(stream);
   }
 
   numberStream(stream: SendingStream): number {
-    this.#forgetNumbers(stream);
+    this.forgetStream(stream);
     const number = this.#nextNumber;
     this.#nextNumber += 1;
     this.#numbers.set(number, stream);
     return number;
   }
 
-  #forgetNumbers(stream: SendingStream): void {
+  forgetStream(stream: SendingStream): void {
     for (const [number, each] of this.#numbers) if (each === stream) this.#numbers.delete(number);
   }
 

@@ -151,7 +151,7 @@ export class SendingSide {
     for (const [key, { stream }] of this.#streams) {
       const spec = wanted.get(key);
       if (!spec || !isSameTarget(spec, stream.spec)) this.#closeStream(key);
-      else if (isSameVolumes(spec, stream.spec)) stream.spec = spec;
+      else if (isSameVolumes(spec, stream.spec)) stream.update(spec);
     }
     for (const key of this.#faults.keys()) if (key.includes('/') && !wanted.has(key)) this.#faults.delete(key);
   }

@@ -22,6 +22,7 @@ import { VolumeMap } from './volume-map.js';
 
 const REOPEN_MS_MIN = 100;
 const REOPEN_MS_MAX = 2000;
+const PAUSED_TEXT = 'paused by a user: writes are kept here, and sent when it goes on';
 
 export interface SendingRates {
   readonly sentBytes: number;
@@ -34,6 +35,8 @@ export interface SendingRates {
 export interface StreamPeer extends OutboundPeer {
   /** A stream number that this connection has not used before: frames of an earlier opening can then never be taken for this one's. */
   numberStream(stream: SendingStream): number;
+  /** Frames that still come for its number find nobody. */
+  forgetStream(stream: SendingStream): void;
   /** The link took a frame and wants no more, of nobody, until it drains. */
   linkIsFull(): void;
   readonly compares: CompareQuota<SendingStream>;
@@ -79,7 +82,7 @@ export class SendingStream implements OutboundStream {
   private readonly log: Logger;
 
   constructor(
-    public spec: ProtectionSpec,
+    private current: ProtectionSpec,
     private readonly around: StreamSurroundings,
   ) {
     const { guest, peer, budget, log } = around;
@@ -87,6 +90,7 @@ export class SendingStream implements OutboundStream {
     this.peer = peer;
     this.log = log;
     this.#share = budget.share();
+    const spec = this.current;
     this.key = protectionKey(spec);
     this.#map = new VolumeMap(spec, guest);
     this.sender = new Sender({
@@ -124,6 +128,32 @@ export class SendingStream implements OutboundStream {
   /** There is, or may be, something to send. */
   work(queuedBytes: number): void {
     this.around.outbound.work(this, queuedBytes);
+  }
+
+  get spec(): ProtectionSpec {
+    return this.current;
+  }
+
+  /** What may change under an open stream. A pause closes it; its end opens it again, with the queue or with what the bitmap has by then. */
+  update(spec: ProtectionSpec): void {
+    const wasPaused = this.#isPaused;
+    this.current = spec;
+    if (this.#isPaused === wasPaused) return;
+    this.log.info({ stream: this.key, isPaused: this.#isPaused }, 'replication is paused, or goes on');
+    this.#guarded(() => (wasPaused ? this.#open() : this.#closeAtPeer()));
+  }
+
+  get #isPaused(): boolean {
+    return this.current.isPaused === true;
+  }
+
+  #closeAtPeer(): void {
+    this.#closeOnLink();
+    this.#streamId = 0;
+    this.peer.forgetStream(this);
+    this.#compares.abort();
+    this.#packer.clear();
+    this.sender.linkDown();
   }
 
   #makeCompares(): DeltaCompare {
@@ -229,7 +259,7 @@ export class SendingStream implements OutboundStream {
   changeVolumes(spec: ProtectionSpec): boolean {
     const map = new VolumeMap(spec, this.guest);
     if (!this.#map.canBecome(map)) return false;
-    this.spec = spec;
+    this.current = spec;
     this.#closeOnLink();
     this.#compares.abort();
     this.#guarded(() => {
@@ -254,7 +284,7 @@ export class SendingStream implements OutboundStream {
   }
 
   #open(): void {
-    if (!this.#link || !this.sender.wantsOpen) return;
+    if (!this.#link || this.#isPaused || !this.sender.wantsOpen) return;
     this.#streamId = this.peer.numberStream(this);
     this.#packer.clear();
     this.#compares.abort();
@@ -373,7 +403,8 @@ export class SendingStream implements OutboundStream {
   }
 
   status(): SenderStatus {
-    return this.sender.status();
+    const status = this.sender.status();
+    return this.#isPaused ? { ...status, state: 'paused', detail: PAUSED_TEXT } : status;
   }
 
   rates(nowMs: number): SendingRates {

@@ -35,6 +35,8 @@ export interface ProtectionSpec {
   readonly recoveringVra: VraAddress;
   readonly isCompressed: boolean;
   readonly priority: 'low' | 'medium' | 'high';
+  /** Captured, queued and then tracked, but not sent. */
+  readonly isPaused?: boolean;
 }
 
 export interface BarrierMemberSpec {

@@ -97,6 +97,24 @@ describe('preseeded volumes', () => {
   });
 });
 
+describe('a protection that is paused', () => {
+  it('sends nothing, keeps what is written, and goes on where it was', async () => {
+    const vras = await replicated();
+    await vras.apply(0, { isProtected: true, isPaused: true });
+    await until('nothing is received', () => vras.recovering[0]?.status().recoveries[0]?.state === 'waiting');
+    const before = await until('what was under way is listed', () => vras.listed().at(-1));
+    const { sentBytes } = protectionOf(vras);
+    await qemuIo(vras.uri('p', 0, 'vm-1-0'), 'write -P 0x41 1M 1M');
+    await new Promise((resolve) => setTimeout(resolve, 1500));
+    expect(protectionOf(vras)).toMatchObject({ state: 'paused', sentBytes });
+    expect(protectionOf(vras).lagBytes).toBeGreaterThanOrEqual(MiB);
+    await vras.apply(0, { isProtected: true });
+    const after = await until('a checkpoint with it', () => vras.listed().filter((id) => id > before).at(5));
+    expect(protectionOf(vras).sentBytes - sentBytes).toBeLessThan(2 * MiB);
+    await expectImages(vras, after, await disksOf(vras));
+  });
+});
+
 describe('a delta sync by hashes', () => {
   it('on request finds what changed in the mirror behind our back, and keeps the checkpoints', async () => {
     const vras = await replicated();

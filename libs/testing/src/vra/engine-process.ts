@@ -15,6 +15,7 @@ say({ address: engine.address });
 const CALLS: Record<string, (args: never) => unknown> = {
   applyDesiredState: (args: DesiredState) => engine.applyDesiredState(args),
   putRecovery: (args: RecoverySpec) => engine.putRecovery(args),
+  removeRecovery: (args: { vpgId: string; vmId: string; isMirrorKept: boolean }) => engine.removeRecovery(args),
   listCheckpoints: (args: { vpgId: string; vmId: string }) => engine.listCheckpoints(args),
   status: () => engine.status(),
   openView: (args: ViewSpec) => engine.openView(args),

@@ -156,8 +156,9 @@ export class VraRig {
     return { vpgId: this.vpgId, version: this.#barrierVersion, epoch: 1, intervalMs: this.options.intervalMs ?? 300, members };
   }
 
-  async apply(index: number, { isProtected }: { readonly isProtected: boolean }): Promise<void> {
-    await this.#vra('p', index).applyDesiredState(this.#desired(index, isProtected));
+  async apply(index: number, { isProtected, isPaused = false }: { readonly isProtected: boolean; readonly isPaused?: boolean }): Promise<void> {
+    const desired = this.#desired(index, isProtected);
+    await this.#vra('p', index).applyDesiredState({ ...desired, protections: desired.protections.map((spec) => ({ ...spec, isPaused })) });
   }
 
   mirrorPath(vmId: string, disk: number): string {
