@@ -34,6 +34,18 @@ describeWithTools('bench nbd', ['fio', 'qemu-nbd', 'nbdkit'], () => {
   });
 });
 
+describeWithTools('benches of the syncs', ['nbdcopy', 'qemu-img', 'rsync', 'fio'], () => {
+  it.each(['initial-sync', 'delta-sync', 'bitmap-sync'])('%s copies a tiny volume right, and says how long it took and what was sent', async (name) => {
+    await runOk(process.execPath, [RUNNER, name, '--tiny', '--results', folder]);
+    const { rows } = JSON.parse(readFileSync(join(folder, `${name}.json`), 'utf8')) as { rows: (Row & { readonly sentShare?: number; readonly sentPerChangedByte?: number })[] };
+    for (const row of rows) expect([row.ours > 0, row.peer > 0, row.goal > 0]).toEqual([true, true, true]);
+    // Bytes, unlike times, are the same on any machine.
+    if (name === 'initial-sync') expect(rows[0]?.sentShare).toBeLessThan(0.62);
+    if (name === 'delta-sync') expect(rows[0]?.sentPerChangedByte).toBeLessThan(1.05);
+    if (name === 'bitmap-sync') expect(rows[0]?.ratio).toBeGreaterThan(1 / 1.05);
+  });
+});
+
 it('a benchmark whose tools are missing names them and ends with 2', async () => {
   const result = await run('/usr/bin/env', ['-i', 'PATH=/nonexistent', process.execPath, RUNNER, 'nbd', '--tiny', '--results', folder]);
   expect([result.code, result.stderr]).toEqual([2, expect.stringContaining('fio (package fio), qemu-nbd (package qemu-utils), nbdkit (package nbdkit)')]);
