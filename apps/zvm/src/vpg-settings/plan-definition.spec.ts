@@ -1,5 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
-import { pathPart } from './plan-definition.js';
+import { defaultVmSettings, defaultVpgSettings, type VpgSettings } from '@tidemark/vpg';
+import { inventory, SITE_A, SITE_B, vm } from '../testing/factories.js';
+import { pathPart, planDefinition, type PlanContext } from './plan-definition.js';
 
 describe('names of folders and files made from ids', () => {
   it.each([['../../etc', '_2e_2e_2f_2e_2e_2fetc'], ['scsi:0:0', 'scsi_3a0_3a0'], ['a b', 'a_20b'], ['vm-7', 'vm-7']])('%s is harmless', (id, part) =>
@@ -8,5 +10,34 @@ describe('names of folders and files made from ids', () => {
   it('never lets two ids share a name', () => {
     const ids = ['a.b', 'a_2eb', 'a/b', 'a:b', 'a b', 'a_b', 'A.b'];
     expect(new Set(ids.map(pathPart)).size).toBe(ids.length);
+  });
+});
+
+describe('a preseeded volume', () => {
+  const context: PlanContext = {
+    vpgId: 'cccccccc-0000-4000-8000-000000000000', checkpointIntervalMs: 5000,
+    protectedSite: { siteId: SITE_A, name: 'A', known: { inventory: inventory([vm('vm1', 'ha1')]), vras: [] } },
+    recoverySite: {
+      siteId: SITE_B, name: 'B',
+      known: {
+        inventory: { ...inventory([vm('own', 'hb1', { disks: [{ id: 'd', sizeBytes: 1, datastoreId: 'dsb', location: '/stores/b/own.raw', exportName: 'own', isFile: true }] })]), datastores: [{ id: 'dsb', name: 'b', path: '/stores/b', capacityBytes: 1e9, freeBytes: 1e9 }] },
+        vras: [{ vraId: '91', hostId: 'hb1', name: 'Z', address: '127.0.2.11', controlPort: 4007, dataPort: 4008, isAlive: true }],
+      },
+    },
+  };
+  const settingsWith = (path: string): VpgSettings => {
+    const defaults = defaultVpgSettings({ vpgSettingsId: 'draft', protectedSiteId: SITE_A });
+    const wish = defaultVmSettings({ vmId: 'vm1', diskIds: ['scsi:0:0'], nicIds: [] });
+    const volumes = (wish.volumes ?? []).map((volume) => ({ ...volume, preseed: { datastoreIdentifier: 'dsb', path } }));
+    return { ...defaults, recovery: { ...defaults.recovery, defaultHostIdentifier: 'hb1', defaultDatastoreIdentifier: 'dsb' }, vms: [{ ...wish, volumes }] };
+  };
+  const diskOf = (path: string): unknown => planDefinition(settingsWith(path), context).vms[0]?.disks[0];
+
+  it.each(['old/web.raw', '/stores/b/old/web.raw'])('is taken as it is: %s', (path) =>
+    expect(diskOf(path)).toMatchObject({ mirrorPath: '/stores/b/old/web.raw', isPreseeded: true }));
+
+  it('may not lie elsewhere, nor be the disk of a VM, running or not', () => {
+    expect(() => diskOf('/stores/bb/web.raw')).toThrow('not on datastore b');
+    expect(() => diskOf('own.raw')).toThrow("attached to VM 'own'");
   });
 });

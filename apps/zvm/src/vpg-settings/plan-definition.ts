@@ -54,12 +54,21 @@ function planVm(settings: VpgSettings, wish: VmSettings, context: PlanContext): 
     journalDatastore: { id: journalDatastore.id, path: journalDatastore.path, capacityBytes: journalDatastore.capacityBytes },
     disks: vm.disks.map((disk) => {
       const datastore = datastoreOf(inventory, place.datastoreOf(disk.id));
-      return {
-        diskId: disk.id, sizeBytes: disk.sizeBytes, recoveryDatastoreId: datastore.id, mirrorPath: `${datastore.path}/${folder}/${pathPart(disk.id)}.raw`,
-      };
+      const preseed = place.preseedOf(disk.id);
+      const made = { diskId: disk.id, sizeBytes: disk.sizeBytes, recoveryDatastoreId: datastore.id, mirrorPath: `${datastore.path}/${folder}/${pathPart(disk.id)}.raw` };
+      return preseed === null ? made : { ...made, mirrorPath: preseedPath(preseed, datastore, inventory), isPreseeded: true };
     }),
     nics: vm.nics.map((nic) => ({ nicId: nic.id, mac: nic.mac, ...place.nicOf(nic.id) })),
   };
+}
+
+/** Below its datastore, and nobody's disk: a VM that is off does not lock its own. */
+function preseedPath(path: string, datastore: Datastore, inventory: Inventory): string {
+  const whole = path.startsWith('/') ? path : `${datastore.path}/${path}`;
+  if (!whole.startsWith(`${datastore.path}/`)) throw invalid(`preseeded volume ${path} is not on datastore ${datastore.name}`);
+  const owner = inventory.vms.find((vm) => vm.disks.some((disk) => disk.location === whole));
+  if (owner) throw invalid(`preseeded volume ${path} is attached to VM '${owner.name}'`);
+  return whole;
 }
 
 function datastoreOf(inventory: Inventory, id: string | null): Datastore {

@@ -83,7 +83,7 @@ function recoveryOf(definition: VpgDefinition, vm: VpgVm, epoch: number): Recove
     ...refOf(definition, vm),
     epoch,
     recoverers: recoverersOf(definition),
-    volumes: vm.disks.map(({ diskId, sizeBytes, mirrorPath }) => ({ diskId, sizeBytes, mirrorPath })),
+    volumes: vm.disks.map(({ diskId, sizeBytes, mirrorPath, isPreseeded }) => ({ diskId, sizeBytes, mirrorPath, ...(isPreseeded === true && { isPreseeded }) })),
     journalFolder: vm.journalFolder,
     datastore: { path: vm.journalDatastore.path, capacityBytes: vm.journalDatastore.capacityBytes },
     historyMs: definition.historyMs,

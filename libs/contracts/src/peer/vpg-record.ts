@@ -9,6 +9,8 @@ export class VpgDiskV1 {
   @IsInt() @Min(1) sizeBytes!: number;
   @IsString() @Length(1, 200) recoveryDatastoreId!: string;
   @IsString() @Length(1, 4096) mirrorPath!: string;
+  /** Was there before the VPG. */
+  @IsOptional() @IsBoolean() isPreseeded?: boolean;
 }
 
 export class VpgNicV1 {

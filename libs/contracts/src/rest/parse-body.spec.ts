@@ -56,7 +56,7 @@ describe('parseBody', () => {
   });
 
   it('refuses what this version cannot do, rather than losing it', () => {
-    expect(messages(VpgSettingsVmApi, { Volumes: [{ Preseed: { Path: '/a' } }] })).toEqual(['Volumes[0].Preseed is not supported by this version: leave it null']);
+    expect(messages(VpgSettingsVmApi, { Volumes: [{ Rdm: { Path: '/a' } }] })).toEqual(['Volumes[0].Rdm is not supported by this version: leave it null']);
     expect(messages(VpgSettingsApi, { LongTermRetention: { Enabled: true } })).toEqual(['LongTermRetention.Enabled is not supported by this version: leave it null']);
     expect(messages(VpgSettingsApi, { LongTermRetention: { Enabled: false } })).toEqual([]);
   });

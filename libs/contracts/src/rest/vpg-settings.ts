@@ -129,12 +129,19 @@ export class VpgSettingsVmVolumeDatastoreApi {
   @Flag() IsThin?: boolean | null;
 }
 
+/** An existing disk of the recovery site, as large as the protected one and not attached: only differences are copied. */
+export class VpgSettingsVmVolumePreseedApi {
+  @Text() DatastoreIdentifier?: string | null;
+  /** In the datastore, or absolute below it. */
+  @Text({ lengthMax: 2000 }) Path?: string | null;
+}
+
 export class VpgSettingsVmVolumeApi {
   /** `scsi:0:0` */
   @Text() VolumeIdentifier?: string | null;
   @Section(() => VpgSettingsVmVolumeDatastoreApi) Datastore?: VpgSettingsVmVolumeDatastoreApi | null;
   @Unsupported() Vcd?: null;
-  @Unsupported() Preseed?: null;
+  @Section(() => VpgSettingsVmVolumePreseedApi) Preseed?: VpgSettingsVmVolumePreseedApi | null;
   @Unsupported() Rdm?: null;
   @Text() VolumeSyncSettings?: string | null;
 }

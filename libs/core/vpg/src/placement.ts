@@ -1,4 +1,4 @@
-import type { VmSettings, VpgSettings } from './settings.js';
+import type { VmSettings, VolumeSettings, VpgSettings } from './settings.js';
 import { DEFAULT_BOOT_GROUP_ID } from './defaults.js';
 
 export interface NicPlacement {
@@ -18,6 +18,8 @@ export interface VmPlacement {
   /** Datastore of the volumes that have no entry of their own. */
   readonly datastoreId: string | null;
   readonly datastoreOf: (diskId: string) => string | null;
+  /** Path of the existing disk that a volume begins with; null: a new one is made. */
+  readonly preseedOf: (diskId: string) => string | null;
   readonly nicOf: (nicId: string) => NicPlacement;
 }
 
@@ -25,7 +27,7 @@ const chosen = (...ids: readonly (string | null | undefined)[]): string | null =
 
 export function placementOf(settings: VpgSettings, vm: VmSettings): VmPlacement {
   const datastoreId = chosen(vm.recovery?.datastoreIdentifier, settings.recovery.defaultDatastoreIdentifier);
-  const volumeOf = (diskId: string): string | null | undefined => (vm.volumes ?? []).find((volume) => volume.volumeIdentifier === diskId)?.datastore?.datastoreIdentifier;
+  const volumeOf = (diskId: string): VolumeSettings | undefined => (vm.volumes ?? []).find((volume) => volume.volumeIdentifier === diskId);
   return {
     vmId: vm.vmIdentifier ?? '',
     bootGroupId: chosen(vm.bootGroupIdentifier) ?? DEFAULT_BOOT_GROUP_ID,
@@ -33,7 +35,8 @@ export function placementOf(settings: VpgSettings, vm: VmSettings): VmPlacement 
     folderId: chosen(vm.recovery?.folderIdentifier, settings.recovery.defaultFolderIdentifier),
     journalDatastoreId: chosen(vm.journal?.datastoreIdentifier, settings.journal.datastoreIdentifier, datastoreId),
     datastoreId,
-    datastoreOf: (diskId) => chosen(volumeOf(diskId), datastoreId),
+    datastoreOf: (diskId) => chosen(volumeOf(diskId)?.preseed?.datastoreIdentifier, volumeOf(diskId)?.datastore?.datastoreIdentifier, datastoreId),
+    preseedOf: (diskId) => chosen(volumeOf(diskId)?.preseed?.path),
     nicOf: (nicId) => nicPlacement(settings, vm, nicId),
   };
 }

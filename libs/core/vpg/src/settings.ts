@@ -99,7 +99,8 @@ export interface VolumeSettings {
     readonly isThin: boolean | null;
   } | null;
   readonly vcd: null;
-  readonly preseed: null;
+  /** An existing disk of the recovery site to begin with. `path` in the datastore, or absolute below it. */
+  readonly preseed: { readonly datastoreIdentifier: string | null; readonly path: string | null } | null;
   readonly rdm: null;
   readonly volumeSyncSettings: string | null;
 }

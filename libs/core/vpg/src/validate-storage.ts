@@ -31,7 +31,7 @@ function usesOf(settings: VpgSettings, facts: SettingsFacts): Use[] {
     const place = placementOf(settings, vm);
     const { hostId, vmId } = place;
     const volumes = known.disks.map((disk) => ({
-      datastoreId: place.datastoreOf(disk.diskId), path: `Vms[${index}].Volumes.${disk.diskId}.Datastore.DatastoreIdentifier`, bytes: disk.sizeBytes, hostId, vmId,
+      datastoreId: place.datastoreOf(disk.diskId), path: `Vms[${index}].Volumes.${disk.diskId}.Datastore.DatastoreIdentifier`, bytes: place.preseedOf(disk.diskId) === null ? disk.sizeBytes : 0, hostId, vmId,
     }));
     return [...volumes, { datastoreId: place.journalDatastoreId, path: `Vms[${index}].Journal.DatastoreIdentifier`, bytes: 0, hostId, vmId }];
   });

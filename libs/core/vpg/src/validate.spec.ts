@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import { GiB, MiB } from '@tidemark/base';
-import {
+import { type VolumeSettings,
   defaultVmSettings, defaultVpgSettings, faultsText, guardBytesOf, placementOf, validateVpgSettings, type BasicSettings, type Fault, type RecoverySettings, type SettingsFacts,
   type VmSettings, type VpgSettings,
 } from './index.js';
@@ -49,6 +49,10 @@ const faultsOf = (changes: Changes, over: Partial<SettingsFacts> = {}): Fault[] 
 const vmWith = (over: Partial<VmSettings>): VmSettings => ({ ...vm1, ...over });
 const recoveryOf = (over: Partial<NonNullable<VmSettings['recovery']>>): Partial<VmSettings> => (vm1.recovery === null ? {} : { recovery: { ...vm1.recovery, ...over } });
 
+const preseeded = (preseed: { readonly datastoreIdentifier: string | null; readonly path: string }): VolumeSettings => ({
+  volumeIdentifier: 'scsi:0:0', datastore: null, vcd: null, preseed, rdm: null, volumeSyncSettings: null,
+});
+
 describe('validateVpgSettings', () => {
   it('finds nothing wrong with a proper VPG', () => expect(faultsOf({})).toEqual([]));
 
@@ -81,6 +85,10 @@ describe('validateVpgSettings', () => {
     ['unknown boot group', { vms: [vmWith({ bootGroupIdentifier: 'g' })] }, {}, 'Vms[0].BootGroupIdentifier: there is no boot group g'],
     ['unknown datastore of the journal', { vms: [vmWith({ journal: { limitation: null, datastoreIdentifier: 'ds9', datastoreClusterIdentifier: null } })] }, {}, 'Vms[0].Journal.DatastoreIdentifier: the recovery site has no datastore ds9'],
     ['full datastore', {}, { recovery: { ...facts().recovery, datastores: [{ datastoreId: 'ds1', name: 'b-ds1', capacityBytes: 20 * GiB, freeBytes: 3.2 * GiB }] } }, "Recovery.Datastores.b-ds1: datastore 'b-ds1' is too full: 3.20 GiB free, 0.31 GiB needed for recovery volumes, 3.00 GiB must stay free"],
+    ['preseed without a datastore', { vms: [vmWith({ volumes: [preseeded({ datastoreIdentifier: null, path: 'old/web.raw' })] })] }, {}, 'Vms[0].Volumes[0].Preseed.DatastoreIdentifier: the datastore of the existing disk must be named'],
+    ['preseed outside its datastore', { vms: [vmWith({ volumes: [preseeded({ datastoreIdentifier: 'ds1', path: 'old/../../etc/web.raw' })] })] }, {}, "Vms[0].Volumes[0].Preseed.Path: 'old/../../etc/web.raw' is no path of a disk in its datastore"],
+    ['preseed without a path', { vms: [vmWith({ volumes: [preseeded({ datastoreIdentifier: 'ds1', path: '' })] })] }, {}, "Vms[0].Volumes[0].Preseed.Path: '' is no path of a disk in its datastore"],
+    ['preseed on an unknown datastore', { vms: [vmWith({ volumes: [preseeded({ datastoreIdentifier: 'ds9', path: 'old/web.raw' })] })] }, {}, 'Vms[0].Volumes.scsi:0:0.Datastore.DatastoreIdentifier: the recovery site has no datastore ds9'],
     ['unknown disk', { vms: [vmWith({ volumes: [{ volumeIdentifier: 'scsi:9:9', datastore: null, vcd: null, preseed: null, rdm: null, volumeSyncSettings: null }] })] }, {}, "Vms[0].Volumes[0].VolumeIdentifier: the VM has no 'scsi:9:9'"],
   ])('%s', (_, changes, over, text) => {
     expect(faultsText(faultsOf(changes, over))).toBe(text);

@@ -125,6 +125,7 @@ function checkPlaces({ settings, vm, known, path, facts }: VmCheck): Fault[] {
     faults.push({ path: `${path}.Recovery.FolderIdentifier`, message: `the recovery site has no folder ${place.folderId}` });
   }
   faults.push(...unknownEntries('VolumeIdentifier', `${path}.Volumes`, (vm.volumes ?? []).map((volume) => volume.volumeIdentifier), known.disks.map((disk) => disk.diskId)));
+  faults.push(...checkPreseeds(vm, path));
   faults.push(...unknownEntries('NicIdentifier', `${path}.Nics`, (vm.nics ?? []).map((nic) => nic.nicIdentifier), known.nicIds));
   known.nicIds.forEach((nicId) => {
     const nic = place.nicOf(nicId);
@@ -132,6 +133,19 @@ function checkPlaces({ settings, vm, known, path, facts }: VmCheck): Fault[] {
     faults.push(...checkNetwork(`${path}.Nics.${nicId}.FailoverTest`, nic.testNetworkId, host, facts));
   });
   return faults;
+}
+
+/** That the disk is there, as large as the protected one and nobody's, its VRA finds out when it opens it. */
+function checkPreseeds(vm: VmSettings, path: string): Fault[] {
+  const paths = (vm.volumes ?? []).map((volume) => volume.preseed?.path ?? null);
+  return (vm.volumes ?? []).flatMap(({ preseed }, index) => {
+    if (preseed === null) return [];
+    const at = `${path}.Volumes[${index}].Preseed`;
+    if ((preseed.datastoreIdentifier ?? '') === '') return [{ path: `${at}.DatastoreIdentifier`, message: 'the datastore of the existing disk must be named' }];
+    const name = preseed.path ?? '';
+    if (name === '' || name.length > 2000 || name.includes('\0') || name.split('/').includes('..')) return [{ path: `${at}.Path`, message: `'${name.slice(0, 200)}' is no path of a disk in its datastore` }];
+    return paths.indexOf(name) < index ? [{ path: `${at}.Path`, message: `'${name}' is named for two volumes` }] : [];
+  });
 }
 
 function checkHost(path: string, hostId: string | null, host: KnownHost | undefined): Fault[] {

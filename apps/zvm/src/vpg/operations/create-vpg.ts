@@ -43,7 +43,8 @@ export class CreateVpgOperation implements OnModuleInit {
         },
         prepareRecovery: {
           do: async ({ input }) => await this.site.putRecoveries(input.definition, 1),
-          undo: async ({ input }) => await this.site.removeRecoveries(input.definition, { isMirrorKept: false, isForced: false }),
+          // An existing disk is the user's until its VPG exists: rather a new volume too many than one of his too few.
+          undo: async ({ input }) => await this.site.removeRecoveries(input.definition, { isMirrorKept: hasPreseed(input.definition), isForced: false }),
         },
         startProtection: {
           do: async ({ input }) => {
@@ -76,3 +77,5 @@ export class CreateVpgOperation implements OnModuleInit {
     await this.site.tryTellPeer(vpgId);
   }
 }
+
+const hasPreseed = ({ vms }: VpgDefinition): boolean => vms.some(({ disks }) => disks.some(({ isPreseeded }) => isPreseeded === true));
