@@ -38,6 +38,7 @@ export const TARGETS = {
   crash: { command: ['apps/lab/dist/crash/main.js'], needs: () => install(...SITE_SERVERS, ...GUEST_TOOLS, ...FAULT_TOOLS) },
   'database-guest': { command: ['apps/lab/dist/database/main.js'], needs: () => install(...SITE_SERVERS, ...GUEST_TOOLS, ...FAULT_TOOLS) },
   bench: { command: ['bench/run.mjs'], needs: forBench },
+  fuzz: { command: ['libs/testing/dist/fuzz/main.js'], needs: nothing },
   sim: { command: ['libs/testing/dist/sim/main.js'], needs: nothing },
   test: { command: ['tools/test.mjs'], needs: forTests },
   build: { command: ['tools/build.mjs', '--verbose'], needs: nothing, isBuilt: false },

@@ -1,7 +1,7 @@
 import { assert, KiB } from '@tidemark/base';
 
-/** What may leave at once after a pause, as time at the rate: shorter than anyone notices, longer than a timer's coarseness. */
-const BURST_MS = 50;
+/** What may leave at once after a pause, as time at the rate: longer than a busy process lets its timers wait, or the rate would not be reached. */
+const BURST_MS = 200;
 const BURST_BYTES_MIN = 64 * KiB;
 
 /**

@@ -1,6 +1,7 @@
 import { TidemarkError } from '@tidemark/base';
 
 export type EngineErrorCode =
+  | 'VRA_STATE_FILE' // a document of the VRA's own is damaged on disk
   | 'VRA_UNKNOWN_PROTECTION'
   | 'VRA_UNKNOWN_VIEW'
   | 'VRA_UNKNOWN_CHECKPOINT'

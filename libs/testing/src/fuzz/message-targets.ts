@@ -1,0 +1,79 @@
+import 'reflect-metadata';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { CheckpointInsertV1, CheckpointListV1, DesiredStateV1, EpochV1, RecoveryRemoveV1, RecoveryV1, ViewOpenV1, ViewRefV1 } from '@tidemark/contracts';
+import { StateFile } from '@tidemark/engine-host';
+import { plainToInstance } from 'class-transformer';
+import { validate } from 'class-validator';
+import type { Random } from '../sim/random.js';
+import { mutated, mutatedJson } from './mutate.js';
+import { FuzzViolation, type FuzzTarget } from './target.js';
+
+const VRA = { vraId: 'r1', address: '127.0.0.1', controlPort: 4007, dataPort: 4008 };
+const ID = '7c9e6679-7425-40de-944b-e07fc1f90ae7';
+const MEMBERS = [{ vra: VRA, vmIds: ['vm'] }];
+const DESIRED = {
+  revision: 3,
+  attachedVms: [{ vmId: 'vm', disks: [{ diskId: 'd', exportName: 'vm-d', path: '/disks/vm', sizeBytes: 4096 }] }],
+  protections: [{ vpgId: ID, vmId: 'vm', epoch: 1, diskIds: ['d'], recoveringVra: VRA, isCompressed: true, priority: 'medium' }],
+  barriers: [{ vpgId: ID, version: 1, epoch: 1, intervalMs: 5000, members: MEMBERS }],
+  throttle: { bytesPerSecond: 1e6, window: { fromMinute: 1, toMinute: 2, bytesPerSecond: null }, utcOffsetMinutes: 60, share: 0.5 },
+};
+const RECOVERY = {
+  vpgId: ID, vmId: 'vm', epoch: 1, recoverers: MEMBERS, volumes: [{ diskId: 'd', sizeBytes: 4096, mirrorPath: '/m' }], journalFolder: '/j', datastore: { path: '/d', capacityBytes: 1e12 }, historyMs: 3.6e6,
+};
+const VIEW = { viewId: ID, vpgId: ID, vmId: 'vm', checkpointId: 4, purpose: 'test', volumes: [{ diskId: 'd', exportName: 'x' }] };
+const MESSAGES: readonly (readonly [new () => object, object])[] = [
+  [DesiredStateV1, DESIRED], [RecoveryV1, RECOVERY], [ViewOpenV1, VIEW], [ViewRefV1, { viewId: ID }], [RecoveryRemoveV1, { vpgId: ID, vmId: 'vm', isMirrorKept: true }],
+  [EpochV1, { vpgId: ID, vmId: 'vm', epoch: 2 }], [CheckpointInsertV1, { vpgId: ID, tag: 'now' }], [CheckpointListV1, { vpgId: ID, vmId: 'vm', afterChange: 0 }],
+];
+
+/** NATS messages as the control bus checks them (libs/nest/src/nats.ts): parsed, made into their type, validated. */
+const messages: FuzzTarget = {
+  name: 'nats-messages',
+  gateCount: 500,
+  async run(random) {
+    const [type, value] = random.pick(MESSAGES);
+    let parsed: unknown;
+    try {
+      parsed = JSON.parse(mutatedJson(value, random));
+    } catch (error) {
+      if (error instanceof SyntaxError) return; // answered with CONTROL_INVALID
+      throw error;
+    }
+    if (typeof parsed !== 'object' || parsed === null || Array.isArray(parsed)) return;
+    const instance = plainToInstance(type, parsed as object);
+    const errors = await validate(instance, { whitelist: true, stopAtFirstError: true });
+    if (errors.length === 0 && instance instanceof DesiredStateV1) checkDesired(instance);
+    if (({} as { readonly polluted?: unknown }).polluted !== undefined) throw new FuzzViolation('Object.prototype was changed');
+  },
+};
+
+function checkDesired({ protections, attachedVms, barriers }: DesiredStateV1): void {
+  for (const { recoveringVra, epoch } of protections) if (typeof recoveringVra.dataPort !== 'number' || epoch < 1) throw new FuzzViolation('a protection without an address was taken');
+  for (const { disks } of attachedVms) for (const { sizeBytes, path } of disks) if (!Number.isInteger(sizeBytes) || typeof path !== 'string') throw new FuzzViolation('a disk without size or path was taken');
+  for (const { members } of barriers) for (const { vra } of members) if (typeof vra.controlPort !== 'number') throw new FuzzViolation('a member without an address was taken');
+}
+
+/** A state file with any damage is read as it was written, or not at all: never as another document. */
+const stateFiles: FuzzTarget = {
+  name: 'state-files',
+  gateCount: 80,
+  async run(random: Random) {
+    const folder = await mkdtemp(join(tmpdir(), 'tidemark-fuzz-'));
+    try {
+      const file = new StateFile<typeof DESIRED>(join(folder, 'state.json'));
+      await file.save(DESIRED);
+      const { readFile } = await import('node:fs/promises');
+      const bytes = await readFile(file.path);
+      await writeFile(file.path, mutated(bytes, random));
+      const loaded = await file.load();
+      if (JSON.stringify(loaded) !== JSON.stringify(DESIRED)) throw new FuzzViolation('a damaged state file was taken for another document');
+    } finally {
+      await rm(folder, { recursive: true, force: true });
+    }
+  },
+};
+
+export const MESSAGE_TARGETS: readonly FuzzTarget[] = [messages, stateFiles];
