@@ -8,6 +8,8 @@ export interface LinkShape {
   readonly bytesPerSecond?: number;
   /** Bytes that the bottleneck queues, as time at its rate; beyond that it stops reading. Default 20 ms. */
   readonly queueMs?: number;
+  /** Sees every byte that comes in, before anything is done to it. */
+  readonly onBytes?: (direction: Direction, bytes: Buffer) => void;
 }
 
 export type Direction = 'toTarget' | 'toSource';
@@ -60,7 +62,7 @@ class Carrier {
     private readonly from: Socket,
     private readonly to: Socket,
     private readonly lane: Lane,
-    private readonly around: { queueMsMax(): number; cut(): void },
+    private readonly around: { queueMsMax(): number; saw(bytes: Buffer): void; cut(): void },
   ) {
     from.on('data', (bytes: Buffer) => this.#take(bytes));
     from.on('end', () => {
@@ -72,6 +74,7 @@ class Carrier {
 
   #take(bytes: Buffer): void {
     const nowMs = performance.now();
+    this.around.saw(bytes);
     for (let at = 0; at < bytes.length; at += PIECE_BYTES) {
       let piece = bytes.subarray(at, at + PIECE_BYTES);
       if (this.lane.cutAfterBytes < piece.length) {
@@ -135,7 +138,7 @@ export class LinkProxy {
     private readonly server: Server,
     private readonly options: LinkProxyOptions,
   ) {
-    this.#shape = { oneWayMs: options.oneWayMs ?? 0, bytesPerSecond: options.bytesPerSecond ?? Infinity, queueMs: options.queueMs ?? 20 };
+    this.#shape = { oneWayMs: options.oneWayMs ?? 0, bytesPerSecond: options.bytesPerSecond ?? Infinity, queueMs: options.queueMs ?? 20, onBytes: options.onBytes ?? (() => undefined) };
     this.#lanes = { toTarget: new Lane(() => this.#shape), toSource: new Lane(() => this.#shape) };
   }
 
@@ -192,7 +195,7 @@ export class LinkProxy {
     const target = connect({ host: this.options.target.address, port: this.options.target.port, noDelay: true });
     const pair = [source, target] as const;
     this.#pairs.add(pair);
-    const around = { queueMsMax: () => this.#shape.queueMs, cut: () => this.reset() };
+    const around = (direction: Direction) => ({ queueMsMax: () => this.#shape.queueMs, saw: (bytes: Buffer) => this.#shape.onBytes(direction, bytes), cut: () => this.reset() });
     for (const [socket, other] of [[source, target], [target, source]] as const) {
       socket.on('error', () => other.destroy());
       socket.on('close', () => {
@@ -200,7 +203,7 @@ export class LinkProxy {
         other.destroy();
       });
     }
-    new Carrier(source, target, this.#lanes.toTarget, around);
-    new Carrier(target, source, this.#lanes.toSource, around);
+    new Carrier(source, target, this.#lanes.toTarget, around('toTarget'));
+    new Carrier(target, source, this.#lanes.toSource, around('toSource'));
   }
 }
