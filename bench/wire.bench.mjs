@@ -77,14 +77,12 @@ function zstdBytes(frames, folder) {
     writeFileSync(file, raw);
     return file;
   });
-  let sum = 0;
   for (let at = 0; at < files.length; at += 200) {
     const { status, stderr } = spawnSync('zstd', ['-1', '-q', '-f', '--no-check', '--rm', ...files.slice(at, at + 200)], { encoding: 'utf8' });
     if (status !== 0) throw new Error(`zstd: ${stderr}`);
   }
   const { stdout } = spawnSync('sh', ['-c', 'cat "$1"/*.zst | wc -c', 'sh', place], { encoding: 'utf8' });
-  sum = Number(stdout);
-  return sum;
+  return Number(stdout);
 }
 
 export async function run({ rounds, isTiny, only, folder, progress }) {

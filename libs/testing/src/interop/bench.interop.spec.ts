@@ -46,6 +46,18 @@ describeWithTools('benches of the syncs', ['nbdcopy', 'qemu-img', 'rsync', 'fio'
   });
 });
 
+describeWithTools('bench wire and wan', ['zstd', 'taskset'], () => {
+  it.each([
+    ['wire', ['incompressible', 'text', 'database page updates']],
+    ['wan', ['RPO p50, no resets', 'RPO p99, no resets', 'back inside after a reset', 'RPO p50, one reset a minute', 'RPO p99, one reset a minute']],
+  ])('%s measures every case on tiny input', async (name, cases) => {
+    await runOk(process.execPath, [RUNNER, name, '--tiny', '--results', folder]);
+    const { rows } = JSON.parse(readFileSync(join(folder, `${name}.json`), 'utf8')) as { rows: Row[] };
+    expect(rows.map((row) => row.case.replace(/ \(.*/, ''))).toEqual(cases);
+    for (const row of rows) expect([row.ours > 0, row.peer > 0, row.ratio > 0, row.goal > 0]).toEqual([true, true, true, true]);
+  });
+});
+
 it('a benchmark whose tools are missing names them and ends with 2', async () => {
   const result = await run('/usr/bin/env', ['-i', 'PATH=/nonexistent', process.execPath, RUNNER, 'nbd', '--tiny', '--results', folder]);
   expect([result.code, result.stderr]).toEqual([2, expect.stringContaining('fio (package fio), qemu-nbd (package qemu-utils), nbdkit (package nbdkit)')]);
