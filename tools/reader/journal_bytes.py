@@ -27,7 +27,7 @@ DESCRIPTOR = struct.Struct('<QIIIHBB')
 assert (SEGMENT.size, RECORD.size, DESCRIPTOR.size) == (SEGMENT_HEADER_BYTES, RECORD_HEADER_BYTES, 24)
 
 KINDS = {1: 'state', 2: 'frame', 3: 'incarnation', 4: 'epochReserve', 5: 'epochCommit', 6: 'epochBurn', 7: 'retire', 8: 'applied', 9: 'direct',
-         10: 'baseFrame', 11: 'generation', 12: 'promotionStart', 13: 'promotionEnd', 14: 'scratch', 15: 'volumes'}
+         10: 'baseFrame', 11: 'generation', 12: 'promotionStart', 13: 'promotionEnd', 14: 'scratch', 15: 'volumes', 16: 'thin'}
 CODECS = ('none', 'lz4', 'zstd')
 WITH_TABLE = {'frame', 'baseFrame', 'scratch'}
 TYPES = {1: 'write', 2: 'zeroes', 3: 'syncWrite', 4: 'syncZeroes', 5: 'marker', 6: 'seal', 7: 'syncStart', 8: 'syncEnd'}
@@ -44,6 +44,7 @@ CONTROL_FIELDS = {
     'incarnation': {'sessionId': TEXT}, 'epochReserve': {'epoch': NUMBER}, 'epochCommit': {'epoch': NUMBER}, 'epochBurn': {'epoch': NUMBER},
     'retire': {'checkpointId': NUMBER, 'markerSeq': NUMBER}, 'applied': {'appliedSeq': NUMBER}, 'direct': {'sync': TEXT},
     'generation': {'reason': TEXT}, 'promotionStart': {'checkpointId': NUMBER}, 'promotionEnd': {'checkpointId': NUMBER},
+    'thin': {'checkpointIds': (list,)},
     'volumes': {'volumeDisks': (list,), 'volumeBytes': (list,)}}
 
 

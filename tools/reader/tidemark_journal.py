@@ -160,6 +160,10 @@ class State:
             for checkpoint_id in [id_ for id_, marker in markers.items() if marker['markerSeq'] < body['markerSeq']]:
                 del markers[checkpoint_id]
 
+    def _take_thin(self, _record, body, _where):
+        for checkpoint_id in body['checkpointIds']:
+            self.held.pop(checkpoint_id, None)
+
     def _take_applied(self, _record, body, where):
         if not self['appliedSeq'] <= body['appliedSeq'] < self['retiredSeq']:
             raise Corrupt(f'{where}: {body["appliedSeq"]} after {self["appliedSeq"]}, retired below {self["retiredSeq"]}')

@@ -26,7 +26,7 @@ export function planDefinition(settings: VpgSettings, context: PlanContext): Vpg
     protectedSiteName: context.protectedSite.name,
     recoverySiteId: context.recoverySite.siteId,
     recoverySiteName: context.recoverySite.name,
-    checkpointIntervalMs: context.checkpointIntervalMs,
+    checkpointIntervalMs: 1000 * (settings.basic.checkpointIntervalInSeconds ?? 0) || context.checkpointIntervalMs,
     historyMs: (settings.basic.journalHistoryInHours ?? 24) * HOUR_MS,
     settings: { ...settings, vpgIdentifier: context.vpgId, vpgSettingsIdentifier: null },
     vms: settings.vms.map((vm) => planVm(settings, vm, context)),

@@ -1,7 +1,7 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { RecoveryV1 } from '@tidemark/contracts';
 import { ControlError } from '@tidemark/nest';
-import { limitsOf } from '@tidemark/vpg';
+import { limitsOf, thinningOf } from '@tidemark/vpg';
 import { ZVM_CONFIG, type ZvmConfig } from '../config.js';
 import { ZvmError } from '../errors.js';
 import { PeerLinkService } from '../peer/peer-link.service.js';
@@ -79,7 +79,9 @@ function recoverersOf(definition: VpgDefinition): RecoveryV1['recoverers'] {
 
 function recoveryOf(definition: VpgDefinition, vm: VpgVm, epoch: number): RecoveryV1 {
   const settings = settingsOf(definition);
+  const thinning = thinningOf(settings);
   return {
+    ...(thinning === undefined ? {} : { thinning }),
     ...refOf(definition, vm),
     epoch,
     recoverers: recoverersOf(definition),

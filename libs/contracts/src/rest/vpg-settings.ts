@@ -12,6 +12,12 @@ export class VpgSettingsBasicApi {
   /** 0: no reminder. */
   @Int() TestIntervalInMinutes?: number | null;
   @Int() JournalHistoryInHours?: number | null;
+  /** Ours: seconds between automatic checkpoints, 1 to 3600; null: the site's default. */
+  @Int() CheckpointIntervalInSeconds?: number | null;
+  /** Ours: hours in which every checkpoint stays; afterwards one a minute. 0 or null: all stay as long as the history. */
+  @Int() KeepAllCheckpointsForHours?: number | null;
+  /** Ours: hours after which one an hour stays; null: 24 more than {@link KeepAllCheckpointsForHours}. */
+  @Int() KeepMinuteCheckpointsForHours?: number | null;
   @Choice(PRIORITY) Priority?: PriorityName | null;
   @Flag() UseWanCompression?: boolean | null;
   @Text() ServiceProfileIdentifier?: string | null;

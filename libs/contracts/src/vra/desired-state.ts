@@ -112,6 +112,12 @@ export class RecoveryLimitsV1 {
   @IsOptional() @IsInt() @Min(1) scratchWarningBytes!: number | null;
 }
 
+/** Every checkpoint stays for a time, then the first of each minute, then the first of each hour; tagged and pinned ones stay. */
+export class ThinningV1 {
+  @IsInt() @Min(1000) keepAllMs!: number;
+  @IsInt() @Min(1000) hourlyAfterMs!: number;
+}
+
 /** `control recovery.put`: create or update what is needed to recover one VM of one VPG. Idempotent. */
 export class RecoveryV1 {
   @IsUUID() vpgId!: string;
@@ -126,6 +132,8 @@ export class RecoveryV1 {
   @IsInt() @Min(1000) historyMs!: number;
   /** Absent: unlimited. */
   @IsOptional() @ValidateNested() @Type(() => RecoveryLimitsV1) limits?: RecoveryLimitsV1;
+  /** Absent: off. */
+  @IsOptional() @ValidateNested() @Type(() => ThinningV1) thinning?: ThinningV1;
 }
 
 /** Also `control protection.forceSync`, to the protecting VRA: compare everything with the recovery side. */

@@ -4,3 +4,4 @@ export * from './retirement.js';
 export * from './retirement-types.js';
 export { checkpointIdOf, CHECKPOINTS_PER_TERM, firstTermOf, termOf, VERSION_MAX } from './terms.js';
 export * from './types.js';
+export * from './thinning.js';

@@ -55,6 +55,12 @@ export class JsonFields {
     return isIntegerIn(value, min, max) ? value : this.#refuse(name);
   }
 
+  nullableInteger(name: string, min: number): number | null {
+    if (this.#peek(name) !== null) return this.integer(name, min);
+    this.#read.add(name);
+    return null;
+  }
+
   /** A finite number between the bounds, both included. */
   number(name: string, min: number, max: number): number {
     const value = this.#take(name);

@@ -114,6 +114,11 @@ export const decodeRetirement = (body: Uint8Array): Retirement => read(body, 're
   markerSeq: fields.integer('markerSeq', 1),
 }));
 
+/** So many fit into a control body, and into a report of a peer. */
+export const THIN_MAX = 2000;
+export const encodeThin = (checkpointIds: readonly number[]): Uint8Array => encodeJson({ checkpointIds });
+export const decodeThin = (body: Uint8Array): number[] => read(body, 'thinning', (fields) => fields.integers('checkpointIds', { countMax: THIN_MAX, min: 1 }));
+
 export const encodeApplied = (appliedSeq: number): Uint8Array => encodeJson({ appliedSeq });
 export const decodeApplied = (body: Uint8Array): number => read(body, 'applied', (fields) => fields.integer('appliedSeq', 0));
 

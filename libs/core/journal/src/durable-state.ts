@@ -3,7 +3,7 @@ import { decodeMarker, decodeSeal, RecordType, type StreamRecord } from '@tidema
 import { CheckpointLedger } from './checkpoint-ledger.js';
 import type { JournalRecordHeader } from './codec.js';
 import {
-  decodeApplied, decodeDirect, decodeEpoch, decodePromotion, decodeReason, decodeRetirement, decodeSession, decodeSnapshot, decodeVolumes,
+  decodeApplied, decodeDirect, decodeEpoch, decodePromotion, decodeReason, decodeRetirement, decodeSession, decodeSnapshot, decodeThin, decodeVolumes,
   isMarked, marked, unmarked, type JournalSnapshot, type SyncPhase,
 } from './control-bodies.js';
 import { JournalRecordKind } from './layout.js';
@@ -127,6 +127,10 @@ export class DurableState {
         return this.#set({ reservedEpoch: null, highestEpoch: Math.max(decodeEpoch(body), this.snapshot.highestEpoch) });
       case JournalRecordKind.retire:
         return this.#takeRetirement(decodeRetirement(body).markerSeq);
+      case JournalRecordKind.thin: {
+        const dropped = new Set(decodeThin(body));
+        return this.ledger.keep(({ checkpointId }) => !dropped.has(checkpointId));
+      }
       case JournalRecordKind.applied:
         return this.#takeApplied(decodeApplied(body));
       case JournalRecordKind.direct:

@@ -144,3 +144,19 @@ describe('damage in the middle of a journal', () => {
     }
   });
 });
+
+describe('thinning', () => {
+  it('drops what it is told and no write, keeps the oldest, the newest and pinned ones, and is there after a restart', () => {
+    const { disk, sender } = started();
+    for (let id = 1; id <= 6; id += 1) sender.checkpoint(id, id);
+    sender.bench.step({ type: 'pin', key: 'backup', checkpointId: 4 });
+    expect(sender.bench.ask({ type: 'thin', checkpointIds: [1, 2, 3, 4, 5, 6, 99] })).toBe(undefined);
+    expect([heldIds(sender.bench), firstBytes(sender.bench)]).toEqual([[1, 4, 6], [1, 4, 6]]);
+    const again = opened(disk);
+    expect([heldIds(again), firstBytes(again)]).toEqual([[1, 4, 6], [1, 4, 6]]);
+    expect(again.ask({ type: 'thin', checkpointIds: [2] })).toBe(undefined);
+    expect(again.ask({ type: 'retire', checkpointId: 4 })).toBe(undefined);
+    expect(again.ask({ type: 'allowApply', checkpointId: 4 })).toBe(undefined);
+    expect([heldIds(again), firstBytes(again)]).toEqual([[4, 6], [4, 6]]);
+  });
+});

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { describe, expect, it } from '@jest/globals';
 import { FrameCodec } from '@tidemark/frame';
 import {
-  encodeApplied, encodeDirect, encodeEpoch, encodePromotion, encodeReason, encodeRetirement, encodeSession, encodeSnapshot, encodeVolumes,
+  encodeApplied, encodeDirect, encodeEpoch, encodePromotion, encodeReason, encodeRetirement, encodeSession, encodeSnapshot, encodeThin, encodeVolumes,
 } from './control-bodies.js';
 import {
   decodeJournalRecord, decodeSegmentHeader, encodeJournalRecord, encodeSegmentHeader, JOURNAL_RECORD_AT, JOURNAL_RECORD_HEADER_BYTES, JournalRecordKind, SEGMENT_AT,
@@ -40,6 +40,7 @@ const BODIES: Record<keyof typeof JournalRecordKind, Uint8Array> = {
   promotionStart: encodePromotion(4),
   promotionEnd: encodePromotion(4),
   scratch: FRAME.body,
+  thin: encodeThin([4, 5]),
   volumes: encodeVolumes([{ diskId: 'scsi:0:0', sizeBytes: 8192 }, { diskId: '', sizeBytes: 0 }]),
 };
 

@@ -3,7 +3,7 @@ import { type FrameHeader, GENERATION_SESSION, type StreamRecord } from '@tidema
 import { ApplyJobs } from './apply-jobs.js';
 import { CommitLog, controlRecord } from './commit-log.js';
 import {
-  encodeEpoch, encodePromotion, encodeRetirement, encodeSession, encodeVolumes, isMarked, marked, unmarked, type JournalSnapshot,
+  encodeEpoch, encodePromotion, encodeRetirement, encodeSession, encodeThin, encodeVolumes, isMarked, marked, THIN_MAX, unmarked, type JournalSnapshot,
 } from './control-bodies.js';
 import { DirectWriter } from './direct-writer.js';
 import type { DurableState } from './durable-state.js';
@@ -277,6 +277,8 @@ export class Journal {
         return this.#epochStep(command, { reservedEpoch: null, highestEpoch: Math.max(command.epoch, this.#tail.highestEpoch) }, effects);
       case 'retire':
         return this.#retire(command, effects);
+      case 'thin':
+        return this.#thin(command, effects);
       case 'allowApply':
         return this.#apply.allow(command, effects);
       case 'startPromotion':
@@ -302,6 +304,8 @@ export class Journal {
         return epochStepError(command.type, command.epoch, this.#tail);
       case 'retire':
         return this.#retireError(command.checkpointId);
+      case 'thin':
+        return this.#tail.isEnded ? new JournalError('JOURNAL_ENDED', 'a failover was committed') : undefined;
       case 'allowApply':
         return this.#apply.error(command.checkpointId, this.#phase);
       case 'startPromotion':
@@ -378,6 +382,15 @@ export class Journal {
     const pinned = this.#pins.lowest();
     if (pinned === undefined || pinned.markerSeq >= checkpoint.markerSeq) return undefined;
     return new JournalError('JOURNAL_PINNED', `${pinName(pinned)} is in use`);
+  }
+
+  /** The oldest one names what the mirrors may roll forward to, the newest what can be recovered now: neither is ever thinned. */
+  #thin({ request, checkpointIds }: CommandType<'thin'>, effects: JournalEffect[]): void {
+    const { oldest, newest } = this.#state.ledger;
+    const isKept = (id: number): boolean => id === oldest?.checkpointId || id === newest?.checkpointId || this.#pins.isPinned(id);
+    const dropped = checkpointIds.filter((id) => !isKept(id) && this.#state.ledger.find(id) !== undefined).slice(0, THIN_MAX);
+    if (dropped.length === 0) effects.push({ type: 'answered', request, answer: undefined });
+    else this.#control(JournalRecordKind.thin, encodeThin(dropped), request, effects);
   }
 
   #retire({ request, checkpointId }: CommandType<'retire'>, effects: JournalEffect[]): void {

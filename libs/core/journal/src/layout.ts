@@ -79,6 +79,7 @@ export const JournalRecordKind = {
   promotionEnd: 13, // JSON {checkpointId}: the mirrors are the whole disks
   scratch: 14, // record table + payloads, as a frame; only in scratch journals
   volumes: 15, // JSON {volumeDisks, volumeBytes}: the volumes of the protection from here on
+  thin: 16, // JSON {checkpointIds}: these are dropped, their writes stay
 } as const;
 export type JournalRecordKind = (typeof JournalRecordKind)[keyof typeof JournalRecordKind];
 

@@ -30,6 +30,10 @@ export class Pins {
     return lowest;
   }
 
+  isPinned(checkpointId: number): boolean {
+    return [...this.#pins.values()].some((pin) => pin.checkpointId === checkpointId);
+  }
+
   /** A pin of another checkpoint than this one. */
   other(checkpointId: number): Pin | undefined {
     return [...this.#pins.values()].find((pin) => pin.checkpointId !== checkpointId);

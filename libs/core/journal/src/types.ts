@@ -64,6 +64,8 @@ export type JournalCommand =
   | { readonly type: 'reserveEpoch' | 'commitEpoch' | 'burnEpoch'; readonly request: number; readonly epoch: number }
   /** Drops every checkpoint older than this one, which becomes the oldest. */
   | { readonly type: 'retire'; readonly request: number; readonly checkpointId: number }
+  /** Drops these checkpoints and no write: those that are not held, pinned ones, the oldest and the newest are passed over. */
+  | { readonly type: 'thin'; readonly request: number; readonly checkpointIds: readonly number[] }
   /** Everyone of the VPG has the retirement durable: the mirror may roll forward to this checkpoint. Answered when it has. */
   | { readonly type: 'allowApply'; readonly request: number; readonly checkpointId: number }
   /** From now on the mirrors belong to this checkpoint's view alone. Only after commitEpoch. */

@@ -17,7 +17,8 @@ export function defaultVpgSettings(ids: { readonly vpgSettingsId: string; readon
     vpgIdentifier: null,
     vpgSettingsIdentifier: ids.vpgSettingsId,
     basic: {
-      name: null, vpgType: null, rpoInSeconds: 300, testIntervalInMinutes: SIX_MONTHS_MINUTES, journalHistoryInHours: 24, priority: 'Medium',
+      name: null, vpgType: null, rpoInSeconds: 300, testIntervalInMinutes: SIX_MONTHS_MINUTES, journalHistoryInHours: 24,
+      checkpointIntervalInSeconds: null, keepAllCheckpointsForHours: null, keepMinuteCheckpointsForHours: null, priority: 'Medium',
       useWanCompression: true, serviceProfileIdentifier: null, zorgIdentifier: ZORG_NONE_ID,
       protectedSiteIdentifier: ids.protectedSiteId, recoverySiteIdentifier: null,
     },

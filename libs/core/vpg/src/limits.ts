@@ -9,6 +9,8 @@ export const VPG_LIMITS = {
   rpoSecondsMax: 864_200,
   /** A journal's hard limit in MB; one in percent may be smaller. */
   journalMbMin: 8192,
+  checkpointSecondsMin: 1,
+  checkpointSecondsMax: 3600,
   disksPerVmMax: 60,
   vpgsPerVmMax: 3,
   /** Free space that a datastore of recovery volumes and journals keeps: these bytes or this share of it, whichever is smaller. */

@@ -29,3 +29,13 @@ function bytesOf(megabytes: number | null | undefined, percent: number | null | 
   if (percent) return Math.max(1, Math.floor((volumeBytes * percent) / 100));
   return megabytes ? megabytes * MiB : null;
 }
+
+const HOUR_MS = 3_600_000;
+const MINUTE_CHECKPOINTS_HOURS = 24;
+
+/** undefined: no thinning. */
+export function thinningOf({ basic }: VpgSettings): { readonly keepAllMs: number; readonly hourlyAfterMs: number } | undefined {
+  const hours = basic.keepAllCheckpointsForHours;
+  if (!hours) return undefined;
+  return { keepAllMs: hours * HOUR_MS, hourlyAfterMs: (basic.keepMinuteCheckpointsForHours ?? hours + MINUTE_CHECKPOINTS_HOURS) * HOUR_MS };
+}

@@ -12,6 +12,12 @@ export interface BasicSettings {
   /** 0: no reminder. */
   readonly testIntervalInMinutes: number | null;
   readonly journalHistoryInHours: number | null;
+  /** Between automatic checkpoints; null: the site's default. */
+  readonly checkpointIntervalInSeconds: number | null;
+  /** Every checkpoint stays so long, then one a minute; 0 or null: no thinning. */
+  readonly keepAllCheckpointsForHours: number | null;
+  /** Then, after so many hours, one an hour. */
+  readonly keepMinuteCheckpointsForHours: number | null;
   readonly priority: Priority | null;
   readonly useWanCompression: boolean | null;
   readonly serviceProfileIdentifier: string | null;

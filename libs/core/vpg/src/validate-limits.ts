@@ -1,10 +1,11 @@
 import type { Fault } from './facts.js';
 import { VPG_LIMITS } from './limits.js';
-import type { Limitation, VpgSettings } from './settings.js';
+import type { BasicSettings, Limitation, VpgSettings } from './settings.js';
 
 /** Limits of journals and scratch that cannot be meant: warnings above hard limits, journals too small to work. */
 export function checkLimits(settings: VpgSettings): Fault[] {
   return [
+    ...checkCheckpoints(settings.basic),
     ...checkLimitation('Journal.Limitation', settings.journal.limitation, VPG_LIMITS.journalMbMin),
     ...checkLimitation('Scratch.Limitation', settings.scratch.limitation, 1),
     ...settings.vms.flatMap((vm, index) => [
@@ -12,6 +13,20 @@ export function checkLimits(settings: VpgSettings): Fault[] {
       ...checkLimitation(`Vms[${index}].Scratch.Limitation`, vm.scratch?.limitation ?? null, 1),
     ]),
   ];
+}
+
+function checkCheckpoints(basic: BasicSettings): Fault[] {
+  const faults: Fault[] = [];
+  const isWhole = (value: number | null, min: number, max: number): boolean => value === null || (Number.isInteger(value) && value >= min && value <= max);
+  const { checkpointSecondsMin, checkpointSecondsMax, historyHoursMax } = VPG_LIMITS;
+  if (!isWhole(basic.checkpointIntervalInSeconds, checkpointSecondsMin, checkpointSecondsMax)) {
+    faults.push({ path: 'Basic.CheckpointIntervalInSeconds', message: `${basic.checkpointIntervalInSeconds ?? ''} given, ${checkpointSecondsMin} to ${checkpointSecondsMax} seconds are allowed` });
+  }
+  const [keepAll, keepMinutes] = [basic.keepAllCheckpointsForHours, basic.keepMinuteCheckpointsForHours];
+  if (!isWhole(keepAll, 0, historyHoursMax)) faults.push({ path: 'Basic.KeepAllCheckpointsForHours', message: `${keepAll ?? ''} given, 0 to ${historyHoursMax} hours are allowed` });
+  if (!isWhole(keepMinutes, 0, historyHoursMax)) faults.push({ path: 'Basic.KeepMinuteCheckpointsForHours', message: `${keepMinutes ?? ''} given, 0 to ${historyHoursMax} hours are allowed` });
+  else if (keepAll && keepMinutes && keepMinutes < keepAll) faults.push({ path: 'Basic.KeepMinuteCheckpointsForHours', message: `${keepMinutes} is below the ${keepAll} hours in which all stay` });
+  return faults;
 }
 
 function checkLimitation(path: string, limitation: Limitation | null, megabytesMin: number): Fault[] {

@@ -1,7 +1,9 @@
+import { setTimeout as pause } from 'node:timers/promises';
 import { unreachable } from '@tidemark/base';
+import { thin, thinningLevels, type ThinningPolicy } from '@tidemark/checkpoint';
 import type { HeldCheckpoint } from '@tidemark/journal';
 import {
-  commonCheckpoints, commonPage, HELD_REPORT_MAX, NEWEST_MAX, type CommonPage, type HeldAsk, type HeldMessage, type HeldPage, type HeldReport,
+  commonCheckpoints, commonPage, HELD_REPORT_MAX, NEWEST_MAX, type CommonPage, type HeldAsk, type HeldMessage, type HeldPage, type HeldReport, type HeldThin,
 } from './held-report.js';
 import type { RecoveryHost } from './recovery-host.js';
 import type { RetirementHost } from './retirement-host.js';
@@ -11,6 +13,10 @@ const REPORT_MS = 5000;
 /** Reports older than this say nothing about now: nobody retires by them. */
 const REPORT_AGE_MS_MAX = 3 * REPORT_MS;
 const PAGE_TIMEOUT_MS = 5000;
+/** Who sends a page for thinning pins none of its plain, old checkpoints so long: the leader may drop them. */
+const PROMISE_MS = 3000;
+/** Between two looks for what could be thinned, when the last one found nothing. */
+const THIN_LOOK_MS_MAX = 60_000;
 /** Of the checkpoints behind the wanted one: enough to find one that all hold. */
 const SPACE_PAGE = 64;
 
@@ -20,6 +26,8 @@ export interface HeldSurroundings {
   recoveriesOf(vpgId: string): readonly RecoveryHost[];
   /** Checkpoints of this VPG that somebody needs here. */
   pinnedIdsOf(vpgId: string): readonly number[];
+  /** undefined: every checkpoint stays until it is retired. */
+  thinningOf(vpgId: string): ThinningPolicy | undefined;
   send(vraId: string, message: HeldMessage): void;
 }
 
@@ -38,6 +46,10 @@ interface OpenPage {
 export class HeldExchange {
   readonly #reports = new Map<string, { readonly report: HeldReport; readonly atMs: number }>();
   readonly #open = new Map<string, OpenPage>();
+  readonly #promises = new Map<string, { readonly fromId: number; readonly ids: ReadonlySet<number>; readonly untilMs: number }>();
+  /** By VPG and level: the last one that stays of those looked at. After a restart everything is looked at once more, a page at a time. */
+  readonly #cursors = new Map<string, number>();
+  readonly #thinnedAtMs = new Map<string, number>();
   readonly #reportedAtMs = new Map<string, number>();
 
   constructor(private readonly around: HeldSurroundings) {}
@@ -48,8 +60,10 @@ export class HeldExchange {
         this.#reports.set(`${message.vpgId}/${fromVraId}`, { report: message, atMs: performance.now() });
         return;
       case 'heldAsk':
-        if (this.around.retirements.has(message.vpgId)) this.around.send(fromVraId, this.#page(message));
+        if (this.around.retirements.get(message.vpgId)?.config.recoverers[0]?.vraId === fromVraId) this.around.send(fromVraId, this.#page(message));
         return;
+      case 'heldThin':
+        return this.#thinHere(message);
       case 'heldPage':
         return this.#pageCame(fromVraId, message);
       default:
@@ -68,10 +82,10 @@ export class HeldExchange {
   }
 
   /** What every VRA of the VPG holds from `fromId` on; undefined: one of them did not answer. One question at a time for each VPG. */
-  async common(vpgId: string, fromId: number, countMax: number): Promise<CommonPage | undefined> {
+  async common({ vpgId, ...what }: Omit<HeldAsk, 'type'>): Promise<CommonPage | undefined> {
     const retirement = this.around.retirements.get(vpgId);
     if (!retirement || this.#open.has(vpgId)) return undefined;
-    const ask: HeldAsk = { type: 'heldAsk', vpgId, fromId, countMax };
+    const ask: HeldAsk = { type: 'heldAsk', vpgId, ...what };
     const others = retirement.config.recoverers.map(({ vraId }) => vraId).filter((vraId) => vraId !== this.around.selfVraId);
     const own = this.#page(ask);
     if (others.length === 0) return commonPage([own]);
@@ -82,9 +96,42 @@ export class HeldExchange {
         resolve(page);
       };
       const timer = setTimeout(() => done(undefined), PAGE_TIMEOUT_MS);
-      this.#open.set(vpgId, { fromId, waiting: new Set(others), pages: [own], done, timer });
+      this.#open.set(vpgId, { fromId: what.fromId, waiting: new Set(others), pages: [own], done, timer });
       for (const vraId of others) this.around.send(vraId, ask);
     });
+  }
+
+  /** Waits while this checkpoint may be about to be thinned; then it is held and can be pinned, or is gone. */
+  async pinnable(vpgId: string, checkpointId: number): Promise<void> {
+    const promise = this.#promises.get(vpgId);
+    if (promise?.ids.has(checkpointId) === true) await pause(promise.untilMs - performance.now());
+  }
+
+  /** At the leader: one page of one VPG is looked through at each level, and what is to go goes at all VRAs. */
+  async thin(vpgId: string, policy: ThinningPolicy): Promise<void> {
+    for (const [index, level] of thinningLevels(policy).entries()) {
+      const cursor = `${vpgId}/${String(index)}`;
+      const fromId = this.#cursors.get(cursor) ?? 0;
+      const askedMs = performance.now();
+      const page = await this.common({ vpgId, fromId, countMax: HELD_REPORT_MAX, thinAfterMs: level.afterMs });
+      if (!page || performance.now() - askedMs > PROMISE_MS / 2) return;
+      const { dropIds, nextId } = thin(page.checkpoints, level);
+      if (nextId > 0) this.#cursors.set(cursor, nextId);
+      if (dropIds.length === 0) continue;
+      this.#thinnedAtMs.delete(vpgId); // there may be more: the next look comes soon
+      const message: HeldThin = { type: 'heldThin', vpgId, fromId, checkpointIds: dropIds };
+      const others = this.around.retirements.get(vpgId)?.config.recoverers.slice(1) ?? [];
+      for (const { vraId } of others) this.around.send(vraId, message);
+      this.#thinHere(message);
+    }
+  }
+
+  /** Only what was promised not to be pinned meanwhile: a message that is late, or of another page, drops nothing. */
+  #thinHere({ vpgId, fromId, checkpointIds }: HeldThin): void {
+    const promise = this.#promises.get(vpgId);
+    if (promise?.fromId !== fromId || performance.now() >= promise.untilMs) return;
+    const dropped = checkpointIds.filter((id) => promise.ids.has(id));
+    for (const recovery of this.around.recoveriesOf(vpgId)) void recovery.thin(dropped);
   }
 
   close(): void {
@@ -104,7 +151,17 @@ export class HeldExchange {
     if (!leader) return;
     if (!retirement.isLeading) return this.around.send(leader.vraId, own);
     const reports = this.#freshReports(vpgId, retirement, nowMs);
-    if (reports) this.#decide(vpgId, retirement, [own, ...reports]);
+    if (!reports) return;
+    this.#decide(vpgId, retirement, [own, ...reports]);
+    const policy = this.around.thinningOf(vpgId);
+    if (policy && wantedId === 0 && this.#isThinningDue(vpgId, policy, nowMs)) void this.thin(vpgId, policy);
+  }
+
+  #isThinningDue(vpgId: string, { keepAllMs }: ThinningPolicy, nowMs: number): boolean {
+    const lookedAtMs = this.#thinnedAtMs.get(vpgId) ?? -Infinity;
+    if (nowMs - lookedAtMs < Math.min(THIN_LOOK_MS_MAX, keepAllMs)) return false;
+    this.#thinnedAtMs.set(vpgId, nowMs);
+    return true;
   }
 
   /** Those of all the others; undefined: one is missing or too old. */
@@ -123,7 +180,7 @@ export class HeldExchange {
     const aged = commonCheckpoints(reports);
     const bounds = spaceBounds(reports);
     if (!bounds) return retirement.listed(aged, 0);
-    void this.common(vpgId, bounds.fromId, SPACE_PAGE).then((page) => {
+    void this.common({ vpgId, fromId: bounds.fromId, countMax: SPACE_PAGE, thinAfterMs: null }).then((page) => {
       const found = page?.checkpoints.find(({ checkpointId }) => checkpointId <= bounds.throughId);
       retirement.listed(aged, found?.checkpointId ?? 0);
     });
@@ -145,7 +202,7 @@ export class HeldExchange {
     };
   }
 
-  #page({ vpgId, fromId, countMax }: HeldAsk): HeldPage {
+  #page({ vpgId, fromId, countMax, thinAfterMs }: HeldAsk): HeldPage {
     const [first, ...others] = this.around.recoveriesOf(vpgId);
     const own = first?.journal.checkpointsFrom(fromId, countMax) ?? [];
     const isEnd = own.length < countMax;
@@ -154,13 +211,21 @@ export class HeldExchange {
     const nowMs = performance.now();
     // The last one says how far this page reaches, though it may not be common here: then it is not listed anyway.
     const shown = isEnd || held.at(-1) === own.at(-1) ? held : [...held, ...own.slice(-1)];
+    const keeps = shown.map(({ checkpointId, marker }) => isKept(marker) || pinned.has(checkpointId));
+    const agesMs = shown.map((checkpoint) => ageOf(checkpoint, nowMs));
+    if (thinAfterMs !== null) {
+      const ids = shown.map(({ checkpointId }) => checkpointId).filter((_, i) => keeps[i] === false && (agesMs[i] ?? 0) >= thinAfterMs);
+      this.#promises.set(vpgId, { fromId, ids: new Set(ids), untilMs: nowMs + PROMISE_MS });
+    }
     return {
       type: 'heldPage', vpgId, fromId, isEnd, checkpointIds: shown.map(({ checkpointId }) => checkpointId), atsMs: shown.map(({ marker }) => Math.floor(marker.atMs)),
-      agesMs: shown.map((checkpoint) => ageOf(checkpoint, nowMs)),
-      keeps: shown.map(({ checkpointId, marker }) => (marker.tag !== null || marker.kind !== 'automatic' || pinned.has(checkpointId) ? 1 : 0)),
+      agesMs,
+      keeps: keeps.map((isOne) => (isOne ? 1 : 0)),
     };
   }
 }
+
+const isKept = ({ tag, kind }: HeldCheckpoint['marker']): boolean => tag !== null || kind !== 'automatic';
 
 const lowestOf = (ids: readonly number[]): number => (ids.length === 0 ? 0 : Math.min(...ids));
 

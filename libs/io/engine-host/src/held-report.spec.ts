@@ -33,13 +33,13 @@ describe('what recovering VRAs hold together', () => {
     [{ ...report([1], [1]), wantedId: -1 }],
     [{ ...page([1]), keeps: [2] }],
     [{ ...page([1, 2]), atsMs: [1] }],
-    [{ type: 'heldAsk', vpgId: 'v', fromId: 0, countMax: 2001 }],
+    [{ type: 'heldAsk', vpgId: 'v', fromId: 0, countMax: 2001, thinAfterMs: null }],
   ])('refuses %j', (message) => {
     expect(() => decodeHeldMessage(encodeJson(message))).toThrow(ProtocolError);
   });
 
   it('reads back what it writes', () => {
-    for (const message of [report([1], [2]), page([1, 2], { keeps: [0, 1] }), { type: 'heldAsk', vpgId: 'v', fromId: 7, countMax: 2 } as const]) {
+    for (const message of [report([1], [2]), page([1, 2], { keeps: [0, 1] }), { type: 'heldAsk', vpgId: 'v', fromId: 7, countMax: 2, thinAfterMs: 5 } as const]) {
       expect(decodeHeldMessage(encodeJson(message))).toEqual(message);
     }
   });

@@ -29,6 +29,8 @@ export interface HeldAsk {
   readonly vpgId: string;
   readonly fromId: number;
   readonly countMax: number;
+  /** Plain checkpoints at least this old may be thinned: promise not to pin them for a moment. null: only asked. */
+  readonly thinAfterMs: number | null;
 }
 
 /** The answer: oldest first; `isEnd`: there is nothing behind the last one. */
@@ -45,14 +47,23 @@ export interface HeldPage {
   readonly keeps: readonly number[];
 }
 
-export type HeldMessage = HeldReport | HeldAsk | HeldPage;
-export const isHeldType = (type: string): boolean => type === 'held' || type === 'heldAsk' || type === 'heldPage';
+/** The leader has chosen these out of the pages that all have just sent: drop them. Not answered; what one drops is not listed any more. */
+export interface HeldThin {
+  readonly type: 'heldThin';
+  readonly vpgId: string;
+  /** Of the page that they are from. */
+  readonly fromId: number;
+  readonly checkpointIds: readonly number[];
+}
+
+export type HeldMessage = HeldReport | HeldAsk | HeldPage | HeldThin;
+export const isHeldType = (type: string): boolean => type === 'held' || type === 'heldAsk' || type === 'heldPage' || type === 'heldThin';
 
 /** Throws ProtocolError for what is none of the messages. */
 export function decodeHeldMessage(body: Uint8Array): HeldMessage {
   const { type, fields } = decodeControl(body);
   const vpgId = fields.text('vpgId', 200);
-  const message = type === 'held' ? reportIn(fields, vpgId) : type === 'heldAsk' ? askIn(fields, vpgId) : pageIn(fields, vpgId);
+  const message = type === 'held' ? reportIn(fields, vpgId) : type === 'heldAsk' ? askIn(fields, vpgId) : type === 'heldThin' ? thinIn(fields, vpgId) : pageIn(fields, vpgId);
   fields.end();
   return message;
 }
@@ -69,7 +80,10 @@ function reportIn(fields: JsonFields, vpgId: string): HeldReport {
 
 const askIn = (fields: JsonFields, vpgId: string): HeldAsk => ({
   type: 'heldAsk', vpgId, fromId: fields.integer('fromId', 0), countMax: fields.integer('countMax', 1, HELD_REPORT_MAX),
+  thinAfterMs: fields.nullableInteger('thinAfterMs', 0),
 });
+
+const thinIn = (fields: JsonFields, vpgId: string): HeldThin => ({ type: 'heldThin', vpgId, fromId: fields.integer('fromId', 0), checkpointIds: idsIn(fields, HELD_REPORT_MAX) });
 
 function pageIn(fields: JsonFields, vpgId: string): HeldPage {
   const bounds = { countMax: HELD_REPORT_MAX, min: 0 };

@@ -261,6 +261,7 @@ export class RecoveringSide {
 
   async #openNewView(entry: ViewEntry): Promise<void> {
     const { spec } = entry;
+    await this.#exchange.pinnable(spec.vpgId, spec.checkpointId);
     const recovery = this.recoveryOf(spec);
     if (!recovery.journal.holds(spec.checkpointId)) {
       throw new EngineError('VRA_UNKNOWN_CHECKPOINT', `the journal of VM ${spec.vmId} does not hold checkpoint ${String(spec.checkpointId)}`);
@@ -404,6 +405,7 @@ export class RecoveringSide {
       retirements: this.#retirements,
       recoveriesOf: (vpgId) => [...this.#recoveries.values()].filter(({ spec }) => spec.vpgId === vpgId),
       pinnedIdsOf: (vpgId) => [...this.#entries.values()].filter(({ spec }) => spec.vpgId === vpgId).map(({ spec }) => spec.checkpointId),
+      thinningOf: (vpgId) => [...this.#recoveries.values()].find(({ spec }) => spec.vpgId === vpgId)?.spec.thinning,
       send: (vraId, message) => this.around.sendRetirement(vraId, message),
     };
   }

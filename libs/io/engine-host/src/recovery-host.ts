@@ -147,6 +147,15 @@ export class RecoveryHost {
     return bytes === 0 ? undefined : this.journal.checkpointThatFrees(bytes);
   }
 
+  /** A thinning that fails is one that the next look finds again. */
+  async thin(checkpointIds: readonly number[]): Promise<void> {
+    try {
+      await this.journal.thin(checkpointIds);
+    } catch (error) {
+      this.hooks.log.warn({ protection: this.key, error: String(error) }, 'checkpoints could not be thinned');
+    }
+  }
+
   get #limitRoomBytes(): number {
     const { journalHardBytes } = this.limits;
     if (journalHardBytes === null) return Infinity;

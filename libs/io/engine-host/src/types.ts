@@ -1,4 +1,5 @@
 import type { Throttle } from '@tidemark/replication';
+import type { ThinningPolicy } from '@tidemark/checkpoint';
 import type { RecoveryLimits } from './space-limits.js';
 
 /**
@@ -87,6 +88,8 @@ export interface RecoverySpec {
   readonly historyMs: number;
   /** Absent: unlimited. */
   readonly limits?: RecoveryLimits | undefined;
+  /** Absent: every checkpoint stays until it is retired. */
+  readonly thinning?: ThinningPolicy | undefined;
 }
 
 export interface ViewSpec {

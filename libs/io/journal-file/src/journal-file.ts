@@ -193,6 +193,11 @@ export class JournalFile {
     await this.#request({ type: 'retire', checkpointId });
   }
 
+  /** Durably drops these checkpoints (those that are not held, pinned ones, the oldest and the newest are passed over); their writes stay. */
+  async thin(checkpointIds: readonly number[]): Promise<void> {
+    await this.#request({ type: 'thin', checkpointIds });
+  }
+
   /** To be called when everyone of the VPG has this retirement durable. Resolves when the mirrors hold the image of this checkpoint durably. */
   async allowApply(checkpointId: number): Promise<void> {
     await this.#request({ type: 'allowApply', checkpointId });

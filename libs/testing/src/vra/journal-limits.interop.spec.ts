@@ -123,3 +123,26 @@ describe('the limit of scratch', () => {
     expect(engine(vras, 0).status().views[0]).toMatchObject({ isScratchFull: false });
   });
 });
+
+describe('thinning', () => {
+  it('drops the same checkpoints at all VRAs, in stated steps, and keeps tagged and open ones', async () => {
+    const vras = await VraRig.start({ ...TWO_VMS, intervalMs: 200 });
+    rig = vras;
+    for (const vm of TWO_VMS.vms) await vras.recovering[vm.recoveryHost]?.putRecovery({ ...vras.recoverySpec(vm), thinning: { keepAllMs: 1500, hourlyAfterMs: 3_600_000 } });
+    await vras.apply(0, { isProtected: true });
+    await until('the first checkpoints', () => vras.listed().length > 2);
+    const tagged = await vras.protecting[0]?.insertCheckpoint({ vpgId: vras.vpgId, tag: 'before the update' });
+    const opened = await until('the next one', () => vras.listed().find((id) => id > (tagged?.checkpointId ?? 0)));
+    await vras.openViews(opened);
+    await until('more', () => vras.listed().length > 12);
+    const held = (vmId: string) => engine(vras, vmId === 'vm-1' ? 0 : 1).listCheckpoints({ vpgId: vras.vpgId, vmId }).held;
+    // Of those that were old enough one a minute stays, besides the first, the tagged and the open one.
+    const isThinned = (vmId: string): boolean => held(vmId).filter(({ ageMs }) => ageMs > 8000).length <= 5 && held(vmId).some(({ ageMs }) => ageMs > 8000);
+    await until('thinned at both', () => isThinned('vm-1') && isThinned('vm-2'), 30_000);
+    for (const vmId of ['vm-1', 'vm-2']) expect(vras.heldBy(vmId)).toEqual(expect.arrayContaining([tagged?.checkpointId, opened]));
+    expect(vras.listed().length).toBeGreaterThan(5); // the young ones
+    const before = vras.listed().filter((id) => id <= opened);
+    await vras.restart('r', 1);
+    expect(vras.listed().filter((id) => id <= opened)).toEqual(before);
+  });
+});
