@@ -3,7 +3,7 @@ import { controlRecord, type CommitLog } from './commit-log.js';
 import { encodeApplied, type JournalSnapshot } from './control-bodies.js';
 import type { DurableState } from './durable-state.js';
 import { JournalError } from './journal-error.js';
-import { JournalRecordKind } from './layout.js';
+import { JournalRecordKind, SEGMENT_HEADER_BYTES } from './layout.js';
 import type { Pins } from './pins.js';
 import type { JournalEffect, JournalPhase, StorageFailure } from './types.js';
 
@@ -23,8 +23,10 @@ const STEP_BYTES_MAX = 64 * 1024 * 1024;
 export class ApplyJobs {
   readonly #jobs: ApplyJob[] = [];
   readonly #afterwards: ((effects: JournalEffect[]) => void)[] = [];
-  /** Position that the step under way reaches; undefined: none. */
+  /** Position that the step under way reaches, once it is known; undefined: none. */
   #stepSeq: number | undefined;
+  /** Where the next step begins reading. */
+  #readFrom = { segment: 0, at: 0 };
   #isRemoving = false;
 
   constructor(
@@ -54,10 +56,15 @@ export class ApplyJobs {
     else this.#afterwards.push(then);
   }
 
-  mirrorDone(type: 'mirrorWritten' | 'mirrorSynced', effects: JournalEffect[]): void {
+  replayed({ lastSeq, at }: { readonly lastSeq: number; readonly at: number }, effects: JournalEffect[]): void {
     if (this.#stepSeq === undefined) return; // the step was given up after a failure
-    if (type === 'mirrorWritten') effects.push({ type: 'mirrorSync' });
-    else this.#recordApplied(this.#stepSeq, effects);
+    this.#stepSeq = lastSeq;
+    this.#readFrom = { ...this.#readFrom, at };
+    effects.push({ type: 'mirrorSync' });
+  }
+
+  mirrorSynced(effects: JournalEffect[]): void {
+    if (this.#stepSeq !== undefined) this.#recordApplied(this.#stepSeq, effects);
   }
 
   mirrorFailed(reason: StorageFailure, detail: string, effects: JournalEffect[]): void {
@@ -102,7 +109,7 @@ export class ApplyJobs {
     if (!this.#isRemoving) return; // a leftover of a crash, removed at the start
     this.#isRemoving = false;
     if (!isRemoved) return;
-    this.parts.state.segments.shift();
+    this.parts.state.dropOldest();
     this.freeSegments(effects);
   }
 
@@ -125,11 +132,14 @@ export class ApplyJobs {
   }
 
   #step(throughSeq: number, effects: JournalEffect[]): void {
-    const { state } = this.parts;
-    const { frames, lastSeq } = state.index.nextFrames(throughSeq, STEP_BYTES_MAX);
-    this.#stepSeq = frames.length === 0 ? throughSeq : lastSeq;
-    if (frames.length === 0) this.#recordApplied(throughSeq, effects);
-    else effects.push({ type: 'mirrorReplay', frames, afterSeq: state.snapshot.appliedSeq, throughSeq: this.#stepSeq, baseSeqs: state.snapshot.volumes.map(({ baseSeq }) => baseSeq) });
+    const { segments, snapshot } = this.parts.state;
+    const afterSeq = snapshot.appliedSeq;
+    this.#stepSeq = throughSeq;
+    const from = segments.find(({ lastSeq }) => lastSeq > afterSeq);
+    if (from === undefined) return this.#recordApplied(throughSeq, effects);
+    if (this.#readFrom.segment !== from.segment) this.#readFrom = { segment: from.segment, at: SEGMENT_HEADER_BYTES };
+    const baseSeqs = snapshot.volumes.map(({ baseSeq }) => baseSeq);
+    effects.push({ type: 'mirrorReplay', ...this.#readFrom, endAt: from.endAt, endSeq: from.lastSeq, afterSeq, throughSeq, baseSeqs, bytesMax: STEP_BYTES_MAX });
   }
 
   #recordApplied(appliedSeq: number, effects: JournalEffect[]): void {

@@ -167,9 +167,11 @@ export class CommitLog {
     const chunks: Uint8Array[] = [];
     let taken = 0;
     // Whatever else happened, a segment begins with the state: the segments before it may be gone one day.
-    if (at === SEGMENT_HEADER_BYTES) this.#pending.unshift(controlRecord(JournalRecordKind.state, encodeSnapshot(state.snapshot), state.snapshot));
+    const isFirst = at === SEGMENT_HEADER_BYTES;
+    if (isFirst) this.#pending.unshift(controlRecord(JournalRecordKind.state, encodeSnapshot(state.snapshot), state.snapshot));
     for (const record of this.#pending) {
-      if (taken > 0 && (writer.at >= segmentBytes || writer.at - at >= BATCH_BYTES_MAX)) break;
+      // Nor may a segment hold nothing else, however short it is to be: the next one would begin with the state again.
+      if (taken > (isFirst ? 1 : 0) && (writer.at >= segmentBytes || writer.at - at >= BATCH_BYTES_MAX)) break;
       const { chunks: bytes, written } = writer.write(record, committed, times);
       chunks.push(...bytes);
       this.#inAppend.push(written);
@@ -216,7 +218,8 @@ export class CommitLog {
     const { writer, state } = this.parts;
     this.#isFileBusy = false;
     this.#nextSegment += 1;
-    state.beginSegment(writer.segment, writer.generation, writer.at);
+    const { segment, generation, recordNo, chain } = writer;
+    state.beginSegment({ segment, generation, firstRecordNo: recordNo + 1, chainStart: chain });
     if (this.#isNewGeneration && this.#failure !== undefined) {
       this.#pending.unshift(controlRecord(JournalRecordKind.generation, encodeReason(this.#failure.detail), state.snapshot));
       this.#isNewGeneration = false;

@@ -1,24 +1,22 @@
-import { unreachable } from '@tidemark/base';
-import { decodeMarker, decodeSeal, RecordType, type StreamRecord } from '@tidemark/frame';
+import { assert, type Crc32c, unreachable } from '@tidemark/base';
+import { decodeMarker, decodeSeal, isVolumeRecord, RecordType, type StreamRecord } from '@tidemark/frame';
 import { CheckpointLedger } from './checkpoint-ledger.js';
 import type { JournalRecordHeader } from './codec.js';
 import {
   decodeApplied, decodeDirect, decodeEpoch, decodePromotion, decodeReason, decodeRetirement, decodeSession, decodeSnapshot, decodeThin, decodeVolumes,
   isMarked, marked, unmarked, type JournalSnapshot, type SyncPhase,
 } from './control-bodies.js';
-import { JournalRecordKind } from './layout.js';
+import { JournalRecordKind, SEGMENT_HEADER_BYTES } from './layout.js';
 import type { Salvage } from './salvage.js';
+import { hasStream, type NotedRecord, type StreamMark } from './segment-digest.js';
+import { type SegmentSpan, SegmentWrites } from './segment-writes.js';
 import type { FramePlace, JournalIdentity } from './types.js';
 import { routeOf, syncPhaseAfter, volumesAfter, type JournalVolumeState, type VolumeWish } from './volume-set.js';
-import { WriteIndex } from './write-index.js';
 
-export interface SegmentSummary {
-  readonly segment: number;
-  readonly generation: number;
+export interface SegmentSummary extends SegmentSpan {
   /** End of the last durable record. */
   readonly bytes: number;
-  /** Stream position at that end. */
-  readonly lastSeq: number;
+  readonly writes: number;
 }
 
 /** A record that is on disk, with what is needed to take it into account. */
@@ -38,7 +36,8 @@ export interface DurableRecord {
  * agree. Decoders throw ProtocolError for bodies that make no sense.
  */
 export class DurableState {
-  readonly index = new WriteIndex();
+  /** Index of the segments of which no index file is on disk yet, oldest first; of the open segment always. */
+  readonly writes: SegmentWrites[] = [];
   readonly ledger = new CheckpointLedger();
   readonly segments: SegmentSummary[] = [];
   /** Records of new generations taken in by this process, at the scan too. */
@@ -57,6 +56,7 @@ export class DurableState {
   constructor(
     private readonly identity: JournalIdentity,
     epoch: number,
+    private readonly crc32c: Crc32c,
   ) {
     this.snapshot = {
       epoch, reservedEpoch: null, highestEpoch: epoch, isEnded: false, incarnation: 0, sessionId: null, isBaseComplete: false, sync: 'needed',
@@ -89,24 +89,66 @@ export class DurableState {
   }
 
   /** A segment was opened; its records follow. */
-  beginSegment(segment: number, generation: number, headerBytes: number): void {
+  beginSegment({ segment, generation, firstRecordNo, chainStart }: Pick<SegmentSpan, 'segment' | 'generation' | 'firstRecordNo' | 'chainStart'>): void {
     this.#isNewGeneration = generation > (this.segments.at(-1)?.generation ?? generation);
-    this.segments.push({ segment, generation, bytes: headerBytes, lastSeq: this.snapshot.lastSeq });
+    const start = { recordNo: firstRecordNo - 1, chain: chainStart, lastSeq: this.snapshot.lastSeq, clockMs: this.clockMs };
+    this.segments.push({ segment, generation, firstRecordNo, chainStart, ...start, endAt: SEGMENT_HEADER_BYTES, bytes: SEGMENT_HEADER_BYTES, writes: 0 });
+    this.writes.push(new SegmentWrites(segment));
+  }
+
+  /** A sealed segment whose index was read instead of its records. */
+  takeIndexed(span: SegmentSpan, writes: number, digest: readonly { readonly record: NotedRecord; readonly precedingSeq: number }[]): void {
+    this.#isNewGeneration = span.generation > (this.segments.at(-1)?.generation ?? span.generation);
+    for (const { record, precedingSeq } of digest) {
+      // Frames that hold writes only are not noted.
+      if (record.header.kind !== JournalRecordKind.state) this.#set({ lastSeq: precedingSeq });
+      this.#take(record);
+    }
+    this.#set({ lastSeq: span.lastSeq });
+    this.recordNo = span.recordNo;
+    this.chain = span.chain;
+    this.clockMs = Math.max(this.clockMs, span.clockMs);
+    this.segments.push({ ...span, bytes: span.endAt, writes });
+  }
+
+  /** The oldest segment was freed. */
+  dropOldest(): void {
+    const gone = this.segments.shift();
+    if (gone !== undefined && this.writes[0]?.segment === gone.segment) this.writes.shift();
+  }
+
+  /** The index file of a sealed segment is durable: what memory holds of it goes. */
+  dropWrites(segment: number): void {
+    assert(segment !== this.segments.at(-1)?.segment, 'a sealed segment');
+    const i = this.writes.findIndex((writes) => writes.segment === segment);
+    if (i >= 0) this.writes.splice(i, 1);
   }
 
   /** Stream position before the oldest segment: everything up to it must have been applied when that segment's forerunner was freed. */
   seqBeforeFirstSegment = 0;
 
   add(record: DurableRecord): void {
-    this.#take(record);
-    this.recordNo = record.header.recordNo;
-    this.chain = record.header.chain;
-    this.clockMs = Math.max(this.clockMs, record.header.clockMs);
+    const { header, place, body, records } = record;
+    const noted = { header, body, marks: marksOf(header.firstSeq, records) };
+    const precedingSeq = this.snapshot.lastSeq;
+    this.#take(noted);
+    const writes = this.writes.at(-1);
+    writes?.note(noted, precedingSeq);
+    // What went straight into the mirrors does not count here.
+    const isWanted = (volume: number, seq: number): boolean => seq > (this.snapshot.volumes[volume]?.baseSeq ?? 0);
+    if (hasStream(header.kind)) writes?.addFrame(place, header, records, { crc32c: this.crc32c, isWanted });
+    this.recordNo = header.recordNo;
+    this.chain = header.chain;
+    this.clockMs = Math.max(this.clockMs, header.clockMs);
     const open = this.segments.at(-1);
-    if (open !== undefined) this.segments[this.segments.length - 1] = { ...open, bytes: record.endAt, lastSeq: this.snapshot.lastSeq };
+    if (open === undefined) return;
+    const { recordNo, chain, clockMs } = this;
+    this.segments[this.segments.length - 1] = {
+      ...open, recordNo, chain, clockMs, lastSeq: this.snapshot.lastSeq, endAt: record.endAt, bytes: record.endAt, writes: writes?.writeCount ?? 0,
+    };
   }
 
-  #take(record: DurableRecord): void {
+  #take(record: NotedRecord): void {
     const { header, body } = record;
     switch (header.kind) {
       case JournalRecordKind.state:
@@ -193,10 +235,9 @@ export class DurableState {
     this.snapshot = snapshot;
     this.ledger.keep(({ markerSeq, checkpointId }) =>
       markerSeq >= retiredSeq && markerSeq > appliedSeq && (promotion === null || promotion.checkpointId === checkpointId));
-    this.index.dropThrough(appliedSeq);
   }
 
-  #takeIncarnation(header: JournalRecordHeader, sessionId: string): void {
+  #takeIncarnation(header: NotedRecord['header'], sessionId: string): void {
     this.ledger.voidOpen();
     // Another session: writes between the two may never have been captured, so no image is whole until its sync ends.
     const { sync, sessionId: before } = this.snapshot;
@@ -204,35 +245,32 @@ export class DurableState {
   }
 
   /** Until the base is complete nothing else is in the journal, so all of it counts as applied. Later an added volume is copied between frames of the others. */
-  #takeDirect({ lastSeq }: JournalRecordHeader, sync: SyncPhase): void {
+  #takeDirect({ lastSeq }: NotedRecord['header'], sync: SyncPhase): void {
     const sessionId = sync === 'needed' ? this.snapshot.sessionId : unmarked(this.snapshot.sessionId);
     const brokenReason = sync === 'idle' ? null : this.snapshot.brokenReason;
     this.#set({ lastSeq, sync, sessionId, brokenReason, ...(this.snapshot.isBaseComplete ? {} : { appliedSeq: lastSeq }) });
   }
 
-  #takeFrame({ header, place, records }: DurableRecord): void {
+  #takeFrame({ header, marks }: NotedRecord): void {
     const { snapshot } = this;
-    const route = routeOf(header, records, snapshot);
+    const route = routeOf(header, inPlaces(header.firstSeq, marks), snapshot);
     // A base frame's own syncEnd completes the base, for the markers behind it.
     this.#set({ isBaseComplete: route.isBaseComplete, volumes: route.volumes });
     let sync: SyncPhase = header.firstSeq === snapshot.lastSeq + 1 ? snapshot.sync : 'needed';
-    let seq = header.firstSeq;
-    for (const record of records) {
-      sync = syncPhaseAfter(sync, record.type);
-      if (record.type === RecordType.marker && sync === 'idle') this.#takeMarker(header, seq, record);
-      if (record.type === RecordType.seal && record.payload !== undefined) this.ledger.seal(decodeSeal(record.payload), header.incarnation);
-      seq += 1;
+    for (const mark of marks) {
+      sync = syncPhaseAfter(sync, mark.type);
+      if (mark.type === RecordType.marker && sync === 'idle') this.#takeMarker(header, mark);
+      if (mark.type === RecordType.seal && mark.payload !== undefined) this.ledger.seal(decodeSeal(mark.payload), header.incarnation);
     }
-    this.index.addFrame(place, header.firstSeq, records, (volume, at) => at > (route.volumes[volume]?.baseSeq ?? 0));
     const brokenReason = sync === 'idle' ? null : snapshot.brokenReason;
     this.#set({ lastSeq: header.lastSeq, sync, brokenReason, sessionId: sync === 'needed' ? snapshot.sessionId : unmarked(snapshot.sessionId) });
   }
 
-  #takeMarker(header: JournalRecordHeader, markerSeq: number, record: StreamRecord): void {
-    if (record.payload === undefined || !this.snapshot.isBaseComplete) return;
-    const marker = decodeMarker(record.payload);
+  #takeMarker(header: NotedRecord['header'], { seq, payload }: StreamMark): void {
+    if (payload === undefined || !this.snapshot.isBaseComplete) return;
+    const marker = decodeMarker(payload);
     if (marker.vpgId !== this.identity.vpgId) return;
-    this.ledger.marker(marker, { markerSeq, incarnation: header.incarnation, arrivedMs: header.clockMs, arrivedAtMs: header.atMs });
+    this.ledger.marker(marker, { markerSeq: seq, incarnation: header.incarnation, arrivedMs: header.clockMs, arrivedAtMs: header.atMs });
   }
 
   #takeRetirement(markerSeq: number): void {
@@ -242,7 +280,6 @@ export class DurableState {
   }
 
   #takeApplied(appliedSeq: number): void {
-    this.index.dropThrough(appliedSeq);
     this.#set({ appliedSeq: Math.max(appliedSeq, this.snapshot.appliedSeq) });
   }
 
@@ -252,4 +289,20 @@ export class DurableState {
     this.ledger.keep((checkpoint) => checkpoint.checkpointId === checkpointId);
     this.#set({ promotion: { checkpointId, isDone: false } });
   }
+}
+
+function marksOf(firstSeq: number, records: readonly StreamRecord[]): StreamMark[] {
+  const marks: StreamMark[] = [];
+  for (let i = 0; i < records.length; i += 1) {
+    const record = records[i];
+    if (record !== undefined && !isVolumeRecord(record.type)) marks.push({ seq: firstSeq + i, type: record.type, payload: record.payload });
+  }
+  return marks;
+}
+
+/** What a route's state depends on stands at the places where the marks stood; the writes between them are left out. */
+function inPlaces(firstSeq: number, marks: readonly StreamMark[]): StreamRecord[] {
+  const records: StreamRecord[] = [];
+  for (const { seq, type, payload } of marks) records[seq - firstSeq] = { type, volume: 0, offset: 0, length: 0, payload };
+  return records;
 }

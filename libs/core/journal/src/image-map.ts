@@ -1,33 +1,40 @@
 import { assert } from '@tidemark/base';
-import type { WriteColumns } from './write-index.js';
+import { PACKED_BIT } from './index-page.js';
+import type { WriteColumns } from './segment-writes.js';
 
-/** Where one run of an image lies in the journal; `payloadAt` is already that of the run's first byte. */
+/** Where one run of an image lies in the journal. */
 export interface ImagePiece {
   readonly segment: number;
   readonly at: number;
-  /** In the decompressed body of the frame at `segment`, `at`; 0: zeroes. */
+  /** Of the run's first byte in the decompressed body of the frame at `segment`, `at`; 0: zeroes. */
   readonly payloadAt: number;
+  readonly seq: number;
+  /** Bytes of the write before the run. */
+  readonly skip: number;
+  /** Of the whole write. */
+  readonly payloadBytes: number;
+  /** Of the whole payload, when the frame is not compressed. */
+  readonly payloadCrc: number;
+  readonly isPacked: boolean;
 }
 
-/** Runs of a volume that the journal covers, newest version of every byte only. Immutable; 24 bytes a run. */
+/** Runs of a part of a volume that the journal covers, newest version of every byte only. Immutable. */
 export class ImageMap {
   #count = 0;
   #coveredBytes = 0;
   #start: Float64Array;
-  #length: Uint32Array;
-  #segment: Uint32Array;
-  #at: Uint32Array;
-  #payloadAt: Uint32Array;
+  #length: Float64Array;
+  /** Index of the write in the columns. */
+  #write: Uint32Array;
+  readonly #columns: WriteColumns;
 
   constructor(columns: WriteColumns) {
     const capacity = 2 * columns.count;
+    this.#columns = columns;
     this.#start = new Float64Array(capacity);
-    this.#length = new Uint32Array(capacity);
-    this.#segment = new Uint32Array(capacity);
-    this.#at = new Uint32Array(capacity);
-    this.#payloadAt = new Uint32Array(capacity);
+    this.#length = new Float64Array(capacity);
+    this.#write = new Uint32Array(capacity);
     this.#sweep(columns);
-    this.#trim();
   }
 
   get count(): number {
@@ -53,9 +60,20 @@ export class ImageMap {
     if (at < end) visit(at, end, undefined);
   }
 
-  #piece(i: number, skip: number): ImagePiece {
-    const payloadAt = this.#payloadAt[i] ?? 0;
-    return { segment: this.#segment[i] ?? 0, at: this.#at[i] ?? 0, payloadAt: payloadAt === 0 ? 0 : payloadAt + skip };
+  /** Indexes (in the columns) of the writes of which anything shows. */
+  shownWrites(): ReadonlySet<number> {
+    return new Set(this.#write.subarray(0, this.#count));
+  }
+
+  #piece(i: number, skipped: number): ImagePiece {
+    const write = this.#write[i] ?? 0;
+    const { offset, length, seq, segment, at, payloadAt, payloadCrc } = this.#columns;
+    const place = payloadAt[write] ?? 0;
+    const skip = (this.#start[i] ?? 0) + skipped - (offset[write] ?? 0);
+    return {
+      segment: segment[write] ?? 0, at: at[write] ?? 0, seq: seq[write] ?? 0, skip, payloadBytes: length[write] ?? 0, payloadCrc: payloadCrc[write] ?? 0,
+      payloadAt: place === 0 ? 0 : (place & ~PACKED_BIT) + skip, isPacked: (place & PACKED_BIT) !== 0,
+    };
   }
 
   #firstEndingAfter(offset: number): number {
@@ -95,7 +113,7 @@ export class ImageMap {
         continue;
       }
       const stop = Math.min(writeEnd, nextStart);
-      if (!this.#extend(write === lastWrite, position, stop)) this.#emit(columns, write, { start: position, end: stop });
+      if (!this.#extend(write === lastWrite, position, stop)) this.#emit(write, { start: position, end: stop });
       lastWrite = write;
       position = stop;
     }
@@ -109,34 +127,29 @@ export class ImageMap {
     return true;
   }
 
-  #emit(columns: WriteColumns, write: number, { start, end }: { start: number; end: number }): void {
+  #emit(write: number, { start, end }: { start: number; end: number }): void {
     const i = this.#count;
     assert(i < this.#start.length, 'at most two runs a write');
-    const payloadAt = columns.payloadAt[write] ?? 0;
     this.#start[i] = start;
     this.#length[i] = end - start;
-    this.#segment[i] = columns.segment[write] ?? 0;
-    this.#at[i] = columns.at[write] ?? 0;
-    this.#payloadAt[i] = payloadAt === 0 ? 0 : payloadAt + start - (columns.offset[write] ?? 0);
+    this.#write[i] = write;
     this.#coveredBytes += end - start;
     this.#count = i + 1;
   }
-
-  #trim(): void {
-    this.#start = this.#start.slice(0, this.#count);
-    this.#length = this.#length.slice(0, this.#count);
-    this.#segment = this.#segment.slice(0, this.#count);
-    this.#at = this.#at.slice(0, this.#count);
-    this.#payloadAt = this.#payloadAt.slice(0, this.#count);
-  }
 }
 
+/** Below this many a radix sort's tables cost more than comparing. */
+const COMPARED_MAX = 4096;
 const DIGIT_BITS = 16;
 const DIGITS = 1 << DIGIT_BITS;
 
 /** Indexes of the writes in order of offset: radix sort over 16-bit digits of the offset, as many as the largest needs. */
 function sortedByOffset({ count, offset }: WriteColumns): Uint32Array {
   let order = new Uint32Array(count);
+  if (count <= COMPARED_MAX) {
+    for (let i = 0; i < count; i += 1) order[i] = i;
+    return order.sort((a, b) => (offset[a] ?? 0) - (offset[b] ?? 0) || a - b);
+  }
   let spare = new Uint32Array(count);
   let offsetMax = 0;
   for (let i = 0; i < count; i += 1) {

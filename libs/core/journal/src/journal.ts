@@ -17,8 +17,8 @@ import type {
   CheckpointChanges, HeldCheckpoint, IncarnationBegun, JournalCommand, JournalCompletion, JournalEffect, JournalEvent, JournalIdentity, JournalPhase,
   JournalState, StorageFailure,
 } from './types.js';
+import { type SegmentWrites, WriteCollector, type WriteColumns } from './segment-writes.js';
 import { isSameSet, routeOf, volumesAfter, volumesError, type JournalVolumeState, type VolumeWish } from './volume-set.js';
-import type { WriteColumns } from './write-index.js';
 
 export interface JournalOptions {
   readonly identity: JournalIdentity;
@@ -104,8 +104,14 @@ export class Journal {
     return this.#state.segments;
   }
 
-  get retainedWrites(): number {
-    return this.#state.index.count;
+  /** Index of what no index file on disk has yet, oldest first; the last one is that of the open segment. */
+  get unindexed(): readonly SegmentWrites[] {
+    return this.#state.writes;
+  }
+
+  /** The index of this sealed segment is durable on disk. */
+  segmentIndexed(segment: number): void {
+    this.#state.dropWrites(segment);
   }
 
   /** Held checkpoints, oldest first. */
@@ -179,9 +185,11 @@ export class Journal {
     return { ...changes, held: changes.held.map((checkpoint) => this.#onThisClock(checkpoint)) };
   }
 
-  /** The writes of one volume that an image of everything below stream position `beforeSeq` takes from the journal. */
+  /** The writes of one volume that an image of everything below stream position `beforeSeq` takes from the journal, as long as no segment was given to index files. */
   writesBefore(beforeSeq: number, volume: number): WriteColumns {
-    return this.#state.index.columns(volume, beforeSeq);
+    const collector = new WriteCollector({ volume, start: 0, end: Infinity, afterSeq: this.#state.snapshot.appliedSeq, beforeSeq });
+    for (const writes of this.#state.writes) for (const { pages } of writes.runs(beforeSeq)) for (const page of pages) collector.take(page);
+    return collector.columns();
   }
 
   /** Why the head cannot be pinned now; undefined: it can. */
@@ -237,6 +245,8 @@ export class Journal {
       case 'unpin':
         this.#pins.remove(event.key);
         return this.#apply.freeSegments(effects);
+      case 'mirrorReplayed':
+        return this.#apply.replayed(event, effects);
       case 'mirrorWritten':
       case 'mirrorSynced':
       case 'mirrorFailed':
@@ -436,13 +446,13 @@ export class Journal {
     effects.push(...this.#settled.splice(0));
   }
 
-  #mirrorDone(event: Extract<JournalCompletion, { type: `mirror${string}` }>, effects: JournalEffect[]): void {
+  #mirrorDone(event: Extract<JournalCompletion, { type: 'mirrorWritten' | 'mirrorSynced' | 'mirrorFailed' }>, effects: JournalEffect[]): void {
     if (event.type === 'mirrorFailed') {
       this.#mirrorFailed(event, effects);
       return;
     }
     if (this.#direct.isBusy) this.#direct.mirrorDone(event.type, effects);
-    else this.#apply.mirrorDone(event.type, effects);
+    else if (event.type === 'mirrorSynced') this.#apply.mirrorSynced(effects);
   }
 
   /** A full mirror only stops an apply; any other failure, and every one during the base copy, stops the journal. */

@@ -1,10 +1,11 @@
 import { ProtocolError, type Crc32c } from '@tidemark/base';
-import { isFrameKind, type SegmentHeader } from './codec.js';
+import { isEqual, isFrameKind, type SegmentHeader } from './codec.js';
 import { DurableState } from './durable-state.js';
+import { isIndexOf, type SegmentSection } from './index-file.js';
 import { JournalError } from './journal-error.js';
-import { SEGMENT_HEADER_BYTES } from './layout.js';
 import { NO_SALVAGE, withRecord } from './salvage.js';
 import { decodeFrameBody, JournalScanner, planScan, type DecompressBody, type FoundRecord, type ScanPlan, type SegmentFound } from './scanner.js';
+import { decodeDigest } from './segment-digest.js';
 import type { JournalIdentity } from './types.js';
 
 export interface RecoveryOptions {
@@ -47,7 +48,7 @@ export class JournalRecovery {
   ) {
     for (const { header } of files) if (header !== undefined) checkIdentity(header.identity, options.identity);
     this.plan = planScan(files);
-    this.#state = new DurableState(options.identity, options.epoch);
+    this.#state = new DurableState(options.identity, options.epoch, options.crc32c);
     this.#scanner = new JournalScanner({
       crc32c: options.crc32c,
       ...(options.ackedSeq === undefined ? {} : { ackedSeq: options.ackedSeq }),
@@ -62,6 +63,40 @@ export class JournalRecovery {
   /** `bytes`: the file from its start to its limit (or its end). */
   feed(found: SegmentFound, bytes: Uint8Array): void {
     this.#scanner.segment(found, bytes);
+  }
+
+  /** As {@link feed}, in steps of some `bytesMax` bytes: `step` until it says true. */
+  begin(found: SegmentFound, bytes: Uint8Array): void {
+    this.#scanner.begin(found, bytes);
+  }
+
+  step(bytesMax: number): boolean {
+    return this.#scanner.step(bytesMax);
+  }
+
+  /**
+   * Takes a sealed segment from its index instead of its records, if the index belongs to it: `salt` and `section` are of its index file, `next` is the
+   * header of the segment behind it. False: nothing was taken, {@link feed} it.
+   */
+  takeIndexed(found: SegmentFound, next: SegmentFound, { salt, section }: { readonly salt: Uint8Array; readonly section: SegmentSection }): boolean {
+    const { header } = found;
+    if (header === undefined || next.header === undefined || !isEqual(header.salt, salt)) return false;
+    if (!isIndexOf(section, { fileBytes: found.fileBytes, header }, next.header)) return false;
+    const digest = decodeDigest(section.digest);
+    if (digest === undefined || !this.#scanner.skip(header, section)) return false;
+    this.#salt = header.salt;
+    this.#state.takeIndexed(section, section.writes, digest);
+    return true;
+  }
+
+  /** What is known so far: the scan's caller writes the index of a segment that it had to read. */
+  get state(): DurableState {
+    return this.#state;
+  }
+
+  /** Of the journal; undefined before its first segment. */
+  get salt(): Uint8Array | undefined {
+    return this.#salt;
   }
 
   finish(): RecoveredJournal {
@@ -85,7 +120,7 @@ export class JournalRecovery {
 
   #begin(header: SegmentHeader): void {
     this.#salt = header.salt;
-    this.#state.beginSegment(header.segment, header.generation, SEGMENT_HEADER_BYTES);
+    this.#state.beginSegment(header);
   }
 
   #take({ header, body, at, endAt }: FoundRecord, segment: number): boolean {

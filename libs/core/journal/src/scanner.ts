@@ -86,8 +86,17 @@ export class JournalScanner {
 
   constructor(private readonly options: ScannerOptions) {}
 
+  /** Where {@link step} goes on. */
+  #reading: { readonly segment: number; readonly bytes: Uint8Array; at: number } | undefined;
+
   /** `bytes`: the whole file, or its part up to the limit. Segments after a break are only looked at for what they say about it. */
   segment(found: SegmentFound, bytes: Uint8Array): void {
+    this.begin(found, bytes);
+    while (!this.step(Infinity));
+  }
+
+  /** As {@link segment}, in steps. */
+  begin(found: SegmentFound, bytes: Uint8Array): void {
     const { header } = found;
     if (this.#break !== undefined) {
       this.#noteLater(header);
@@ -101,7 +110,17 @@ export class JournalScanner {
       return;
     }
     this.#begin(header);
-    this.#records(found.segment, bytes);
+    this.#reading = { segment: found.segment, bytes, at: SEGMENT_HEADER_BYTES };
+  }
+
+  /** A sealed segment that need not be read: `end` is known of it. False: it does not follow what was read. */
+  skip(header: SegmentHeader, end: { readonly recordNo: number; readonly chain: number; readonly lastSeq: number }): boolean {
+    if (this.#break !== undefined || !this.#follows(header)) return false;
+    this.#salt = header.salt;
+    this.recordNo = end.recordNo;
+    this.chain = end.chain;
+    this.lastSeq = end.lastSeq;
+    return true;
   }
 
   /** Byte of its segment where the reading could not go on; undefined: it could so far. */
@@ -150,21 +169,30 @@ export class JournalScanner {
     this.options.beginSegment(header);
   }
 
-  #records(segment: number, bytes: Uint8Array): void {
-    let at = SEGMENT_HEADER_BYTES;
-    while (at < bytes.byteLength) {
+  /** Reads on for some `bytesMax` bytes. True: the segment is read. */
+  step(bytesMax: number): boolean {
+    const reading = this.#reading;
+    if (reading === undefined) return true;
+    const { segment, bytes } = reading;
+    const stop = Math.min(bytes.byteLength, reading.at + bytesMax);
+    while (reading.at < stop) {
+      const { at } = reading;
       const record = this.#recordAt(bytes, at);
       const isTaken = record !== undefined && this.options.take(record, segment);
       if (!isTaken) {
         this.#break = { segment, at, isCleanEnd: false, isNonsense: record !== undefined || this.#isUnknown(bytes, at) };
         this.#probe(bytes, at);
-        return;
+        reading.at = bytes.byteLength;
+        break;
       }
       this.recordNo = record.header.recordNo;
       this.chain = record.header.chain;
       this.lastSeq = record.header.lastSeq;
-      at = record.endAt;
+      reading.at = record.endAt;
     }
+    if (reading.at < bytes.byteLength) return false;
+    this.#reading = undefined;
+    return true;
   }
 
   /** The record at `at` if its header, chain and body hold and it is the next one. */

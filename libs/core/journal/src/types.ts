@@ -91,6 +91,8 @@ export type JournalCompletion =
   | { readonly type: 'segmentRemoved' }
   | { readonly type: 'segmentRemoveFailed'; readonly detail: string }
   | { readonly type: 'mirrorWritten' }
+  /** The mirrors have everything up to `lastSeq`; the next replay of this segment begins at `at`. See `Replay`. */
+  | { readonly type: 'mirrorReplayed'; readonly lastSeq: number; readonly at: number }
   | { readonly type: 'mirrorSynced' }
   | { readonly type: 'mirrorFailed'; readonly reason: StorageFailure; readonly detail: string };
 
@@ -117,6 +119,24 @@ export type JournalEvent =
   | { readonly type: 'pinHead'; readonly key: string }
   | { readonly type: 'unpin'; readonly key: string };
 
+/**
+ * Read the records of a segment back, from byte `at` on, and write what they hold with afterSeq < seq <= throughSeq into the mirrors, in order; but not what is
+ * up to the volume's baseSeq: the mirror holds it, and newer records that are nowhere else. See `Replay`.
+ */
+export interface MirrorReplay {
+  readonly type: 'mirrorReplay';
+  readonly segment: number;
+  readonly at: number;
+  /** End of the segment's records, and the stream position there. */
+  readonly endAt: number;
+  readonly endSeq: number;
+  readonly afterSeq: number;
+  readonly throughSeq: number;
+  readonly baseSeqs: readonly number[];
+  /** Enough for one step: it ends with the frame that reaches this. */
+  readonly bytesMax: number;
+}
+
 export type JournalEffect =
   /** Make the file with exactly this header; done when file, header and directory entry are durable. Replaces a leftover of the same number. */
   | { readonly type: 'createSegment'; readonly segment: number; readonly header: Uint8Array }
@@ -129,11 +149,7 @@ export type JournalEffect =
   | { readonly type: 'removeSegment'; readonly segment: number }
   /** Write these records (writes, zeroes and their sync kinds; others are skipped) into the mirrors, in order. */
   | { readonly type: 'mirrorWrite'; readonly records: readonly StreamRecord[] }
-  /**
-   * Read these frame records back, in order, and write their records with afterSeq < seq <= throughSeq into the mirrors, in order; but not those up
-   * to the volume's baseSeq: the mirror holds them, and newer ones that are nowhere else.
-   */
-  | { readonly type: 'mirrorReplay'; readonly frames: readonly FramePlace[]; readonly afterSeq: number; readonly throughSeq: number; readonly baseSeqs: readonly number[] }
+  | MirrorReplay
   | { readonly type: 'mirrorSync' }
   /** Everything up to `seq` survives a crash: only now it may be acknowledged. */
   | { readonly type: 'durable'; readonly seq: number }

@@ -1,16 +1,16 @@
 import { assert } from '@tidemark/base';
-import type { HeldCheckpoint, ImageMap } from '@tidemark/journal';
+import type { HeldCheckpoint } from '@tidemark/journal';
 import type { Volume } from '@tidemark/volume';
 import type { FrameReader } from './frame-reader.js';
 import { Promotion } from './promotion.js';
 import type { ScratchJournal } from './scratch-journal.js';
 import type { PromotionProgress, ViewPhase } from './types.js';
-import { ViewVolume } from './view-volume.js';
+import { type ImageSource, ViewVolume } from './view-volume.js';
 import { WriteGate } from './write-gate.js';
 
 export interface CheckpointViewParts {
   readonly checkpoint: HeldCheckpoint;
-  readonly volumes: readonly { readonly sizeBytes: number; readonly mirror: Volume; readonly base: ImageMap | undefined }[];
+  readonly volumes: readonly { readonly sizeBytes: number; readonly mirror: Volume; readonly base: ImageSource | undefined }[];
   readonly isReadOnly: boolean;
   readonly reader: FrameReader;
   /** undefined: read-only, or promoted already. */

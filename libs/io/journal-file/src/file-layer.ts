@@ -17,7 +17,11 @@ export interface FileLayer {
   list(folder: string): Promise<string[]>;
   open(path: string, mode: 'create' | 'readWrite'): Promise<JournalHandle>;
   remove(path: string): Promise<void>;
+  /** Replaces what has the new name. */
+  rename(from: string, to: string): Promise<void>;
   removeFolder(path: string): Promise<void>;
+  /** Between the steps of long work: everything else that waits has its turn. */
+  giveWay(): Promise<void>;
   /** Makes created and removed names durable. */
   syncFolder(path: string): Promise<void>;
 }

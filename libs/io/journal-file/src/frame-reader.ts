@@ -1,21 +1,24 @@
-import type { Crc32c } from '@tidemark/base';
+import { type Crc32c, KiB } from '@tidemark/base';
 import {
-  decodeFrameBody, decodeJournalRecord, type FramePlace, JOURNAL_RECORD_HEADER_BYTES, isFrameKind, JournalError, type JournalRecordHeader,
+  decodeFrameBody, decodeJournalRecord, type FramePlace, type ImagePiece, JOURNAL_RECORD_HEADER_BYTES, isFrameKind, JournalError, type JournalRecordHeader,
 } from '@tidemark/journal';
 import type { StreamRecord } from '@tidemark/frame';
 import type { SegmentFiles } from './segment-files.js';
 import type { Decompress } from './types.js';
 
-const keyOf = ({ segment, at }: FramePlace): number => segment * 2 ** 32 + at;
+/** A payload of an uncompressed frame that is at most this long is read and checked by itself; a longer one is kept for the next read. */
+const ALONE_BYTES_MAX = 64 * KiB;
+
+const keyOf = ({ segment, at }: FramePlace, payloadAt = 0): string => `${segment}:${at}:${payloadAt}`;
 
 /**
- * Frames read back from the journal, checked against their checksum and decompressed. Keeps the most recently used ones within a bound: a
- * guest that boots reads the same frames over and over.
+ * What frames hold, read back from the journal and checked. Of an uncompressed frame one write's payload is read alone, against its checksum in the index; of
+ * a compressed one the body, whole. Keeps the most recently used bodies within a bound: a guest that boots reads the same frames over and over.
  */
 export class FrameReader {
   /** Least recently used first. */
-  readonly #cache = new Map<number, Uint8Array>();
-  readonly #underWay = new Map<number, Promise<Uint8Array>>();
+  readonly #cache = new Map<string, Uint8Array>();
+  readonly #underWay = new Map<string, Promise<Uint8Array>>();
   #cachedBytes = 0;
 
   constructor(
@@ -28,54 +31,97 @@ export class FrameReader {
     },
   ) {}
 
-  /** The decompressed body if it is in memory. */
-  cached(place: FramePlace): Uint8Array | undefined {
-    const key = keyOf(place);
-    const body = this.#cache.get(key);
-    if (body === undefined) return undefined;
-    this.#cache.delete(key);
-    this.#cache.set(key, body);
-    return body;
+  /**
+   * Fills `target` with what a run of an image shows (not zeroes). Throws JOURNAL_CORRUPT when the bytes are not what was written, or what reading gives.
+   */
+  read(piece: ImagePiece, target: Uint8Array): Promise<void> | undefined {
+    const { isPacked, payloadBytes } = piece;
+    if (!isPacked && payloadBytes <= ALONE_BYTES_MAX) return this.#readAlone(piece, target);
+    const key = isPacked ? keyOf(piece) : keyOf(piece, piece.payloadAt - piece.skip);
+    const from = isPacked ? piece.payloadAt : piece.skip;
+    const cached = this.#cached(key);
+    if (cached === undefined) return this.#readKept(key, piece, { target, from });
+    target.set(cached.subarray(from, from + target.byteLength));
+    return undefined;
   }
 
-  /** The decompressed body. Throws JOURNAL_CORRUPT when the bytes are not what was written, JOURNAL_IO when they cannot be read. */
-  async body(place: FramePlace): Promise<Uint8Array> {
-    const cached = this.cached(place);
+  async #readAlone(piece: ImagePiece, target: Uint8Array): Promise<void> {
+    const isWhole = target.byteLength === piece.payloadBytes;
+    const payload = isWhole ? target : new Uint8Array(piece.payloadBytes);
+    await this.#readPayload(piece, payload);
+    if (!isWhole) target.set(payload.subarray(piece.skip, piece.skip + target.byteLength));
+  }
+
+  async #readPayload(piece: ImagePiece, payload: Uint8Array): Promise<void> {
+    const { segment, at, payloadAt, skip, payloadCrc } = piece;
+    await this.parts.segments.use(segment, async (handle) => await handle.readFully(payload, at + JOURNAL_RECORD_HEADER_BYTES + payloadAt - skip));
+    if (this.parts.crc32c(payload) !== payloadCrc) throw corrupt(piece);
+  }
+
+  async #readKept(key: string, piece: ImagePiece, { target, from }: { readonly target: Uint8Array; readonly from: number }): Promise<void> {
+    const bytes = await this.#kept(key, async () => {
+      if (piece.isPacked) return (await this.#read(piece)).raw;
+      const payload = new Uint8Array(piece.payloadBytes);
+      await this.#readPayload(piece, payload);
+      return payload;
+    });
+    target.set(bytes.subarray(from, from + target.byteLength));
+  }
+
+  #cached(key: string): Uint8Array | undefined {
+    const bytes = this.#cache.get(key);
+    if (bytes === undefined) return undefined;
+    this.#cache.delete(key);
+    this.#cache.set(key, bytes);
+    return bytes;
+  }
+
+  async #kept(key: string, read: () => Promise<Uint8Array>): Promise<Uint8Array> {
+    const cached = this.#cached(key);
     if (cached !== undefined) return cached;
-    const key = keyOf(place);
     const underWay = this.#underWay.get(key);
     if (underWay !== undefined) return await underWay;
-    const reading = this.#read(place).then(({ raw }) => raw);
+    const reading = read();
     this.#underWay.set(key, reading);
     try {
-      const raw = await reading;
-      this.#keep(key, raw);
-      return raw;
+      const bytes = await reading;
+      this.#keep(key, bytes);
+      return bytes;
     } finally {
       this.#underWay.delete(key);
     }
   }
 
-  /** The frame with its records, uncached: for apply, which reads every frame once. */
-  async records(place: FramePlace): Promise<{ readonly firstSeq: number; readonly records: readonly StreamRecord[] }> {
-    const { header, raw } = await this.#read(place);
-    return { firstSeq: header.firstSeq, records: decodeFrameBody(header, raw) };
+  /** The record at `place`; of a frame its stream records too, uncached: for apply, which reads every frame once. */
+  async record(place: FramePlace): Promise<{ readonly header: JournalRecordHeader; readonly records: readonly StreamRecord[] }> {
+    const header = await this.#header(place);
+    if (!isFrameKind(header.kind)) return { header, records: [] };
+    return { header, records: decodeFrameBody(header, await this.#raw(place, header)) };
   }
 
   async #read(place: FramePlace): Promise<{ readonly header: JournalRecordHeader; readonly raw: Uint8Array }> {
-    const { segments, crc32c, decompress, salt } = this.parts;
-    const handle = await segments.handle(place.segment);
-    const headerBytes = new Uint8Array(JOURNAL_RECORD_HEADER_BYTES);
-    await handle.readFully(headerBytes, place.at);
-    const header = decodeJournalRecord(headerBytes, salt(), crc32c);
-    if (header === undefined || !isFrameKind(header.kind)) throw corrupt(place);
-    const body = new Uint8Array(header.bodyBytes);
-    await handle.readFully(body, place.at + JOURNAL_RECORD_HEADER_BYTES);
-    if (crc32c(body) !== header.bodyCrc) throw corrupt(place);
-    return { header, raw: decompress(header.codec, body, header.rawBytes) };
+    const header = await this.#header(place);
+    if (!isFrameKind(header.kind)) throw corrupt(place);
+    return { header, raw: await this.#raw(place, header) };
   }
 
-  #keep(key: number, body: Uint8Array): void {
+  async #header({ segment, at }: FramePlace): Promise<JournalRecordHeader> {
+    const bytes = new Uint8Array(JOURNAL_RECORD_HEADER_BYTES);
+    await this.parts.segments.use(segment, async (handle) => await handle.readFully(bytes, at));
+    const header = decodeJournalRecord(bytes, this.parts.salt(), this.parts.crc32c);
+    if (header === undefined) throw corrupt({ segment, at });
+    return header;
+  }
+
+  async #raw(place: FramePlace, header: JournalRecordHeader): Promise<Uint8Array> {
+    const { segments, crc32c, decompress } = this.parts;
+    const body = new Uint8Array(header.bodyBytes);
+    await segments.use(place.segment, async (handle) => await handle.readFully(body, place.at + JOURNAL_RECORD_HEADER_BYTES));
+    if (crc32c(body) !== header.bodyCrc) throw corrupt(place);
+    return decompress(header.codec, body, header.rawBytes);
+  }
+
+  #keep(key: string, body: Uint8Array): void {
     this.#cache.set(key, body);
     this.#cachedBytes += body.byteLength;
     for (const [oldKey, old] of this.#cache) {

@@ -1,27 +1,31 @@
 import { randomBytes } from 'node:crypto';
-import { setImmediate as nextTurn } from 'node:timers/promises';
-import { assert, MiB, unreachable } from '@tidemark/base';
-import { type FrameHeader, isVolumeRecord, RecordType, type StreamRecord } from '@tidemark/frame';
+import { assert, GiB, KiB, MiB, unreachable } from '@tidemark/base';
+import type { FrameHeader, StreamRecord } from '@tidemark/frame';
 import {
-  type CheckpointChanges, type HeldCheckpoint, ImageMap, type IncarnationBegun, Journal, type JournalCommand, type JournalEffect,
-  JournalError, type JournalEvent, JournalRecovery, type JournalVolumeState, recordBytes, type RecoveredJournal, SEGMENT_BYTES_DEFAULT,
-  type SegmentCheck, verifySegment, type VolumeWish,
+  type CheckpointChanges, type HeldCheckpoint, INDEX_NUMBER_MAX, type IncarnationBegun, Journal, type JournalCommand, type JournalEffect, JournalError,
+  type JournalEvent, type JournalVolumeState, recordBytes, type RecoveredJournal, SEGMENT_BYTES_DEFAULT, type SegmentCheck, verifySegment, type VolumeWish,
 } from '@tidemark/journal';
 import { CheckpointView } from './checkpoint-view.js';
 import { crc32c as defaultCrc32c, decompressBody, storageFailure } from './defaults.js';
 import { FrameReader } from './frame-reader.js';
 import { HeadView } from './head-view.js';
+import { JournalIndex } from './journal-index.js';
+import { Mirrors } from './mirrors.js';
 import { nodeFiles } from './node-files.js';
+import { scan } from './scan.js';
 import { ScratchJournal } from './scratch-journal.js';
 import { SegmentFiles } from './segment-files.js';
 import type { JournalFileOptions, JournalFileStats, JournalVolume, OpenViewOptions } from './types.js';
-import { ViewVolume } from './view-volume.js';
+import { type ImageSource, ViewVolume } from './view-volume.js';
 import { WriteGate } from './write-gate.js';
 
 type Answer = { readonly resolve: (answer: IncarnationBegun | undefined) => void; readonly reject: (error: JournalError) => void };
 type WithoutRequest<T> = T extends JournalCommand ? Omit<T, 'request'> : never;
 
 const CACHE_BYTES_DEFAULT = 32 * MiB;
+/** A shorter segment would hold little more than its own beginning; the index takes places below 4 GiB. */
+const SEGMENT_BYTES_MIN = 4 * KiB;
+const SEGMENT_BYTES_MAX = 2 * GiB;
 
 /** The journal of one protection on real files. All rules are the engine's (`Journal`); this class carries out what it says. */
 export class JournalFile {
@@ -29,6 +33,8 @@ export class JournalFile {
   readonly #segments: SegmentFiles;
   readonly #reader: FrameReader;
   readonly #journal: Journal;
+  readonly #index: JournalIndex;
+  readonly #mirrors: Mirrors;
   readonly #answers = new Map<number, Answer>();
   readonly #views = new Set<CheckpointView | HeadView>();
   /** File and mirror work under way; owned here: close waits for it. */
@@ -40,15 +46,18 @@ export class JournalFile {
   #isClosed = false;
   #settledWaiters: (() => void)[] = [];
   #isReopening = false;
-  /** Until {@link open} returns: what is there was read a moment ago. */
-  #isJustScanned = true;
+  /** Until {@link open} returns, when no index spared the reading: what is there was read a moment ago. */
+  #isJustScanned: boolean;
   #damage: SegmentCheck | undefined;
 
   /** What the scan found: for the log. Empty when all was in order. */
   readonly tornTail: string;
 
-  private constructor(options: JournalFileOptions, parts: { segments: SegmentFiles; recovered: RecoveredJournal }) {
-    const salt = randomBytes(8);
+  private constructor(options: JournalFileOptions, parts: { segments: SegmentFiles; index: JournalIndex; recovered: RecoveredJournal; salt: Uint8Array }) {
+    const { salt } = parts;
+    this.#index = parts.index;
+    this.#isJustScanned = !parts.index.hasSpared;
+    this.#mirrors = new Mirrors(() => this.#volumes);
     this.#options = options;
     this.#volumes = options.volumes;
     this.#segments = parts.segments;
@@ -79,15 +88,21 @@ export class JournalFile {
    * checkpoints before it readable. When this returns, everything found is durable. Throws JOURNAL_IDENTITY for another protection's folder.
    */
   static async open(options: JournalFileOptions): Promise<JournalFile> {
-    const segments = new SegmentFiles(options.folder, options.files ?? nodeFiles);
+    const { segmentBytes = SEGMENT_BYTES_DEFAULT, folder, files = nodeFiles, crc32c = defaultCrc32c } = options;
+    assert(segmentBytes >= SEGMENT_BYTES_MIN && segmentBytes <= SEGMENT_BYTES_MAX, `segments of ${segmentBytes} bytes: ${SEGMENT_BYTES_MIN} to ${SEGMENT_BYTES_MAX} are possible`);
+    assert(options.volumes.every(({ sizeBytes }) => sizeBytes <= INDEX_NUMBER_MAX), 'volumes of at most 256 TiB');
+    const segments = new SegmentFiles(folder, files);
+    const index = new JournalIndex({ folder, files, crc32c, onFailed: options.onIndexFailed ?? (() => undefined) });
     try {
-      const recovered = await scan(options, segments);
-      const file = new JournalFile(options, { segments, recovered });
+      const salt = randomBytes(8);
+      const recovered = await scan(options, { segments, index, salt });
+      const file = new JournalFile(options, { segments, index, recovered, salt });
       file.#act((effects) => file.#journal.start(effects));
       await file.#settled();
-      file.#isJustScanned = file.#journal.state.phase === 'broken' && !file.#isReopening;
+      file.#isJustScanned = !index.hasSpared && file.#journal.state.phase === 'broken' && !file.#isReopening;
       return file;
     } catch (error) {
+      await index.close();
       await segments.closeAll();
       throw error;
     }
@@ -257,6 +272,17 @@ export class JournalFile {
     if (checkpoint === undefined || error !== undefined) throw error ?? new JournalError('JOURNAL_CHECKPOINT', `checkpoint ${checkpointId} is not held`);
     const key = `view ${(this.#lastRequest += 1)}`;
     this.#step({ type: 'pin', key, checkpointId });
+    const release = (): void => {
+      this.#index.leave();
+      this.#step({ type: 'unpin', key });
+    };
+    const { appliedSeq } = this.#journal.durable;
+    try {
+      await this.#index.enter();
+    } catch (cause) {
+      this.#step({ type: 'unpin', key });
+      throw cause;
+    }
     try {
       const isPromoted = this.#journal.durable.promotion?.isDone ?? false;
       const scratch = isPromoted || scratchFolder === undefined ? undefined : await this.#openScratch(scratchFolder, scratchRoomBytes);
@@ -265,7 +291,7 @@ export class JournalFile {
         volumes: this.#volumesAt(checkpoint.markerSeq).map(({ sizeBytes, mirror }, volume) => ({
           sizeBytes,
           mirror,
-          base: isPromoted ? undefined : new ImageMap(this.#journal.writesBefore(checkpoint.markerSeq, volume)),
+          base: isPromoted ? undefined : this.#imageOf(volume, { afterSeq: appliedSeq, beforeSeq: checkpoint.markerSeq }),
         })),
         isReadOnly: scratchFolder === undefined,
         reader: this.#reader,
@@ -275,17 +301,24 @@ export class JournalFile {
         finishPromotion: async () => void (await this.#request({ type: 'finishPromotion', checkpointId })),
         onReleased: () => {
           this.#views.delete(view);
-          this.#step({ type: 'unpin', key });
+          release();
         },
       });
       // A promoted one needs nothing of the journal, which may be removed under it.
-      if (isPromoted) this.#step({ type: 'unpin', key });
+      if (isPromoted) release();
       else this.#views.add(view);
       return view;
     } catch (cause) {
-      this.#step({ type: 'unpin', key });
+      release();
       throw cause;
     }
+  }
+
+  #imageOf(volume: number, seqs: { readonly afterSeq: number; readonly beforeSeq: number }): ImageSource {
+    return {
+      image: (start, end) => this.#index.image({ volume, start, end, ...seqs }),
+      windowEnd: (start, end) => this.#index.windowEnd({ volume, start, end, ...seqs }),
+    };
   }
 
   /**
@@ -299,21 +332,28 @@ export class JournalFile {
     if (error !== undefined) throw error;
     const key = `head ${(this.#lastRequest += 1)}`;
     this.#step({ type: 'pinHead', key });
-    const { lastSeq } = this.#journal.durable;
+    const { lastSeq, appliedSeq } = this.#journal.durable;
+    try {
+      await this.#index.enter();
+    } catch (cause) {
+      this.#step({ type: 'unpin', key });
+      throw cause;
+    }
     const gate = new WriteGate(() => true);
     const head: HeadView = new HeadView({
       seq: lastSeq,
       volumes: this.#volumesAt(lastSeq + 1).map(({ sizeBytes, mirror }, index) => {
-        const base = new ImageMap(this.#journal.writesBefore(lastSeq + 1, index));
+        const base = this.#imageOf(index, { afterSeq: appliedSeq, beforeSeq: lastSeq + 1 });
         return new ViewVolume({ index, sizeBytes, mirror, base, isReadOnly: true, reader: this.#reader, scratch: undefined, gate });
       }),
       onClosed: () => {
         this.#views.delete(head);
+        this.#index.leave();
         this.#step({ type: 'unpin', key });
       },
     });
     this.#views.add(head);
-    return await Promise.resolve(head);
+    return head;
   }
 
   stats(): JournalFileStats {
@@ -323,7 +363,8 @@ export class JournalFile {
       state: this.#journal.state,
       durableSeq: lastSeq,
       appliedSeq,
-      retainedWrites: this.#journal.retainedWrites,
+      retainedWrites: segments.reduce((sum, { writes }) => sum + writes, 0),
+      indexMemoryBytes: this.#index.memoryBytes,
       segmentCount: segments.length,
       journalBytes,
       epoch,
@@ -343,6 +384,7 @@ export class JournalFile {
     while (this.#work.size > 0) await Promise.all(this.#work);
     for (const { reject } of this.#answers.values()) reject(closedError());
     this.#answers.clear();
+    await this.#index.close();
     await this.#segments.closeAll();
   }
 
@@ -390,6 +432,7 @@ export class JournalFile {
     } finally {
       this.#isDraining = false;
     }
+    this.#index.kick();
     if (this.#journal.isSettled) for (const waiter of this.#settledWaiters.splice(0)) waiter();
     if (this.#journal.canReopen && !this.#isReopening && !this.#isClosed && this.damage === undefined) this.#startReopening();
   }
@@ -425,7 +468,7 @@ export class JournalFile {
       if (lastSeq <= this.#journal.durable.appliedSeq && segment !== this.#journal.segments.at(-1)?.segment) continue; // waits to be freed: nobody reads it
       const check = await this.verifySegment(segment);
       if (check?.isWhole === false) return check;
-      await nextTurn();
+      await (this.#options.files ?? nodeFiles).giveWay();
     }
     return undefined;
   }
@@ -435,7 +478,10 @@ export class JournalFile {
     const found = this.#journal.segments.find((each) => each.segment === segment);
     if (found === undefined || this.#isClosed) return undefined;
     try {
-      return verifySegment(segment, await this.#segments.read(segment, found.bytes), this.#options.crc32c ?? defaultCrc32c);
+      const check = verifySegment(segment, await this.#segments.read(segment, found.bytes), this.#options.crc32c ?? defaultCrc32c);
+      // The next opening must meet the damage too, and not an index that vouches for what was there.
+      if (!check.isWhole) await this.#index.distrust();
+      return check;
     } catch (error) {
       const isGone = this.#isClosed || !this.#journal.segments.some((each) => each.segment === segment);
       return isGone ? undefined : { isWhole: false, detail: `segment ${segment} cannot be read: ${storageFailure(error).detail}`, lastSeq: 0 };
@@ -464,11 +510,11 @@ export class JournalFile {
       case 'removeSegment':
         return this.#run(() => this.#segments.remove(effect.segment), 'segmentRemoved', ({ detail }) => ({ type: 'segmentRemoveFailed', detail }));
       case 'mirrorWrite':
-        return this.#run(() => this.#writeMirrors(effect.records), 'mirrorWritten', (failure) => ({ type: 'mirrorFailed', ...failure }));
+        return this.#run(async () => await this.#mirrors.write(effect.records), 'mirrorWritten', (failure) => ({ type: 'mirrorFailed', ...failure }));
       case 'mirrorReplay':
-        return this.#run(() => this.#replay(effect), 'mirrorWritten', (failure) => ({ type: 'mirrorFailed', ...failure }));
+        return this.#run(async () => await this.#mirrors.replay(effect, this.#reader), ({ lastSeq, at }) => ({ type: 'mirrorReplayed', lastSeq, at }), (failure) => ({ type: 'mirrorFailed', ...failure }));
       case 'mirrorSync':
-        return this.#run(() => this.#syncMirrors(), 'mirrorSynced', (failure) => ({ type: 'mirrorFailed', ...failure }));
+        return this.#run(async () => await this.#mirrors.flush(), 'mirrorSynced', (failure) => ({ type: 'mirrorFailed', ...failure }));
       case 'durable':
         return this.#options.onDurable(effect.seq);
       case 'checkpointsChanged':
@@ -491,13 +537,13 @@ export class JournalFile {
   }
 
   /** Carries out one effect and reports its one completion. */
-  #run(
-    work: () => Promise<void>,
-    done: 'appended' | 'synced' | 'segmentCreated' | 'truncated' | 'segmentRemoved' | 'mirrorWritten' | 'mirrorSynced',
+  #run<T>(
+    work: () => Promise<T>,
+    done: 'appended' | 'synced' | 'segmentCreated' | 'truncated' | 'segmentRemoved' | 'mirrorWritten' | 'mirrorSynced' | ((result: T) => JournalEvent),
     failed: (failure: ReturnType<typeof storageFailure>) => JournalEvent,
   ): void {
     const running = work().then(
-      () => ({ type: done }) as const,
+      (result): JournalEvent => (typeof done === 'function' ? done(result) : { type: done }),
       (error: unknown) => failed(storageFailure(error)),
     ).then((event) => {
       this.#work.delete(running);
@@ -507,55 +553,14 @@ export class JournalFile {
   }
 
   async #append({ segment, at, chunks }: Extract<JournalEffect, { readonly type: 'append' }>): Promise<void> {
-    await (await this.#segments.handle(segment)).writeAll(chunks, at);
+    await this.#segments.use(segment, async (handle) => await handle.writeAll(chunks, at));
   }
 
   async #sync(segment: number): Promise<void> {
-    await (await this.#segments.handle(segment)).dataSync();
-  }
-
-  async #writeMirrors(records: readonly StreamRecord[]): Promise<void> {
-    for (const record of records) {
-      if (isVolumeRecord(record.type)) await this.#writeMirror(record);
-    }
-  }
-
-  async #writeMirror({ type, volume, offset, length, payload }: StreamRecord): Promise<void> {
-    const mirror = this.#volumes[volume]?.mirror;
-    assert(mirror !== undefined, 'the record was checked against the volumes');
-    if (mirror.sizeBytes === 0) return; // removed for good: no checkpoint that is held has it
-    const isZeroes = type === RecordType.zeroes || type === RecordType.syncZeroes;
-    if (isZeroes || payload === undefined) await mirror.writeZeroes(offset, length, { mayUnmap: true });
-    else await mirror.write(offset, payload);
-  }
-
-  async #replay({ frames, afterSeq, throughSeq, baseSeqs }: Extract<JournalEffect, { readonly type: 'mirrorReplay' }>): Promise<void> {
-    for (const place of frames) {
-      const { firstSeq, records } = await this.#reader.records(place);
-      const isDue = ({ volume }: StreamRecord, seq: number): boolean => seq > Math.max(afterSeq, baseSeqs[volume] ?? 0) && seq <= throughSeq;
-      await this.#writeMirrors(records.filter((record, i) => isDue(record, firstSeq + i)));
-    }
-  }
-
-  async #syncMirrors(): Promise<void> {
-    await Promise.all(this.#volumes.map(async ({ mirror }) => await mirror.flush()));
+    await this.#segments.use(segment, async (handle) => await handle.dataSync());
   }
 }
 
 const wishOf = ({ diskId, sizeBytes }: JournalVolume): VolumeWish => ({ diskId: diskId ?? '', sizeBytes });
 
 const closedError = (): JournalError => new JournalError('JOURNAL_CLOSED', 'the journal is closed');
-
-/** Reads every segment of the journal once, one after the other; gives way to other work between them. */
-async function scan(options: JournalFileOptions, segments: SegmentFiles): Promise<RecoveredJournal> {
-  const crc32c = options.crc32c ?? defaultCrc32c;
-  const recovery = new JournalRecovery(
-    { identity: options.identity, epoch: options.epoch, crc32c, decompress: options.decompress ?? decompressBody },
-    await segments.find(crc32c),
-  );
-  for (const { found, limitBytes } of recovery.plan.segments) {
-    recovery.feed(found, await segments.read(found.segment, limitBytes));
-    await nextTurn();
-  }
-  return recovery.finish();
-}

@@ -1,4 +1,5 @@
-import { type FileHandle, mkdir, open, readdir, rm, unlink } from 'node:fs/promises';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { type FileHandle, mkdir, open, readdir, rename, rm, unlink } from 'node:fs/promises';
 import { type Lane, syncLane } from '@tidemark/sys';
 import type { FileLayer, JournalHandle } from './file-layer.js';
 
@@ -87,6 +88,12 @@ export const nodeFiles: FileLayer = {
   },
   async remove(path) {
     await unlink(path);
+  },
+  async rename(from, to) {
+    await rename(from, to);
+  },
+  async giveWay() {
+    await nextTurn();
   },
   async removeFolder(path) {
     await rm(path, { recursive: true, force: true });

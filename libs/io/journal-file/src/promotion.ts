@@ -47,7 +47,11 @@ export class Promotion {
     let isDone = false;
     try {
       this.#promotedBytes = 0;
-      this.#totalBytes = volumes.reduce((sum, volume) => sum + volume.promotableBytes, 0);
+      this.#totalBytes = 0;
+      for (const volume of volumes) {
+        const promotableBytes = await volume.promotableBytes();
+        this.#totalBytes += promotableBytes;
+      }
       await this.#copyJournal();
       await this.#copyScratch();
       await this.parts.syncMirrors(); // so that little is left to sync while guest writes are held
@@ -71,9 +75,7 @@ export class Promotion {
 
   async #copyJournal(): Promise<void> {
     for (const volume of this.parts.volumes) {
-      for (let at = 0; at < volume.sizeBytes; at += STEP_BYTES) {
-        this.#promotedBytes += await volume.copyJournal(at, Math.min(at + STEP_BYTES, volume.sizeBytes));
-      }
+      for await (const copiedBytes of volume.copyJournal(STEP_BYTES)) this.#promotedBytes += copiedBytes;
     }
   }
 

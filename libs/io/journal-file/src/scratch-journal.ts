@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { assert, type Crc32c, type MonotonicMs, ProtocolError, type WallClockMs } from '@tidemark/base';
+import { ExtentMap } from '@tidemark/extent';
 import { encodeRecordTable, FrameCodec, RECORD_BYTES, RECORD_LENGTH_MAX, RecordType } from '@tidemark/frame';
 import {
   decodeFrameBody, encodeJournalRecord, encodeSegmentHeader, type FoundRecord, type FramePlace, JOURNAL_RECORD_HEADER_BYTES, JournalError, type JournalIdentity,
@@ -31,7 +32,7 @@ export interface ScratchWrite {
   readonly payload: Uint8Array | undefined;
 }
 
-/** Called for every write in the order in which the journal holds them, found ones first; `place` is that of the payload's first byte, undefined for zeroes. */
+/** Called for what the writes found add up to, then for every later write in order; `place` is that of the payload's first byte, undefined for zeroes. */
 export type OnScratchWrite = (write: ScratchWrite, place: FramePlace | undefined) => void;
 
 interface Waiting {
@@ -40,6 +41,8 @@ interface Waiting {
   readonly reject: (error: VolumeError) => void;
 }
 
+/** Scanned without giving way: some 2 ms at most. */
+export const SCAN_STEP_BYTES = 512 * 1024;
 /** Bytes of one batch beyond its last write. */
 const BATCH_BYTES_MAX = 8 * 1024 * 1024;
 
@@ -52,7 +55,8 @@ export class ScratchJournal {
   readonly #segments: SegmentFiles;
   readonly #waiting: Waiting[] = [];
   #onWrite: OnScratchWrite | undefined;
-  #found: (readonly [ScratchWrite, FramePlace | undefined])[] = [];
+  /** By volume: what the writes found add up to, so that many rewrites of one block take no memory. Segment 0: zeroes. */
+  #found: ExtentMap<FramePlace>[];
   #salt: Uint8Array = randomBytes(8);
   #recordNo = 0;
   #syncedNo = 0;
@@ -71,6 +75,8 @@ export class ScratchJournal {
   private constructor(options: ScratchOptions) {
     this.#options = options;
     this.#segments = new SegmentFiles(options.folder, options.files);
+    const split = (place: FramePlace, skip: number): FramePlace => (place.segment === 0 ? place : { segment: place.segment, at: place.at + skip });
+    this.#found = Array.from({ length: options.volumeCount }, () => new ExtentMap(split));
   }
 
   /** Finds the writes of an earlier process: a torn tail is cut, anything else that does not read back throws JOURNAL_CORRUPT. */
@@ -97,7 +103,11 @@ export class ScratchJournal {
   /** Hands over the writes found, and every later one. */
   attach(onWrite: OnScratchWrite): void {
     this.#onWrite = onWrite;
-    for (const [write, place] of this.#found) onWrite(write, place);
+    this.#found.forEach((found, volume) => {
+      for (const { start, end, value } of found.entries()) {
+        onWrite({ volume, offset: start, length: end - start, payload: undefined }, value.segment === 0 ? undefined : value);
+      }
+    });
     this.#found = [];
   }
 
@@ -136,7 +146,7 @@ export class ScratchJournal {
 
   async read(place: FramePlace, target: Uint8Array): Promise<void> {
     try {
-      await (await this.#segments.handle(place.segment)).readFully(target, place.at);
+      await this.#segments.use(place.segment, async (handle) => await handle.readFully(target, place.at));
     } catch (cause) {
       throw new VolumeError('VOLUME_IO', 'scratch journal cannot be read', { cause });
     }
@@ -204,7 +214,7 @@ export class ScratchJournal {
     const chunks: Uint8Array[] = [];
     const at = this.#at;
     const places = writes.map((write) => this.#encode(write, chunks));
-    await (await this.#segments.handle(this.#segment)).writeAll(chunks, at);
+    await this.#segments.use(this.#segment, async (handle) => await handle.writeAll(chunks, at));
     return places;
   }
 
@@ -244,7 +254,7 @@ export class ScratchJournal {
     const { reason, detail } = storageFailure(error);
     if (reason === 'noSpace') {
       try {
-        await (await this.#segments.handle(this.#segment)).truncate(before.at);
+        await this.#segments.use(this.#segment, async (handle) => await handle.truncate(before.at));
         this.#recordNo = before.recordNo;
         this.#chain = before.chain;
         this.#at = before.at;
@@ -267,7 +277,7 @@ export class ScratchJournal {
     const recordNo = this.#recordNo;
     if (this.#syncedNo === recordNo) return;
     try {
-      await (await this.#segments.handle(this.#segment)).dataSync();
+      await this.#segments.use(this.#segment, async (handle) => await handle.dataSync());
     } catch (cause) {
       throw this.#break('scratch journal cannot be synced', cause);
     }
@@ -299,7 +309,8 @@ export class ScratchJournal {
     const scanner = new JournalScanner({ crc32c, take: (record, segment) => this.#take(record, segment), beginSegment: () => undefined });
     for (const { found, limitBytes } of plan.segments) {
       this.#salt = found.header?.salt ?? this.#salt;
-      scanner.segment(found, await this.#segments.read(found.segment, limitBytes));
+      scanner.begin(found, await this.#segments.read(found.segment, limitBytes));
+      while (!scanner.step(SCAN_STEP_BYTES)) await this.#options.files.giveWay();
       this.#fullSegmentsBytes += this.#at;
       this.#segment = found.segment;
       this.#at = limitBytes;
@@ -321,8 +332,8 @@ export class ScratchJournal {
       const [record] = decodeFrameBody(header, body);
       if (record === undefined || header.count !== 1 || record.volume >= this.#options.volumeCount) return false;
       const { volume, offset, length, payload } = record;
-      const place = payload === undefined ? undefined : { segment, at: at + JOURNAL_RECORD_HEADER_BYTES + RECORD_BYTES };
-      this.#found.push([{ volume, offset, length, payload: undefined }, place]);
+      const place = payload === undefined ? { segment: 0, at: 0 } : { segment, at: at + JOURNAL_RECORD_HEADER_BYTES + RECORD_BYTES };
+      this.#found[volume]?.insert(offset, offset + length, place);
       return true;
     } catch (error) {
       if (error instanceof ProtocolError) return false;

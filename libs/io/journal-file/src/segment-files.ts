@@ -5,9 +5,18 @@ import type { FileLayer, JournalHandle } from './file-layer.js';
 
 const NAME = /^(\d{10})\.segment$/;
 
+/** Open at once, of one journal; a view may read any of hundreds. */
+const HANDLES_MAX = 48;
+
+interface Opened {
+  readonly handle: Promise<JournalHandle>;
+  users: number;
+}
+
 /** The numbered segment files of one folder. */
 export class SegmentFiles {
-  readonly #handles = new Map<number, Promise<JournalHandle>>();
+  /** Least recently used first. */
+  readonly #opened = new Map<number, Opened>();
 
   constructor(
     private readonly folder: string,
@@ -20,31 +29,38 @@ export class SegmentFiles {
     const found: SegmentFound[] = [];
     for (const name of await this.files.list(this.folder)) {
       const number = NAME.exec(name)?.[1];
-      if (number !== undefined) found.push(await this.#inspect(Number(number), crc32c));
+      if (number !== undefined) found.push(await this.use(Number(number), async (handle) => await inspect(handle, Number(number), crc32c)));
     }
     return found;
   }
 
-  async #inspect(segment: number, crc32c: Crc32c): Promise<SegmentFound> {
-    const handle = await this.handle(segment);
-    const fileBytes = await handle.size();
-    if (fileBytes < SEGMENT_HEADER_BYTES) return { segment, fileBytes, header: undefined };
-    const header = new Uint8Array(SEGMENT_HEADER_BYTES);
-    await handle.readFully(header, 0);
-    return { segment, fileBytes, header: decodeSegmentHeader(header, crc32c) };
+  /** Calls `act` with the file, which stays open for the next one as long as few others are used. */
+  async use<T>(segment: number, act: (handle: JournalHandle) => Promise<T>): Promise<T> {
+    const opened = this.#opened.get(segment) ?? { handle: this.files.open(this.#path(segment), 'readWrite'), users: 0 };
+    this.#opened.delete(segment);
+    this.#opened.set(segment, opened);
+    opened.users += 1;
+    try {
+      return await act(await this.#handleOf(segment, opened));
+    } finally {
+      opened.users -= 1;
+      await this.#closeOld();
+    }
   }
 
-  /** The file, opened once and kept open. */
-  async handle(segment: number): Promise<JournalHandle> {
-    const known = this.#handles.get(segment);
-    if (known !== undefined) return await known;
-    const opened = this.files.open(this.#path(segment), 'readWrite');
-    this.#handles.set(segment, opened);
+  async #handleOf(segment: number, opened: Opened): Promise<JournalHandle> {
     try {
-      return await opened;
+      return await opened.handle;
     } catch (error) {
-      this.#handles.delete(segment);
+      if (this.#opened.get(segment) === opened) this.#opened.delete(segment);
       throw error;
+    }
+  }
+
+  async #closeOld(): Promise<void> {
+    for (const [segment, { users }] of this.#opened) {
+      if (this.#opened.size <= HANDLES_MAX) return;
+      if (users === 0) await this.#close(segment);
     }
   }
 
@@ -52,16 +68,17 @@ export class SegmentFiles {
   async create(segment: number, header: Uint8Array): Promise<void> {
     await this.#close(segment);
     const handle = await this.files.open(this.#path(segment), 'create');
-    this.#handles.set(segment, Promise.resolve(handle));
+    this.#opened.set(segment, { handle: Promise.resolve(handle), users: 0 });
     await handle.writeAll([header], 0);
     await handle.dataSync();
     await this.files.syncFolder(this.folder);
   }
 
   async truncate(segment: number, bytes: number): Promise<void> {
-    const handle = await this.handle(segment);
-    await handle.truncate(bytes);
-    await handle.dataSync();
+    await this.use(segment, async (handle) => {
+      await handle.truncate(bytes);
+      await handle.dataSync();
+    });
   }
 
   async remove(segment: number): Promise<void> {
@@ -72,12 +89,12 @@ export class SegmentFiles {
 
   async read(segment: number, bytes: number): Promise<Uint8Array> {
     const target = new Uint8Array(bytes);
-    await (await this.handle(segment)).readFully(target, 0);
+    await this.use(segment, async (handle) => await handle.readFully(target, 0));
     return target;
   }
 
   async closeAll(): Promise<void> {
-    for (const segment of [...this.#handles.keys()]) await this.#close(segment);
+    for (const segment of [...this.#opened.keys()]) await this.#close(segment);
   }
 
   /** The folder goes with everything in it. */
@@ -87,12 +104,20 @@ export class SegmentFiles {
   }
 
   async #close(segment: number): Promise<void> {
-    const handle = this.#handles.get(segment);
-    this.#handles.delete(segment);
-    if (handle !== undefined) await (await handle).close();
+    const opened = this.#opened.get(segment);
+    this.#opened.delete(segment);
+    if (opened !== undefined) await (await opened.handle).close();
   }
 
   #path(segment: number): string {
     return join(this.folder, `${String(segment).padStart(10, '0')}.segment`);
   }
+}
+
+async function inspect(handle: JournalHandle, segment: number, crc32c: Crc32c): Promise<SegmentFound> {
+  const fileBytes = await handle.size();
+  if (fileBytes < SEGMENT_HEADER_BYTES) return { segment, fileBytes, header: undefined };
+  const header = new Uint8Array(SEGMENT_HEADER_BYTES);
+  await handle.readFully(header, 0);
+  return { segment, fileBytes, header: decodeSegmentHeader(header, crc32c) };
 }

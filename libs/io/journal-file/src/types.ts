@@ -36,13 +36,18 @@ export interface JournalFileOptions {
   readonly onDurable: (seq: number) => void;
   readonly onCheckpointsChanged: (lastChange: number) => void;
   readonly onState: (state: JournalState) => void;
+  /** An index file could not be written: the journal goes on, views find what is missing in memory. It is tried again. For the log. */
+  readonly onIndexFailed?: (error: unknown) => void;
 }
 
 export interface JournalFileStats {
   readonly state: JournalState;
   readonly durableSeq: number;
   readonly appliedSeq: number;
+  /** In the segments that are there, applied or not. */
   readonly retainedWrites: number;
+  /** Memory of the index, for all views together. */
+  readonly indexMemoryBytes: number;
   readonly segmentCount: number;
   /** Bytes of the segment files. */
   readonly journalBytes: number;

@@ -12,16 +12,29 @@ import type { WriteGate } from './write-gate.js';
 /** Where a run of scratch lies; segment 0: zeroes. */
 const SCRATCH_ZEROES: FramePlace = { segment: 0, at: 0 };
 
+/** What the journal holds of one volume, between what the mirror had when the view was opened and the view's own position. */
+export interface ImageSource {
+  image(start: number, end: number): ImageMap | Promise<ImageMap>;
+  /** Where a window that begins at `start` ends so that its image stays small; at most `end`. */
+  windowEnd(start: number, end: number): number;
+}
+
 export interface ViewVolumeParts {
   readonly index: number;
   readonly sizeBytes: number;
   readonly isReadOnly: boolean;
   readonly mirror: Volume;
   /** undefined: promoted before this view was opened. */
-  readonly base: ImageMap | undefined;
+  readonly base: ImageSource | undefined;
   readonly reader: FrameReader;
   readonly scratch: ScratchJournal | undefined;
   readonly gate: WriteGate;
+}
+
+interface LayerRun {
+  readonly start: number;
+  readonly end: number;
+  readonly layer: Layer;
 }
 
 type Layer = { readonly kind: 'scratch'; readonly place: FramePlace } | { readonly kind: 'journal'; readonly piece: ImagePiece } | { readonly kind: 'mirror' };
@@ -57,14 +70,39 @@ export class ViewVolume implements Volume {
     checkOpen(this.#isClosed);
     if (this.#isPromoted) return this.parts.mirror.read(offset, target);
     const reads: Promise<void>[] = [];
-    this.#visit(offset, offset + target.byteLength, (start, end, layer) => {
-      const done = this.#readLayer(start, target.subarray(start - offset, end - offset), layer);
+    const { base } = this.parts;
+    this.#overlay.visit(offset, offset + target.byteLength, (start, end, place) => {
+      const part = target.subarray(start - offset, end - offset);
+      const done = place !== undefined ? this.#readLayer(start, part, { kind: 'scratch', place })
+        : base === undefined ? this.#readLayer(start, part, { kind: 'mirror' }) : this.#readBase(base, start, part);
       if (done !== undefined) reads.push(done);
     });
     if (reads.length === 0) return undefined;
     const reading = Promise.all(reads).then(() => undefined);
     this.#track(reading);
     return reading;
+  }
+
+  /** Below scratch. */
+  async #readBase(base: ImageSource, offset: number, target: Uint8Array): Promise<void> {
+    const end = offset + target.byteLength;
+    const reads: (Promise<void> | undefined)[] = [];
+    try {
+      for (let at = offset; at < end;) {
+        const stop = base.windowEnd(at, end);
+        const image = await lookedUp(base, at, stop);
+        image.visit(at, stop, (from, to, piece) => {
+          const layer: Layer = piece === undefined ? { kind: 'mirror' } : { kind: 'journal', piece };
+          reads.push(this.#readLayer(from, target.subarray(from - offset, to - offset), layer));
+        });
+        at = stop;
+      }
+    } finally {
+      // None is left behind when another one fails.
+      const results = await Promise.allSettled(reads);
+      const failed = results.find((result) => result.status === 'rejected');
+      if (failed !== undefined) throw failed.reason;
+    }
   }
 
   async write(offset: number, source: Uint8Array, options?: WriteOptions): Promise<void> {
@@ -100,14 +138,12 @@ export class ViewVolume implements Volume {
     assertInVolume(this, offset, length);
     checkOpen(this.#isClosed);
     if (this.#isPromoted) return await this.parts.mirror.allocation(offset, length);
-    const pieces: { start: number; end: number; layer: Layer }[] = [];
-    this.#visit(offset, offset + length, (start, end, layer) => pieces.push({ start, end, layer }));
     const runs: AllocationRun[] = [];
-    for (const { start, end, layer } of pieces) {
-      if (layer.kind === 'mirror') runs.push(...(await this.parts.mirror.allocation(start, end - start)));
-      else runs.push({ length: end - start, isHole: isZeroes(layer), isZero: isZeroes(layer) });
+    for await (const { start, end, layer } of this.#runs(offset, offset + length)) {
+      if (layer.kind !== 'mirror') addRun(runs, { length: end - start, isHole: isZeroes(layer), isZero: isZeroes(layer) });
+      else for (const run of await this.parts.mirror.allocation(start, end - start)) addRun(runs, run);
     }
-    return mergeRuns(runs);
+    return runs;
   }
 
   async close(): Promise<void> {
@@ -138,26 +174,22 @@ export class ViewVolume implements Volume {
   }
 
   /** Bytes that promotion has to move: journal runs under scratch are not among them. */
-  get promotableBytes(): number {
+  async promotableBytes(): Promise<number> {
     let bytes = 0;
-    this.#visit(0, this.sizeBytes, (start, end, layer) => {
-      if (layer.kind !== 'mirror') bytes += end - start;
-    });
+    for await (const { start, end, layer } of this.#runs(0, this.sizeBytes)) if (layer.kind !== 'mirror') bytes += end - start;
     return bytes;
   }
 
-  /** Copies the journal's runs in `[start, end)` that scratch does not cover now into the mirror. */
-  async copyJournal(start: number, end: number): Promise<number> {
-    const runs: { start: number; end: number; layer: Layer }[] = [];
-    this.#visit(start, end, (from, to, layer) => {
-      if (layer.kind === 'journal') runs.push({ start: from, end: to, layer });
-    });
-    let copiedBytes = 0;
-    for (const run of runs) {
-      await this.#copy(run.start, run.end, run.layer);
-      copiedBytes += run.end - run.start;
+  /** Copies the journal's runs that scratch does not cover into the mirror, at most `stepBytes` at a time; yields the bytes of each step. */
+  async *copyJournal(stepBytes: number): AsyncGenerator<number, void> {
+    for await (const { start, end, layer } of this.#runs(0, this.sizeBytes)) {
+      if (layer.kind !== 'journal') continue;
+      for (let from = start; from < end; from += stepBytes) {
+        const to = Math.min(end, from + stepBytes);
+        await this.#copy(from, to, skipped(layer, from - start));
+        yield to - from;
+      }
     }
-    return copiedBytes;
   }
 
   /** Copies the next dirty run of scratch, at most `bytesMax`, into the mirror; 0: none is left. What is rewritten meanwhile is dirty again. */
@@ -167,8 +199,11 @@ export class ViewVolume implements Volume {
     const end = Math.min(next.end, next.start + bytesMax);
     this.#dirty?.remove(next.start, end);
     try {
-      const runs: { start: number; end: number; layer: Layer }[] = [];
-      this.#visit(next.start, end, (from, to, layer) => runs.push({ start: from, end: to, layer }));
+      const runs: LayerRun[] = [];
+      this.#overlay.visit(next.start, end, (from, to, place) => {
+        assert(place !== undefined, 'what is dirty is in scratch');
+        runs.push({ start: from, end: to, layer: { kind: 'scratch', place } });
+      });
       for (const run of runs) await this.#copy(run.start, run.end, run.layer);
     } catch (error) {
       this.#dirty?.insert(next.start, end, true);
@@ -195,13 +230,21 @@ export class ViewVolume implements Volume {
     if (options?.isFua === true) await scratch.sync();
   }
 
-  #visit(start: number, end: number, visit: (start: number, end: number, layer: Layer) => void): void {
+  /** What shows in `[start, end)`, in order, window by window. */
+  async *#runs(start: number, end: number): AsyncGenerator<LayerRun, void> {
     const { base } = this.parts;
-    this.#overlay.visit(start, end, (from, to, place) => {
-      if (place !== undefined) return visit(from, to, { kind: 'scratch', place });
-      if (base === undefined) return visit(from, to, { kind: 'mirror' });
-      base.visit(from, to, (a, b, piece) => visit(a, b, piece === undefined ? { kind: 'mirror' } : { kind: 'journal', piece }));
-    });
+    for (let at = start; at < end;) {
+      const stop = base?.windowEnd(at, end) ?? end;
+      const image = base && (await lookedUp(base, at, stop));
+      const runs: LayerRun[] = [];
+      this.#overlay.visit(at, stop, (from, to, place) => {
+        if (place !== undefined) runs.push({ start: from, end: to, layer: { kind: 'scratch', place } });
+        else if (image === undefined) runs.push({ start: from, end: to, layer: { kind: 'mirror' } });
+        else image.visit(from, to, (a, b, piece) => runs.push({ start: a, end: b, layer: piece === undefined ? { kind: 'mirror' } : { kind: 'journal', piece } }));
+      });
+      yield* runs;
+      at = stop;
+    }
   }
 
   #readLayer(start: number, target: Uint8Array, layer: Layer): Promise<void> | undefined {
@@ -211,18 +254,13 @@ export class ViewVolume implements Volume {
     }
     if (layer.kind === 'mirror') return this.parts.mirror.read(start, target) ?? undefined;
     if (layer.kind === 'scratch') return this.parts.scratch?.read(layer.place, target);
-    const cached = this.parts.reader.cached(layer.piece);
-    if (cached === undefined) return this.#readJournal(layer.piece, target);
-    copyPayload(cached, layer.piece, target);
-    return undefined;
+    return this.#readJournal(layer.piece, target);
   }
 
-  async #readJournal(piece: ImagePiece, target: Uint8Array): Promise<void> {
-    try {
-      copyPayload(await this.parts.reader.body(piece), piece, target);
-    } catch (cause) {
-      throw new VolumeError('VOLUME_IO', 'the journal cannot be read', { cause });
-    }
+  #readJournal(piece: ImagePiece, target: Uint8Array): Promise<void> | undefined {
+    return this.parts.reader.read(piece, target)?.catch((cause: unknown) => {
+      throw unreadable(cause);
+    });
   }
 
   #track(reading: Promise<void>): void {
@@ -235,17 +273,27 @@ export class ViewVolume implements Volume {
 const isZeroes = (layer: Layer): boolean =>
   (layer.kind === 'journal' && layer.piece.payloadAt === 0) || (layer.kind === 'scratch' && layer.place.segment === 0);
 
-function copyPayload(body: Uint8Array, { payloadAt }: ImagePiece, target: Uint8Array): void {
-  target.set(body.subarray(payloadAt, payloadAt + target.byteLength));
+/** The same run without its first `skip` bytes. */
+function skipped(layer: Layer, skip: number): Layer {
+  if (layer.kind !== 'journal' || layer.piece.payloadAt === 0) return layer;
+  const { piece } = layer;
+  return { kind: 'journal', piece: { ...piece, payloadAt: piece.payloadAt + skip, skip: piece.skip + skip } };
 }
 
-function mergeRuns(runs: readonly AllocationRun[]): AllocationRun[] {
-  const merged: AllocationRun[] = [];
-  for (const run of runs) {
-    const last = merged.at(-1);
-    const isSame = last !== undefined && last.isHole === run.isHole && last.isZero === run.isZero;
-    if (isSame) merged[merged.length - 1] = { ...last, length: last.length + run.length };
-    else merged.push(run);
+const unreadable = (cause: unknown): VolumeError => new VolumeError('VOLUME_IO', 'the journal cannot be read', { cause });
+
+async function lookedUp(base: ImageSource, start: number, end: number): Promise<ImageMap> {
+  try {
+    return await base.image(start, end);
+  } catch (cause) {
+    throw unreadable(cause);
   }
-  return merged;
+}
+
+/** Neighbours of one kind become one. */
+function addRun(runs: AllocationRun[], run: AllocationRun): void {
+  const last = runs.at(-1);
+  const isSame = last !== undefined && last.isHole === run.isHole && last.isZero === run.isZero;
+  if (isSame) runs[runs.length - 1] = { ...last, length: last.length + run.length };
+  else runs.push(run);
 }

@@ -49,6 +49,13 @@ export function simFiles(owner: DiskOwner): FileLayer {
       return simHandle(file, { owner, act });
     }),
     remove: (path) => act(nothing, () => void disk.files.delete(path)),
+    rename: (from, to) => act(nothing, () => {
+      const file = disk.files.get(from);
+      if (file === undefined) throw errorOf('ENOENT');
+      disk.files.delete(from);
+      disk.files.set(to, file);
+    }),
+    giveWay: () => Promise.resolve(),
     removeFolder: (path) => act(nothing, () => {
       for (const name of disk.namesIn(path)) disk.files.delete(`${path}/${name}`);
       disk.syncNames(path);

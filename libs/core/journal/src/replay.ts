@@ -1,0 +1,67 @@
+import type { Crc32c } from '@tidemark/base';
+import { isVolumeRecord, type StreamRecord } from '@tidemark/frame';
+import { decodeJournalRecord, isFrameKind, recordBytes } from './codec.js';
+import { JOURNAL_RECORD_HEADER_BYTES } from './layout.js';
+import { decodeFrameBody, type DecompressBody } from './scanner.js';
+import type { MirrorReplay } from './types.js';
+
+/** Carries out a `mirrorReplay`, frame by frame: which records go into the mirrors, and where it stops. */
+export class Replay {
+  /** Every record below has been dealt with. */
+  at: number;
+  #lastSeq: number;
+  #bytes = 0;
+
+  constructor(private readonly effect: MirrorReplay) {
+    this.at = effect.at;
+    this.#lastSeq = effect.afterSeq;
+  }
+
+  get isDone(): boolean {
+    return this.at >= this.effect.endAt || this.#bytes >= this.effect.bytesMax || this.#lastSeq >= this.effect.throughSeq;
+  }
+
+  /** Position that the mirrors reach with it. */
+  get lastSeq(): number {
+    const { throughSeq, endAt, endSeq } = this.effect;
+    return Math.min(throughSeq, this.at >= endAt ? endSeq : this.#lastSeq);
+  }
+
+  /** A record of another kind. */
+  skip(bodyBytes: number): void {
+    this.at += recordBytes(bodyBytes);
+  }
+
+  /** The records of the frame at `at` that go into the mirrors, in order. */
+  frame(header: { readonly firstSeq: number; readonly lastSeq: number; readonly bodyBytes: number; readonly rawBytes: number }, records: readonly StreamRecord[]): StreamRecord[] {
+    const { afterSeq, throughSeq, baseSeqs } = this.effect;
+    const isDue = (volume: number, seq: number): boolean => seq > Math.max(afterSeq, baseSeqs[volume] ?? 0) && seq <= throughSeq;
+    const wanted = records.filter(({ type, volume }, i) => isVolumeRecord(type) && isDue(volume, header.firstSeq + i));
+    this.#bytes += header.rawBytes;
+    this.#lastSeq = Math.max(this.#lastSeq, Math.min(header.lastSeq, throughSeq));
+    // What a frame holds beyond the end is wanted another time.
+    if (header.lastSeq <= throughSeq) this.at += recordBytes(header.bodyBytes);
+    return wanted;
+  }
+}
+
+/** As {@link Replay}, over a segment's bytes in memory. */
+export function replaySegment(
+  effect: MirrorReplay,
+  bytes: Uint8Array,
+  { salt, crc32c, decompress, write }: { readonly salt: Uint8Array; readonly crc32c: Crc32c; readonly decompress: DecompressBody; readonly write: (record: StreamRecord) => void },
+): Replay | undefined {
+  const replay = new Replay(effect);
+  while (!replay.isDone) {
+    const bodyAt = replay.at + JOURNAL_RECORD_HEADER_BYTES;
+    const header = decodeJournalRecord(bytes.subarray(replay.at, bodyAt), salt, crc32c);
+    if (header === undefined) return undefined;
+    if (!isFrameKind(header.kind)) replay.skip(header.bodyBytes);
+    else {
+      const body = bytes.subarray(bodyAt, bodyAt + header.bodyBytes);
+      if (crc32c(body) !== header.bodyCrc) return undefined;
+      for (const record of replay.frame(header, decodeFrameBody(header, decompress(header.codec, body, header.rawBytes)))) write(record);
+    }
+  }
+  return replay;
+}

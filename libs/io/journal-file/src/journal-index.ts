@@ -1,0 +1,354 @@
+import { join } from 'node:path';
+import { assert, type Crc32c, MiB } from '@tidemark/base';
+import {
+  ImageLookup, type ImageMap, type ImageWindow, isIndexOf, type IndexPage, type MemoryRun, type PageRef, type RunFences, type ScanPlan, type SegmentSection,
+  type SegmentSummary, type SegmentWrites, sectionOf, windowEnd,
+} from '@tidemark/journal';
+import type { FileLayer } from './file-layer.js';
+import { PageCache } from './page-cache.js';
+import { RunFile } from './run-file.js';
+import { isTemporary, type PageSource, writeRun } from './run-writer.js';
+
+const NAME = /^\d{10}-\d{10}\.index$/;
+/** So many runs of about one length become one. */
+const MERGE_COUNT = 8;
+/** Shared by all views of a journal. */
+const CACHE_BYTES_MAX = 16 * MiB;
+
+/** What the index needs of the journal that it belongs to. */
+export interface IndexedJournal {
+  salt(): Uint8Array;
+  segments(): readonly SegmentSummary[];
+  /** Of sealed segments, and last that of the open one. */
+  unindexed(): readonly SegmentWrites[];
+  /** The index file of this segment is durable. */
+  segmentIndexed(segment: number): void;
+}
+
+interface Source {
+  readonly fences: RunFences;
+  readonly file: RunFile | undefined;
+  readonly pages: readonly IndexPage[];
+}
+
+const levelOf = (run: RunFile): number => Math.floor(Math.log(run.segmentSpan) / Math.log(MERGE_COUNT) + 1e-9);
+
+/**
+ * The index files of one journal: written when a segment is sealed, merged in powers of eight, looked up by views. Derived data: whatever is missing or does
+ * not belong to the segments that are there is made again from them.
+ */
+export class JournalIndex {
+  /** Oldest segments first; no two hold the same segment. */
+  #runs: RunFile[] = [];
+  readonly #sections = new Map<number, { readonly salt: Uint8Array; readonly section: SegmentSection }>();
+  readonly #cache = new PageCache(CACHE_BYTES_MAX);
+  #journal: IndexedJournal | undefined;
+  #work: Promise<void> | undefined;
+  #isClosed = false;
+  #isDistrusted = false;
+  /** Sealed segments when writing failed: it is tried again when there are more. */
+  #failedAt: number | undefined;
+  #users = 0;
+
+  constructor(private readonly parts: { readonly folder: string; readonly files: FileLayer; readonly crc32c: Crc32c; readonly onFailed: (error: unknown) => void }) {}
+
+  /** Opens the index files that belong to the segments of `plan`, and removes all others. */
+  async find(plan: ScanPlan): Promise<void> {
+    const { folder, files } = this.parts;
+    const runs: RunFile[] = [];
+    for (const name of await files.list(folder)) {
+      if (isTemporary(name)) await files.remove(join(folder, name));
+      if (!NAME.test(name)) continue;
+      const run = await RunFile.open({ path: join(folder, name), files, crc32c: this.parts.crc32c });
+      if (run === undefined) await files.remove(join(folder, name));
+      else runs.push(run);
+    }
+    // Of a merge that was killed before its inputs were removed the larger one counts.
+    runs.sort((a, b) => b.segmentSpan - a.segmentSpan);
+    for (const run of runs) {
+      if (await this.#adopt(run, plan)) this.#runs.push(run);
+      else await this.#remove(run);
+    }
+    this.#runs.sort((a, b) => a.footer.firstSegment - b.footer.firstSegment);
+  }
+
+  async #adopt(run: RunFile, plan: ScanPlan): Promise<boolean> {
+    const oldest = plan.segments[0]?.found.segment ?? Infinity;
+    const sections = (await run.sections())?.filter(({ segment }) => segment >= oldest);
+    if (sections === undefined || sections.length === 0) return false;
+    const isSound = sections.every((section) => !this.#sections.has(section.segment) && this.#belongs(section, run.footer.salt, plan));
+    if (isSound) for (const section of sections) this.#sections.set(section.segment, { salt: run.footer.salt, section });
+    return isSound;
+  }
+
+  #belongs(section: SegmentSection, salt: Uint8Array, { segments }: ScanPlan): boolean {
+    const i = segments.findIndex(({ found }) => found.segment === section.segment);
+    const found = segments[i]?.found;
+    const next = segments[i + 1]?.found.header;
+    if (found?.header === undefined || next === undefined) return false;
+    const { header, fileBytes } = found;
+    return salt.every((byte, at) => byte === header.salt[at]) && isIndexOf(section, { header, fileBytes }, next);
+  }
+
+  /** An index was taken for the records of a segment, which were not read. */
+  hasSpared = false;
+
+  /** What an index file says of this segment, for the scan. */
+  section(segment: number): { readonly salt: Uint8Array; readonly section: SegmentSection } | undefined {
+    return this.#sections.get(segment);
+  }
+
+  /** A segment does not read back as it was written: whoever opens the journal next has to read all of them. Lookups go on until close. */
+  async distrust(): Promise<void> {
+    if (this.#isDistrusted) return;
+    this.#isDistrusted = true;
+    await this.#work;
+    for (const { path } of this.#runs) await this.parts.files.remove(path);
+    await this.parts.files.syncFolder(this.parts.folder);
+  }
+
+  /** Nothing found is to be believed after all: the scan reads every segment. */
+  async forgetAll(): Promise<void> {
+    for (const run of this.#runs.splice(0)) await this.#remove(run);
+    this.#sections.clear();
+    this.hasSpared = false;
+  }
+
+  /** From now on the index follows the journal; nothing is written before {@link kick}. */
+  attach(journal: IndexedJournal): void {
+    this.#journal = journal;
+  }
+
+  /** The scan is over. */
+  forgetSections(): void {
+    this.#sections.clear();
+  }
+
+  /** Starts what is to be done, if anything is. Cheap. */
+  kick(): void {
+    if (this.#isClosed || this.#work !== undefined || !this.#hasWork()) return;
+    // Never rejects. Owned here: close awaits it.
+    this.#work = this.#run().finally(() => {
+      this.#work = undefined;
+    });
+  }
+
+  #hasWork(): boolean {
+    const journal = this.#journal;
+    if (journal === undefined || this.#isDistrusted) return false;
+    const sealed = this.#sealed().length;
+    if (sealed === this.#failedAt) return false;
+    if (sealed > 0) return true;
+    return this.#mergeable().length > 0 || (this.#runs[0]?.footer.lastSegment ?? Infinity) < (journal.segments()[0]?.segment ?? 0);
+  }
+
+  async #run(): Promise<void> {
+    while (!this.#isClosed && this.#hasWork()) {
+      const sealed = this.#sealed().length;
+      try {
+        await this.#removeFreed();
+        if (sealed > 0) await this.#writeNext();
+        await this.#merge();
+        this.#failedAt = undefined;
+      } catch (error) {
+        this.#failedAt = sealed;
+        this.parts.onFailed(error);
+        return;
+      }
+    }
+  }
+
+  async #removeFreed(): Promise<void> {
+    const oldest = this.#journal?.segments()[0]?.segment ?? 0;
+    while ((this.#runs[0]?.footer.lastSegment ?? Infinity) < oldest) {
+      const run = this.#runs.shift();
+      if (run !== undefined) await this.#remove(run);
+    }
+  }
+
+  async #writeNext(): Promise<void> {
+    const [writes] = this.#sealed();
+    if (writes !== undefined) await this.#writeSegment(writes);
+  }
+
+  #sealed(): SegmentWrites[] {
+    const open = this.#journal?.segments().at(-1)?.segment;
+    return (this.#journal?.unindexed() ?? []).filter(({ segment }) => segment !== open);
+  }
+
+  /** During the scan: as {@link kick}, waited for. What cannot be written stays in memory. */
+  async writeSealed(): Promise<void> {
+    try {
+      for (const writes of this.#sealed()) await this.#writeSegment(writes);
+    } catch (error) {
+      this.parts.onFailed(error);
+    }
+  }
+
+  /** Writes the index of a sealed segment; then what memory holds of it goes. */
+  async #writeSegment(writes: SegmentWrites): Promise<void> {
+    const journal = this.#journal;
+    assert(journal !== undefined, 'attached');
+    const span = journal.segments().find(({ segment }) => segment === writes.segment);
+    if (span === undefined) return; // freed meanwhile
+    const run = await this.#write([sectionOf(span, writes)], writes.runs().map(pagesOf), () => true);
+    if (run === undefined) return;
+    this.#insert(run);
+    journal.segmentIndexed(writes.segment);
+  }
+
+  /** The newest eight runs of one length become one, and so on. */
+  async #merge(): Promise<void> {
+    for (let inputs = this.#mergeable(); inputs.length > 0 && !this.#isClosed; inputs = this.#mergeable()) {
+      const oldest = this.#journal?.segments()[0]?.segment ?? 0;
+      const isKept = (segment: number): boolean => segment >= oldest;
+      const sections: SegmentSection[] = [];
+      for (const run of inputs) sections.push(...((await run.sections()) ?? fail(run)).filter(({ segment }) => isKept(segment)));
+      const merged = await this.#write(sections, inputs.map((run) => run.pages()), isKept);
+      if (merged === undefined) return;
+      // Lookups see either the inputs or the merged one.
+      this.#runs = this.#runs.filter((run) => !inputs.includes(run));
+      this.#insert(merged);
+      for (const run of inputs) await this.#remove(run);
+    }
+  }
+
+  #mergeable(): RunFile[] {
+    const newest = this.#runs.slice(-MERGE_COUNT);
+    const [first] = newest;
+    if (first === undefined || newest.length < MERGE_COUNT) return [];
+    return newest.every((run) => levelOf(run) === levelOf(first)) ? newest : [];
+  }
+
+  async #write(sections: readonly SegmentSection[], sources: readonly PageSource[], isKept: (segment: number) => boolean): Promise<RunFile | undefined> {
+    const { folder, files, crc32c } = this.parts;
+    const salt = this.#journal?.salt();
+    assert(salt !== undefined, 'attached');
+    return await writeRun({ folder, files, crc32c, salt, sections, sources, isKept, shouldStop: () => this.#isClosed || this.#isDistrusted });
+  }
+
+  #insert(run: RunFile): void {
+    if (this.#users === 0) run.dropFences();
+    this.#runs.push(run);
+    this.#runs.sort((a, b) => a.footer.firstSegment - b.footer.firstSegment);
+  }
+
+  async #remove(run: RunFile): Promise<void> {
+    await run.retire();
+    await this.parts.files.remove(run.path);
+  }
+
+  /** To be called before the first lookup of a view, and {@link leave} after its last. */
+  async enter(): Promise<void> {
+    this.#users += 1;
+    try {
+      for (const run of [...this.#runs]) {
+        if (!this.#runs.includes(run)) continue; // merged meanwhile: the larger one has its fences
+        run.acquire();
+        try {
+          await run.loadFences();
+        } finally {
+          await run.release();
+        }
+      }
+    } catch (error) {
+      this.leave();
+      throw error;
+    }
+  }
+
+  leave(): void {
+    this.#users -= 1;
+    if (this.#users > 0) return;
+    for (const run of this.#runs) run.dropFences();
+    this.#cache.clear();
+  }
+
+  /** Of fences, cached pages, and what is not on disk yet: all views of the journal share it. */
+  get memoryBytes(): number {
+    const fences = this.#runs.reduce((sum, run) => sum + (run.fences?.memoryBytes ?? 0), 0);
+    return fences + this.#cache.bytes + (this.#journal?.unindexed() ?? []).reduce((sum, writes) => sum + writes.memoryBytes, 0);
+  }
+
+  /** Index files, for people and tests. */
+  get runs(): readonly { readonly firstSegment: number; readonly lastSegment: number; readonly entryCount: number }[] {
+    return this.#runs.map(({ footer }) => footer);
+  }
+
+  /** Where a window from `start` on ends whose lookup stays small; at most `end`. */
+  windowEnd({ volume, start, end, beforeSeq }: ImageWindow): number {
+    return windowEnd(this.#sources(beforeSeq).map(({ fences }) => fences), volume, start, end);
+  }
+
+  /** Only between `enter` and `leave`. Throws JOURNAL_CORRUPT or what reading gives. */
+  image(window: ImageWindow): ImageMap | Promise<ImageMap> {
+    const sources = this.#sources(window.beforeSeq);
+    const lookup = new ImageLookup(sources.map(({ fences }) => fences), window);
+    const missing = this.#takeCached(lookup, sources);
+    return missing.length === 0 ? lookup.image : this.#lookUp(lookup, sources, missing);
+  }
+
+  #sources(beforeSeq: number): Source[] {
+    const files = this.#runs.map((file) => {
+      assert(file.fences !== undefined, 'fences are loaded while there are views');
+      return { file, fences: file.fences, pages: [] };
+    });
+    const memory = (this.#journal?.unindexed() ?? []).flatMap((writes) => writes.runs(beforeSeq));
+    return [...files, ...memory.map(({ fences, pages }) => ({ file: undefined, fences, pages }))];
+  }
+
+  /** Goes on while the pages that are wanted are in memory; the ones that are not. */
+  #takeCached(lookup: ImageLookup, sources: readonly Source[]): PageRef[] {
+    for (let wanted = lookup.wanted(); wanted.length > 0; wanted = lookup.wanted()) {
+      const missing: PageRef[] = [];
+      for (const ref of wanted) {
+        const { file, pages } = sourceOf(sources, ref);
+        const page = file === undefined ? pages[ref.page] : this.#cache.get(file, ref.page);
+        if (page === undefined) missing.push(ref);
+        else lookup.take(page);
+      }
+      if (missing.length > 0) return missing;
+    }
+    return [];
+  }
+
+  async #lookUp(lookup: ImageLookup, sources: readonly Source[], firstMissing: readonly PageRef[]): Promise<ImageMap> {
+    for (const { file } of sources) file?.acquire();
+    try {
+      for (let missing = firstMissing; missing.length > 0; missing = this.#takeCached(lookup, sources)) {
+        const pages = await Promise.all(missing.map(async (ref) => await this.#read(sourceOf(sources, ref).file, ref.page)));
+        for (const page of pages) lookup.take(page);
+      }
+      return lookup.image;
+    } finally {
+      for (const { file } of sources) await file?.release();
+    }
+  }
+
+  async #read(file: RunFile | undefined, number: number): Promise<IndexPage> {
+    assert(file !== undefined, 'pages of a run in memory are there');
+    const page = await file.page(number);
+    this.#cache.put(file, number, page);
+    return page;
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    await this.#work;
+    for (const run of this.#runs.splice(0)) await run.retire();
+  }
+}
+
+function sourceOf(sources: readonly Source[], { run }: PageRef): Source {
+  const source = sources[run];
+  assert(source !== undefined, 'a run of this lookup');
+  return source;
+}
+
+function* pagesOf({ pages }: MemoryRun): Generator<IndexPage, void> {
+  yield* pages;
+}
+
+function fail(run: RunFile): never {
+  throw new Error(`sections of ${run.path} do not read back`);
+}

@@ -1,0 +1,40 @@
+import { assert } from '@tidemark/base';
+import { isVolumeRecord, RecordType, type StreamRecord } from '@tidemark/frame';
+import { type MirrorReplay, Replay } from '@tidemark/journal';
+import type { FrameReader } from './frame-reader.js';
+import type { JournalVolume } from './types.js';
+
+/** Writes records into the mirror volumes. */
+export class Mirrors {
+  constructor(private readonly volumes: () => readonly JournalVolume[]) {}
+
+  async write(records: readonly StreamRecord[]): Promise<void> {
+    for (const record of records) {
+      if (isVolumeRecord(record.type)) await this.#writeOne(record);
+    }
+  }
+
+  async #writeOne({ type, volume, offset, length, payload }: StreamRecord): Promise<void> {
+    const mirror = this.volumes()[volume]?.mirror;
+    assert(mirror !== undefined, 'the record was checked against the volumes');
+    if (mirror.sizeBytes === 0) return; // removed for good: no checkpoint that is held has it
+    const isZeroes = type === RecordType.zeroes || type === RecordType.syncZeroes;
+    if (isZeroes || payload === undefined) await mirror.writeZeroes(offset, length, { mayUnmap: true });
+    else await mirror.write(offset, payload);
+  }
+
+  /** Carries out a `mirrorReplay`: how far it came. */
+  async replay(effect: MirrorReplay, reader: FrameReader): Promise<Replay> {
+    const replay = new Replay(effect);
+    while (!replay.isDone) {
+      const { header, records } = await reader.record({ segment: effect.segment, at: replay.at });
+      if (records.length === 0) replay.skip(header.bodyBytes);
+      else await this.write(replay.frame(header, records));
+    }
+    return replay;
+  }
+
+  async flush(): Promise<void> {
+    await Promise.all(this.volumes().map(async ({ mirror }) => await mirror.flush()));
+  }
+}
