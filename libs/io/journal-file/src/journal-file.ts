@@ -365,6 +365,8 @@ export class JournalFile {
       appliedSeq,
       retainedWrites: segments.reduce((sum, { writes }) => sum + writes, 0),
       indexMemoryBytes: this.#index.memoryBytes,
+      unindexedSegments: Math.max(0, this.#journal.unindexed.length - 1),
+      indexFiles: this.#index.runs,
       segmentCount: segments.length,
       journalBytes,
       epoch,

@@ -48,6 +48,9 @@ export interface JournalFileStats {
   readonly retainedWrites: number;
   /** Memory of the index, for all views together. */
   readonly indexMemoryBytes: number;
+  /** Sealed segments whose index file is not written yet. */
+  readonly unindexedSegments: number;
+  readonly indexFiles: readonly { readonly firstSegment: number; readonly lastSegment: number; readonly entryCount: number }[];
   readonly segmentCount: number;
   /** Bytes of the segment files. */
   readonly journalBytes: number;
