@@ -86,23 +86,22 @@ export class ViewVolume implements Volume {
   /** Below scratch. */
   async #readBase(base: ImageSource, offset: number, target: Uint8Array): Promise<void> {
     const end = offset + target.byteLength;
-    const reads: (Promise<void> | undefined)[] = [];
+    const reads: Promise<void>[] = [];
     try {
       for (let at = offset; at < end;) {
         const stop = base.windowEnd(at, end);
         const image = await lookedUp(base, at, stop);
         image.visit(at, stop, (from, to, piece) => {
           const layer: Layer = piece === undefined ? { kind: 'mirror' } : { kind: 'journal', piece };
-          reads.push(this.#readLayer(from, target.subarray(from - offset, to - offset), layer));
+          const done = this.#readLayer(from, target.subarray(from - offset, to - offset), layer);
+          if (done !== undefined) reads.push(done);
         });
         at = stop;
       }
     } finally {
-      // None is left behind when another one fails.
-      const results = await Promise.allSettled(reads);
-      const failed = results.find((result) => result.status === 'rejected');
-      if (failed !== undefined) throw failed.reason;
+      await Promise.allSettled(reads); // none is left behind when another one fails
     }
+    await Promise.all(reads);
   }
 
   async write(offset: number, source: Uint8Array, options?: WriteOptions): Promise<void> {
