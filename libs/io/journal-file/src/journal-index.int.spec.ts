@@ -142,18 +142,19 @@ class World {
       if (fate === 0) await rm(path);
       if (fate === 1) await truncate(path, this.pick((await stat(path)).size));
       if (fate === 2) await writeFile(path, new Uint8Array(this.pick(9000)));
-      if (fate === 3) await copyFile(join(this.journalFolder, names[this.pick(names.length)] ?? name), path.replace('.index', '.index.temp'));
-      if (fate === 4) await copyFile(join(this.journalFolder, names[this.pick(names.length)] ?? name), path); // another segment's
-      if (fate === 5) await flip(path, this.pick((await stat(path)).size) || 0, 'end');
+      if (fate === 3) await copyFile(path, path.replace('.index', '.index.temp'));
+      // Another segment's.
+      if (fate === 4) await copyFile(path, join(this.journalFolder, names[this.pick(names.length)] ?? name));
+      if (fate === 5) await flip(path, this.pick(192));
     }
   }
 }
 
 /** Flips a byte of sections or footer: pages and fences are checked when they are read. */
-async function flip(path: string, at: number, _where: 'end'): Promise<void> {
+async function flip(path: string, fromEnd: number): Promise<void> {
   const { size } = await stat(path);
   const file = await open(path, 'r+');
-  const place = size - 1 - (at % Math.min(size, 192));
+  const place = Math.max(0, size - 1 - fromEnd);
   const byte = Buffer.alloc(1);
   await file.read(byte, 0, 1, place);
   byte.writeUInt8(byte.readUInt8(0) ^ 0x10);
@@ -171,7 +172,7 @@ async function expectDisks(volumes: readonly { readonly sizeBytes: number; read(
 }
 
 describe('the index files of a journal', () => {
-  it.each([1, 2, 3, 4])('hold every version, whatever was merged, applied, freed, lost, torn or swapped between restarts (seed %d)', async (seed) => {
+  it.each([1, 2, 3])('hold every version, whatever was merged, applied, freed, lost, torn or swapped between restarts (seed %d)', async (seed) => {
     const world = await new World(randomFrom(seed)).start();
     for (let round = 0; round < 5; round += 1) {
       for (let i = world.pick(120); i >= 0; i -= 1) {
