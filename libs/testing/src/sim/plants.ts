@@ -139,7 +139,7 @@ const STORAGE: readonly Plant[] = [
   { name: 'mirror-not-synced', breaks: 'apply: mirror, fdatasync, then appliedSeq', seedBudget: 100, flag: 'mirrorUnsynced' },
   {
     name: 'applied-before-mirror-sync', breaks: 'appliedSeq advances only behind the sync of the mirror', seedBudget: 100,
-    mutation: { file: `${JOURNAL}/apply-jobs.ts`, find: "if (type === 'mirrorWritten') effects.push({ type: 'mirrorSync' });", replace: "if (type === 'mirrorSynced') effects.push({ type: 'mirrorSync' });" },
+    mutation: { file: `${JOURNAL}/apply-jobs.ts`, find: "effects.push({ type: 'mirrorSync' });", replace: 'this.#recordApplied(lastSeq, effects);' },
   },
   {
     name: 'sync-covers-later-appends', breaks: 'a sync makes durable only what was appended before it was issued', seedBudget: 100,
@@ -164,7 +164,7 @@ const STORAGE: readonly Plant[] = [
   {
     name: 'zeroes-out-of-order', breaks: 'zeroes take their place in the stream like every write', seedBudget: 100,
     mutation: {
-      file: `${JOURNAL_FILE}/journal-file.ts`,
+      file: `${JOURNAL_FILE}/mirrors.ts`,
       find: 'for (const record of records) {\n      if (isVolumeRecord(record.type)) await',
       replace: 'for (const record of [...records].sort((a, b) => Number(a.payload === undefined) - Number(b.payload === undefined))) {\n      if (isVolumeRecord(record.type)) await',
     },
