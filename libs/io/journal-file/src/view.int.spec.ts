@@ -7,6 +7,7 @@ import { FileBench, write, zeroes } from './testing/fixture.js';
 async function closingBench(bench: FileBench, volume: Volume): Promise<Volume> {
   const close = volume.close.bind(volume);
   volume.close = async () => {
+    volume.close = close; // the bench closes it as well
     await close();
     await bench.remove();
   };
