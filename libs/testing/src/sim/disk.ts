@@ -170,6 +170,8 @@ export class SimDisk {
   /** The next so many syncs, and appends, fail. */
   failingSyncs = 0;
   failingAppends = 0;
+  /** An fsync has failed: what it was for may be in the page cache and nowhere else, whatever later ones say. */
+  hasFailedSync = false;
 
   get usedBytes(): number {
     let used = 0;

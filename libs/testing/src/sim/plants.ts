@@ -27,7 +27,6 @@ export interface Mutation {
 
 const SENDER = 'libs/core/replication/src/sender.ts';
 const SEND_QUEUE = 'libs/core/replication/src/send-queue.ts';
-const RECEIVER = 'libs/core/replication/src/receiver.ts';
 const SYNC_WALK = 'libs/core/sync/src/sync-walk.ts';
 const PARTICIPANT = 'libs/core/checkpoint/src/participant.ts';
 const RETIREMENT = 'libs/core/checkpoint/src/retirement.ts';
@@ -69,10 +68,6 @@ const SYNC: readonly Plant[] = [
     mutation: { file: SYNC_WALK, find: '    clearOutwards(bitmapOf(this.#unverified, volume), start, end);\n', replace: '' },
   },
   {
-    name: 'compared-before-durable', breaks: 'what is compared is a head that holds all that was sent before', seedBudget: 100,
-    mutation: { file: SENDER, find: 'this.#compareAtSeq = this.#queue.lastSeq;', replace: '' },
-  },
-  {
     name: 'sync-blocks-clean-before-ack', breaks: 'blocks in flight count as dirty until acknowledged', seedBudget: 100,
     mutation: { file: SENDER, find: 'if (isVolumeRecord(record.type)) this.#walk.mark(', replace: 'if (record.type === RecordType.write || record.type === RecordType.zeroes) this.#walk.mark(' },
   },
@@ -99,10 +94,6 @@ const SYNC: readonly Plant[] = [
 
 const WIRE: readonly Plant[] = [
   { name: 'ack-on-arrival', breaks: 'an ack says: durable up to', seedBudget: 40, flag: 'ackedOnArrival' },
-  {
-    name: 'older-connection-accepted', breaks: 'a new incarnation refuses the frames of the older connection', seedBudget: 100,
-    mutation: { file: RECEIVER, find: 'if (connection !== this.#connection) {\n      effects', replace: 'if (connection > (this.#connection ?? Infinity)) {\n      effects' },
-  },
   { name: 'fence-forgotten', breaks: 'a protected site that comes back after a failover is fenced', seedBudget: 100, flag: 'fenceForgotten' },
 ];
 
@@ -160,6 +151,10 @@ const STORAGE: readonly Plant[] = [
   {
     name: 'segment-freed-before-applied', breaks: 'a segment is freed when the mirror holds its writes durably', seedBudget: 100,
     mutation: { file: `${JOURNAL}/apply-jobs.ts`, find: 'oldest.lastSeq > state.snapshot.appliedSeq', replace: 'oldest.lastSeq > state.snapshot.retiredSeq' },
+  },
+  {
+    name: 'segment-freed-under-a-view', breaks: 'a view pins the segments that it reads', seedBudget: 150,
+    mutation: { file: `${JOURNAL}/apply-jobs.ts`, find: 'pins.count > 0 || oldest.segment', replace: 'oldest.segment' },
   },
   {
     name: 'zeroes-out-of-order', breaks: 'zeroes take their place in the stream like every write', seedBudget: 100,

@@ -290,8 +290,10 @@ export class ProtectingHost extends SimHost {
   }
 
   forceSync(): void {
+    const { random } = this.around.world;
+    const share = random.pick([0.3, 1]);
     for (const stream of this.#streams.values()) {
-      if (this.around.world.random.chance(0.5)) stream.sender.forceSync('an operator wants it');
+      if (random.chance(share)) stream.sender.forceSync('an operator wants it');
       stream.pump();
     }
   }

@@ -147,7 +147,7 @@ export class RecoveringHost extends SimHost {
       (error: unknown) => {
         if (this.life !== life) return;
         this.#opening.delete(viewId);
-        if (/JOURNAL_CHECKPOINT|not held/.test(String(error))) this.around.world.fail(new Violation(`view ${viewId} cannot be opened again: ${String(error)}`));
+        if (/JOURNAL_CHECKPOINT|not held/.test(String(error)) && !this.rotted.has(keyOf(vpgId, vmId))) this.around.world.fail(new Violation(`view ${viewId} cannot be opened again: ${String(error)}`));
       },
     );
   }
@@ -156,10 +156,10 @@ export class RecoveringHost extends SimHost {
     this.around.world.touch();
     const entry = this.#entries.get(viewId);
     if (entry === undefined) return;
+    if (this.#opening.has(viewId)) throw new Error('being opened again');
     const view = this.#views.get(viewId);
-    if (view === undefined) throw new Error('being opened again');
-    await view.close();
-    await view.dropScratch();
+    await view?.close();
+    await view?.dropScratch();
     this.#views.delete(viewId);
     await this.#stateSaved();
     this.#entries.delete(viewId);

@@ -126,7 +126,7 @@ class Run {
     let whenQuiet: ReadonlyMap<string, number> | undefined;
     while (this.#world.nowMs < endMs) {
       await this.#world.runUntil(this.#world.nowMs + 100);
-      if (this.#recoverySite.isIdle && whenQuiet === undefined && this.#isQuiet()) {
+      if ((this.#recoverySite.isIdle || this.#faults.isStorageFailed) && whenQuiet === undefined && this.#isQuiet()) {
         whenQuiet = new Map(this.#livePlans().map(({ vpgId }) => [vpgId, this.#checkers.listedOf(vpgId).length]));
       }
       if (whenQuiet !== undefined && [...whenQuiet].every(([vpgId, count]) => this.#checkers.listedOf(vpgId).length >= count + 2)) break;
@@ -139,14 +139,15 @@ class Run {
   }
 
   #checkAlive(before: ReadonlyMap<string, number>, isQuiet: boolean): void {
-    if (!this.#recoverySite.isIdle) throw new Violation(`a test or failover of ${this.#recoverySite.busy} has not ended ${SETTLE_MS} ms after the last fault`);
+    if (!this.#recoverySite.isIdle && !this.#faults.isStorageFailed) throw new Violation(`a test or failover of ${this.#recoverySite.busy} has not ended ${SETTLE_MS} ms after the last fault`);
     if (!isQuiet) throw new Violation(`lag is not zero ${SETTLE_MS} ms after the last fault: ${this.#lag()}`);
     for (const { vpgId } of this.#livePlans()) {
       if (this.#checkers.listedOf(vpgId).length > (before.get(vpgId) ?? 0)) continue;
       throw new Violation(`no checkpoint of ${vpgId} was listed in ${SETTLE_MS} ms without faults: ${this.#barriers()}`);
     }
     for (const { sender, key, plan } of this.#streams()) {
-      if (this.#checkers.isEnding(plan.vpgId) && sender.status().state !== 'refused') throw new Violation(`${key} ended with a failover, and its old side is ${sender.status().state}, not fenced`);
+      const isFenced = sender.status().state === 'refused' && !sender.wantsOpen;
+      if (this.#checkers.isEnding(plan.vpgId) && this.#recoverySite.isIdle && !isFenced) throw new Violation(`${key} ended with a failover, and its old side is ${sender.status().state}, not fenced`);
     }
   }
 
@@ -177,7 +178,7 @@ class Run {
     const live = new Set(this.#livePlans().map(({ vpgId }) => vpgId));
     return this.#streams().every(({ sender, plan }) => {
       const { lagBytes, state, sync } = sender.status();
-      if (this.#checkers.isEnding(plan.vpgId)) return state === 'refused';
+      if (this.#checkers.isEnding(plan.vpgId)) return true;
       return !live.has(plan.vpgId) || (lagBytes === 0 && state === 'replicating' && sync === null);
     });
   }

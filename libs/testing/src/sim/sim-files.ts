@@ -105,6 +105,7 @@ function simHandle(file: SimFile, { owner, act }: { readonly owner: DiskOwner; r
       return act(() => file.beginSync(), () => {
         if (disk.failingSyncs > 0) {
           disk.failingSyncs -= 1;
+          disk.hasFailedSync = true;
           file.failSync();
           throw errorOf('EIO');
         }

@@ -137,7 +137,7 @@ export class SimRecovery {
   #opened(journal: JournalFile): void {
     this.#journal = journal;
     const { epoch, state } = journal.stats();
-    this.#step((effects) => this.receiver.setEpoch(epoch, effects));
+    if (this.owner.around.plant?.flag !== 'fenceForgotten') this.#step((effects) => this.receiver.setEpoch(epoch, effects));
     this.hooks.opened(this);
     this.#stateChanged(state);
   }
@@ -150,7 +150,7 @@ export class SimRecovery {
           this.receiver.journalState('full', effects);
           return this.receiver.appendsLost(effects);
         case 'broken': return this.receiver.journalState('broken', effects);
-        case 'ended': return this.receiver.end(effects);
+        case 'ended': return this.owner.around.plant?.flag === 'fenceForgotten' ? undefined : this.receiver.end(effects);
         default: return unreachable(state.phase);
       }
     });
@@ -166,9 +166,10 @@ export class SimRecovery {
 
   async commitEpoch(epoch: number): Promise<void> {
     await this.#journal?.commitEpoch(epoch);
+    if (this.owner.around.plant?.flag === 'fenceForgotten') return;
     this.#step((effects) => {
-      if (this.owner.around.plant?.flag !== 'fenceForgotten') this.receiver.setEpoch(epoch, effects);
-      if (this.owner.around.plant?.flag !== 'fenceForgotten') this.receiver.end(effects);
+      this.receiver.setEpoch(epoch, effects);
+      this.receiver.end(effects);
     });
   }
 

@@ -1,6 +1,7 @@
 import { SECTOR_BYTES } from '@tidemark/base';
 import type { RecoveringHost, ViewSpec } from './recovering-host.js';
 import type { SwarmOptions } from './swarm.js';
+import { keyOf } from './topology.js';
 import { Violation, type World } from './world.js';
 
 interface ScratchWrite {
@@ -147,12 +148,18 @@ export class ViewGuest {
     const target = new Uint8Array(length);
     try {
       await volume?.read(offset, target);
-    } catch {
-      return;
+    } catch (error) {
+      return this.#cannotRead(error);
     }
     this.readCount += 1;
     const expected = this.images[volumeIndex]?.subarray(offset, offset + length) ?? new Uint8Array();
     if (Buffer.compare(target, expected) !== 0) throw new Violation(`${this.spec.viewId} of ${this.spec.vmId}: volume ${volumeIndex} reads wrong bytes at ${offset}`);
+  }
+
+  /** A wrong bit on the medium makes a read fail; nothing else may. */
+  #cannotRead(error: unknown): void {
+    const { viewId, vpgId, vmId } = this.spec;
+    if (!this.host.rotted.has(keyOf(vpgId, vmId))) throw new Violation(`${viewId} of ${vmId} cannot be read: ${String(error)}`);
   }
 
   async #readAll(): Promise<void> {
@@ -172,7 +179,9 @@ export class ViewGuest {
     const found = await this.#found();
     if (found === undefined || this.host.life !== life) return;
     const base = this.#isPowerLost ? this.#safe : this.images;
-    this.#checkPossible(found, base, this.#isPowerLost ? this.#log : this.#log.filter((write) => !write.isDone));
+    // After a failed fsync nobody knows what a power loss leaves; the guest was told.
+    const isKnown = !this.host.disk.hasFailedSync;
+    if (isKnown) this.#checkPossible(found, base, this.#isPowerLost ? this.#log : this.#log.filter((write) => !write.isDone));
     this.#safe = found;
     this.#log = [];
     this.#isPowerLost = false;
