@@ -269,8 +269,14 @@ export class RecoveringSide {
     if (this.#retirements.get(spec.vpgId)?.canPin(spec.checkpointId) === false) {
       throw new EngineError('VRA_CONFLICT', `checkpoint ${String(spec.checkpointId)} is being retired`);
     }
-    await this.#openView(entry);
+    // Known before the first wait: a retirement that asks for pins meanwhile is told of this one.
     this.#entries.set(spec.viewId, entry);
+    try {
+      await this.#openView(entry);
+    } catch (error) {
+      this.#entries.delete(spec.viewId);
+      throw error;
+    }
   }
 
   closeView(viewId: string): Promise<void> {

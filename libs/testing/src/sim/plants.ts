@@ -81,15 +81,6 @@ const SYNC: readonly Plant[] = [
     for (let index = this.#head + this.#sentCount;`,
     },
   },
-  {
-    name: 'aborted-reads-clean', breaks: 'a block whose sync read was given up is dirty again', seedBudget: 100,
-    mutation: {
-      file: SYNC_WALK,
-      find: `    this.#take(readId);
-    bitmapOf(this.#dirty, read.volume).mark(read.extent.start, read.extent.end);`,
-      replace: '    this.#take(readId); void read;',
-    },
-  },
 ];
 
 const WIRE: readonly Plant[] = [

@@ -46,6 +46,7 @@ export class RecoveringHost extends SimHost {
   readonly #retirements = new Map<string, SimRetirement>();
   readonly #views = new Map<string, CheckpointView>();
   readonly #opening = new Set<string>();
+  readonly #pinning = new Map<string, ViewSpec>();
   /** These survive the process: the state file. */
   readonly #entries = new Map<string, ViewEntry>();
   readonly retiredIds = new Map<string, number>();
@@ -91,6 +92,7 @@ export class RecoveringHost extends SimHost {
     this.#retirements.clear();
     this.#views.clear();
     this.#opening.clear();
+    this.#pinning.clear();
     if (isPowerLoss) this.disk.losePower(this.around.world.random);
   }
 
@@ -107,8 +109,9 @@ export class RecoveringHost extends SimHost {
     return this.#views.get(viewId);
   }
 
+  /** What pins a checkpoint: views that are remembered, and those that are being opened. */
   get views(): readonly ViewSpec[] {
-    return [...this.#entries.values()].map(({ spec }) => spec);
+    return [...[...this.#entries.values()].map(({ spec }) => spec), ...this.#pinning.values()];
   }
 
   /** Answered when the checkpoint is pinned, the disks are there, and the view is remembered. */
@@ -120,9 +123,15 @@ export class RecoveringHost extends SimHost {
     }
     if (this.#retirements.get(spec.vpgId)?.canPin(spec.checkpointId) === false && this.around.plant?.flag !== 'promiseIgnored') throw new Error('being retired');
     const life = this.life;
-    await this.#openView(spec);
-    await this.#stateSaved();
-    if (this.isAlive && this.life === life) this.#entries.set(spec.viewId, { spec, isPromoting: false });
+    // From before the first wait on: a retirement that asks meanwhile is told.
+    this.#pinning.set(spec.viewId, spec);
+    try {
+      await this.#openView(spec);
+      await this.#stateSaved();
+      if (this.isAlive && this.life === life) this.#entries.set(spec.viewId, { spec, isPromoting: false });
+    } finally {
+      if (this.life === life) this.#pinning.delete(spec.viewId);
+    }
   }
 
   async #openView(spec: ViewSpec): Promise<void> {

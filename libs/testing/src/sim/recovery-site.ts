@@ -194,6 +194,7 @@ export class RecoverySite {
     await this.#untilTrue(() => guests.every((guest) => guest.isIdle));
     for (const guest of guests) {
       this.#guests.delete(guest);
+      guest.isRetired = true;
       this.viewReadCount += guest.readCount;
     }
   }

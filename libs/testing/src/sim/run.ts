@@ -178,7 +178,7 @@ class Run {
     const live = new Set(this.#livePlans().map(({ vpgId }) => vpgId));
     return this.#streams().every(({ sender, plan }) => {
       const { lagBytes, state, sync } = sender.status();
-      if (this.#checkers.isEnding(plan.vpgId)) return true;
+      if (this.#checkers.isEnding(plan.vpgId)) return state === 'refused';
       return !live.has(plan.vpgId) || (lagBytes === 0 && state === 'replicating' && sync === null);
     });
   }

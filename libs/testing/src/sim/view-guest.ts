@@ -26,6 +26,8 @@ export class ViewGuest {
   #life: number;
   #isPowerLost = false;
   isStopped = false;
+  /** Nobody asks for its images any more. */
+  isRetired = false;
   #isIdle = true;
   #count = 0;
   readCount = 0;
@@ -41,8 +43,9 @@ export class ViewGuest {
     this.#life = host.life;
   }
 
+  /** Nothing is under way, and it has looked at what the last crash of its host left. */
   get isIdle(): boolean {
-    return this.#isIdle;
+    return this.#isIdle && this.host.isAlive && this.#life === this.host.life;
   }
 
   /** What the disks must hold. */
@@ -60,7 +63,9 @@ export class ViewGuest {
 
   #next(delayMs = this.world.random.below(THINK_MS)): void {
     this.world.after(delayMs, () => {
-      if (this.isStopped && this.#life === this.host.life) return;
+      if (this.isRetired) return;
+      // It does nothing more, but for the look at what a crash leaves.
+      if (this.isStopped && this.#life === this.host.life) return this.#next(RETRY_MS);
       const view = this.host.isAlive ? this.host.view(this.spec.viewId) : undefined;
       if (view === undefined) return this.#next(RETRY_MS);
       this.world.touch();
