@@ -1,3 +1,6 @@
+export * from './activity-keeper.js';
+export * from './activity-log.js';
+export * from './activity-sectors.js';
 export * from './codec-chooser.js';
 export * from './diagram.js';
 export * from './memory-budget.js';

@@ -2,6 +2,8 @@ import { assert, BLOCK_BYTES, KiB, MiB, ProtocolError } from '@tidemark/base';
 import { encodeMarkerWithRoom, encodeSeal, encodeSyncStart, HASH_EXTENT_BYTES_MAX, isVolumeRecord, RECORD_LENGTH_MAX, RecordType, type StreamRecord, type SyncKind } from '@tidemark/frame';
 import type { CaptureSink, GuestWrite } from '@tidemark/splitter';
 import { SyncWalk, type SyncCompare, type SyncRead } from '@tidemark/sync';
+import type { MarkedExtent } from './activity-log.js';
+import type { StreamPosition, StreamPositions } from './activity-keeper.js';
 import { decideOpen, type SenderMode, type SenderPosition } from './open-decision.js';
 import { RECORD_OVERHEAD_BYTES, SendQueue } from './send-queue.js';
 import { nextLinkState, type LinkEvent, type LinkState } from './sender-states.js';
@@ -42,7 +44,7 @@ interface PlacedMarker {
  *
  * Invariant: a captured byte that is not durable remotely is in the queue, in the bitmap, or in a sync read whose result will be queued.
  */
-export class Sender implements CaptureSink {
+export class Sender implements CaptureSink, StreamPositions {
   readonly #options: SenderOptions;
   readonly #queue: SendQueue;
   readonly #walk: SyncWalk;
@@ -62,6 +64,11 @@ export class Sender implements CaptureSink {
   /** Unverified blocks may be compared with a head that holds the stream up to here: nothing was sent to them since. */
   #compareAtSeq = 0;
   #trackingReason: string = SyncTrigger.protectedVraRestarted;
+  /** Everything may differ, until a sync has ended that began with everything marked. */
+  #isEverythingDirty: boolean;
+  #hasBeenOpened = false;
+  /** Queues that were dropped: a position from before says nothing any more. */
+  #dropCount = 0;
   #lossDetail = '';
   #lostAcknowledgedCount = 0;
   #writtenBytes = 0;
@@ -74,6 +81,31 @@ export class Sender implements CaptureSink {
     this.#queue = new SendQueue(options.budget, options.memory);
     this.#walk = new SyncWalk(options.volumeSizesBytes);
     this.#walk.markUnverified();
+    this.#isEverythingDirty = options.earlier === undefined;
+  }
+
+  /** Everything may differ from the recovery site: after a crash now, no log of marks would be enough. */
+  get isEverythingDirty(): boolean {
+    return this.#isEverythingDirty;
+  }
+
+  position(): StreamPosition | undefined {
+    if (this.#mode !== 'streaming' || this.#sync !== undefined || this.#isEverythingDirty) return undefined;
+    return { seq: this.#queue.lastSeq, dropCount: this.#dropCount };
+  }
+
+  isDurable(position: StreamPosition): boolean {
+    return !this.isLost(position) && this.#ackedSeq >= position.seq;
+  }
+
+  isLost(position: StreamPosition): boolean {
+    return position.dropCount !== this.#dropCount;
+  }
+
+  /** The protected volume may have forgotten writes to these extents that the recovery site holds: they are read and sent again. */
+  suspect(extents: Iterable<MarkedExtent>, reason: string): void {
+    for (const { volume, start, end } of extents) this.#walk.mark(volume, start, end);
+    if (this.#mode === 'streaming' && !this.#walk.isDone) this.#startSync('bitmapSync', reason);
   }
 
   capture(write: GuestWrite): void {
@@ -147,6 +179,10 @@ export class Sender implements CaptureSink {
     if (decision.blocks === 'suspects') this.#walk.restrictUnverified(this.#options.earlier?.suspects ?? []);
     if (!decision.isCompared) this.#walk.forgetUnverified();
     this.#compareAtSeq = reply.durableSeq;
+    if (decision.blocks === 'suspects') this.#isEverythingDirty = false;
+    // The first decision of a session leaves everything marked, unless it could be narrowed down.
+    else if (decision.blocks === 'all' || !this.#hasBeenOpened) this.#isEverythingDirty = true;
+    this.#hasBeenOpened = true;
     if (decision.isLoss) {
       this.#lostAcknowledgedCount += 1;
       this.#lossDetail = decision.reason;
@@ -278,6 +314,7 @@ export class Sender implements CaptureSink {
     if (this.#sync?.kind === 'initialSync' || this.#link === 'refused') return;
     this.#trackingReason = reason;
     this.#walk.markUnverified();
+    this.#isEverythingDirty = true;
     // What is queued or under way may still change the other side's blocks: they are compared when it is durable there.
     this.#compareAtSeq = this.#queue.lastSeq;
     if (this.#mode !== 'tracking') this.#startSync('deltaSync', reason);
@@ -403,6 +440,7 @@ export class Sender implements CaptureSink {
     }
     this.#walk.abortReads();
     this.#walk.abortCompares();
+    this.#dropCount += 1;
     this.#queue.reset(this.#queue.lastSeq + 1);
     this.#marker = undefined;
     this.#sync = undefined;
@@ -441,6 +479,7 @@ export class Sender implements CaptureSink {
     this.#ackedSeq = durableSeq;
     if (this.#mode === 'streaming' && this.#sync !== undefined && this.#sync.endSeq <= durableSeq) {
       this.#sync = undefined;
+      this.#isEverythingDirty = false;
       this.#lossDetail = '';
     }
   }

@@ -1,9 +1,10 @@
 import { unreachable, type Done } from '@tidemark/base';
-import { BlockFile } from '@tidemark/block-file';
+import type { BlockFile } from '@tidemark/block-file';
 import type { ExportTable } from '@tidemark/nbd-server';
 import { Splitter, type CaptureSink, type SplitterEffect } from '@tidemark/splitter';
 import { VolumeError, type AllocationRun, type Volume, type WriteOptions, type WriteZeroesOptions } from '@tidemark/volume';
 import { EngineError } from './engine-error.js';
+import { openProtectedVolume, type ProtectedVolume } from './protected-volume.js';
 import type { AttachedDisk, AttachedVmSpec, Logger } from './types.js';
 
 interface PendingWrite {
@@ -20,7 +21,23 @@ interface PendingWrite {
 
 interface DiskSlot {
   readonly disk: AttachedDisk;
-  readonly file: BlockFile;
+  readonly file: ProtectedVolume;
+}
+
+/** Asked before every write: an activity log, which lets it pass when its extents are marked. */
+export interface WriteGate {
+  /** Undefined: at once. The promise never rejects. */
+  pass(slot: number, offset: number, length: number): Promise<void> | undefined;
+}
+
+export interface GuestVmOptions {
+  readonly exports: ExportTable;
+  readonly log: Logger;
+  readonly takenOver?: TakenOver;
+  /** In place before the first write. */
+  readonly gates?: readonly WriteGate[];
+  /** A disk may have forgotten writes that were not flushed. */
+  onSuspect?(slot: number): void;
 }
 
 interface PendingRead {
@@ -49,10 +66,16 @@ export class GuestVm {
   #effects: SplitterEffect[] = [];
   #isDraining = false;
 
+  #gates: readonly WriteGate[];
+  private readonly exports: ExportTable;
+
   private constructor(
     private attached: AttachedVmSpec,
-    private readonly exports: ExportTable,
-  ) {}
+    private readonly options: GuestVmOptions,
+  ) {
+    this.exports = options.exports;
+    this.#gates = options.gates ?? [];
+  }
 
   get spec(): AttachedVmSpec {
     return this.attached;
@@ -63,12 +86,13 @@ export class GuestVm {
   }
 
   /** Opens the disks and exports them. Throws {@link EngineError} VRA_DISK, with nothing left open or exported, when one cannot be. */
-  static async attach(spec: AttachedVmSpec, exports: ExportTable, takenOver: TakenOver = new Map()): Promise<GuestVm> {
-    const vm = new GuestVm(spec, exports);
-    const opened: BlockFile[] = [];
+  static async attach(spec: AttachedVmSpec, options: GuestVmOptions): Promise<GuestVm> {
+    const vm = new GuestVm(spec, options);
+    const takenOver = options.takenOver ?? new Map<string, BlockFile>();
+    const opened: ProtectedVolume[] = [];
     try {
-      for (const disk of spec.disks) {
-        const file = takenOver.get(disk.exportName) ?? (await openDisk(disk));
+      for (const [slot, disk] of spec.disks.entries()) {
+        const file = takenOver.get(disk.exportName) ?? (await vm.#open(disk, slot));
         vm.#slots.push({ disk, file });
         if (!takenOver.has(disk.exportName)) opened.push(file);
       }
@@ -101,7 +125,11 @@ export class GuestVm {
     if (this.exports.find(disk.exportName)) await this.exports.remove(disk.exportName);
     this.#slots[index] = undefined;
     // The hypervisor has taken the disk from the VM: whatever becomes of its last bytes, nobody will read them.
-    await file.flush().catch((error: unknown) => log.warn({ vmId: this.vmId, disk: disk.diskId, error: String(error) }, 'a removed disk could not be flushed'));
+    try {
+      await file.flush();
+    } catch (error) {
+      log.warn({ vmId: this.vmId, disk: disk.diskId, error: String(error) }, 'a removed disk could not be flushed');
+    }
     await file.close();
     log.info({ vmId: this.vmId, disk: disk.diskId }, 'disk removed');
   }
@@ -114,8 +142,9 @@ export class GuestVm {
   }
 
   async #add(disk: AttachedDisk): Promise<void> {
-    const file = await openDisk(disk);
-    const index = this.#slots.push({ disk, file }) - 1;
+    const index = this.#slots.push(undefined) - 1;
+    const file = await this.#open(disk, index);
+    this.#slots[index] = { disk, file };
     try {
       this.#addExport(index, disk);
     } catch (cause) {
@@ -123,6 +152,10 @@ export class GuestVm {
       await file.close();
       throw new EngineError('VRA_DISK', `cannot serve disk ${disk.diskId} of VM ${this.vmId}: ${String(cause)}`, { cause });
     }
+  }
+
+  #open(disk: AttachedDisk, slot: number): Promise<ProtectedVolume> {
+    return openProtectedVolume(disk, { log: this.options.log, onSuspect: () => this.options.onSuspect?.(slot) });
   }
 
   #addExport(index: number, { exportName, diskId, sizeBytes }: AttachedDisk): void {
@@ -179,10 +212,18 @@ export class GuestVm {
   }
 
   /** The protected volume itself, past the splitter: what a sync reads. */
-  file(index: number): BlockFile {
+  file(index: number): ProtectedVolume {
     const slot = this.#slots[index];
     if (!slot) throw new EngineError('VRA_DISK', `VM ${this.vmId} has no disk in slot ${String(index)} (any more)`);
     return slot.file;
+  }
+
+  addGate(gate: WriteGate): void {
+    this.#gates = [...this.#gates, gate];
+  }
+
+  removeGate(gate: WriteGate): void {
+    this.#gates = this.#gates.filter((each) => each !== gate);
   }
 
   addSink(key: string, sink: CaptureSink): void {
@@ -256,9 +297,23 @@ export class GuestVm {
   #writeLocal(writeId: number): void {
     const pending = this.#writes.get(writeId);
     if (!pending) return;
-    const file = this.file(pending.volume);
+    // By index: this is the path of every write, and nearly always there is one gate, which lets it pass.
+    for (let index = 0; index < this.#gates.length; index += 1) {
+      const passed = this.#gates[index]?.pass(pending.volume, pending.offset, pending.length);
+      if (passed === undefined) continue;
+      void passed.then(() => {
+        this.#writeLocal(writeId);
+        this.#drain();
+      });
+      return;
+    }
+    this.#writeNow(writeId, pending);
+  }
+
+  #writeNow(writeId: number, pending: PendingWrite): void {
     let done: Done;
     try {
+      const file = this.file(pending.volume);
       done = pending.source
         ? file.write(pending.offset, pending.source, pending.options)
         : file.writeZeroes(pending.offset, pending.length, pending.options);
@@ -324,18 +379,6 @@ export class GuestVm {
   }
 }
 
-/** Locked, so that no other VRA has it; and without pages that an earlier stay of the VM on this host may have left in the cache. */
-async function openDisk({ path, sizeBytes }: AttachedDisk): Promise<BlockFile> {
-  const file = await BlockFile.open({ path, sizeBytes, isReadOnly: false, isLongerFine: true });
-  try {
-    file.dropCache();
-    return file;
-  } catch (error) {
-    await file.close();
-    throw error;
-  }
-}
-
 const errorOf = (error: unknown): Error => (error instanceof Error ? error : new VolumeError('VOLUME_IO', String(error)));
 
 function settle(pending: PendingRead | PendingWrite): void {
@@ -355,7 +398,7 @@ class ProxyVolume implements Volume {
     readonly sizeBytes: number,
   ) {
     // What a sink keeps it has retained by then (SendQueue).
-    this.isSourceFreeWhenDone = vm.file(index).isSourceFreeWhenDone;
+    this.isSourceFreeWhenDone = vm.file(index).isSourceFreeWhenDone === true;
   }
 
   read(offset: number, target: Uint8Array): Done {

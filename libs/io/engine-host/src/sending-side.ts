@@ -4,6 +4,7 @@ import type { CheckpointMarker, CheckpointSeal } from '@tidemark/frame';
 import type { ExportTable } from '@tidemark/nbd-server';
 import type { CodecPool } from '@tidemark/link';
 import { MemoryBudget, throttleAt } from '@tidemark/replication';
+import { ActivityLogs } from './activity-logs.js';
 import { BarrierHost, type BarrierSurroundings } from './barrier-host.js';
 import { EngineError } from './engine-error.js';
 import { GuestVm, type TakenOver } from './guest-vm.js';
@@ -46,6 +47,7 @@ export class SendingSide {
   readonly #faults = new Map<string, string>();
   readonly outbound = new Outbound();
   readonly #budget: MemoryBudget;
+  readonly #logs: ActivityLogs;
   #socketInode: number | undefined;
   #desired: DesiredState = { revision: -1, attachedVms: [], protections: [], barriers: [] };
   #last: Promise<void> = Promise.resolve();
@@ -53,6 +55,7 @@ export class SendingSide {
 
   constructor(private readonly around: SendingSurroundings) {
     this.#budget = new MemoryBudget(around.options.captureBytesMax);
+    this.#logs = new ActivityLogs(`${around.options.stateFolder}/activity`, around.options.log);
   }
 
   get desired(): DesiredState {
@@ -88,13 +91,23 @@ export class SendingSide {
   async #reconcile(desired: DesiredState): Promise<void> {
     this.#dropBarriers(desired.barriers);
     this.#dropStreams(desired.protections);
-    await this.#reconcileVms(desired.attachedVms);
-    for (const spec of desired.protections) this.#ensureStream(spec);
+    await this.#logs.keepOnly(desired.protections, this.#guests);
+    await this.#reconcileVms(desired.attachedVms, desired.protections);
+    for (const spec of desired.protections) {
+      const key = protectionKey(spec);
+      const guest = this.#guests.get(spec.vmId);
+      if (guest && !this.#streams.has(key)) await this.#logs.openForRunning(spec, guest);
+      this.#ensureStream(spec);
+      if (!guest || this.#logs.get(key)) continue;
+      // Its volumes changed while it runs: the old log is gone, the new one has nothing to say yet.
+      await this.#logs.openForRunning(spec, guest);
+      this.#streams.get(key)?.stream.useActivity(this.#logs.get(key));
+    }
     await this.#dropPeers();
     for (const spec of desired.barriers) this.#ensureBarrier(spec);
   }
 
-  async #reconcileVms(specs: readonly AttachedVmSpec[]): Promise<void> {
+  async #reconcileVms(specs: readonly AttachedVmSpec[], protections: readonly ProtectionSpec[]): Promise<void> {
     const wanted = new Map(specs.map((spec) => [spec.vmId, spec]));
     for (const [vmId, guest] of this.#guests) {
       const spec = wanted.get(vmId);
@@ -105,8 +118,9 @@ export class SendingSide {
       this.#closeStreamsOf(vmId);
       this.#guests.delete(vmId);
       await guest.detach(this.around.options.log);
+      await this.#logs.removeOf(vmId);
     }
-    for (const spec of specs) if (!this.#guests.has(spec.vmId)) await this.#attach(spec);
+    for (const spec of specs) if (!this.#guests.has(spec.vmId)) await this.#attach(spec, protections);
   }
 
   async #changeVm(guest: GuestVm, spec: AttachedVmSpec): Promise<void> {
@@ -119,14 +133,17 @@ export class SendingSide {
     }
   }
 
-  async #attach(spec: AttachedVmSpec): Promise<void> {
+  async #attach(spec: AttachedVmSpec, protections: readonly ProtectionSpec[]): Promise<void> {
     const takenOver = this.around.takeOver(spec);
     if (takenOver === 'notYet') {
       this.#faults.set(spec.vmId, 'its disks are still being promoted');
       return;
     }
     try {
-      this.#guests.set(spec.vmId, await GuestVm.attach(spec, this.around.exports, takenOver.files));
+      const gates = await this.#logs.openBefore(spec, protections);
+      const { exports, options } = this.around;
+      const onSuspect = (slot: number): void => this.#suspect(spec.vmId, slot);
+      this.#guests.set(spec.vmId, await GuestVm.attach(spec, { exports, log: options.log, takenOver: takenOver.files, gates, onSuspect }));
       this.#faults.delete(spec.vmId);
       this.around.options.log.info({ vmId: spec.vmId, disks: spec.disks.length }, 'VM attached');
     } catch (error) {
@@ -135,6 +152,10 @@ export class SendingSide {
       else this.around.options.log.error({ vmId: spec.vmId, error: String(error) }, 'cannot attach VM');
       this.#faults.set(spec.vmId, String(error));
     }
+  }
+
+  #suspect(vmId: string, slot: number): void {
+    for (const { stream } of this.#streams.values()) if (stream.spec.vmId === vmId) stream.suspect(slot);
   }
 
   /** A VM that moved here: its guest waits, so the former host's VRA is not given a whole tick before it is asked again. */
@@ -184,7 +205,8 @@ export class SendingSide {
     const peer = this.#ensurePeer(spec);
     const stream = new SendingStream(spec, {
       guest, peer, vraId: this.around.options.vraId, outbound: this.outbound, codecs: this.around.codecs, hashPool: this.around.hashPool, budget: this.#budget,
-      log: this.around.options.log, onBroken: (error) => this.#streamBroke(key, stream, error),
+      log: this.around.options.log, activity: this.#logs.get(key), activityPeriodMs: this.around.options.activityPeriodMs,
+      onBroken: (error) => this.#streamBroke(key, stream, error),
     });
     this.#streams.set(key, { stream, peer });
     peer.add(stream);
@@ -194,6 +216,8 @@ export class SendingSide {
   #streamBroke(key: string, stream: SendingStream, error: unknown): void {
     if (this.#streams.get(key)?.stream !== stream) return;
     this.#closeStream(key);
+    // What the sender believed to be durable is not believed any more.
+    this.#logs.distrust(key);
     this.#faults.set(key, `the sender failed and begins anew: ${String(error)}`);
   }
 
@@ -324,6 +348,7 @@ export class SendingSide {
     this.outbound.close();
     await Promise.all([...this.#peers.values()].map((peer) => peer.close()));
     for (const guest of this.#guests.values()) await guest.detach(this.around.options.log);
+    await this.#logs.close();
     this.#guests.clear();
   }
 }

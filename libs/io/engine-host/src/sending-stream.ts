@@ -8,6 +8,7 @@ import { crc32c, type CodecPool, type Link } from '@tidemark/link';
 import { Sender, SESSION_MARK, type BudgetShare, type MemoryBudget, type SenderStatus, type SyncCompare, type SyncRead } from '@tidemark/replication';
 import type { CaptureSink } from '@tidemark/splitter';
 import { payloadPool } from '@tidemark/sys';
+import type { ActivityLogFile } from './activity-log-file.js';
 import type { CompareQuota } from './compare-quota.js';
 import { DeltaCompare } from './delta-compare.js';
 import { FramePacker } from './frame-packer.js';
@@ -17,6 +18,7 @@ import type { HashPool } from './hash-pool.js';
 import { MarkerAges } from './marker-ages.js';
 import type { Outbound, OutboundPeer, OutboundStream } from './outbound.js';
 import { RateMeter } from './rate.js';
+import { StreamActivity } from './stream-activity.js';
 import { protectionKey, type Logger, type ProtectionSpec } from './types.js';
 import { VolumeMap } from './volume-map.js';
 
@@ -51,6 +53,9 @@ export interface StreamSurroundings {
   readonly budget: MemoryBudget;
   readonly hashPool: HashPool;
   readonly log: Logger;
+  /** Which extents a crash leaves in doubt; undefined: all. */
+  readonly activity: ActivityLogFile | undefined;
+  readonly activityPeriodMs: number | undefined;
   /** The sender failed by a bug of ours: this stream does nothing any more and must be closed. Called in a turn of its own. */
   onBroken(error: unknown): void;
 }
@@ -61,6 +66,7 @@ export class SendingStream implements OutboundStream {
   readonly sender: Sender;
   readonly #sink: CaptureSink;
   #map: VolumeMap;
+  readonly #activity: StreamActivity;
   #link: Link | undefined;
   #streamId = 0;
   #readsInFlight = 0;
@@ -93,18 +99,25 @@ export class SendingStream implements OutboundStream {
     const spec = this.current;
     this.key = protectionKey(spec);
     this.#map = new VolumeMap(spec, guest);
+    const sessionId = `${around.vraId}${SESSION_MARK}${randomUUID()}`;
+    const earlier = around.activity?.earlier();
     this.sender = new Sender({
       vpgId: spec.vpgId,
       vmId: spec.vmId,
       epoch: spec.epoch,
-      sessionId: `${around.vraId}${SESSION_MARK}${randomUUID()}`,
+      sessionId,
       volumeSizesBytes: this.#map.sizesBytes,
       budget: this.#share,
       fence: guest.splitter,
+      ...(earlier && { earlier }),
       memory: payloadPool,
     });
     this.#packer = this.#makePacker();
     this.#compares = this.#makeCompares();
+    this.#activity = new StreamActivity({
+      key: this.key, sender: this.sender, sessionId, guest, file: around.activity, periodMs: around.activityPeriodMs, log,
+      slotOf: (volume) => this.#map.slotOf(volume), work: () => this.work(0),
+    });
     this.#sink = this.#makeSink();
     guest.addSink(this.key, this.#sink);
   }
@@ -184,6 +197,7 @@ export class SendingStream implements OutboundStream {
       capture: (write) => {
         const captured = this.#map.mapped(write);
         if (!captured) return;
+        this.#activity.captured(captured.volume, captured.offset, captured.length);
         this.#guarded(() => this.sender.capture(captured));
         this.work(captured.length);
       },
@@ -279,8 +293,23 @@ export class SendingStream implements OutboundStream {
     this.#guarded(() => {
       this.sender.retrySyncReads();
       if (this.#link && this.sender.wantsOpen && nowMs >= this.#reopenAtMs) this.#open();
+      this.#activity.tick(nowMs);
     });
     this.work(0);
+  }
+
+  /** The guest's disk in this slot may have forgotten what was not flushed: what may be concerned is read and sent again. */
+  suspect(slot: number): void {
+    const volume = this.#map.volumeOf(slot);
+    if (volume === undefined) return;
+    const extents = this.#activity.suspects(volume, this.#map.sizesBytes[volume] ?? 0);
+    this.#guarded(() => this.sender.suspect(extents, 'the server of a protected volume was away'));
+    this.work(0);
+  }
+
+  /** The activity log that stands for the volumes as they are now. */
+  useActivity(file: ActivityLogFile | undefined): void {
+    this.#activity.use(file);
   }
 
   #open(): void {
@@ -305,6 +334,7 @@ export class SendingStream implements OutboundStream {
         this.#reopenMs = REOPEN_MS_MIN;
         this.#isRefused = false;
         this.sender.opened(reply);
+        this.#activity.opened();
         this.log.info({ stream: this.key, ...reply, state: this.sender.status().state }, 'stream opened');
         break;
       }
@@ -345,6 +375,7 @@ export class SendingStream implements OutboundStream {
   }
 
   #sendNext({ rawBytesMax, bytesPerSecond }: { readonly rawBytesMax: number; readonly bytesPerSecond: number }): number {
+    if (this.#activity.isHolding()) return 0;
     this.#startCompares();
     this.#startSyncReads();
     const link = this.#link;

@@ -16,6 +16,7 @@ export interface VraAddress {
 export interface AttachedDisk {
   readonly diskId: string;
   readonly exportName: string;
+  /** Absolute path of a raw file, or the URI of an NBD export: `nbd://host:port/name`, `nbd+unix:///name?socket=/path`. */
   readonly path: string;
   readonly sizeBytes: number;
 }
@@ -124,5 +125,7 @@ export interface VraOptions {
   readonly stateFolder: string;
   /** Budget for captured writes that are not yet durable at the other site. */
   readonly captureBytesMax: number;
+  /** How long a mark of the activity log outlives the last write to its extent; for tests. */
+  readonly activityPeriodMs?: number;
   readonly log: Logger;
 }

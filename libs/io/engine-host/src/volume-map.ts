@@ -1,6 +1,17 @@
 import type { GuestWrite } from '@tidemark/splitter';
-import type { GuestVm } from './guest-vm.js';
-import type { ProtectionSpec } from './types.js';
+import type { AttachedDisk, ProtectionSpec } from './types.js';
+
+/** The disks of a VM by slot: those of one that runs, or of one that is about to be attached. */
+export interface DiskSlots {
+  slotOf(diskId: string): number;
+  disk(slot: number): AttachedDisk | undefined;
+}
+
+/** The slots that the disks of a VM will have when it is attached. */
+export const slotsToBe = (disks: readonly AttachedDisk[]): DiskSlots => ({
+  slotOf: (diskId) => disks.findIndex((disk) => disk.diskId === diskId),
+  disk: (slot) => disks[slot],
+});
 
 /**
  * The volumes of a stream on the disks of its VM. They are bound once: a disk that is removed, and another one that gets its id later, change
@@ -15,7 +26,7 @@ export class VolumeMap {
   /** Slot n is volume n, up to this size: then writes pass as they are. */
   readonly #plainBytes: readonly number[];
 
-  constructor({ diskIds, volumeBytes }: ProtectionSpec, guest: GuestVm) {
+  constructor({ diskIds, volumeBytes }: ProtectionSpec, guest: DiskSlots) {
     this.#slots = diskIds.map((diskId) => (diskId === '' ? -1 : guest.slotOf(diskId)));
     this.sizesBytes = diskIds.map((_, volume) => volumeBytes?.[volume] ?? guest.disk(this.slotOf(volume))?.sizeBytes ?? 0);
     for (const [volume, slot] of this.#slots.entries()) if (slot >= 0) this.#volumes.set(slot, volume);
@@ -34,6 +45,15 @@ export class VolumeMap {
   /** -1: none. */
   slotOf(volume: number): number {
     return this.#slots[volume] ?? -1;
+  }
+
+  isSame(other: VolumeMap): boolean {
+    return JSON.stringify([this.#slots, this.sizesBytes]) === JSON.stringify([other.#slots, other.sizesBytes]);
+  }
+
+  /** Undefined: the slot is none of the stream's concern. */
+  volumeOf(slot: number): number | undefined {
+    return this.#volumes.get(slot);
   }
 
   /** As the stream has it; undefined: it is none of its concern. The plain case makes no object. */

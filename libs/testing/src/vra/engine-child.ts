@@ -5,7 +5,7 @@ import { execPath } from 'node:process';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { MiB } from '@tidemark/base';
-import type { VraAddress } from '@tidemark/engine-host';
+import type { VraAddress, VraOptions } from '@tidemark/engine-host';
 
 const PROGRAM = join(dirname(dirname(dirname(fileURLToPath(import.meta.url)))), 'dist', 'vra', 'engine-process.js');
 
@@ -26,10 +26,11 @@ export class EngineChild {
   private constructor(
     readonly vraId: string,
     private readonly folder: string,
+    private readonly more: Partial<VraOptions>,
   ) {}
 
-  static async start(vraId: string, folder: string): Promise<EngineChild> {
-    const engine = new EngineChild(vraId, folder);
+  static async start(vraId: string, folder: string, more: Partial<VraOptions> = {}): Promise<EngineChild> {
+    const engine = new EngineChild(vraId, folder, more);
     await engine.startAgain();
     return engine;
   }
@@ -46,7 +47,7 @@ export class EngineChild {
   async startAgain(): Promise<void> {
     const options = {
       vraId: this.vraId, address: '127.0.0.1', controlPort: this.#address?.controlPort ?? 0, dataPort: this.#address?.dataPort ?? 0,
-      nbdSocketPath: this.socketPath, stateFolder: join(this.folder, `${this.vraId}-state`), captureBytesMax: 64 * MiB,
+      nbdSocketPath: this.socketPath, stateFolder: join(this.folder, `${this.vraId}-state`), captureBytesMax: 64 * MiB, ...this.more,
     };
     const child = spawn(execPath, [PROGRAM, JSON.stringify(options)], { stdio: ['pipe', 'pipe', 'inherit'] });
     this.#child = child;
