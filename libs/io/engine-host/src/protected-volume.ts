@@ -14,7 +14,7 @@ export interface ProtectedVolume extends Volume {
 export interface ProtectedVolumeHooks {
   readonly log: Logger;
   /** The volume may have forgotten what was written to it and not flushed: the server behind it was away. */
-  onSuspect(): void;
+  readonly onSuspect: () => void;
 }
 
 export type OpenDisk = (disk: AttachedDisk, hooks: ProtectedVolumeHooks) => Promise<ProtectedVolume>;
