@@ -4,11 +4,10 @@
  * the time and are loaded in turn: an idle one keeps up its checkpoints meanwhile.
  */
 import { closeSync, mkdirSync, openSync, readFileSync, rmSync, truncateSync } from 'node:fs';
-import { spawn } from 'node:child_process';
-import { createInterface } from 'node:readline';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { startEngine } from './lib/engine.mjs';
+import { startLoad } from './lib/load.mjs';
 import { cpuMicrosOf } from './lib/processes.mjs';
 import { interleaved } from './lib/rounds.mjs';
 import { median, rowOf } from './lib/statistics.mjs';
@@ -69,7 +68,9 @@ async function pair({ folder, volumeCount, progress }) {
   });
   await settled(protecting, volumeCount);
   progress(`${volumeCount} volumes, ${vms.length} VMs: protected and in sync after ${((performance.now() - startedAtMs) / 1000).toFixed(1)} s`);
-  const load = await startLoad(protecting.socket, vms.flatMap(({ disks }) => disks.map(({ exportName }) => exportName)));
+  const load = await startLoad({
+    socket: protecting.socket, exportNames: vms.flatMap(({ disks }) => disks.map(({ exportName }) => exportName)), sizeBytes: SIZE_BYTES, blockBytes: 4096, depth: DEPTH, cpu: 0,
+  });
   return { name: String(volumeCount), volumeCount, protecting, recovering, pids, emptyBytes, load };
 }
 
@@ -82,19 +83,6 @@ async function settled(protecting, volumeCount) {
     if (performance.now() > untilMs) throw new Error(`${volumeCount} volumes: VM ${behind.vmId} is ${behind.state} (${behind.detail}), ${behind.lagBytes} bytes behind`);
     await delay(volumeCount > 100 ? 200 : 20);
   }
-}
-
-async function startLoad(socket, exportNames) {
-  const child = spawn('taskset', ['-c', '0', process.execPath, join(import.meta.dirname, 'ends', 'nbd-load.mjs')], { stdio: ['pipe', 'pipe', 'inherit'] });
-  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
-  const ask = async (message) => {
-    child.stdin.write(`${JSON.stringify(message)}\n`);
-    const { value, done } = await lines.next();
-    if (done) throw new Error('the load generator ended');
-    return JSON.parse(value);
-  };
-  await ask({ socket, exportNames, sizeBytes: SIZE_BYTES, blockBytes: 4096, depth: DEPTH });
-  return { run: ask, stop: () => child.stdin.end() };
 }
 
 async function measure(contestant, { runtimeMs, seed }) {

@@ -12,6 +12,8 @@ export class VraMetrics {
 
   constructor(@Inject(VraEngine) private readonly engine: VraEngine) {
     collectDefaultMetrics({ register: this.#registry });
+    this.#plainGauge('tidemark_event_loop_delay_ms_p99', 'Delay of the event loop that answers guests, p99 of the last minute or so', () => this.engine.eventLoopDelay().p99Ms);
+    this.#plainGauge('tidemark_event_loop_delay_ms_max', 'Its longest turn of the last minute or so: so long a guest write may have waited for this process', () => this.engine.eventLoopDelay().maxMs);
     this.#gauge('tidemark_lag_bytes', 'Captured bytes that are not durable at the recovery site');
     this.#gauge('tidemark_written_bytes', 'Bytes written by the guest since the stream began');
     this.#gauge('tidemark_sent_bytes', 'Bytes sent on 4008, after compression');
@@ -20,6 +22,10 @@ export class VraMetrics {
     this.#gauge('tidemark_durable_seq', 'Last stream position that is durable in the journal');
     this.#gauge('tidemark_barrier_hold_ms_p99', 'Time that guest completions were held by a checkpoint barrier, p99');
     this.#gauge('tidemark_barrier_void_count', 'Checkpoints that were begun and not sealed');
+  }
+
+  #plainGauge(name: string, help: string, value: () => number): void {
+    new Gauge({ name, help, registers: [this.#registry], collect() { this.set(value()); } });
   }
 
   #gauge(name: string, help: string): void {

@@ -8,6 +8,9 @@ import { bootWaves } from './boot-order.js';
 import type { RecoveredVm, VpgDefinition, VpgRecord, VpgVm } from './vpg-model.js';
 import { VpgStore } from './vpg.store.js';
 
+/** Requests to the hypervisor manager that are under way together: one by one, the VMs of a large VPG would wait for each other. */
+const AT_ONCE_MAX = 8;
+
 /** Which of a VPG's two sets of recovered VMs. */
 export type RecoverySlot = 'failover' | 'failoverTest';
 
@@ -37,19 +40,24 @@ export class RecoveredVms {
   }
 
   async create(vpgId: string, slot: RecoverySlot): Promise<void> {
-    for (const pair of this.#pairs(this.vpgs.get(vpgId), slot)) {
-      if (pair.wanted.recoveredVmId !== null) continue;
-      const created = await this.inventory.hypervisor.createVm(specOf(pair, slot));
-      await this.#note(vpgId, slot, pair.wanted.viewId, created.id);
+    const missing = this.#pairs(this.vpgs.get(vpgId), slot).filter(({ wanted }) => wanted.recoveredVmId === null);
+    for (let at = 0; at < missing.length; at += AT_ONCE_MAX) {
+      const outcomes = await Promise.allSettled(
+        missing.slice(at, at + AT_ONCE_MAX).map(async (pair) => ({ pair, created: await this.inventory.hypervisor.createVm(specOf(pair, slot)) })),
+      );
+      // What was created is written down before a failure is reported: the undo deletes what it finds there.
+      const made = outcomes.flatMap((outcome) => (outcome.status === 'fulfilled' ? [outcome.value] : []));
+      await this.#note(vpgId, slot, new Map(made.map(({ pair, created }) => [pair.wanted.viewId, created.id])));
+      throwFirst(outcomes);
     }
     await this.inventory.refresh();
   }
 
-  async #note(vpgId: string, slot: RecoverySlot, viewId: string, recoveredVmId: string): Promise<void> {
+  async #note(vpgId: string, slot: RecoverySlot, idByView: ReadonlyMap<string, string>): Promise<void> {
     await this.vpgs.update(vpgId, (record) => {
       const current = record[slot];
       if (!current) return record;
-      return { ...record, [slot]: { ...current, vms: current.vms.map((vm) => (vm.viewId === viewId ? { ...vm, recoveredVmId } : vm)) } };
+      return { ...record, [slot]: { ...current, vms: current.vms.map((vm) => ({ ...vm, recoveredVmId: idByView.get(vm.viewId) ?? vm.recoveredVmId })) } };
     });
   }
 
@@ -72,7 +80,7 @@ export class RecoveredVms {
     const byVmId = new Map(this.#pairs(record, slot).map(({ wanted }) => [wanted.vmId, wanted]));
     const waves = wavesOf(record.definition, byVmId);
     for (const [index, wave] of waves.entries()) {
-      for (const wanted of wave.vms) await this.#switch(wanted, 'poweredOn');
+      await this.#switchAll(wave.vms, 'poweredOn');
       await progress.share((index + 1) / waves.length);
       if (index + 1 < waves.length) await pause(wave.delayAfterMs, progress.signal);
     }
@@ -80,13 +88,17 @@ export class RecoveredVms {
   }
 
   async powerOff(vpgId: string, slot: RecoverySlot): Promise<void> {
-    for (const { wanted } of this.#pairs(this.vpgs.get(vpgId), slot)) await this.#switch(wanted, 'poweredOff');
+    await this.#switchAll(this.#pairs(this.vpgs.get(vpgId), slot).map(({ wanted }) => wanted), 'poweredOff');
   }
 
-  async #switch({ recoveredVmId }: RecoveredVm, state: Vm['powerState']): Promise<void> {
-    if (recoveredVmId === null) return;
-    const vm = (await this.inventory.refresh()).vms.find(({ id }) => id === recoveredVmId);
-    if (!vm || vm.powerState === state) return;
+  /** One look at the inventory for all of them. */
+  async #switchAll(wanted: readonly RecoveredVm[], state: Vm['powerState']): Promise<void> {
+    const ids = new Set(wanted.flatMap(({ recoveredVmId }) => recoveredVmId ?? []));
+    const vms = (await this.inventory.refresh()).vms.filter((vm) => ids.has(vm.id) && vm.powerState !== state);
+    for (let at = 0; at < vms.length; at += AT_ONCE_MAX) throwFirst(await Promise.allSettled(vms.slice(at, at + AT_ONCE_MAX).map((vm) => this.#switch(vm, state))));
+  }
+
+  async #switch(vm: Vm, state: Vm['powerState']): Promise<void> {
     // Its disks are thrown away with it: nothing would be gained by a clean shutdown.
     if (state === 'poweredOn') await this.inventory.hypervisor.powerOn(vm.id);
     else await this.inventory.hypervisor.powerOff(vm.id, { isForced: true });
@@ -142,6 +154,12 @@ export class RecoveredVms {
       return this.vras.status(vm.recoveringVra.vraId)?.attachedVmIds.includes(recovered.id) ?? false;
     });
   }
+}
+
+/** When all have ended: nothing goes on behind the back of an undo. */
+function throwFirst(outcomes: readonly PromiseSettledResult<unknown>[]): void {
+  const failed = outcomes.find((outcome) => outcome.status === 'rejected');
+  if (failed) throw failed.reason as Error;
 }
 
 function wavesOf(definition: VpgDefinition, byVmId: ReadonlyMap<string, RecoveredVm>): { readonly vms: RecoveredVm[]; readonly delayAfterMs: number }[] {

@@ -4,3 +4,4 @@ export type { EngineStatus, ProtectionStatus, RecoveryStatus, ViewStatus, Barrie
 export type { RecoveryLimits } from './space-limits.js';
 export * from './types.js';
 export * from './vra-engine.js';
+export type { EventLoopDelay } from './event-loop-watch.js';

@@ -15,6 +15,7 @@ import { RetirementHost } from './retirement-host.js';
 import { StateFile } from './state-file.js';
 import { protectionKey, type AttachedVmSpec, type ProtectionRef, type RecoverySpec, type ViewSpec, type VraOptions } from './types.js';
 import { ViewHost } from './view-host.js';
+import { ViewOpenings } from './view-openings.js';
 
 interface ViewEntry {
   readonly spec: ViewSpec;
@@ -60,6 +61,7 @@ export class RecoveringSide {
   readonly #retries = new Map<string, Backoff>();
   readonly #exchange = new HeldExchange(this.#exchangeSurroundings());
   #last: Promise<unknown> = Promise.resolve();
+  readonly #openings = new ViewOpenings({ exclusive: (act) => this.#exclusive(act), open: (spec) => this.#openOrFind(spec), save: () => this.#save() });
 
   constructor(private readonly around: RecoveringSurroundings) {
     this.#file = new StateFile(`${around.options.stateFolder}/recovering.json`);
@@ -250,13 +252,13 @@ export class RecoveringSide {
   }
 
   openView(spec: ViewSpec): Promise<void> {
-    return this.#exclusive(async () => {
-      const known = this.#entries.get(spec.viewId);
-      if (known && JSON.stringify(known.spec) !== JSON.stringify(spec)) throw new EngineError('VRA_CONFLICT', `there is another view ${spec.viewId}`);
-      if (!this.#views.has(spec.viewId)) await this.#openNewView(known ?? { spec, isPromoting: false });
-      // When it was open already, too: the save before may have failed, and what is answered is durable.
-      await this.#save();
-    });
+    return this.#openings.open(spec);
+  }
+
+  async #openOrFind(spec: ViewSpec): Promise<void> {
+    const known = this.#entries.get(spec.viewId);
+    if (known && JSON.stringify(known.spec) !== JSON.stringify(spec)) throw new EngineError('VRA_CONFLICT', `there is another view ${spec.viewId}`);
+    if (!this.#views.has(spec.viewId)) await this.#openNewView(known ?? { spec, isPromoting: false });
   }
 
   async #openNewView(entry: ViewEntry): Promise<void> {

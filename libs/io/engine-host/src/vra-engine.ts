@@ -5,6 +5,7 @@ import type { HeldCheckpoint } from '@tidemark/journal';
 import { CodecPool } from '@tidemark/link';
 import { ControlMesh } from './control-mesh.js';
 import { DataServer } from './data-server.js';
+import { EventLoopWatch, type EventLoopDelay } from './event-loop-watch.js';
 import { HashPool } from './hash-pool.js';
 import { RecoveringSide } from './recovering-side.js';
 import { SendingSide } from './sending-side.js';
@@ -53,6 +54,7 @@ export class VraEngine {
   readonly #recovering: RecoveringSide;
   #nbdServer: NbdServer | undefined;
   readonly #timers: NodeJS.Timeout[] = [];
+  readonly #loopWatch = new EventLoopWatch();
   /** Periodic work under way; owned here: close waits for it. */
   readonly #ticking = new Map<string, Promise<void>>();
   #dataPort = 0;
@@ -206,6 +208,15 @@ export class VraEngine {
     return { checkpointId, epoch, term, vmIds, atMs, ageMs: Math.max(0, sinceMs) + marker.ageMs, tag, kind };
   }
 
+  resetEventLoopDelay(): void {
+    this.#loopWatch.reset();
+  }
+
+  /** How long guests may have waited for this process's event loop. */
+  eventLoopDelay(): EventLoopDelay {
+    return this.#loopWatch.sample();
+  }
+
   status(): EngineStatus {
     return engineStatus(this.#sending, this.#recovering, this.instance);
   }
@@ -259,6 +270,7 @@ export class VraEngine {
 
   async close(): Promise<void> {
     for (const timer of this.#timers) clearInterval(timer);
+    this.#loopWatch.close();
     await Promise.all(this.#ticking.values());
     await this.#nbdServer?.close();
     await this.#sending.close();

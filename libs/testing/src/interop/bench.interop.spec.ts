@@ -67,3 +67,13 @@ it('an unknown benchmark is named with those that exist', async () => {
   const result = await run(process.execPath, [RUNNER, 'nope']);
   expect([result.code, result.stderr]).toEqual([64, expect.stringContaining('nbd')]);
 });
+
+/** Also here: it must run, and say something about every case. */
+describeWithTools('benchmarks of whole VRAs', ['taskset', 'qemu-nbd', 'qemu-img'], () => {
+  it.each(['scale-volumes', 'failover'])('%s', async (name) => {
+    await runOk(process.execPath, [RUNNER, name, '--tiny', '--results', folder]);
+    const { rows } = JSON.parse(readFileSync(join(folder, `${name}.json`), 'utf8')) as { rows: Row[] };
+    expect(rows.length).toBeGreaterThan(1);
+    for (const row of rows) expect([row.case, row.ours > 0, row.ratio > 0, row.goal > 0]).toEqual([row.case, true, true, true]);
+  });
+});

@@ -18,6 +18,8 @@ const CALLS: Record<string, (args: never) => unknown> = {
   removeRecovery: (args: { vpgId: string; vmId: string; isMirrorKept: boolean }) => engine.removeRecovery(args),
   listCheckpoints: (args: { vpgId: string; vmId: string }) => engine.listCheckpoints(args),
   status: () => engine.status(),
+  eventLoopDelay: () => engine.eventLoopDelay(),
+  resetEventLoopDelay: () => engine.resetEventLoopDelay(),
   openView: (args: ViewSpec) => engine.openView(args),
   closeView: ({ viewId }: { viewId: string }) => engine.closeView(viewId),
 };
