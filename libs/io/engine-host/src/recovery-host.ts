@@ -37,6 +37,9 @@ export interface RecoveryHooks {
   readonly hashPool: HashPool;
 }
 
+/** Openings of one stream that wait for the journal at a time: each is a durable record, and an honest sender has one. */
+const OPENINGS_MAX = 4;
+
 /** One VM of one VPG at the recovering VRA: its receiver engine, its journal and its mirror volumes. */
 export class RecoveryHost {
   readonly key: string;
@@ -48,6 +51,7 @@ export class RecoveryHost {
   #body: Uint8Array = new Uint8Array(0);
   readonly #intake: FrameIntake;
   #receivedBytes = 0;
+  #openingCount = 0;
   #receivedRawBytes = 0;
   #isClosed = false;
 
@@ -184,6 +188,12 @@ export class RecoveryHost {
 
   /** A stream asks to be opened. The receiver decides; what it answers goes through `reply`. */
   open(reply: StreamReply, request: OpenRequest): void {
+    if (this.#openingCount >= OPENINGS_MAX) {
+      const refusal = encodeRefused({ code: 'notReady', message: 'this stream is being opened over and over' });
+      reply.send(encodeFrame({ kind: FrameKind.refused, stream: reply.streamId }, [refusal], crc32c));
+      reply.ended();
+      return;
+    }
     this.#replies.set(reply.connection, reply);
     this.#step((effects) => this.#receiver.open(reply.connection, request, effects));
   }
@@ -333,7 +343,9 @@ export class RecoveryHost {
   #beginIncarnation(effect: Extract<ReceiverEffect, { kind: 'beginIncarnation' }>): void {
     const { openId, sessionId, epoch, ackedSeq } = effect;
     this.#hasher.reset();
-    void this.#withVolumes(effect.volumeSizesBytes).then(async () => await this.journal.beginIncarnation({ sessionId, epoch })).then(
+    this.#openingCount += 1;
+    const beginning = this.#withVolumes(effect.volumeSizesBytes).then(async () => await this.journal.beginIncarnation({ sessionId, epoch }));
+    void beginning.finally(() => (this.#openingCount -= 1)).then(
       (begun) => {
         if (begun.durableSeq < ackedSeq) {
           this.hooks.log.error({ protection: this.key, durableSeq: begun.durableSeq, ackedSeq }, 'ACKNOWLEDGED WRITES ARE MISSING from this journal: everything is copied again');
