@@ -9,10 +9,10 @@ const PROGRAM = join(import.meta.dirname, '..', '..', 'libs', 'testing', 'dist',
  * A VRA engine in a process of its own, on one CPU: the program that the crash tests drive too.
  * @param {{ vraId: string, folder: string, cpu?: number, captureBytesMax?: number }} options
  */
-export async function startEngine({ vraId, folder, cpu, captureBytesMax }) {
+export async function startEngine({ vraId, folder, cpu, captureBytesMax, controlPort = 0, dataPort = 0 }) {
   const socket = join(folder, `${vraId}.sock`);
   const options = {
-    vraId, address: '127.0.0.1', controlPort: 0, dataPort: 0, nbdSocketPath: socket, stateFolder: join(folder, `${vraId}-state`),
+    vraId, address: '127.0.0.1', controlPort, dataPort, nbdSocketPath: socket, stateFolder: join(folder, `${vraId}-state`),
     captureBytesMax: captureBytesMax ?? 414 * 1024 * 1024, // an appliance with 1 GiB of RAM
   };
   const command = [process.execPath, PROGRAM, JSON.stringify(options)];
@@ -43,6 +43,12 @@ export async function startEngine({ vraId, folder, cpu, captureBytesMax }) {
         waiting.set(id, { resolve, reject });
         child.stdin.write(`${JSON.stringify({ id, call, args })}\n`);
       });
+    },
+    /** SIGKILL. */
+    async kill() {
+      const exited = once(child, 'exit');
+      child.kill('SIGKILL');
+      await exited;
     },
     async stop() {
       if (child.exitCode !== null || child.signalCode !== null) return;

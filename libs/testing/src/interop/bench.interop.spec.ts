@@ -77,3 +77,9 @@ describeWithTools('benchmarks of whole VRAs', ['taskset', 'qemu-nbd', 'qemu-img'
     for (const row of rows) expect([row.case, row.ours > 0, row.ratio > 0, row.goal > 0]).toEqual([row.case, true, true, true]);
   });
 });
+
+it.each([['open-point', 10], ['restart', 2]])('%s runs on tiny input', async (name, rowCount) => {
+  await runOk(process.execPath, [RUNNER, name, '--tiny', '--results', folder]);
+  const { rows } = JSON.parse(readFileSync(join(folder, `${name}.json`), 'utf8')) as { rows: Row[] };
+  expect([rows.length, rows.every(({ ours, ratio }) => ours >= 0 && ratio > 0)]).toEqual([rowCount, true]);
+});
