@@ -44,6 +44,9 @@ export interface RecoveringSurroundings {
   isPeerUp(vraId: string): boolean;
 }
 
+/** Journals opened at once at the start: their scans wait for the disk and give way to each other. */
+const OPENED_AT_ONCE = 4;
+
 /**
  * Everything of a VRA that concerns recovery: journals, mirrors, views, retirement. What is asked for is durable in the state file
  * (and in the journals) before it is answered, and is there again after a restart.
@@ -90,7 +93,13 @@ export class RecoveringSide {
 
   async #openMissing(): Promise<void> {
     for (const key of this.#removals.keys()) await this.#tryFinishRemoval(key);
-    for (const [key, spec] of this.#specs) if (!this.#recoveries.has(key)) await this.#tryOpen(key, spec);
+    const missing = [...this.#specs].filter(([key]) => !this.#recoveries.has(key));
+    // One after the other: two journals of one datastore share its account.
+    for (const [, spec] of missing) await this.#space(spec).catch(() => undefined); // whoever opens the journal meets it again, and says so
+    const openSome = async (): Promise<void> => {
+      for (let next = missing.shift(); next !== undefined; next = missing.shift()) await this.#tryOpen(...next);
+    };
+    await Promise.all(Array.from({ length: OPENED_AT_ONCE }, openSome));
     for (const [viewId, entry] of this.#entries) if (!this.#views.has(viewId)) await this.#tryOpenView(entry);
     this.#configureRetirements();
   }

@@ -109,6 +109,7 @@ export class RecoveryHost {
       onDurable: (seq) => this.#step((effects) => this.#receiver.durable(seq, effects)),
       onCheckpointsChanged: () => undefined, // the ZVM reads the change number in the status and asks
       onState: (state) => this.#journalState(state),
+      onIndexFailed: (error) => this.hooks.log.warn({ protection: this.key, error: String(error) }, 'index of the journal cannot be written; it is tried again'),
     });
     this.#journal = journal;
     const { epoch, state } = journal.stats();
