@@ -69,6 +69,7 @@ async function sampleRpo(pair, forMs) {
   const samples = [];
   let newest;
   let lastChange = 0;
+  while ((await pair.listing(0)).held.length === 0) await delay(SAMPLE_MS); // the first one may take a while after a start
   const untilMs = performance.now() + forMs;
   while (performance.now() < untilMs) {
     const askedMs = performance.now();
