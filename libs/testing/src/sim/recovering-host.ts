@@ -121,7 +121,7 @@ export class RecoveringHost extends SimHost {
       if (!this.#views.has(spec.viewId)) throw new Error('being opened again');
       return;
     }
-    if (this.#retirements.get(spec.vpgId)?.canPin(spec.checkpointId) === false && this.around.plant?.flag !== 'promiseIgnored') throw new Error('being retired');
+    if (this.#retirements.get(spec.vpgId)?.canPin(spec.checkpointId) === false) throw new Error('being retired');
     const life = this.life;
     // From before the first wait on: a retirement that asks meanwhile is told.
     this.#pinning.set(spec.viewId, spec);

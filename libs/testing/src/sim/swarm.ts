@@ -67,7 +67,7 @@ const THEMES: readonly Theme[] = [
   // Syncs that begin and end all the time, markers right behind them, and local writes that take long between disk and capture.
   { faults: { forceSync: 40, insertTagged: 15 }, options: { ioMsMax: 50, syncReadMsMax: 0.5, delayMsMax: 0.5, spikeMsMax: 0, threadCount: 8, recoveringCount: 1 } },
   // A short history that moves on all the time, on several hosts, under views.
-  { faults: { failoverTest: 200, pauseRetirement: 1200, killRecovering: 1200 }, options: { historyMs: 500, intervalMs: 60, recoveringCount: 3, segmentBytes: 16 * 1024, delayMsMax: 15 } },
+  { faults: { failoverTest: 200, pauseRetirement: 1200, killRecovering: 1200, stepClock: 400 }, options: { historyMs: 500, intervalMs: 60, recoveringCount: 3, segmentBytes: 16 * 1024, delayMsMax: 15 } },
   // Failovers that are interrupted.
   { faults: { failover: 500, failoverTest: 1000, powerLossRecovering: 1200, repeatCommand: 30 }, options: { commitChance: 0.4, historyMs: 5000, intervalMs: 200, faultPhaseMs: 7000 } },
   // VMs on the move, and documents that come late.
