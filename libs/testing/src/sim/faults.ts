@@ -125,6 +125,7 @@ export class Faults {
     const segments = [...host.disk.files].filter(([path, file]) => path.includes('/journal/') && file.sizeBytes > 0);
     if (segments.length === 0) return;
     this.isStorageFailed = true;
+    this.world.isMediumRotted = true;
     const [path, file] = random.pick(segments);
     file.rot(random.int(file.sizeBytes));
     host.rotted.add(path.slice(0, path.indexOf('/journal/')));

@@ -22,6 +22,8 @@ export class World {
   #failure: Error | undefined;
   /** Asynchronous code under way that may wait for a turn of Node's own loop. */
   turnsWanted = 0;
+  /** A bit has turned on a medium: acknowledged data may be lost, loudly. */
+  isMediumRotted = false;
 
   constructor(readonly seed: number) {
     this.random = new Random(seed);
