@@ -21,6 +21,9 @@ export class VraMetrics {
     this.#gauge('tidemark_journal_bytes', 'Bytes of the journal on disk');
     this.#gauge('tidemark_durable_seq', 'Last stream position that is durable in the journal');
     this.#gauge('tidemark_barrier_hold_ms_p99', 'Time that guest completions were held by a checkpoint barrier, p99');
+    this.#gauge('tidemark_barrier_hold_ms_p50', 'The same, p50');
+    this.#gauge('tidemark_barrier_hold_ms_max', 'The same, longest since the start');
+    this.#gauge('tidemark_clock_offset_ms', 'Own wall clock minus that of the VRA that leads the checkpoints');
     this.#gauge('tidemark_barrier_void_count', 'Checkpoints that were begun and not sealed');
   }
 
@@ -57,6 +60,9 @@ export class VraMetrics {
     }
     for (const barrier of status.barriers) {
       this.#set('tidemark_barrier_hold_ms_p99', barrier, barrier.holdMsP99);
+      this.#set('tidemark_barrier_hold_ms_p50', barrier, barrier.holdMsP50);
+      this.#set('tidemark_barrier_hold_ms_max', barrier, barrier.holdMsMax);
+      this.#set('tidemark_clock_offset_ms', barrier, barrier.clockOffsetMs);
       this.#set('tidemark_barrier_void_count', barrier, barrier.voidCount);
     }
     return await this.#registry.metrics();

@@ -112,6 +112,7 @@ export class AlertService implements OnApplicationBootstrap, OnApplicationShutdo
       scratches: statuses.flatMap(({ views }) => views)
         .map((view) => ({ ...view, vmName: nameOf(view.vpgId, view.vmId), warningBytes: warnings.get(`${view.vpgId}/${view.vmId}`) ?? null })),
       datastores: statuses.flatMap(({ datastores, recoveries }) => datastores.map((datastore) => ({ ...datastore, vpgIds: [...new Set(recoveries.map(({ vpgId }) => vpgId))] }))),
+      clocks: this.vras.all().flatMap(({ vraId, name }) => (this.vraLink.status(vraId)?.barriers ?? []).map(({ vpgId, clockOffsetMs }) => ({ vpgId, vraName: name, clockOffsetMs }))),
       histories: own.map((vpg) => {
         const { historyMs, recoverableForMs, summary } = this.status.measure(vpg);
         const isReplicating = vpg.state === 'protecting' && summary.latest !== null;

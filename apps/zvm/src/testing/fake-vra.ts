@@ -39,6 +39,7 @@ export class FakeVra {
   /** What it reports of its journals and datastores, for tests of alerts. */
   journalBytes = 4096;
   isAtHardLimit = false;
+  clockOffsetMs = 0;
   datastores: VraStatusV1['datastores'] = [];
   outbound: VraStatusV1['outbound'] = { bytesPerSecondMax: null, isThrottled: false, bytesPerSecond: 0 };
   readonly #instance = randomUUID();
@@ -146,7 +147,7 @@ export class FakeVra {
       })),
       recoveries: [...this.recoveries.values()].map((recovery): RecoveryStatusV1 => ({
         vpgId: recovery.spec.vpgId, vmId: recovery.spec.vmId, epoch: recovery.epoch, reservedEpoch: recovery.reservedEpoch, state: 'receiving', detail: '',
-        durableSeq: recovery.held.length, journalBytes: this.journalBytes, limits: recovery.spec.limits ?? NO_LIMITS, isAtHardLimit: this.isAtHardLimit, mirrorBytes: 8192, receivedRawBytes: 1, receivedBytes: 1,
+        durableSeq: recovery.held.length, journalBytes: this.journalBytes, limits: recovery.spec.limits ?? NO_LIMITS, isAtHardLimit: this.isAtHardLimit, scrub: { completedAtMs: null, detail: '', affectedIds: [] }, mirrorBytes: 8192, receivedRawBytes: 1, receivedBytes: 1,
         newestCheckpointId: recovery.held.at(-1)?.checkpointId ?? null, oldestCheckpointId: recovery.held[0]?.checkpointId ?? null,
         instance: this.#instance, lastChange: recovery.lastChange,
       })),
@@ -155,7 +156,7 @@ export class FakeVra {
         promotedBytes: view.status === 'promoted' ? 100 : 0, totalBytes: 100,
       })),
       barriers: this.state.barriers.map((barrier) => ({
-        vpgId: barrier.vpgId, version: barrier.version, leaderVraId: barrier.members[0]?.vra.vraId ?? null, term: 1, holdMsP99: 1, voidCount: 0, sealedCount: 0,
+        vpgId: barrier.vpgId, version: barrier.version, leaderVraId: barrier.members[0]?.vra.vraId ?? null, term: 1, holdMsP50: 1, holdMsP99: 1, holdMsMax: 1, lastVoidReason: null, clockOffsetMs: this.clockOffsetMs, voidCount: 0, sealedCount: 0,
       })),
       datastores: this.datastores,
       outbound: this.outbound,

@@ -54,6 +54,8 @@ export interface RecoveryStatusV1 {
   readonly limits: Readonly<RecoveryLimitsV1>;
   /** `full` because of the hard limit: everything but the newest checkpoint was given up, and replication pauses rather than lose that too. */
   readonly isAtHardLimit: boolean;
+  /** What reading the journal back in the background has shown. `affectedIds`: checkpoints given up because of `detail`. */
+  readonly scrub: { readonly completedAtMs: number | null; readonly detail: string; readonly affectedIds: readonly number[] };
   readonly mirrorBytes: number;
   /** Before and after compression, since the VRA started. */
   readonly receivedRawBytes: number;
@@ -84,7 +86,13 @@ export interface BarrierStatusV1 {
   readonly version: number;
   readonly leaderVraId: string | null;
   readonly term: number;
+  /** Time that guest completions were held, ms, over the last 1024 checkpoints; max: since the start. */
+  readonly holdMsP50: number;
   readonly holdMsP99: number;
+  readonly holdMsMax: number;
+  readonly lastVoidReason: string | null;
+  /** Own wall clock minus the leader's, ms; 0 on the leader. Above 1000 in size it alerts. */
+  readonly clockOffsetMs: number;
   readonly voidCount: number;
   readonly sealedCount: number;
 }

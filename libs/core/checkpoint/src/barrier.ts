@@ -66,6 +66,7 @@ export class Barrier {
       sealedCount: part.sealedCount,
       voidCount: part.voidCount,
       lastVoidReason: part.lastVoidReason,
+      holdMsP50: this.#participant.holdTimes.p50Ms,
       holdMsP99: this.#participant.holdTimes.p99Ms,
       holdMsMax: this.#participant.holdTimes.maxMs,
       clockOffsetMs: isLeading ? 0 : this.#clockOffsetMs,

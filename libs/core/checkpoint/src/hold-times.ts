@@ -17,8 +17,16 @@ export class HoldTimes {
   }
 
   /** Nearest rank over the last {@link SAMPLES} holds; 0 without any. */
+  get p50Ms(): number {
+    return this.#rank(0.5);
+  }
+
   get p99Ms(): number {
+    return this.#rank(0.99);
+  }
+
+  #rank(share: number): number {
     const sorted = this.#samples.slice(0, Math.min(this.#count, SAMPLES)).sort();
-    return sorted[Math.ceil(sorted.length * 0.99) - 1] ?? 0;
+    return sorted[Math.ceil(sorted.length * share) - 1] ?? 0;
   }
 }

@@ -130,6 +130,7 @@ export interface BarrierStatus {
   readonly sealedCount: number;
   readonly voidCount: number;
   readonly lastVoidReason: string | null;
+  readonly holdMsP50: number;
   readonly holdMsP99: number;
   readonly holdMsMax: number;
   /** Own wall clock minus the leader's, ms, at the last mark; 0 on the leader. Above 1000 in size it alerts. */

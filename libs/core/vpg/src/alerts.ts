@@ -2,7 +2,7 @@ import { rpoLevel } from './sla.js';
 
 /** Reference §11; the ids of this version. */
 export type AlertId =
-  | 'VPG0007' | 'VPG0037' | 'VPG0038' | 'VRA0006' | 'VRA0007' | 'VRA0039' | 'VRA0040' | 'TDM0004' | 'TDM0005'
+  | 'VPG0007' | 'VPG0037' | 'VPG0038' | 'VRA0006' | 'VRA0007' | 'VRA0039' | 'VRA0040' | 'TDM0001' | 'TDM0002' | 'TDM0004' | 'TDM0005'
   | 'VPG0009' | 'VPG0010' | 'VPG0014' | 'ZVM0002' | 'ZVM0003';
 
 export interface AlertDefinition {
@@ -18,6 +18,8 @@ export const ALERTS: Readonly<Record<AlertId, AlertDefinition>> = {
   VRA0007: { level: 'Error', entity: 'Vra' }, // journal cannot be written
   VRA0039: { level: 'Error', entity: 'Vra' }, // journal at its hard limit
   VRA0040: { level: 'Warning', entity: 'Vra' }, // journal at its warning threshold
+  TDM0001: { level: 'Warning', entity: 'Vra' }, // clocks of two VRAs differ by more than a second (ours)
+  TDM0002: { level: 'Error', entity: 'Vra' }, // the scrub found damage in a journal (ours)
   TDM0004: { level: 'Error', entity: 'Vra' }, // scratch full (ours: the reference has no id for it)
   TDM0005: { level: 'Warning', entity: 'Vra' }, // scratch at its warning threshold (ours)
   VPG0009: { level: 'Warning', entity: 'Vpg' }, // RPO 15 to 25 % above its target

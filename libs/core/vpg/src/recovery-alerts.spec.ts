@@ -2,11 +2,11 @@ import { describe, expect, it } from '@jest/globals';
 import { GiB } from '@tidemark/base';
 import { recoveryAlertsFor, type HistoryFacts, type JournalFacts, type RecoveryAlertFacts } from './recovery-alerts.js';
 
-const NONE: RecoveryAlertFacts = { journals: [], scratches: [], datastores: [], histories: [] };
+const NONE: RecoveryAlertFacts = { journals: [], scratches: [], datastores: [], histories: [], clocks: [] };
 const LIMITS = { journalHardBytes: 10 * GiB, journalWarningBytes: 7 * GiB, scratchHardBytes: null, scratchWarningBytes: null };
 const journal = (more: Partial<JournalFacts>): RecoveryAlertFacts => ({
   ...NONE,
-  journals: [{ vpgId: 'v', vpgName: 'App', vmId: 'vm', vmName: 'db', state: 'receiving', detail: '', journalBytes: GiB, limits: LIMITS, isAtHardLimit: false, ...more }],
+  journals: [{ vpgId: 'v', vpgName: 'App', vmId: 'vm', vmName: 'db', state: 'receiving', detail: '', journalBytes: GiB, limits: LIMITS, isAtHardLimit: false, scrub: { detail: '', affectedIds: [] }, ...more }],
 });
 const history = (more: Partial<HistoryFacts>): RecoveryAlertFacts => ({
   ...NONE, histories: [{ vpgId: 'v', name: 'App', isReplicating: true, historyMs: 0, historyTargetMs: 100 * 60_000, recoverableForMs: 1e9, ...more }],
@@ -23,6 +23,9 @@ describe('alerts of the recovery side', () => {
     ['a scratch above its warning', { ...NONE, scratches: [{ vpgId: 'v', vmName: 'db', viewId: 'x', scratchBytes: 5, isScratchFull: false, warningBytes: 4 }] }, ['TDM0005']],
     ['a datastore at its guard', { ...NONE, datastores: [{ path: '/d', freeBytes: GiB, guardBytes: GiB, vpgIds: ['v'] }] }, ['VRA0006']],
     ['a datastore with room', { ...NONE, datastores: [{ path: '/d', freeBytes: GiB + 1, guardBytes: GiB, vpgIds: ['v'] }] }, []],
+    ['damage that the scrub found', journal({ scrub: { detail: 'record 7', affectedIds: [1, 2] } }), ['TDM0002']],
+    ['a clock a second off', { ...NONE, clocks: [{ vpgId: 'v', vraName: 'a', clockOffsetMs: -1000 }] }, []],
+    ['a clock further off', { ...NONE, clocks: [{ vpgId: 'v', vraName: 'a', clockOffsetMs: -1001 }] }, ['TDM0001']],
     ['three quarters of the history', history({ historyMs: 75 * 60_000 }), []],
     ['less', history({ historyMs: 74 * 60_000 }), ['VPG0037']],
     ['less than half', history({ historyMs: 49 * 60_000 }), ['VPG0038']],

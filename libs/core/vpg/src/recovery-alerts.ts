@@ -14,6 +14,14 @@ export interface JournalFacts {
   readonly journalBytes: number;
   readonly limits: VmLimits;
   readonly isAtHardLimit: boolean;
+  readonly scrub: { readonly detail: string; readonly affectedIds: readonly number[] };
+}
+
+export interface ClockFacts {
+  readonly vpgId: string;
+  readonly vraName: string;
+  /** Against the VRA that leads the VPG's checkpoints. */
+  readonly clockOffsetMs: number;
 }
 
 export interface ScratchFacts {
@@ -48,7 +56,10 @@ export interface RecoveryAlertFacts {
   readonly scratches: readonly ScratchFacts[];
   readonly datastores: readonly DatastoreFacts[];
   readonly histories: readonly HistoryFacts[];
+  readonly clocks: readonly ClockFacts[];
 }
+
+const CLOCK_OFFSET_MS_MAX = 1000;
 
 /** History below this share of what could be there is an error; between it and {@link SLA.historyShare} a warning. */
 const HISTORY_ERROR_SHARE = 0.5;
@@ -57,12 +68,12 @@ const HISTORY_ERROR_SHARE = 0.5;
 export function recoveryAlertsFor(facts: RecoveryAlertFacts): WantedAlert[] {
   return [
     ...facts.journals.flatMap(journalAlerts), ...facts.scratches.flatMap(scratchAlerts), ...facts.datastores.flatMap(datastoreAlerts),
-    ...facts.histories.flatMap(historyAlerts),
+    ...facts.histories.flatMap(historyAlerts), ...facts.clocks.flatMap(clockAlerts),
   ];
 }
 
 function journalAlerts(journal: JournalFacts): WantedAlert[] {
-  const { vpgId, vpgName, vmId, vmName, journalBytes, limits, isAtHardLimit, state, detail } = journal;
+  const { vpgId, vpgName, vmId, vmName, journalBytes, limits, isAtHardLimit, state, detail, scrub } = journal;
   const about = (description: string) => ({ subject: `${vpgId}/${vmId}`, description, vpgIds: [vpgId] });
   const wanted: WantedAlert[] = [];
   const { journalHardBytes: hardBytes, journalWarningBytes: warningBytes } = limits;
@@ -73,7 +84,14 @@ function journalAlerts(journal: JournalFacts): WantedAlert[] {
     wanted.push(alert('VRA0040', about(`the journal of '${vmName}' has ${size(journalBytes)}, its warning threshold is ${size(warningBytes)}`)));
   }
   if (state === 'broken') wanted.push(alert('VRA0007', about(`the journal of '${vmName}' cannot be written${detail === '' ? '' : `: ${detail}`}`)));
+  if (scrub.detail !== '') wanted.push(alert('TDM0002', about(`damage in the journal of '${vmName}': ${scrub.detail}; ${scrub.affectedIds.length} checkpoints were given up and everything is copied again`)));
   return wanted;
+}
+
+function clockAlerts({ vpgId, vraName, clockOffsetMs }: ClockFacts): WantedAlert[] {
+  if (Math.abs(clockOffsetMs) <= CLOCK_OFFSET_MS_MAX) return [];
+  const description = `the clock of VRA '${vraName}' is ${(Math.abs(clockOffsetMs) / 1000).toFixed(0)} s ${clockOffsetMs > 0 ? 'ahead of' : 'behind'} that of the VRA that leads the checkpoints`;
+  return [alert('TDM0001', { subject: `${vpgId}/${vraName}`, description, vpgIds: [vpgId] })];
 }
 
 function scratchAlerts({ vpgId, vmName, viewId, scratchBytes, isScratchFull, warningBytes }: ScratchFacts): WantedAlert[] {

@@ -12,6 +12,7 @@ import { volumeChangeError } from './mirror-set.js';
 import { RecoveryHost } from './recovery-host.js';
 import { removeRecoveryFiles, type Removal } from './removal.js';
 import { RetirementHost } from './retirement-host.js';
+import { Scrubber, type ScrubStatus } from './scrubber.js';
 import { StateFile } from './state-file.js';
 import { protectionKey, type AttachedVmSpec, type ProtectionRef, type RecoverySpec, type ViewSpec, type VraOptions } from './types.js';
 import { ViewHost } from './view-host.js';
@@ -61,6 +62,7 @@ export class RecoveringSide {
   readonly #removals = new Map<string, Removal>();
   readonly #retirements = new Map<string, RetirementHost>();
   readonly #spaces = new Map<string, DatastoreSpace>();
+  readonly #scrubber: Scrubber;
   readonly #retries = new Map<string, Backoff>();
   readonly #exchange = new HeldExchange(this.#exchangeSurroundings());
   #last: Promise<unknown> = Promise.resolve();
@@ -68,10 +70,12 @@ export class RecoveringSide {
 
   constructor(private readonly around: RecoveringSurroundings) {
     this.#file = new StateFile(`${around.options.stateFolder}/recovering.json`);
+    this.#scrubber = new Scrubber(around.options.stateFolder, around.options.log);
   }
 
   /** Opens everything that was there. What cannot be opened is reported and tried again; it stops nothing else. */
   async start(): Promise<void> {
+    await this.#scrubber.load();
     const state = await this.#file.load();
     for (const spec of state?.recoveries ?? []) this.#specs.set(protectionKey(spec), spec);
     for (const entry of state?.views ?? []) this.#entries.set(entry.spec.viewId, entry);
@@ -240,6 +244,7 @@ export class RecoveringSide {
     this.#failed.delete(key);
     await recovery?.end();
     await removeRecoveryFiles(removal);
+    this.#scrubber.forget(key);
     this.#removals.delete(key);
     await this.#save();
   }
@@ -412,6 +417,10 @@ export class RecoveringSide {
     this.#exchange.message(fromVraId, message);
   }
 
+  scrubOf(key: string): ScrubStatus {
+    return this.#scrubber.statusOf(key);
+  }
+
   get datastores(): readonly DatastoreSpace[] {
     return [...this.#spaces.values()];
   }
@@ -434,6 +443,7 @@ export class RecoveringSide {
     }
     this.#exchange.tick(nowMs);
     await this.#repair(nowMs);
+    this.#scrubber.tick(nowMs, Date.now(), this.recoveries);
     if (this.#removals.size > 0 || this.#recoveries.size < this.#specs.size || this.#views.size < this.#entries.size) await this.#exclusive(() => this.#openMissing());
   }
 
@@ -466,6 +476,7 @@ export class RecoveringSide {
   async close(): Promise<void> {
     await this.#last;
     this.#exchange.close();
+    await this.#scrubber.close();
     for (const retirement of this.#retirements.values()) retirement.close();
     for (const view of this.#views.values()) await view.close({ isScratchDropped: false });
     for (const recovery of this.#recoveries.values()) await recovery.close();

@@ -6,6 +6,7 @@ import type { RecoveringSide } from './recovering-side.js';
 import type { RecoveryHost } from './recovery-host.js';
 import type { SendingSide } from './sending-side.js';
 import type { SendingStream } from './sending-stream.js';
+import type { ScrubStatus } from './scrubber.js';
 import { UNLIMITED, type RecoveryLimits } from './space-limits.js';
 import { protectionKey, type ProtectionSpec, type RecoverySpec, type ViewSpec } from './types.js';
 import type { ViewProgress } from './view-host.js';
@@ -48,6 +49,8 @@ export interface RecoveryStatus {
   readonly limits: RecoveryLimits;
   /** `full` because of the hard limit: everything but the newest checkpoint was given up, and replication pauses rather than lose that too. */
   readonly isAtHardLimit: boolean;
+  /** What reading the journal back in the background has shown. */
+  readonly scrub: ScrubStatus;
   readonly mirrorBytes: number;
   readonly receivedRawBytes: number;
   readonly receivedBytes: number;
@@ -69,7 +72,12 @@ export interface BarrierHostStatus {
   readonly version: number;
   readonly leaderVraId: string | null;
   readonly term: number;
+  readonly holdMsP50: number;
   readonly holdMsP99: number;
+  readonly holdMsMax: number;
+  readonly lastVoidReason: string | null;
+  /** Own wall clock minus the leader's, ms; 0 on the leader. */
+  readonly clockOffsetMs: number;
   readonly voidCount: number;
   readonly sealedCount: number;
 }
@@ -108,7 +116,7 @@ export function engineStatus(sending: SendingSide, recovering: RecoveringSide, i
       return protectionStatus(stream, sending.unreachableReason(key), nowMs);
     }),
     recoveries: [
-      ...recovering.recoveries.map((recovery) => recoveryStatus(recovery, instance)),
+      ...recovering.recoveries.map((recovery) => ({ ...recoveryStatus(recovery, instance), scrub: recovering.scrubOf(recovery.key) })),
       ...recovering.failures.map(({ spec, reason }) => failedRecovery(spec, reason, instance)),
     ],
     views: recovering.viewEntries.map(({ spec, view, fault }) => viewStatus(spec, view?.progress(), fault)),
@@ -117,7 +125,11 @@ export function engineStatus(sending: SendingSide, recovering: RecoveringSide, i
       version: status.version,
       leaderVraId: status.leaderVraId,
       term: status.term,
+      holdMsP50: status.holdMsP50,
       holdMsP99: status.holdMsP99,
+      holdMsMax: status.holdMsMax,
+      lastVoidReason: status.lastVoidReason,
+      clockOffsetMs: status.clockOffsetMs,
       voidCount: status.voidCount,
       sealedCount: status.sealedCount,
     })),
@@ -156,7 +168,7 @@ function notRunning({ vpgId, vmId, epoch }: ProtectionSpec, detail: string): Pro
   return { vpgId, vmId, epoch, state: 'failed', detail, sync: null, ...none };
 }
 
-function recoveryStatus(recovery: RecoveryHost, instance: string): RecoveryStatus {
+function recoveryStatus(recovery: RecoveryHost, instance: string): Omit<RecoveryStatus, 'scrub'> {
   const { spec, stats, receivedBytes } = recovery;
   const { journal } = recovery;
   return {
@@ -188,7 +200,7 @@ function recoveryState(recovery: RecoveryHost, phase: JournalPhase): RecoverySta
 }
 
 function failedRecovery({ vpgId, vmId, epoch, limits = UNLIMITED }: RecoverySpec, reason: string, instance: string): RecoveryStatus {
-  const none = { limits, isAtHardLimit: false, durableSeq: 0, journalBytes: 0, mirrorBytes: 0, receivedRawBytes: 0, receivedBytes: 0, lastChange: 0 };
+  const none = { limits, isAtHardLimit: false, scrub: { completedAtMs: null, detail: '', affectedIds: [] }, durableSeq: 0, journalBytes: 0, mirrorBytes: 0, receivedRawBytes: 0, receivedBytes: 0, lastChange: 0 };
   return { vpgId, vmId, epoch, reservedEpoch: null, state: 'broken', detail: reason, newestCheckpointId: null, oldestCheckpointId: null, instance, ...none };
 }
 

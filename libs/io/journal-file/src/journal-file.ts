@@ -459,6 +459,11 @@ export class JournalFile {
     return this.#damage;
   }
 
+  /** Somebody read a segment back and found damage: see {@link damage}. */
+  distrust(check: SegmentCheck): void {
+    this.#damage = check;
+  }
+
   /** Neither frames nor control records are taken any more, whatever happens to the disk: only opening anew can help. */
   get isDead(): boolean {
     return this.#journal.isDead;

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
-import { writeFile } from 'node:fs/promises';
+import { open, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { afterEach, describe, expect, it } from '@jest/globals';
 import { MiB } from '@tidemark/base';
 import type { RecoveryLimits, RecoverySpec, RecoveryStatus, VraEngine } from '@tidemark/engine-host';
@@ -144,5 +145,32 @@ describe('thinning', () => {
     const before = vras.listed().filter((id) => id <= opened);
     await vras.restart('r', 1);
     expect(vras.listed().filter((id) => id <= opened)).toEqual(before);
+  });
+});
+
+describe('the scrub', () => {
+  it('finds rot in a sealed segment, gives up what needs it, keeps what does not, and replication goes on from new bytes', async () => {
+    const options: RigOptions = { ...TWO_VMS, recoveringCount: 1, vms: TWO_VMS.vms.slice(0, 1) };
+    const vras = await start(options, { journalHardBytes: 64 * MiB });
+    const first = await until('the first checkpoint', () => vras.listed()[0]);
+    const guest = vras.uri('p', 0, 'vm-1-0');
+    for (let round = 1; round <= 3; round += 1) await qemuIo(guest, `write -P ${String(round)} 0 4M`);
+    const path = join(limitedSpec(vras, null).journalFolder, '0000000002.segment');
+    const bytes = await until('a sealed segment', () => recovery(vras).journalBytes > 10 * MiB && path);
+    const file = await open(bytes, 'r+');
+    await file.write(Buffer.from([0xff, 0x00, 0xff]), 0, 3, 100_000);
+    await file.close();
+    const { affectedIds } = await until('the damage is found', () => recovery(vras).scrub.detail !== '' && recovery(vras).scrub, 30_000);
+    expect(recovery(vras).scrub.detail).toContain('segment 2');
+    expect(affectedIds).not.toContain(first);
+    await until('what needs it is given up', () => vras.listed().every((id) => !affectedIds.includes(id)));
+    const goneAtId = Math.max(...affectedIds, ...vras.listed());
+    const later = await until('a checkpoint of the new generation', () => vras.listed().find((id) => id > goneAtId + 1), 30_000);
+    expect(vras.listed()).toContain(first);
+    expect(affectedIds.length).toBeGreaterThan(0);
+    await vras.openViews(later);
+    await qemuIo(vras.uri('r', 0, `vm-1-0-at-${String(later)}`), 'read -P 3 0 4M');
+    await vras.openViews(first);
+    await qemuIo(vras.uri('r', 0, `vm-1-0-at-${String(first)}`), 'read -P 0 0 4M');
   });
 });
