@@ -95,7 +95,7 @@ export class RecoveryHost {
     return host;
   }
 
-  async #openJournal(): Promise<void> {
+  async #openJournal({ isIndexDistrusted = false } = {}): Promise<void> {
     const journal = await JournalFile.open({
       folder: this.spec.journalFolder,
       identity: { vpgId: this.spec.vpgId, vmId: this.spec.vmId },
@@ -104,6 +104,7 @@ export class RecoveryHost {
       clocks: { monotonicMs: () => performance.now(), wallClockMs: () => Date.now() },
       crc32c,
       decompress: decompressBody,
+      isIndexDistrusted,
       segmentBytes: segmentBytesFor(this.limits.journalHardBytes),
       spaceGuard: () => this.#journalRoomBytes,
       onDurable: (seq) => this.#step((effects) => this.#receiver.durable(seq, effects)),
@@ -281,7 +282,7 @@ export class RecoveryHost {
   /** Only while no view is open. The scan ends the journal before the damage, and a new generation goes on from there. */
   async reopenJournal(): Promise<void> {
     await this.#journal?.close();
-    await this.#openJournal();
+    await this.#openJournal({ isIndexDistrusted: true });
     // What the sender was told to be durable may be gone: it opens its stream anew and finds out.
     this.#step((effects) => this.#receiver.appendsLost(effects));
   }

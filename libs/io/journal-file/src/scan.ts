@@ -39,6 +39,7 @@ async function scanOnce(options: JournalFileOptions, { segments, index, salt }: 
     segmentIndexed: (segment) => state.dropWrites(segment),
   });
   await index.find(plan);
+  if (options.isIndexDistrusted === true) await index.forgetAll();
   for (const [i, each] of plan.segments.entries()) {
     const indexed = index.section(each.found.segment);
     const next = plan.segments[i + 1];

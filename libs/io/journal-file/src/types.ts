@@ -29,6 +29,8 @@ export interface JournalFileOptions {
   readonly segmentBytes?: number;
   /** How many more bytes the datastore's declared capacity allows; asked before frames are written. Below the frame's size: `full`. */
   readonly spaceGuard?: () => number;
+  /** Read every segment through, whatever an index says of it: damage was found. */
+  readonly isIndexDistrusted?: boolean;
   /** Cached decompressed frames for views and apply; default 32 MiB. */
   readonly cacheBytesMax?: number;
   readonly files?: FileLayer;
