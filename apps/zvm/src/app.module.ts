@@ -55,6 +55,7 @@ import { RecoveredVms } from './vpg/recovered-vms.service.js';
 import { RecoveryActions } from './vpg/recovery-actions.service.js';
 import { RecoverySite } from './vpg/recovery-site.service.js';
 import { VpgActions } from './vpg/vpg-actions.service.js';
+import { VmFollower } from './vpg/vm-follower.service.js';
 import { VpgStatusService } from './vpg/vpg-status.service.js';
 import { VpgStore } from './vpg/vpg.store.js';
 import { VpgsController } from './vpg/vpgs.controller.js';
@@ -69,7 +70,7 @@ const STORES = [SessionStore, TaskStore, VpgStore, VraStore, PeerStore, Catalogu
 const SERVICES = [
   SessionService, TaskService, EventService, InventoryService, OperationService, SiteInventoryService, VraLinkService, SiteThrottle, VraStateService, VraOperations,
   PeerLinkService, PeerExchange, PeerResponder, PairingService, CatalogueService, RecoverySite, ProtectedSite, RecoveredVms, RecoveryActions, VpgActions,
-  VpgStatusService, DecisionTimer, DefinitionService, DraftService, CommitService, AlertService,
+  VpgStatusService, VmFollower, DecisionTimer, DefinitionService, DraftService, CommitService, AlertService,
   CreateVpgOperation, ChangeVpgOperations, SteerReplicationOperations, InsertCheckpointOperation, FailoverTestOperations, FailoverOperations, FailoverCommitOperations,
 ];
 

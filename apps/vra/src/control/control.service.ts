@@ -1,6 +1,6 @@
 import { Inject, Injectable, type OnApplicationBootstrap, type OnApplicationShutdown } from '@nestjs/common';
 import {
-  CheckpointInsertV1, CheckpointListV1, DesiredStateV1, EpochV1, ProtectionRefV1, RecoveryRemoveV1, RecoveryV1, ViewOpenV1, ViewRefV1,
+  CheckpointDisksRequestV1, type CheckpointDisksV1, CheckpointInsertV1, CheckpointListV1, DesiredStateV1, EpochV1, ProtectionRefV1, RecoveryRemoveV1, RecoveryV1, ViewOpenV1, ViewRefV1,
   subjectOf, type Channel, type CheckpointListingV1, type VraStatusV1,
 } from '@tidemark/contracts';
 import { VraEngine } from '@tidemark/engine-host';
@@ -34,6 +34,7 @@ export class ControlService implements OnApplicationBootstrap, OnApplicationShut
     this.#answer('control', 'epoch.burn', EpochV1, (message) => this.engine.burnEpoch(message));
     this.#answer('control', 'protection.forceSync', ProtectionRefV1, (message) => this.engine.forceSync(message));
     this.#answer('checkpoint', 'checkpoint.insert', CheckpointInsertV1, (message) => this.engine.insertCheckpoint(message));
+    this.#answer('checkpoint', 'checkpoint.disks', CheckpointDisksRequestV1, (message): CheckpointDisksV1 => ({ disks: this.engine.checkpointDisks(message) }));
     this.#answer('checkpoint', 'checkpoint.list', CheckpointListV1, (message): CheckpointListingV1 => this.engine.listCheckpoints(message));
     this.bus.respond(this.#subject('control', 'status.get'), null, () => this.status());
     this.#timer = setInterval(() => {

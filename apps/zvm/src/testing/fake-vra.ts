@@ -1,5 +1,5 @@
 import {
-  CheckpointInsertV1, CheckpointListV1, DesiredStateV1, EpochV1, type JournalCheckpointV1, ProtectionRefV1, RecoveryRemoveV1, RecoveryV1, subjectOf, ViewOpenV1, ViewRefV1,
+  CheckpointDisksRequestV1, CheckpointInsertV1, CheckpointListV1, DesiredStateV1, EpochV1, type JournalCheckpointV1, ProtectionRefV1, RecoveryRemoveV1, RecoveryV1, subjectOf, ViewOpenV1, ViewRefV1,
   type Channel, type CheckpointListingV1, type ProtectionStatusV1, type RecoveryStatusV1, type ViewStatusV1, type VraStatusV1,
 } from '@tidemark/contracts';
 import { ControlBus, ControlRefusal } from '@tidemark/nest';
@@ -85,6 +85,9 @@ export class FakeVra {
       this.forcedVmIds.push(vmId);
     });
     answer('checkpoint', 'checkpoint.insert', CheckpointInsertV1, ({ vpgId, tag }) => ({ checkpointId: this.plane.insert(vpgId, tag) }));
+    answer('checkpoint', 'checkpoint.disks', CheckpointDisksRequestV1, (message) => ({
+      disks: this.#recovery(message).spec.volumes.map(({ diskId, sizeBytes }, volume) => ({ volume, diskId, sizeBytes })),
+    }));
     answer('checkpoint', 'checkpoint.list', CheckpointListV1, (message) => this.#list(message));
     this.#timer = setInterval(() => bus.publish(this.#subject('event', 'status.published'), this.status()), HEARTBEAT_MS);
   }

@@ -13,6 +13,7 @@ import type { VpgRecord, VpgVm } from '../vpg/vpg-model.js';
 import { type VpgMeasures, VpgStatusService } from '../vpg/vpg-status.service.js';
 import { VpgStore } from '../vpg/vpg.store.js';
 import { ENTITIES_VIEW, lastTestView, rpoView } from '../vpg/vpg.view.js';
+import { liveDisks } from '../vpg/followed-disks.js';
 
 /** Protected VMs, one row per VM and VPG. */
 @ApiTags('vms')
@@ -79,7 +80,7 @@ export class VmsController {
       Status: VPG_STATUS.numbers[visual.status],
       SubStatus: VPG_SUB_STATUS.numbers[visual.subStatus],
       Priority: PRIORITY.numbers[settingsOf(definition).basic.priority ?? 'Medium'],
-      ProvisionedStorageInMB: provisionedMb(vm.disks),
+      ProvisionedStorageInMB: provisionedMb(liveDisks(vm)),
       UsedStorageInMB: recovery ? Math.ceil(recovery.mirrorBytes / MiB) : null,
       CpuCoresNum: vm.cpuCount,
       MemorySizeInMB: vm.memoryMiB,
@@ -92,7 +93,7 @@ export class VmsController {
       OutgoingBandWidthInMbps: null,
       ActualRPO: rpoView(rpoMs),
       LastTest: lastTestView(vpg),
-      Volumes: vm.disks.map((disk) => ({ VmVolumeIdentifier: disk.diskId, PublicCloudVolumeIdentifier: null })),
+      Volumes: liveDisks(vm).map((disk) => ({ VmVolumeIdentifier: disk.diskId, PublicCloudVolumeIdentifier: null })),
       Nics: vm.nics.map((nic) => ({ NicIdentifier: nic.nicId })),
       SourceSite: definition.protectedSiteName,
       TargetSite: definition.recoverySiteName,

@@ -6,7 +6,7 @@ import { PeerStore } from '../peer/peer.store.js';
 import { SiteInventoryService, type SiteInventory } from '../site/site-inventory.service.js';
 import type { VpgDefinition } from '../vpg/vpg-model.js';
 import { VpgStore } from '../vpg/vpg.store.js';
-import { factsOf, planDefinition } from './plan-definition.js';
+import { factsOf, planDefinition, planDisks } from './plan-definition.js';
 
 /** Turns settings into a definition, at the recovery site: it knows its own room, and asks the protected site for its VMs. */
 @Injectable()
@@ -34,6 +34,12 @@ export class DefinitionService {
       recoverySite: { ...recoverySite, known: atRecovery },
       checkpointIntervalMs: this.config.checkpointIntervalMs,
     });
+  }
+
+  /** With the disks that its VMs have now. @throws ZvmError ZVM_PEER_DOWN */
+  async withDisksOfNow(definition: VpgDefinition): Promise<VpgDefinition> {
+    const [atProtected, atRecovery] = await Promise.all([this.sites.fresh(definition.protectedSiteId), this.sites.fresh(definition.recoverySiteId)]);
+    return planDisks(definition, atProtected, atRecovery);
   }
 
   #sites(): { readonly siteId: string; readonly name: string }[] {

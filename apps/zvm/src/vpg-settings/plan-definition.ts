@@ -3,6 +3,7 @@ import type { Datastore, Inventory, Vm } from '@tidemark/hypervisor';
 import { placementOf, type SettingsFacts, type VmSettings, type VpgSettings } from '@tidemark/vpg';
 import { invalid } from '../errors.js';
 import type { SiteInventory } from '../site/site-inventory.service.js';
+import { areDisksChanged, liveDisks, withDisksOf } from '../vpg/followed-disks.js';
 import type { VpgDefinition, VpgVm } from '../vpg/vpg-model.js';
 
 const HOUR_MS = 3_600_000;
@@ -55,7 +56,9 @@ function planVm(settings: VpgSettings, wish: VmSettings, context: PlanContext): 
     disks: vm.disks.map((disk) => {
       const datastore = datastoreOf(inventory, place.datastoreOf(disk.id));
       const preseed = place.preseedOf(disk.id);
-      const made = { diskId: disk.id, sizeBytes: disk.sizeBytes, recoveryDatastoreId: datastore.id, mirrorPath: `${datastore.path}/${folder}/${pathPart(disk.id)}.raw` };
+      const made = {
+        diskId: disk.id, sizeBytes: disk.sizeBytes, exportName: disk.exportName, recoveryDatastoreId: datastore.id, mirrorPath: `${datastore.path}/${folder}/${pathPart(disk.id)}.raw`,
+      };
       return preseed === null ? made : { ...made, mirrorPath: preseedPath(preseed, datastore, inventory), isPreseeded: true };
     }),
     nics: vm.nics.map((nic) => ({ nicId: nic.id, mac: nic.mac, ...place.nicOf(nic.id) })),
@@ -69,6 +72,21 @@ function preseedPath(path: string, datastore: Datastore, inventory: Inventory): 
   const owner = inventory.vms.find((vm) => vm.disks.some((disk) => disk.location === whole));
   if (owner) throw invalid(`preseeded volume ${path} is attached to VM '${owner.name}'`);
   return whole;
+}
+
+/** The definition with the disks that its VMs have now; what is added gets a place beside the VM's first disk. */
+export function planDisks(definition: VpgDefinition, protectedSite: SiteInventory, recoverySite: SiteInventory): VpgDefinition {
+  return {
+    ...definition,
+    vms: definition.vms.map((vm) => {
+      const actual = protectedSite.inventory.vms.find(({ id }) => id === vm.vmId);
+      if (!areDisksChanged(vm, actual) || !actual) return vm;
+      const datastore = datastoreOf(recoverySite.inventory, liveDisks(vm)[0]?.recoveryDatastoreId ?? vm.journalDatastore.id);
+      return withDisksOf(vm, actual, (disk, index) => ({
+        recoveryDatastoreId: datastore.id, mirrorPath: `${datastore.path}/tidemark/${definition.vpgId}/${pathPart(vm.vmId)}/${pathPart(disk.id)}-${index}.raw`,
+      }));
+    }),
+  };
 }
 
 function datastoreOf(inventory: Inventory, id: string | null): Datastore {

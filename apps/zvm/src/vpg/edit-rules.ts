@@ -1,5 +1,6 @@
 import { invalid } from '../errors.js';
-import type { VpgDefinition } from './vpg-model.js';
+import { liveDisks } from './followed-disks.js';
+import type { VpgDefinition, VpgVm } from './vpg-model.js';
 
 /** What an edit may not change in this version: VMs and where their recovery lies. @throws ZvmError ZVM_INVALID that names it */
 export function assertSameShape(before: VpgDefinition, after: VpgDefinition): void {
@@ -13,10 +14,12 @@ export function assertSameShape(before: VpgDefinition, after: VpgDefinition): vo
       if (!old) return;
       if (old.recoveryHostId !== vm.recoveryHostId) faults.push(`the recovery host of '${vm.name}'`);
       if (old.journalDatastore.id !== vm.journalDatastore.id) faults.push(`the journal datastore of '${vm.name}'`);
-      if (disksOf(old) !== disksOf(vm)) faults.push(`the volumes of '${vm.name}' or their datastores`);
+      if (isDatastoreChanged(old, vm)) faults.push(`the recovery datastores of the volumes of '${vm.name}'`);
     });
   }
   if (faults.length > 0) throw invalid(`this version cannot change ${faults.join(', ')} of an existing VPG: delete it and create it anew`);
 }
 
-const disksOf = (vm: VpgDefinition['vms'][number]): string => vm.disks.map((disk) => `${disk.diskId} ${disk.sizeBytes} ${disk.recoveryDatastoreId}`).join(' ');
+/** Which disks there are, and how large, is the hypervisor's to say, and is followed apart from edits. */
+const isDatastoreChanged = (old: VpgVm, vm: VpgVm): boolean =>
+  vm.disks.some((disk) => (liveDisks(old).find(({ diskId }) => diskId === disk.diskId) ?? disk).recoveryDatastoreId !== disk.recoveryDatastoreId);

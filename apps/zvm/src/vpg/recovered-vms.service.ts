@@ -1,4 +1,5 @@
 import { Injectable } from '@nestjs/common';
+import type { CheckpointDisksV1 } from '@tidemark/contracts';
 import { HypervisorError, type Vm, type VmSpec } from '@tidemark/hypervisor';
 import { ZvmError } from '../errors.js';
 import { InventoryService } from '../inventory/inventory.service.js';
@@ -40,11 +41,14 @@ export class RecoveredVms {
   }
 
   async create(vpgId: string, slot: RecoverySlot): Promise<void> {
-    const missing = this.#pairs(this.vpgs.get(vpgId), slot).filter(({ wanted }) => wanted.recoveredVmId === null);
+    const record = this.vpgs.get(vpgId);
+    const checkpointId = record[slot]?.checkpointId ?? 0;
+    const missing = this.#pairs(record, slot).filter(({ wanted }) => wanted.recoveredVmId === null);
     for (let at = 0; at < missing.length; at += AT_ONCE_MAX) {
-      const outcomes = await Promise.allSettled(
-        missing.slice(at, at + AT_ONCE_MAX).map(async (pair) => ({ pair, created: await this.inventory.hypervisor.createVm(specOf(pair, slot)) })),
-      );
+      const outcomes = await Promise.allSettled(missing.slice(at, at + AT_ONCE_MAX).map(async (pair) => {
+        const { disks } = await this.vras.checkpointDisks(pair.vm.recoveringVra.vraId, { vpgId, vmId: pair.vm.vmId }, checkpointId);
+        return { pair, created: await this.inventory.hypervisor.createVm(specOf(pair, slot, disks)) };
+      }));
       // What was created is written down before a failure is reported: the undo deletes what it finds there.
       const made = outcomes.flatMap((outcome) => (outcome.status === 'fulfilled' ? [outcome.value] : []));
       await this.#note(vpgId, slot, new Map(made.map(({ pair, created }) => [pair.wanted.viewId, created.id])));
@@ -168,7 +172,8 @@ function wavesOf(definition: VpgDefinition, byVmId: ReadonlyMap<string, Recovere
     .filter(({ vms }) => vms.length > 0);
 }
 
-function specOf({ wanted, vm }: Pair, slot: RecoverySlot): VmSpec {
+/** With the disks that the VM had at the checkpoint, in the sizes of then. */
+function specOf({ wanted, vm }: Pair, slot: RecoverySlot, disks: CheckpointDisksV1['disks']): VmSpec {
   const isLive = slot === 'failover';
   return {
     requestKey: wanted.viewId,
@@ -178,11 +183,12 @@ function specOf({ wanted, vm }: Pair, slot: RecoverySlot): VmSpec {
     cpuCount: vm.cpuCount,
     memoryMiB: vm.memoryMiB,
     guestOs: vm.guestOs,
-    disks: vm.disks.map((disk) => ({
-      id: disk.diskId, sizeBytes: disk.sizeBytes, datastoreId: disk.recoveryDatastoreId, isFile: false,
-      // What a failover promotes into; a test ends in no file.
-      ...(isLive ? { location: disk.mirrorPath } : {}),
-    })),
+    disks: disks.map(({ volume, diskId, sizeBytes }) => {
+      const disk = vm.disks[volume];
+      if (!disk) throw new ZvmError('ZVM_CONFLICT', `VM '${vm.name}' has a disk ${diskId} at this checkpoint that its VPG does not know`);
+      // The mirror is what a failover promotes into; a test ends in no file.
+      return { id: disk.diskId, sizeBytes, datastoreId: disk.recoveryDatastoreId, isFile: false, ...(isLive ? { location: disk.mirrorPath } : {}) };
+    }),
     nics: vm.nics.flatMap((nic) => {
       const networkId = isLive ? nic.failoverNetworkId : nic.testNetworkId;
       const isMacNew = isLive ? nic.isFailoverMacNew : nic.isTestMacNew;

@@ -52,6 +52,7 @@ export class RecoveryActions {
     switch (request.action) {
       case 'create': return await this.#create(request);
       case 'update': return await this.#update(request);
+      case 'followDisks': return await this.#followDisks(request);
       case 'delete': return await this.#delete(request);
       case 'insertCheckpoint': return await this.#insertCheckpoint(request);
       case 'failoverTest': return await this.#failoverTest(request);
@@ -90,6 +91,16 @@ export class RecoveryActions {
     const definition = await this.definitions.define(settingsIn(request.input), record.definition.vpgId);
     assertSameShape(record.definition, definition);
     const input: UpdateVpgInput = { before: record.definition, definition: { ...definition, vms: definition.vms.map((vm, index) => ({ ...vm, ...keptPlaces(record, index) })), isPaused: record.definition.isPaused === true } };
+    return await this.#begin(request, 'updateVpg', record.definition, input);
+  }
+
+  /** Asked by the protected site when it has seen that VMs have other disks than their VPG knows. */
+  async #followDisks(request: ActionRequest): Promise<string> {
+    const record = this.#vpg(request.vpgId);
+    if (record.state !== 'protecting') throw conflict(`VPG '${record.definition.name}' cannot follow changed disks now: ${situationOf(record)}`);
+    const definition = await this.definitions.withDisksOfNow(record.definition);
+    if (JSON.stringify(definition) === JSON.stringify(record.definition)) throw conflict(`VPG '${record.definition.name}' knows the disks of its VMs already`);
+    const input: UpdateVpgInput = { before: record.definition, definition, reason: disksText(record.definition, definition) };
     return await this.#begin(request, 'updateVpg', record.definition, input);
   }
 
@@ -196,6 +207,16 @@ export class RecoveryActions {
     if (!found) throw notFound(`VPG '${definition.name}': checkpoint`, wanted);
     return found;
   }
+}
+
+/** `disk scsi:0:2 of 'db01' added, …` */
+function disksText(before: VpgDefinition, after: VpgDefinition): string {
+  const changes = after.vms.flatMap((vm, at) => vm.disks.flatMap((disk, index) => {
+    const old = before.vms[at]?.disks[index];
+    const what = !old ? 'added' : disk.isRemoved === true && old.isRemoved !== true ? 'removed' : disk.sizeBytes > old.sizeBytes ? `grown to ${disk.sizeBytes} bytes` : undefined;
+    return what === undefined ? [] : [`disk ${disk.diskId} of '${vm.name}' ${what}`];
+  }));
+  return changes.join(', ');
 }
 
 function settingsIn(input: object): VpgSettings {

@@ -7,6 +7,7 @@ import { ZvmError } from '../errors.js';
 import { PeerLinkService } from '../peer/peer-link.service.js';
 import { VraLinkService } from '../vra/vra-link.service.js';
 import { settingsOf } from './vpg-definition.js';
+import { liveDisks } from './followed-disks.js';
 import type { VpgDefinition, VpgVm } from './vpg-model.js';
 import { VpgStore } from './vpg.store.js';
 
@@ -85,10 +86,12 @@ function recoveryOf(definition: VpgDefinition, vm: VpgVm, epoch: number): Recove
     ...refOf(definition, vm),
     epoch,
     recoverers: recoverersOf(definition),
-    volumes: vm.disks.map(({ diskId, sizeBytes, mirrorPath, isPreseeded }) => ({ diskId, sizeBytes, mirrorPath, ...(isPreseeded === true && { isPreseeded }) })),
+    volumes: vm.disks.map(({ diskId, sizeBytes, mirrorPath, isPreseeded, isRemoved }) => ({
+      diskId, sizeBytes, mirrorPath, ...(isPreseeded === true && { isPreseeded }), ...(isRemoved === true && { isRemoved }),
+    })),
     journalFolder: vm.journalFolder,
     datastore: { path: vm.journalDatastore.path, capacityBytes: vm.journalDatastore.capacityBytes },
     historyMs: definition.historyMs,
-    limits: limitsOf(settings, settings.vms.find(({ vmIdentifier }) => vmIdentifier === vm.vmId), vm.disks.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0)),
+    limits: limitsOf(settings, settings.vms.find(({ vmIdentifier }) => vmIdentifier === vm.vmId), liveDisks(vm).reduce((sum, { sizeBytes }) => sum + sizeBytes, 0)),
   };
 }

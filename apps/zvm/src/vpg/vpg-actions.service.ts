@@ -19,7 +19,7 @@ export interface VpgAction {
 }
 
 const TASK_TYPES: Readonly<Record<string, string>> = {
-  create: 'CreateProtectionGroup', update: 'UpdateProtectionGroup', delete: 'RemoveProtectionGroup', insertCheckpoint: 'InsertTaggedCP',
+  create: 'CreateProtectionGroup', update: 'UpdateProtectionGroup', followDisks: 'UpdateProtectionGroup', delete: 'RemoveProtectionGroup', insertCheckpoint: 'InsertTaggedCP',
   failoverTest: 'FailOverTest', failoverTestStop: 'StopFailOverTest', failover: 'FailOver', failoverCommit: 'FailoverCommit',
   failoverRollback: 'FailoverRollback', forceSync: 'InitFullSync', pause: 'UpdateProtectionGroup', resume: 'UpdateProtectionGroup',
 };

@@ -8,6 +8,7 @@ import type { CatalogueEntry } from './catalogue.store.js';
 import { rpoSecondsOf, settingsOf } from './vpg-definition.js';
 import type { VpgRecord } from './vpg-model.js';
 import type { VpgMeasures } from './vpg-status.service.js';
+import { liveDisks } from './followed-disks.js';
 
 const CHECKPOINT_KINDS = { automatic: 'Auto', tagged: 'User', applicationConsistent: 'Vss' } as const;
 const MINUTE_MS = 60_000;
@@ -55,7 +56,7 @@ export function vpgView(vpg: VpgRecord, measures: VpgMeasures, { links, ownSiteI
     ProgressPercentage: Math.round(10 * visual.progressPercent) / 10,
     Priority: PRIORITY.numbers[settingsOf(definition).basic.priority ?? 'Medium'],
     VmsCount: definition.vms.length,
-    ProvisionedStorageInMB: sum(definition.vms, (vm) => provisionedMb(vm.disks)),
+    ProvisionedStorageInMB: sum(definition.vms, (vm) => provisionedMb(liveDisks(vm))),
     UsedStorageInMB: recoveries.length === 0 ? null : Math.ceil(sum(recoveries, (recovery) => recovery.mirrorBytes) / MiB),
     IOPs: iops,
     IoPs: iops,

@@ -1,5 +1,6 @@
 import type { AttachedVmV1, BarrierV1, DesiredStateV1, ProtectionV1, ThrottleV1, VraAddressV1 } from '@tidemark/contracts';
 import type { Inventory, Vm } from '@tidemark/hypervisor';
+import { actualDisk } from '../vpg/followed-disks.js';
 import { isReplicating, type VpgDefinition, type VpgRecord, type VpgVm } from '../vpg/vpg-model.js';
 import type { VraRecord } from './vra-model.js';
 
@@ -76,7 +77,7 @@ function addVpg(vpg: VpgRecord, { facts, contents, vraOfHost }: Assembly): void 
       isWhole = false;
       continue;
     }
-    content.protections.push(protectionOf(vpg, vm, facts));
+    content.protections.push(protectionOf(vpg, { vm, running }, facts));
     members.set(vra.vraId, [...(members.get(vra.vraId) ?? []), vm.vmId]);
   }
   // A checkpoint without one of the VMs could not recover the VPG: rather none, and a growing RPO that everyone sees.
@@ -85,12 +86,13 @@ function addVpg(vpg: VpgRecord, { facts, contents, vraOfHost }: Assembly): void 
   for (const vraId of members.keys()) contents.get(vraId)?.barriers.push(barrier);
 }
 
-function protectionOf(vpg: VpgRecord, vm: VpgVm, facts: SiteFacts): ProtectionV1 {
+function protectionOf(vpg: VpgRecord, { vm, running }: { readonly vm: VpgVm; readonly running: Vm }, facts: SiteFacts): ProtectionV1 {
   return {
     vpgId: vpg.definition.vpgId,
     vmId: vm.vmId,
     epoch: vpg.epoch,
-    diskIds: vm.disks.map((disk) => disk.diskId),
+    diskIds: vm.disks.map((disk) => actualDisk(running, disk)?.id ?? ''),
+    volumeBytes: vm.disks.map(({ sizeBytes, isRemoved }) => (isRemoved === true ? 0 : sizeBytes)),
     recoveringVra: vm.recoveringVra,
     isCompressed: facts.isCompressedOf(vpg.definition),
     priority: facts.priorityOf(vpg.definition),

@@ -1,6 +1,6 @@
 import { Inject, Injectable, type OnModuleInit } from '@nestjs/common';
 import {
-  type CheckpointInsertedV1, type CheckpointListingV1, type Channel, type DesiredStateV1, type ProtectionStatusV1, type RecoveryStatusV1, type RecoveryV1,
+  type CheckpointDisksV1, type CheckpointInsertedV1, type CheckpointListingV1, type Channel, type DesiredStateV1, type ProtectionStatusV1, type RecoveryStatusV1, type RecoveryV1,
   subjectOf, type ViewOpenV1, type ViewStatusV1, type VraStatusV1,
 } from '@tidemark/contracts';
 import { ControlBus, ControlError } from '@tidemark/nest';
@@ -139,6 +139,10 @@ export class VraLinkService implements OnModuleInit {
 
   async listCheckpoints(vraId: string, ref: ProtectionRef, afterChange: number): Promise<CheckpointListingV1> {
     return await this.#ask<CheckpointListingV1>(vraId, 'checkpoint', 'checkpoint.list', { ...ref, afterChange });
+  }
+
+  async checkpointDisks(vraId: string, ref: ProtectionRef, checkpointId: number): Promise<CheckpointDisksV1> {
+    return await this.#ask<CheckpointDisksV1>(vraId, 'checkpoint', 'checkpoint.disks', { ...ref, checkpointId });
   }
 
   /** @throws ControlError with remoteCode CHECKPOINT_VOID or CHECKPOINT_NOT_LEADER (message: the leader's vraId) */

@@ -2,6 +2,7 @@ import { type ResourceLink, VRA_STATUS, type VraApi, type VraProtectionCountersA
 import type { Inventory } from '@tidemark/hypervisor';
 import type { VpgRecord } from '../vpg/vpg-model.js';
 import type { VraRecord } from './vra-model.js';
+import { liveDisks } from '../vpg/followed-disks.js';
 
 export interface VraFacts {
   readonly status: VraStatusV1 | undefined;
@@ -55,7 +56,7 @@ function count(vpgs: readonly VpgRecord[], isHere: (vm: VpgRecord['definition'][
     const vms = definition.vms.filter(isHere);
     if (vms.length > 0) counters.Vpgs += 1;
     counters.Vms += vms.length;
-    counters.Volumes += vms.reduce((sum, vm) => sum + vm.disks.length, 0);
+    counters.Volumes += vms.reduce((sum, vm) => sum + liveDisks(vm).length, 0);
   }
   return counters;
 }

@@ -7,6 +7,10 @@ import { VraAddressV1 } from '../vra/desired-state.js';
 export class VpgDiskV1 {
   @IsString() @Length(1, 64) diskId!: string;
   @IsInt() @Min(1) sizeBytes!: number;
+  /** NBD export of the protected disk: tells it from a later disk of the same id. */
+  @IsOptional() @IsString() @Length(1, 200) exportName?: string;
+  /** The VM has it no more. Its place in the list is its volume index, which stays for the checkpoints that have it. */
+  @IsOptional() @IsBoolean() isRemoved?: boolean;
   @IsString() @Length(1, 200) recoveryDatastoreId!: string;
   @IsString() @Length(1, 4096) mirrorPath!: string;
   /** Was there before the VPG. */
@@ -42,7 +46,7 @@ export class VpgVmV1 {
   @ValidateNested() @Type(() => VraAddressV1) recoveringVra!: VraAddressV1;
   @IsString() @Length(1, 4096) journalFolder!: string;
   @ValidateNested() @Type(() => VpgJournalDatastoreV1) journalDatastore!: VpgJournalDatastoreV1;
-  @IsArray() @ArrayMaxSize(60) @ValidateNested({ each: true }) @Type(() => VpgDiskV1) disks!: VpgDiskV1[];
+  @IsArray() @ArrayMaxSize(64) @ValidateNested({ each: true }) @Type(() => VpgDiskV1) disks!: VpgDiskV1[];
   @IsArray() @ArrayMaxSize(32) @ValidateNested({ each: true }) @Type(() => VpgNicV1) nics!: VpgNicV1[];
 }
 

@@ -44,6 +44,15 @@ export class CheckpointListV1 extends ProtectionRefV1 {
   @IsOptional() @IsInt() @Min(0) afterChange?: number;
 }
 
+/** `checkpoint checkpoint.disks`, to a recovering VRA: which disks the image of a checkpoint has, and how large they were. Answer: {@link CheckpointDisksV1}. */
+export class CheckpointDisksRequestV1 extends ProtectionRefV1 {
+  @IsInt() @Min(1) checkpointId!: number;
+}
+
+export interface CheckpointDisksV1 {
+  readonly disks: readonly { readonly volume: number; readonly diskId: string; readonly sizeBytes: number }[];
+}
+
 /** One checkpoint that a VM's journal holds durably with marker and seal of one incarnation. */
 export interface JournalCheckpointV1 {
   readonly checkpointId: number;

@@ -33,7 +33,10 @@ export class ProtectionV1 {
   @IsUUID() vpgId!: string;
   @IsString() @Length(1, 200) vmId!: string;
   @IsInt() @Min(1) epoch!: number;
-  @IsArray() @ArrayMaxSize(60) @IsString({ each: true }) diskIds!: string[];
+  /** Empty: the VM has no disk for this volume (any more). */
+  @IsArray() @ArrayMaxSize(64) @IsString({ each: true }) diskIds!: string[];
+  /** By volume index, as the recovery side has them; 0: removed. */
+  @IsArray() @ArrayMaxSize(64) @IsInt({ each: true }) @Min(0, { each: true }) volumeBytes!: number[];
   @ValidateNested() @Type(() => VraAddressV1) recoveringVra!: VraAddressV1;
   @IsBoolean() isCompressed!: boolean;
   @IsIn(['low', 'medium', 'high']) priority!: 'low' | 'medium' | 'high';
@@ -88,6 +91,8 @@ export class DesiredStateV1 {
 }
 
 export class RecoveryVolumeV1 {
+  /** The VM has it no more: its mirror stays for as long as a checkpoint has it, its place in the list for ever. */
+  @IsOptional() @IsBoolean() isRemoved?: boolean;
   @IsString() @MaxLength(64) diskId!: string;
   @IsInt() @Min(1) sizeBytes!: number;
   /** Absolute path of the mirror volume on the recovery datastore; created sparse when missing. */
@@ -125,7 +130,7 @@ export class RecoveryV1 {
   @IsInt() @Min(1) epoch!: number;
   /** All VMs of the VPG and the VRA that recovers each: retirement is agreed among them, the first one leads it. */
   @IsArray() @ValidateNested({ each: true }) @Type(() => BarrierMemberV1) recoverers!: BarrierMemberV1[];
-  @IsArray() @ArrayMaxSize(60) @ValidateNested({ each: true }) @Type(() => RecoveryVolumeV1) volumes!: RecoveryVolumeV1[];
+  @IsArray() @ArrayMaxSize(64) @ValidateNested({ each: true }) @Type(() => RecoveryVolumeV1) volumes!: RecoveryVolumeV1[];
   /** Folder of the journal and of scratch on the journal datastore; created when missing. */
   @IsString() @Length(1, 4096) journalFolder!: string;
   @ValidateNested() @Type(() => DatastoreV1) datastore!: DatastoreV1;

@@ -7,6 +7,7 @@ import { ControlMesh } from './control-mesh.js';
 import { DataServer } from './data-server.js';
 import { EventLoopWatch, type EventLoopDelay } from './event-loop-watch.js';
 import { HashPool } from './hash-pool.js';
+import { EngineError } from './engine-error.js';
 import { RecoveringSide } from './recovering-side.js';
 import { SendingSide } from './sending-side.js';
 import { StateFile } from './state-file.js';
@@ -52,6 +53,8 @@ export class VraEngine {
   readonly #hashPool = new HashPool();
   readonly #sending: SendingSide;
   readonly #recovering: RecoveringSide;
+  /** Of the newest document that was taken; what is asked for later is never older. */
+  #desiredRevision = -1;
   #nbdServer: NbdServer | undefined;
   readonly #timers: NodeJS.Timeout[] = [];
   readonly #loopWatch = new EventLoopWatch();
@@ -106,6 +109,7 @@ export class VraEngine {
     await this.#votes.load();
     await this.#recovering.loadNames();
     const desired = await this.#desiredFile.load();
+    this.#desiredRevision = desired?.revision ?? -1;
     if (desired) await this.#sending.apply({ ...desired, barriers: [] });
     this.#nbdServer = await NbdServer.listen({ socketPath: this.options.nbdSocketPath }, this.#exports, {
       onProblem: (error) => this.options.log.warn({ error: String(error) }, 'NBD connection'),
@@ -129,7 +133,12 @@ export class VraEngine {
     return this.#exports.list().map(({ name }) => name);
   }
 
+  /** VRA_CONFLICT for a document that is older than the one in force: it was held up on its way, and must not undo what a newer one said. */
   async applyDesiredState(desired: DesiredState): Promise<void> {
+    if (desired.revision < this.#desiredRevision) {
+      throw new EngineError('VRA_CONFLICT', `desired state ${String(desired.revision)} is older than ${String(this.#desiredRevision)}, which is in force`);
+    }
+    this.#desiredRevision = desired.revision;
     await this.#desiredFile.save(desired);
     await this.#apply(desired);
   }
@@ -192,9 +201,9 @@ export class VraEngine {
   }
 
   /** The disks that a checkpoint's image has, with their sizes of then: what a VM that is recovered from it is to be made of. */
-  checkpointDisks({ checkpointId, ...ref }: ProtectionRef & { readonly checkpointId: number }): readonly { readonly diskId: string; readonly sizeBytes: number }[] {
+  checkpointDisks({ checkpointId, ...ref }: ProtectionRef & { readonly checkpointId: number }): readonly { readonly volume: number; readonly diskId: string; readonly sizeBytes: number }[] {
     const volumes = this.#recovering.recoveryOf(ref).journal.volumesOf(checkpointId);
-    return volumes.filter(({ sizeBytes }) => sizeBytes > 0).map(({ diskId, sizeBytes }) => ({ diskId, sizeBytes }));
+    return volumes.map(({ diskId, sizeBytes }, volume) => ({ volume, diskId, sizeBytes })).filter(({ sizeBytes }) => sizeBytes > 0);
   }
 
   /**

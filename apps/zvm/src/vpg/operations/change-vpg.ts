@@ -11,6 +11,8 @@ import { VpgStore } from '../vpg.store.js';
 export interface UpdateVpgInput {
   readonly before: VpgDefinition;
   readonly definition: VpgDefinition;
+  /** What is changed, when it was not a user who asked. */
+  readonly reason?: string;
 }
 
 export interface DeleteVpgInput {
@@ -43,7 +45,7 @@ export class ChangeVpgOperations implements OnModuleInit {
       kind: 'updateVpg',
       taskType: 'UpdateProtectionGroup',
       isExclusive: true,
-      done: ({ input }) => `VPG '${input.definition.name}' is changed`,
+      done: ({ input }) => `VPG '${input.definition.name}' is changed${input.reason === undefined ? '' : `: ${input.reason}`}`,
       steps: {
         recordSettings: { do: ({ input }) => record(input.definition), undo: ({ input }) => record(input.before) },
         applySettings: { do: async ({ input }) => await this.site.putRecoveries(input.definition, this.vpgs.get(input.definition.vpgId).epoch) },
