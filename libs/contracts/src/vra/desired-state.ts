@@ -17,7 +17,7 @@ export class AttachedDiskV1 {
   @IsString() @Length(1, 64) diskId!: string;
   /** NBD export name, unique on the host; never changes while the disk lives. */
   @IsString() @Length(1, 200) exportName!: string;
-  /** Absolute path of the raw file. */
+  /** Absolute path of the raw file, or the URI of an NBD export: `nbd://host:port/name`, `nbd+unix:///name?socket=/path`. */
   @IsString() @Length(1, 4096) path!: string;
   @IsInt() @Min(1) sizeBytes!: number;
 }

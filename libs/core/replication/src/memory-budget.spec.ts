@@ -29,6 +29,15 @@ describe('MemoryBudget', () => {
     expect([budget.usedBytes, second.tryReserve(750)]).toEqual([250, true]);
   });
 
+  it('guarantees by weight: four times as much to one as to another, whoever came first', () => {
+    const budget = new MemoryBudget(1000);
+    const [low, high] = [budget.share({ weight: 1 }), budget.share({ weight: 4 })];
+    expect([low.tryReserve(600), low.tryReserve(1)]).toEqual([true, false]);
+    expect([high.tryReserve(400), high.tryReserve(1)]).toEqual([true, false]);
+    low.close();
+    expect(high.tryReserve(600)).toBe(true);
+  });
+
   it('has a cap for a protection', () => {
     const share = new MemoryBudget(1000).share({ capBytes: 100 });
     expect([share.tryReserve(100), share.tryReserve(1)]).toEqual([true, false]);

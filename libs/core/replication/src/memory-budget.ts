@@ -13,15 +13,18 @@ export interface BudgetShare {
 export interface ShareOptions {
   /** The protection may never hold more, whatever is free. */
   readonly capBytes?: number;
+  /** Part in the guarantees, beside that of the others. 1 if not given. */
+  readonly weight?: number;
 }
 
 /**
- * The hard limit of a VRA for captured writes that are not durable remotely. Half of it is split into equal guarantees, one per
+ * The hard limit of a VRA for captured writes that are not durable remotely. Half of it is split into guarantees by weight, one per
  * protection, so that a protection whose link is dead can never starve another; the other half goes to whoever asks first.
  */
 export class MemoryBudget {
   readonly #shares = new Set<Share>();
   #usedBytes = 0;
+  #weightSum = 0;
   /** Used beyond guarantees. */
   #commonBytes = 0;
 
@@ -34,7 +37,7 @@ export class MemoryBudget {
   }
 
   share(options: ShareOptions = {}): BudgetShare {
-    const share = new Share(this, options.capBytes ?? Infinity);
+    const share = new Share(this, options.capBytes ?? Infinity, options.weight ?? 1);
     this.#shares.add(share);
     this.#recount();
     return share;
@@ -44,7 +47,7 @@ export class MemoryBudget {
   tryTake(share: Share, bytes: number): boolean {
     const usedAfter = share.usedBytes + bytes;
     if (this.#usedBytes + bytes > this.limitBytes || usedAfter > share.capBytes) return false;
-    const common = this.#commonOf(usedAfter) - this.#commonOf(share.usedBytes);
+    const common = this.#commonOf(share, usedAfter) - this.#commonOf(share, share.usedBytes);
     if (common > 0 && this.#commonBytes + common > this.limitBytes / 2) return false;
     this.#usedBytes += bytes;
     this.#commonBytes += common;
@@ -54,7 +57,7 @@ export class MemoryBudget {
   /** Called by shares. */
   give(share: Share, bytes: number): void {
     this.#usedBytes -= bytes;
-    this.#commonBytes -= this.#commonOf(share.usedBytes) - this.#commonOf(share.usedBytes - bytes);
+    this.#commonBytes -= this.#commonOf(share, share.usedBytes) - this.#commonOf(share, share.usedBytes - bytes);
   }
 
   /** Called by shares. */
@@ -63,18 +66,20 @@ export class MemoryBudget {
     this.#recount();
   }
 
-  #guaranteedBytes(): number {
-    return Math.floor(this.limitBytes / 2 / Math.max(1, this.#shares.size));
+  #guaranteedBytes({ weight }: Share): number {
+    return Math.floor((this.limitBytes / 2) * (weight / Math.max(weight, this.#weightSum)));
   }
 
-  #commonOf(usedBytes: number): number {
-    return Math.max(0, usedBytes - this.#guaranteedBytes());
+  #commonOf(share: Share, usedBytes: number): number {
+    return Math.max(0, usedBytes - this.#guaranteedBytes(share));
   }
 
   /** Guarantees change with the number of shares. What is used stays; a share beyond its new guarantee gets nothing more for a while. */
   #recount(): void {
+    this.#weightSum = 0;
+    for (const { weight } of this.#shares) this.#weightSum += weight;
     this.#commonBytes = 0;
-    for (const share of this.#shares) this.#commonBytes += this.#commonOf(share.usedBytes);
+    for (const share of this.#shares) this.#commonBytes += this.#commonOf(share, share.usedBytes);
   }
 }
 
@@ -84,6 +89,7 @@ class Share implements BudgetShare {
   constructor(
     private readonly budget: MemoryBudget,
     readonly capBytes: number,
+    readonly weight: number,
   ) {}
 
   get usedBytes(): number {

@@ -22,6 +22,8 @@ import { StreamActivity } from './stream-activity.js';
 import { protectionKey, type Logger, type ProtectionSpec } from './types.js';
 import { VolumeMap } from './volume-map.js';
 
+/** Parts of the memory that a stream is sure of, by the priority of its VPG. */
+const BUDGET_WEIGHT: Record<ProtectionSpec['priority'], number> = { low: 1, medium: 2, high: 4 };
 const REOPEN_MS_MIN = 100;
 const REOPEN_MS_MAX = 2000;
 const PAUSED_TEXT = 'paused by a user: writes are kept here, and sent when it goes on';
@@ -95,8 +97,8 @@ export class SendingStream implements OutboundStream {
     this.guest = guest;
     this.peer = peer;
     this.log = log;
-    this.#share = budget.share();
     const spec = this.current;
+    this.#share = budget.share({ weight: BUDGET_WEIGHT[spec.priority] });
     this.key = protectionKey(spec);
     this.#map = new VolumeMap(spec, guest);
     const sessionId = `${around.vraId}${SESSION_MARK}${randomUUID()}`;
