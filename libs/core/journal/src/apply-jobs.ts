@@ -60,7 +60,7 @@ export class ApplyJobs {
     if (this.#stepSeq === undefined) return; // the step was given up after a failure
     this.#stepSeq = lastSeq;
     this.#readFrom = { ...this.#readFrom, at };
-    effects.push({ type: 'mirrorSync' });
+    effects.push({ type: 'mirrorSync', owner: 'apply' });
   }
 
   mirrorSynced(effects: JournalEffect[]): void {

@@ -50,7 +50,7 @@ export class DirectWriter {
       return;
     }
     if (type === 'mirrorWritten') {
-      effects.push({ type: 'mirrorSync' });
+      effects.push({ type: 'mirrorSync', owner: 'direct' });
       return;
     }
     const batch = this.#batch;

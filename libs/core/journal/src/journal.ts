@@ -248,9 +248,11 @@ export class Journal {
       case 'mirrorReplayed':
         return this.#apply.replayed(event, effects);
       case 'mirrorWritten':
+        return this.#direct.mirrorDone(event.type, effects);
       case 'mirrorSynced':
+        return event.owner === 'direct' ? this.#direct.mirrorDone(event.type, effects) : this.#apply.mirrorSynced(effects);
       case 'mirrorFailed':
-        return this.#mirrorDone(event, effects);
+        return this.#mirrorFailed(event, effects);
       case 'segmentRemoved':
       case 'segmentRemoveFailed':
         return this.#apply.segmentRemoved(event.type === 'segmentRemoved', effects);
@@ -446,21 +448,11 @@ export class Journal {
     effects.push(...this.#settled.splice(0));
   }
 
-  #mirrorDone(event: Extract<JournalCompletion, { type: 'mirrorWritten' | 'mirrorSynced' | 'mirrorFailed' }>, effects: JournalEffect[]): void {
-    if (event.type === 'mirrorFailed') {
-      this.#mirrorFailed(event, effects);
-      return;
-    }
-    if (this.#direct.isBusy) this.#direct.mirrorDone(event.type, effects);
-    else if (event.type === 'mirrorSynced') this.#apply.mirrorSynced(effects);
-  }
-
   /** A full mirror only stops an apply; any other failure, and every one during the base copy, stops the journal. */
-  #mirrorFailed({ reason, detail }: Extract<JournalCompletion, { type: 'mirrorFailed' }>, effects: JournalEffect[]): void {
-    const isDirect = this.#direct.isBusy;
-    const isOurs = isDirect ? this.#direct.mirrorFailed(effects) : reason === 'io';
-    if (!isDirect) this.#apply.mirrorFailed(reason, detail, effects);
-    if (isOurs || reason === 'io') this.#log.fail(reason, `mirror volume: ${detail}`, effects);
+  #mirrorFailed({ owner, reason, detail }: Extract<JournalCompletion, { type: 'mirrorFailed' }>, effects: JournalEffect[]): void {
+    const stopsJournal = owner === 'direct' && this.#direct.mirrorFailed(effects);
+    if (owner === 'apply') this.#apply.mirrorFailed(reason, detail, effects);
+    if (stopsJournal || reason === 'io') this.#log.fail(reason, `mirror volume: ${detail}`, effects);
   }
 
   #announce(effects: JournalEffect[]): void {

@@ -75,9 +75,12 @@ export type JournalCommand =
 
 export type StorageFailure = 'noSpace' | 'io';
 
+/** Who a mirror effect is of, both may be at it while a volume is being added: the copy of a base (`mirrorWrite`), or an apply (`mirrorReplay`). */
+export type MirrorOwner = 'direct' | 'apply';
+
 /**
  * What happened to an effect. Every file or mirror effect gets exactly one of these; at most one `append`, one `sync`, one of
- * create/truncate/remove and one mirror effect are in flight, and create, truncate only while append and sync are idle.
+ * create/truncate/remove and one mirror effect of each owner are in flight, and create, truncate only while append and sync are idle.
  */
 export type JournalCompletion =
   | { readonly type: 'appended' }
@@ -93,8 +96,8 @@ export type JournalCompletion =
   | { readonly type: 'mirrorWritten' }
   /** The mirrors have everything up to `lastSeq`; the next replay of this segment begins at `at`. See `Replay`. */
   | { readonly type: 'mirrorReplayed'; readonly lastSeq: number; readonly at: number }
-  | { readonly type: 'mirrorSynced' }
-  | { readonly type: 'mirrorFailed'; readonly reason: StorageFailure; readonly detail: string };
+  | { readonly type: 'mirrorSynced'; readonly owner: MirrorOwner }
+  | { readonly type: 'mirrorFailed'; readonly owner: MirrorOwner; readonly reason: StorageFailure; readonly detail: string };
 
 export type JournalEvent =
   | JournalCommand
@@ -150,7 +153,8 @@ export type JournalEffect =
   /** Write these records (writes, zeroes and their sync kinds; others are skipped) into the mirrors, in order. */
   | { readonly type: 'mirrorWrite'; readonly records: readonly StreamRecord[] }
   | MirrorReplay
-  | { readonly type: 'mirrorSync' }
+  /** fsync of every mirror: covers what was written before. */
+  | { readonly type: 'mirrorSync'; readonly owner: MirrorOwner }
   /** Everything up to `seq` survives a crash: only now it may be acknowledged. */
   | { readonly type: 'durable'; readonly seq: number }
   | { readonly type: 'answered'; readonly request: number; readonly answer: IncarnationBegun | undefined }

@@ -102,6 +102,51 @@ describe('volumes of a journal', () => {
     expect(firstBytes(2)).toEqual([2, 0xb1]);
   });
 
+  it('a sync of an apply that runs beside the copy does not stand for the sync of the copy', () => {
+    send(write(0, 2));
+    checkpoint(2);
+    bench.ask({ type: 'retire', checkpointId: 2 });
+    bench.ask({ type: 'changeVolumes', volumes: TWO });
+    open();
+    send(syncStart);
+    const acknowledged = bench.durableSeq;
+    const copy = [block(1, 0xb1), syncEnd];
+    const frame = frameOf(copy, { firstSeq: seq + 1, incarnation, epoch: 1 });
+    seq = frame.header.lastSeq;
+    bench.append(frame);
+    const apply = bench.request({ type: 'allowApply', checkpointId: 2 });
+    bench.complete('mirrorReplay');
+    expect(bench.inFlight.map(({ type }) => type)).toEqual(['mirrorWrite', 'mirrorSync']);
+    bench.complete('mirrorSync');
+    bench.complete('append');
+    bench.complete('sync');
+    expect(bench.durableSeq).toBe(acknowledged);
+    expect(bench.answers.has(apply)).toBe(true);
+    bench.settle();
+    expect(bench.durableSeq).toBe(seq);
+    checkpoint(3);
+    restart();
+    expect(firstBytes(3)).toEqual([2, 0xb1]);
+  });
+
+  it('a full mirror that stops an apply leaves the copy beside it alone', () => {
+    send(write(0, 2));
+    checkpoint(2);
+    bench.ask({ type: 'retire', checkpointId: 2 });
+    bench.ask({ type: 'changeVolumes', volumes: TWO });
+    open();
+    send(syncStart);
+    const frame = frameOf([block(1, 0xb1)], { firstSeq: seq + 1, incarnation, epoch: 1 });
+    bench.append(frame);
+    const apply = bench.request({ type: 'allowApply', checkpointId: 2 });
+    bench.plan = ({ type }) => (type === 'mirrorReplay' ? 'noSpace' : undefined);
+    bench.complete('mirrorReplay');
+    bench.settle();
+    expect(bench.answers.get(apply)?.error).toBe('JOURNAL_FULL');
+    expect(bench.journal.state.phase).toBe('open');
+    expect(bench.durableSeq).toBe(frame.header.lastSeq);
+  });
+
   it.each([['added', TWO], ['grown', [{ diskId: 'scsi:0:0', sizeBytes: 2 * BLOCK }]]])('no checkpoint counts after one was %s, before a sync has ended', (_, volumes) => {
     bench.ask({ type: 'changeVolumes', volumes });
     open();

@@ -517,11 +517,14 @@ export class JournalFile {
       case 'removeSegment':
         return this.#run(() => this.#segments.remove(effect.segment), 'segmentRemoved', ({ detail }) => ({ type: 'segmentRemoveFailed', detail }));
       case 'mirrorWrite':
-        return this.#run(async () => await this.#mirrors.write(effect.records), 'mirrorWritten', (failure) => ({ type: 'mirrorFailed', ...failure }));
+        return this.#run(async () => await this.#mirrors.write(effect.records), 'mirrorWritten', (failure) => ({ type: 'mirrorFailed', owner: 'direct', ...failure }));
       case 'mirrorReplay':
-        return this.#run(async () => await this.#mirrors.replay(effect, this.#reader), ({ lastSeq, at }) => ({ type: 'mirrorReplayed', lastSeq, at }), (failure) => ({ type: 'mirrorFailed', ...failure }));
+        return this.#run(async () => await this.#mirrors.replay(effect, this.#reader), ({ lastSeq, at }) => ({ type: 'mirrorReplayed', lastSeq, at }), (failure) => ({ type: 'mirrorFailed', owner: 'apply', ...failure }));
       case 'mirrorSync':
-        return this.#run(async () => await this.#mirrors.flush(), 'mirrorSynced', (failure) => ({ type: 'mirrorFailed', ...failure }));
+        return this.#run(
+          async () => await this.#mirrors.flush(), () => ({ type: 'mirrorSynced', owner: effect.owner }),
+          (failure) => ({ type: 'mirrorFailed', owner: effect.owner, ...failure }),
+        );
       case 'durable':
         return this.#options.onDurable(effect.seq);
       case 'checkpointsChanged':
@@ -546,7 +549,7 @@ export class JournalFile {
   /** Carries out one effect and reports its one completion. */
   #run<T>(
     work: () => Promise<T>,
-    done: 'appended' | 'synced' | 'segmentCreated' | 'truncated' | 'segmentRemoved' | 'mirrorWritten' | 'mirrorSynced' | ((result: T) => JournalEvent),
+    done: 'appended' | 'synced' | 'segmentCreated' | 'truncated' | 'segmentRemoved' | 'mirrorWritten' | ((result: T) => JournalEvent),
     failed: (failure: ReturnType<typeof storageFailure>) => JournalEvent,
   ): void {
     const running = work().then(

@@ -54,6 +54,8 @@ export class JournalBench {
   #inFlight: FileEffect[] = [];
   /** Bytes in the file when a sync was issued: only those it covers. */
   readonly #syncUpTo = new Map<FileEffect, number>();
+  /** Mirror writes that had ended when a mirror sync was issued: only those it covers. */
+  readonly #mirrorSyncUpTo = new Map<FileEffect, number>();
   #lastRequest = 0;
   plan: FaultPlan = () => undefined;
 
@@ -105,7 +107,17 @@ export class JournalBench {
 
   /** Carries out one effect in flight and reports it. */
   completeOne(random: Random = () => 0): void {
-    const index = Math.floor(random() * this.#inFlight.length);
+    this.#completeAt(Math.floor(random() * this.#inFlight.length), random);
+  }
+
+  /** The effect of this type that has been in flight for the longest. */
+  complete(type: FileEffect['type']): void {
+    const index = this.#inFlight.findIndex((effect) => effect.type === type);
+    assert(index >= 0, `${type} is in flight`);
+    this.#completeAt(index, () => 0);
+  }
+
+  #completeAt(index: number, random: Random): void {
     const [effect] = this.#inFlight.splice(index, 1);
     if (effect === undefined) return;
     const failure = this.plan(effect);
@@ -169,6 +181,7 @@ export class JournalBench {
         default:
           this.#inFlight.push(effect);
           if (effect.type === 'sync') this.#syncUpTo.set(effect, this.disk.sizeOf(effect.segment));
+          if (effect.type === 'mirrorSync') this.#mirrorSyncUpTo.set(effect, this.disk.mirrorWriteCount);
       }
     }
   }
@@ -202,8 +215,8 @@ export class JournalBench {
         return { type: 'mirrorReplayed', lastSeq: replay.lastSeq, at: replay.at };
       }
       case 'mirrorSync':
-        this.disk.syncMirrors();
-        return { type: 'mirrorSynced' };
+        this.disk.syncMirrors(this.#mirrorSyncUpTo.get(effect));
+        return { type: 'mirrorSynced', owner: effect.owner };
       default:
         return unreachable(effect);
     }
@@ -227,9 +240,11 @@ export class JournalBench {
       case 'removeSegment':
         return { type: 'segmentRemoveFailed', detail };
       case 'mirrorWrite':
+        return { type: 'mirrorFailed', owner: 'direct', reason, detail };
       case 'mirrorReplay':
+        return { type: 'mirrorFailed', owner: 'apply', reason, detail };
       case 'mirrorSync':
-        return { type: 'mirrorFailed', reason, detail };
+        return { type: 'mirrorFailed', owner: effect.owner, reason, detail };
       default:
         return unreachable(effect);
     }

@@ -28,13 +28,14 @@ interface SimFile {
 interface SimMirror {
   readonly bytes: Uint8Array;
   readonly durable: Uint8Array;
-  unsynced: { readonly offset: number; readonly bytes: Uint8Array }[];
+  unsynced: { readonly offset: number; readonly bytes: Uint8Array; readonly count: number }[];
 }
 
 /** Segment files and mirrors that lose, tear and reorder what was not synced. */
 export class JournalDisk {
   readonly files = new Map<number, SimFile>();
   readonly mirrors: SimMirror[];
+  mirrorWriteCount = 0;
 
   constructor(volumeBytes: readonly number[]) {
     this.mirrors = volumeBytes.map((bytes) => ({ bytes: new Uint8Array(bytes), durable: new Uint8Array(bytes), unsynced: [] }));
@@ -82,13 +83,15 @@ export class JournalDisk {
     assert(mirror !== undefined && isVolumeRecord(record.type), 'a record of a volume');
     const bytes = record.payload?.slice() ?? new Uint8Array(record.length);
     mirror.bytes.set(bytes, record.offset);
-    mirror.unsynced.push({ offset: record.offset, bytes });
+    this.mirrorWriteCount += 1;
+    mirror.unsynced.push({ offset: record.offset, bytes, count: this.mirrorWriteCount });
   }
 
-  syncMirrors(): void {
+  /** The first `upTo` writes are durable. */
+  syncMirrors(upTo = this.mirrorWriteCount): void {
     for (const mirror of this.mirrors) {
-      mirror.durable.set(mirror.bytes);
-      mirror.unsynced = [];
+      for (const { offset, bytes, count } of mirror.unsynced) if (count <= upTo) mirror.durable.set(bytes, offset);
+      mirror.unsynced = mirror.unsynced.filter(({ count }) => count > upTo);
     }
   }
 
