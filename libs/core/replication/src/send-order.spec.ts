@@ -48,6 +48,31 @@ describe('send order', () => {
     expect(drive(order, 20, (name) => name as SendPriority).get('low')).toBeGreaterThan(0);
   });
 
+  it('keeps what a class is owed while all of them are out, and looked at, after every frame', () => {
+    const order = new SendOrder<string>();
+    const sent = new Map<string, number>();
+    for (let turn = 0; turn < 1300; turn += 1) {
+      for (const name of ['low', 'medium', 'high'] as const) order.add(name, name);
+      const sender = order.next() ?? '';
+      sent.set(sender, (sent.get(sender) ?? 0) + FRAME);
+      order.sent(sender, sender as SendPriority, FRAME);
+      // The link is full: whoever comes next is found to have to wait.
+      for (let name = order.next(); name !== undefined; name = order.next()) order.remove(name);
+    }
+    expect((sent.get('high') ?? 0) / (sent.get('low') ?? 1)).toBeCloseTo(9, 0);
+    expect((sent.get('medium') ?? 0) / (sent.get('low') ?? 1)).toBeCloseTo(3, 0);
+  });
+
+  it('takes another priority for what is in already', () => {
+    const order = new SendOrder<string>();
+    order.add('a', 'low');
+    order.add('b', 'medium');
+    order.add('a', 'high');
+    expect(order.next()).toBe('a');
+    order.remove('a');
+    expect(order.next()).toBe('b');
+  });
+
   it('forgets who left', () => {
     const order = new SendOrder<string>();
     order.add('a', 'high');

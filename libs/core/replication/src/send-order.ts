@@ -20,16 +20,18 @@ interface SendClass<T> {
  */
 export class SendOrder<T> {
   readonly #classes: readonly SendClass<T>[] = PRIORITIES.map((priority) => ({ priority, ready: new Set<T>(), virtualBytes: 0 }));
-  /** Virtual time of the class that was served last. */
+  /** Virtual time at which the last frame was sent: moved by {@link sent} only, or looking at a class would take from the others what they are owed. */
   #servedBytes = 0;
 
   get isEmpty(): boolean {
     return this.#classes.every(({ ready }) => ready.size === 0);
   }
 
-  /** `item` may have something to send. Once it is in, nothing changes by saying so again. */
+  /** `item` may have something to send. Once it is in, nothing changes by saying so again, but for another priority. */
   add(item: T, priority: SendPriority): void {
     const entry = this.#classOf(priority);
+    if (entry.ready.has(item)) return;
+    this.remove(item);
     if (entry.ready.size === 0) entry.virtualBytes = Math.max(entry.virtualBytes, this.#servedBytes);
     entry.ready.add(item);
   }
@@ -45,7 +47,6 @@ export class SendOrder<T> {
       if (entry.ready.size > 0 && (best === undefined || entry.virtualBytes < best.virtualBytes)) best = entry;
     }
     if (best === undefined) return undefined;
-    this.#servedBytes = Math.max(this.#servedBytes, best.virtualBytes);
     const [item] = best.ready;
     return item;
   }
@@ -53,6 +54,7 @@ export class SendOrder<T> {
   /** `item` sent so much (negative: so much less than said before): its class pays, and it goes behind the others of it. */
   sent(item: T, priority: SendPriority, bytes: number): void {
     const entry = this.#classOf(priority);
+    if (bytes > 0) this.#servedBytes = Math.max(this.#servedBytes, entry.virtualBytes);
     entry.virtualBytes += bytes / PRIORITY_WEIGHTS[priority];
     if (bytes > 0 && entry.ready.delete(item)) entry.ready.add(item);
   }

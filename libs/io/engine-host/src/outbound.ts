@@ -35,6 +35,12 @@ export interface OutboundStream {
   sendNext(limits: { readonly rawBytesMax: number; readonly bytesPerSecond: number }): number;
 }
 
+/** The streams of one peer in their order: who sends next on that link, whatever leaves on others. */
+interface PeerLine {
+  readonly peer: OutboundPeer;
+  readonly order: SendOrder<OutboundStream>;
+}
+
 export interface OutboundStatus {
   /** null: no limit. */
   readonly bytesPerSecondMax: number | null;
@@ -45,14 +51,15 @@ export interface OutboundStatus {
 }
 
 /**
- * Everything that a VRA replicates, to all peers: who sends next (priority of the VPG), and how fast in all (the site's limit). A peer that is slow or
- * stuck holds back its own streams only. Control (4007) does not come here.
+ * Everything that a VRA replicates, to all peers: who sends next (priority of the VPG), and how fast in all (the site's limit). Two orders, for either
+ * bottleneck: each link divides itself among its own streams, and the site's limit is divided among the peers, each by the priority of whoever is next
+ * on it. A peer that is slow or stuck holds back its own streams only, and keeps their order meanwhile. Control (4007) does not come here.
  */
 export class Outbound {
-  readonly #order = new SendOrder<OutboundStream>();
   readonly #bucket = new TokenBucket(performance.now());
-  /** Streams with something to send whose peer takes nothing now. */
-  readonly #parked = new Map<OutboundPeer, Set<OutboundStream>>();
+  readonly #lines = new Map<OutboundPeer, PeerLine>();
+  /** Lines with something to send, but for those whose peer takes nothing now. */
+  readonly #turns = new SendOrder<PeerLine>();
   #queuedBytes = 0;
   #gatherTimer: NodeJS.Timeout | undefined;
   #throttleTimer: NodeJS.Timeout | undefined;
@@ -76,7 +83,9 @@ export class Outbound {
 
   /** `stream` may have something to send: soon, or at once when enough has come together. */
   work(stream: OutboundStream, queuedBytes: number): void {
-    this.#add(stream);
+    const line = this.#lineOf(stream.peer);
+    line.order.add(stream, stream.priority);
+    this.#enqueue(line);
     this.#queuedBytes += queuedBytes;
     if (queuedBytes === 0 || this.#queuedBytes >= FRAME_RAW_BYTES * Math.min(this.#senderCount, SENDERS_COUNTED_MAX)) this.#soon();
     else this.#gatherTimer ??= setTimeout(() => this.#pump(), Math.min(GATHER_MS_MAX, Math.max(GATHER_MS_MIN, this.#senderCount)));
@@ -84,17 +93,17 @@ export class Outbound {
 
   /** The peer takes frames again, or is a new connection. */
   drained(peer: OutboundPeer): void {
-    const parked = this.#parked.get(peer);
-    this.#parked.delete(peer);
-    for (const stream of parked ?? []) this.#order.add(stream, stream.priority);
+    const line = this.#lines.get(peer);
+    if (line) this.#enqueue(line);
     this.#soon();
   }
 
   remove(stream: OutboundStream): void {
-    this.#order.remove(stream);
-    const parked = this.#parked.get(stream.peer);
-    parked?.delete(stream);
-    if (parked?.size === 0) this.#parked.delete(stream.peer);
+    const line = this.#lines.get(stream.peer);
+    if (!line) return;
+    line.order.remove(stream);
+    this.#enqueue(line);
+    if (line.order.isEmpty) this.#lines.delete(stream.peer);
   }
 
   /** A frame took so many bytes less than `sendNext` said. */
@@ -117,15 +126,17 @@ export class Outbound {
     clearTimeout(this.#throttleTimer);
   }
 
-  #add(stream: OutboundStream): void {
-    if (stream.peer.hasRoom) this.#order.add(stream, stream.priority);
-    else this.#park(stream);
+  #lineOf(peer: OutboundPeer): PeerLine {
+    let line = this.#lines.get(peer);
+    if (!line) this.#lines.set(peer, (line = { peer, order: new SendOrder() }));
+    return line;
   }
 
-  #park(stream: OutboundStream): void {
-    const parked = this.#parked.get(stream.peer);
-    if (parked) parked.add(stream);
-    else this.#parked.set(stream.peer, new Set([stream]));
+  /** The line stands among the others with the priority of whoever is next on it. */
+  #enqueue(line: PeerLine): void {
+    const stream = line.peer.hasRoom ? line.order.next() : undefined;
+    if (stream) this.#turns.add(line, stream.priority);
+    else this.#turns.remove(line);
   }
 
   #soon(): void {
@@ -140,29 +151,31 @@ export class Outbound {
     this.#isPumpDue = false;
     this.#queuedBytes = 0;
     const startedAtMs = performance.now();
-    for (let stream = this.#order.next(); stream && !this.#isClosed; stream = this.#order.next()) {
-      if (!stream.peer.hasRoom) {
-        this.#order.remove(stream);
-        this.#park(stream);
+    for (let line = this.#turns.next(); line && !this.#isClosed; line = this.#turns.next()) {
+      const stream = line.peer.hasRoom ? line.order.next() : undefined;
+      if (!stream) {
+        this.#turns.remove(line);
         continue;
       }
       if (this.#isHeldBack()) return;
-      const bytesPerSecond = Math.min(stream.peer.bytesPerSecond, this.#bucket.bytesPerSecond);
+      const bytesPerSecond = Math.min(line.peer.bytesPerSecond, this.#bucket.bytesPerSecond);
       const bytes = stream.sendNext({ rawBytesMax: frameBytesAt(bytesPerSecond), bytesPerSecond });
-      if (bytes === 0) {
-        this.#order.remove(stream);
-        continue;
+      if (bytes === 0) line.order.remove(stream);
+      else {
+        this.#charge(stream, bytes);
+        this.#senders.add(stream);
       }
-      this.#charge(stream, bytes);
-      this.#senders.add(stream);
-      if (performance.now() - startedAtMs >= SLICE_MS) return this.#soon();
+      this.#enqueue(line);
+      if (bytes > 0 && performance.now() - startedAtMs >= SLICE_MS) return this.#soon();
     }
     this.#senderCount = Math.max(1, this.#senders.size);
     this.#senders.clear();
   }
 
   #charge(stream: OutboundStream, bytes: number): void {
-    this.#order.sent(stream, stream.priority, bytes);
+    const line = this.#lineOf(stream.peer);
+    line.order.sent(stream, stream.priority, bytes);
+    this.#turns.sent(line, stream.priority, bytes);
     this.#bucket.take(bytes);
     this.#sentBytes += bytes;
   }

@@ -82,6 +82,18 @@ const statusOf = (vmId: string): ReturnType<VraEngine['status']>['protections'][
   if (!status) throw new Error(`no ${vmId}`);
   return status;
 };
+/** Bytes of the protections' frames that the recovering VRA has read, at the first moment when `isSo`. */
+async function receivedWhen(engine: VraEngine, isSo: (received: Record<'high' | 'low', number>) => boolean): Promise<Record<'high' | 'low', number>> {
+  const received = (): Record<'high' | 'low', number> => {
+    const of = (vmId: string): number => engine.status().recoveries.find((each) => each.vmId === vmId)?.receivedBytes ?? 0;
+    return { high: of('high'), low: of('low') };
+  };
+  return await until('bytes at the recovery site', () => {
+    const now = received();
+    return isSo(now) && now;
+  });
+}
+
 const isDone = (vmId: string): boolean => statusOf(vmId).state === 'replicating';
 const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 const limit = (bytesPerSecond: number, share = 1): ThrottleSpec => ({ bytesPerSecond, window: null, utcOffsetMinutes: 0, share });
@@ -91,15 +103,22 @@ describe('the limit of a site', () => {
     const [first, second] = [await recovering('r1'), await recovering('r2')];
     await protectVm('one', first, { bytes: 48 * MiB });
     await protectVm('two', second, { bytes: 48 * MiB });
-    await apply(limit(10_000_000, 0.5));
     const sent = (): number => first.proxy.bytes('toTarget') + second.proxy.bytes('toTarget');
+    const [zeroBytes, zeroMs] = [sent(), performance.now()];
+    await apply(limit(10_000_000, 0.5));
     await until('the first bytes', () => sent() > 500_000);
-    const [fromBytes, fromMs] = [sent(), performance.now()];
-    await sleep(5000);
-    const bytesPerSecond = ((sent() - fromBytes) * 1000) / (performance.now() - fromMs);
-    expect(bytesPerSecond).toBeGreaterThan(0.95 * 5_000_000);
-    expect(bytesPerSecond).toBeLessThan(1.05 * 5_000_000);
-    expect(protecting.status().outbound).toMatchObject({ bytesPerSecondMax: 5_000_000, isThrottled: true });
+    // Never more, whatever the machine does: the rate, one frame, and one part in fifty for headers and pings. A machine that is busy may send less for a while.
+    const windows: number[] = [];
+    while (windows.length < 4 && !windows.some((rate) => Math.abs(rate / 5_000_000 - 1) < 0.05)) {
+      const [fromBytes, fromMs] = [sent(), performance.now()];
+      await sleep(2500);
+      const [toBytes, toMs] = [sent(), performance.now()];
+      windows.push(((toBytes - fromBytes) * 1000) / (toMs - fromMs));
+      expect(toBytes - zeroBytes).toBeLessThan(1.02 * 5000 * (toMs - zeroMs) + 600_000);
+    }
+    expect(Math.abs((windows.at(-1) ?? 0) / 5_000_000 - 1)).toBeLessThan(0.05);
+    expect(protecting.status().outbound.bytesPerSecondMax).toBe(5_000_000);
+    await until('the limit to be seen', () => protecting.status().outbound.isThrottled);
     // Both peers get their part.
     expect(Math.min(first.proxy.bytes('toTarget'), second.proxy.bytes('toTarget'))).toBeGreaterThan(0.3 * sent());
     await apply();
@@ -111,15 +130,19 @@ describe('the limit of a site', () => {
 describe('priority on a full link', () => {
   const SLOW: LinkShape = { bytesPerSecond: 8_000_000, oneWayMs: 10 };
 
-  it('gives a high-priority sync nine times what a low one gets at most, which still goes on', async () => {
+  it('divides it 9 : 1 among a high and a low sync', async () => {
     const peer = await recovering('r', SLOW);
     await protectVm('low', peer, { priority: 'low', bytes: 24 * MiB });
     await protectVm('high', peer, { priority: 'high', bytes: 16 * MiB });
     await apply();
-    await until('the high one to end', () => isDone('high'));
-    const share = statusOf('low').sentBytes / statusOf('high').sentBytes;
-    expect(share).toBeGreaterThan(1 / 100);
-    expect(share).toBeLessThan(1 / 4.5);
+    // Both have much more to send from the first to the second look, and what arrives says who was let onto the link.
+    const first = await receivedWhen(peer.engine, ({ high, low }) => high > 2 * MiB && low > 0);
+    const last = await receivedWhen(peer.engine, ({ high }) => high > first.high + 10 * MiB);
+    expect(last.high).toBeLessThan(15 * MiB);
+    const share = (last.low - first.low) / (last.high - first.high);
+    // 40 frames of one to four or five of the other: two frames more or less. Equal weights give 1; a low one that only gets what is left over, 0.
+    expect(share).toBeGreaterThan(0.05);
+    expect(share).toBeLessThan(0.18);
   });
 
   it('lets a small high-priority VM through while a low one syncs at full rate', async () => {
@@ -128,11 +151,12 @@ describe('priority on a full link', () => {
     await apply();
     await until('a full link', () => statusOf('low').sentBytes > 6 * MiB);
     await protectVm('high', peer, { priority: 'high', bytes: MiB / 2 });
-    const beganMs = performance.now();
     await apply();
+    const first = await receivedWhen(peer.engine, () => statusOf('high').state === 'initialSync');
+    const last = await receivedWhen(peer.engine, ({ high }) => high >= MiB / 2);
+    // What is on the link already (some 50 ms of it), a frame or two in turn, and what passes while a busy machine looks elsewhere; behind the low one it would be 40 MiB.
+    expect(last.low - first.low).toBeLessThan(4 * MiB);
     await until('the small one', () => isDone('high'));
-    // Opening (a round trip), half a MiB at nine tenths of the link (75 ms), its ack; behind the low one it would have taken 5 s.
-    expect(performance.now() - beganMs).toBeLessThan(1200);
     expect(isDone('low')).toBe(false);
   });
 });
@@ -148,10 +172,9 @@ describe('several recovering VRAs', () => {
     await until('bytes to both', () => statusOf('to-slow').sentBytes > 100_000 && statusOf('to-stuck').sentBytes > 100_000);
     stuck.proxy.blackhole('toTarget', true);
     await protectVm('to-fast', fast, { priority: 'low', bytes: 16 * MiB });
-    const beganMs = performance.now();
     await apply();
+    // The slow one needs a minute, the stuck one for ever.
     await until('the fast one', () => isDone('to-fast'));
-    expect(performance.now() - beganMs).toBeLessThan(4000);
     expect(isDone('to-slow')).toBe(false);
     stuck.proxy.blackhole('toTarget', false);
   });
