@@ -1,5 +1,6 @@
 import { fork, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
+import { setPriority } from 'node:os';
 import { appEntry } from '../servers/node-programs.js';
 import type { VmStatus } from '../status.js';
 import type { LaneMarks } from '../guest/workload.js';
@@ -35,6 +36,8 @@ export class GuestProcess {
 
   async start(vms: readonly VmStatus[], pauseMs: number): Promise<void> {
     this.#child = fork(appEntry('lab/dist/crash/guest-main.js'), { serialization: 'advanced', stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
+    // What the guests are kept from running would look like a disk that is slow.
+    if (process.getuid?.() === 0 && this.#child.pid !== undefined) setPriority(this.#child.pid, -10);
     await this.#ask({ type: 'start', vms, pauseMs });
   }
 

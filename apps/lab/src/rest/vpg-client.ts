@@ -29,6 +29,7 @@ export interface ProtectRequest {
   /** Host of the recovery site, by VM; the first one where none is named. */
   readonly hostNameOf?: Readonly<Record<string, string>>;
   readonly journalHours?: number;
+  readonly checkpointIntervalSeconds?: number;
 }
 
 interface RecoveryPlace {
@@ -53,6 +54,7 @@ export async function protect(api: SiteApi, request: ProtectRequest): Promise<st
     Name: request.name,
     JournalHistoryInHours: request.journalHours ?? 1,
     UseWanCompression: true,
+    ...(request.checkpointIntervalSeconds === undefined ? {} : { CheckpointIntervalInSeconds: request.checkpointIntervalSeconds }),
     ProtectedSiteIdentifier: protectedSiteId,
     RecoverySiteIdentifier: request.recoverySiteId,
   });
