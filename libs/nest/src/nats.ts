@@ -123,7 +123,7 @@ export class ControlBus {
   async #serve<T extends object, R>(subscription: Subscription, type: Constructor<T> | null, handle: (message: T) => Promise<R> | R) {
     for await (const message of subscription) {
       void (async () => {
-        const reply = await answer(type, message.data, handle);
+        const reply = await answerMessage(type, message.data, handle);
         if (message.reply) message.respond(await encodeMessage(reply));
       })();
     }
@@ -177,7 +177,8 @@ export class ControlBus {
   }
 }
 
-async function answer<T extends object, R>(
+/** What a responder says to the bytes of a request, whatever they are: never rejects. The handler sees only a message of its type. */
+export async function answerMessage<T extends object, R>(
   type: Constructor<T> | null,
   bytes: Uint8Array,
   handle: (message: T) => Promise<R> | R,

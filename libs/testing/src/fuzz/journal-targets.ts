@@ -68,6 +68,7 @@ async function sampleFiles(): Promise<ReadonlyMap<string, Uint8Array>> {
     await journal.close();
     const files = new Map<string, Uint8Array>();
     for (const name of (await readdir(folder)).sort()) files.set(name, await readFile(join(folder, name)));
+    if (![...files.keys()].some((name) => name.endsWith('.index'))) throw new FuzzViolation('the sample has no index file: its decoder would not be tried');
     return files;
   } finally {
     await rm(folder, { recursive: true, force: true });

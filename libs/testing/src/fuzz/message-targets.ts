@@ -2,10 +2,10 @@ import 'reflect-metadata';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { gzipSync } from 'node:zlib';
 import { CheckpointInsertV1, CheckpointListV1, DesiredStateV1, EpochV1, RecoveryRemoveV1, RecoveryV1, ViewOpenV1, ViewRefV1 } from '@tidemark/contracts';
 import { StateFile } from '@tidemark/engine-host';
-import { plainToInstance } from 'class-transformer';
-import { validate } from 'class-validator';
+import { answerMessage } from '@tidemark/nest';
 import type { Random } from '../sim/random.js';
 import { mutated, mutatedJson } from './mutate.js';
 import { FuzzViolation, type FuzzTarget } from './target.js';
@@ -29,23 +29,22 @@ const MESSAGES: readonly (readonly [new () => object, object])[] = [
   [EpochV1, { vpgId: ID, vmId: 'vm', epoch: 2 }], [CheckpointInsertV1, { vpgId: ID, tag: 'now' }], [CheckpointListV1, { vpgId: ID, vmId: 'vm', afterChange: 0 }],
 ];
 
-/** NATS messages as the control bus checks them (libs/nest/src/nats.ts): parsed, made into their type, validated. */
+/** Requests as the control bus takes them from the broker, packed or not: answered with a refusal, or handed on as what they should be. */
 const messages: FuzzTarget = {
   name: 'nats-messages',
   gateCount: 500,
   async run(random) {
     const [type, value] = random.pick(MESSAGES);
-    let parsed: unknown;
-    try {
-      parsed = JSON.parse(mutatedJson(value, random));
-    } catch (error) {
-      if (error instanceof SyntaxError) return; // answered with CONTROL_INVALID
-      throw error;
-    }
-    if (typeof parsed !== 'object' || parsed === null || Array.isArray(parsed)) return;
-    const instance = plainToInstance(type, parsed as object);
-    const errors = await validate(instance, { whitelist: true, stopAtFirstError: true });
-    if (errors.length === 0 && instance instanceof DesiredStateV1) checkDesired(instance);
+    const plain = Buffer.from(mutatedJson(value, random));
+    const packed = random.chance(0.3) ? gzipSync(plain, { level: 1 }) : plain;
+    let taken: object | undefined;
+    const reply = await answerMessage(type, random.chance(0.2) ? mutated(packed, random) : packed, (message) => {
+      taken = message;
+      return null;
+    });
+    if (taken === undefined && reply.isOk) throw new FuzzViolation('a message that the handler did not see was answered with success');
+    if (taken !== undefined && !(taken instanceof type)) throw new FuzzViolation('the handler saw something that is not of its type');
+    if (taken instanceof DesiredStateV1) checkDesired(taken);
     if (({} as { readonly polluted?: unknown }).polluted !== undefined) throw new FuzzViolation('Object.prototype was changed');
   },
 };

@@ -1,4 +1,4 @@
-import { NbdClientSession, NbdServerSession, type NbdExport } from '@tidemark/nbd';
+import { NbdClientSession, NbdServerSession, NbdUriError, parseNbdUri, type NbdAddress, type NbdExport } from '@tidemark/nbd';
 import { clientFlags, contextOption, goOption, infoOption, option, requestBytes, structuredReplyOption, usualHandshake } from '@tidemark/nbd/testing';
 import type { Random } from '../sim/random.js';
 import { joined, mutated, noise, pieces } from './mutate.js';
@@ -100,4 +100,25 @@ const client: FuzzTarget = {
   },
 };
 
-export const NBD_TARGETS: readonly FuzzTarget[] = [server, client];
+const URIS = ['nbd://host.example:10809/disk', 'nbd://[2001:db8::1]:1/a%20b', 'nbd+unix:///disk?socket=/run/storage/a%2Fb.sock', 'nbd+unix:///?socket=/s', 'nbds://host/x'];
+
+/** The path of a protected disk, as a user or a control message gives it. */
+const uris: FuzzTarget = {
+  name: 'nbd-uris',
+  gateCount: 2000,
+  run(random) {
+    const text = Buffer.from(mutated(Buffer.from(random.pick(URIS)), random)).toString(random.chance(0.5) ? 'utf8' : 'latin1');
+    let address: NbdAddress;
+    try {
+      address = parseNbdUri(random.chance(0.02) ? text + '%41/'.repeat(20_000) : text);
+    } catch (error) {
+      if (error instanceof NbdUriError) return;
+      throw error;
+    }
+    if (Buffer.byteLength(address.exportName) > 4096 || address.exportName.includes('\0')) throw new FuzzViolation('an export name that no server may be asked for');
+    if (address.kind === 'tcp' && (address.host === '' || !Number.isInteger(address.port) || address.port < 1 || address.port > 65_535)) throw new FuzzViolation('no host and port');
+    if (address.kind === 'unix' && (!address.socketPath.startsWith('/') || Buffer.byteLength(address.socketPath) > 107 || address.socketPath.includes('\0'))) throw new FuzzViolation('no socket path');
+  },
+};
+
+export const NBD_TARGETS: readonly FuzzTarget[] = [server, client, uris];
