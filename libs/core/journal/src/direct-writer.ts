@@ -19,14 +19,19 @@ const BATCH_BYTES_MAX = 32 * 1024 * 1024;
 
 /**
  * Until the base is complete frames go straight into the mirrors: write, sync the mirrors, then a record without data makes the position
- * durable. So do the records of a volume that is being added later; a frame that holds others as well is journalled whole behind that. Everything
- * else passes through, in order.
+ * durable. So do the records of a volume that is being added later; a frame that holds others as well is journalled whole behind that. One batch is
+ * written while the one before it is synced: a sync covers the batches whose writes had ended when it was issued. Everything else passes through, in order.
  */
 export class DirectWriter {
   #inbox: InboxItem[] = [];
-  #batch: InboxItem[] = [];
-  /** The mirror effect in flight belongs to a batch that was given up: its completion must not count for another one. */
-  #isAbandoned = false;
+  /** Its `mirrorWrite` is in flight. */
+  #writing: InboxItem[] = [];
+  /** Written, and waiting for a sync. */
+  #written: InboxItem[] = [];
+  /** Their `mirrorSync` is in flight. */
+  #syncing: InboxItem[] = [];
+  /** Mirror effects in flight of batches that were given up: their completions must not count for other ones. */
+  #abandonedCount = 0;
   /** The mirrors failed: nothing goes on before `discard`. */
   #hasFailed = false;
 
@@ -34,7 +39,11 @@ export class DirectWriter {
 
   /** A mirror effect of this writer is in flight. */
   get isBusy(): boolean {
-    return this.#batch.length > 0 || this.#isAbandoned;
+    return this.#inFlightCount > 0 || this.#abandonedCount > 0;
+  }
+
+  get #inFlightCount(): number {
+    return Math.min(1, this.#writing.length) + Math.min(1, this.#syncing.length);
   }
 
   push(item: InboxItem, effects: JournalEffect[]): void {
@@ -44,51 +53,65 @@ export class DirectWriter {
 
   mirrorDone(type: 'mirrorWritten' | 'mirrorSynced', effects: JournalEffect[]): void {
     assert(this.isBusy, 'a direct batch in flight');
-    if (this.#isAbandoned) {
-      this.#isAbandoned = false;
-      this.#pump(effects);
-      return;
+    if (this.#abandonedCount > 0) {
+      this.#abandonedCount -= 1;
+    } else if (type === 'mirrorWritten') {
+      this.#written = [...this.#written, ...this.#writing];
+      this.#writing = [];
+    } else {
+      const batch = this.#syncing;
+      this.#syncing = [];
+      this.#record(batch, effects);
     }
-    if (type === 'mirrorWritten') {
-      effects.push({ type: 'mirrorSync', owner: 'direct' });
-      return;
-    }
-    const batch = this.#batch;
-    this.#batch = [];
-    this.#record(batch, effects);
+    this.#startSync(effects);
     this.#pump(effects);
   }
 
   /** True: the journal has to be cut back. False: the failure concerns a batch that was given up already. */
   mirrorFailed(effects: JournalEffect[]): boolean {
-    if (!this.#isAbandoned) {
-      this.#batch = [];
-      this.#hasFailed = true;
-      return true;
+    if (this.#abandonedCount > 0) {
+      this.#abandonedCount -= 1;
+      this.#pump(effects);
+      return false;
     }
-    this.#isAbandoned = false;
-    this.#pump(effects);
-    return false;
+    this.#abandonedCount = this.#inFlightCount - 1;
+    this.#dropBatches();
+    this.#hasFailed = true;
+    return true;
   }
 
   /** Forgets what is on its way; the records are settled. */
   discard(outcome: 'full' | 'failed'): void {
     const lost = this.#inbox;
     this.#inbox = [];
-    this.#isAbandoned ||= this.#batch.length > 0;
-    this.#batch = [];
+    this.#abandonedCount += this.#inFlightCount;
+    this.#dropBatches();
     this.#hasFailed = false;
     for (const { record } of lost) record.settle?.(outcome);
   }
 
+  #dropBatches(): void {
+    this.#writing = [];
+    this.#written = [];
+    this.#syncing = [];
+  }
+
+  #startSync(effects: JournalEffect[]): void {
+    if (this.#syncing.length > 0 || this.#written.length === 0) return;
+    this.#syncing = this.#written;
+    this.#written = [];
+    effects.push({ type: 'mirrorSync', owner: 'direct' });
+  }
+
   #pump(effects: JournalEffect[]): void {
-    while (!this.isBusy && !this.#hasFailed) {
+    while (this.#abandonedCount === 0 && !this.#hasFailed) {
       const item = this.#inbox[0];
       if (item === undefined) return;
       if (item.route?.mirrorRecords !== undefined) {
-        this.#startBatch(effects);
+        if (this.#writing.length === 0) this.#startBatch(effects);
         return;
       }
+      if (this.#inFlightCount > 0) return;
       this.#inbox.shift();
       this.log.push(item.record, effects);
     }
@@ -99,11 +122,11 @@ export class DirectWriter {
     let bytes = 0;
     for (const item of this.#inbox) {
       if (item.route?.mirrorRecords === undefined || bytes >= BATCH_BYTES_MAX) break;
-      this.#batch.push(item);
+      this.#writing.push(item);
       bytes += (item.record.frame?.rawBytes ?? 0) + JOURNAL_RECORD_HEADER_BYTES;
       for (const record of item.route.mirrorRecords) records.push(record);
     }
-    this.#inbox = this.#inbox.slice(this.#batch.length);
+    this.#inbox = this.#inbox.slice(this.#writing.length);
     effects.push({ type: 'mirrorWrite', records });
   }
 

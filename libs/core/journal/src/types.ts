@@ -80,7 +80,7 @@ export type MirrorOwner = 'direct' | 'apply';
 
 /**
  * What happened to an effect. Every file or mirror effect gets exactly one of these; at most one `append`, one `sync`, one of
- * create/truncate/remove and one mirror effect of each owner are in flight, and create, truncate only while append and sync are idle.
+ * create/truncate/remove, one mirror effect of an apply, one `mirrorWrite` and one direct `mirrorSync` are in flight, and create, truncate only while append and sync are idle.
  */
 export type JournalCompletion =
   | { readonly type: 'appended' }

@@ -4,14 +4,31 @@ import { type MirrorReplay, Replay } from '@tidemark/journal';
 import type { FrameReader } from './frame-reader.js';
 import type { JournalVolume } from './types.js';
 
+/** Writes under way at once: each is a hop to the thread pool, so one after the other they leave the disk idle. */
+const WRITES_MAX = 16;
+
 /** Writes records into the mirror volumes. */
 export class Mirrors {
   constructor(private readonly volumes: () => readonly JournalVolume[]) {}
 
   async write(records: readonly StreamRecord[]): Promise<void> {
+    let together: StreamRecord[] = [];
     for (const record of records) {
-      if (isVolumeRecord(record.type)) await this.#writeOne(record);
+      if (!isVolumeRecord(record.type)) continue;
+      if (together.length === WRITES_MAX || together.some((other) => isOverlapping(other, record))) {
+        await this.#writeTogether(together);
+        together = [];
+      }
+      together.push(record);
     }
+    await this.#writeTogether(together);
+  }
+
+  /** Records that do not overlap. Ends when all have ended: a failure must not be reported while writes are under way. */
+  async #writeTogether(records: readonly StreamRecord[]): Promise<void> {
+    const writes = records.map(async (record) => await this.#writeOne(record));
+    await Promise.allSettled(writes);
+    await Promise.all(writes);
   }
 
   async #writeOne({ type, volume, offset, length, payload }: StreamRecord): Promise<void> {
@@ -38,3 +55,6 @@ export class Mirrors {
     await Promise.all(this.volumes().map(async ({ mirror }) => await mirror.flush()));
   }
 }
+
+const isOverlapping = (a: StreamRecord, b: StreamRecord): boolean =>
+  a.volume === b.volume && a.offset < b.offset + b.length && b.offset < a.offset + a.length;

@@ -121,7 +121,7 @@ const STORAGE: readonly Plant[] = [
   },
   {
     name: 'base-position-before-mirror-sync', breaks: 'the initial sync: mirror, sync, then a record that says so, then the ack', seedBudget: 100,
-    mutation: { file: `${JOURNAL}/direct-writer.ts`, find: "if (type === 'mirrorWritten') {", replace: "if (type !== 'mirrorWritten') {" },
+    mutation: { file: `${JOURNAL}/direct-writer.ts`, find: "effects.push({ type: 'mirrorSync', owner: 'direct' });", replace: "const early = this.#syncing; this.#syncing = []; this.#record(early, effects);" },
   },
   {
     name: 'corruption-is-a-torn-tail', breaks: 'corruption of acknowledged data is never truncated, and is loud', seedBudget: 200,
