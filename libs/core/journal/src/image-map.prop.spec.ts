@@ -19,26 +19,33 @@ interface Placed {
   readonly segment: number;
 }
 
-/** Random writes in segments of random length; some blocks are hot, some writes long, some seqs missing. */
+/** Random writes in segments of random length; some blocks are hot, some writes long, some seqs missing; some worlds have many small segments. */
 class World {
   readonly writes: Placed[] = [];
   readonly segments: SegmentWrites[] = [];
   seq = 0;
+  #longShare = 0;
+  #place = { offset: 0, bytes: SIZE };
 
   constructor(readonly random: Random) {
-    const count = 1 + this.pick(4);
-    for (let segment = 1; segment <= count; segment += 1) this.#fill(segment);
+    // Many small segments: a page each. Or large ones, with many long writes: pages of one run, each with writes from all of its time and over each other.
+    const kind = random();
+    const [count, writesMax] = kind < 0.4 ? [20 + this.pick(50), 60] : [1 + this.pick(4), kind < 0.6 ? 3000 : 600];
+    this.#longShare = kind >= 0.4 && kind < 0.6 ? 0.2 : 0.005;
+    for (let segment = 1; segment <= count; segment += 1) this.#fill(segment, writesMax);
   }
 
   pick(below: number): number {
     return Math.floor(this.random() * below);
   }
 
-  #fill(segment: number): void {
+  #fill(segment: number, writesMax: number): void {
     const writes = new SegmentWrites(segment);
     this.segments.push(writes);
     const isHot = this.random() < 0.3;
-    for (let left = this.pick(600); left > 0; left -= 1) {
+    // Later segments leave most of the volume alone: there the oldest ones still show.
+    this.#place = { offset: this.pick(SIZE), bytes: segment < 5 ? SIZE : 1 + this.pick(this.random() < 0.1 ? SIZE : 40) };
+    for (let left = this.pick(writesMax); left > 0; left -= 1) {
       const records: StreamRecord[] = [];
       const firstSeq = this.seq + 1 + (this.random() < 0.05 ? this.pick(50) : 0);
       this.seq = firstSeq - 1;
@@ -51,8 +58,8 @@ class World {
     this.seq += 1;
     if (this.random() < 0.1) return { type: RecordType.seal, volume: 0, offset: 0, length: 0, payload: new Uint8Array(3) };
     const volume = this.pick(2);
-    const offset = isHot ? 8 * this.pick(3) : this.pick(SIZE);
-    const length = Math.min(SIZE - offset, isHot ? 8 : 1 + this.pick(this.random() < 0.02 ? SIZE : 20));
+    const offset = isHot ? 8 * this.pick(3) : (this.#place.offset + this.pick(this.#place.bytes)) % SIZE;
+    const length = Math.min(SIZE - offset, isHot ? 8 : 1 + this.pick(this.random() < this.#longShare ? SIZE : 20));
     const isZero = this.random() < 0.2;
     this.writes.push({ seq: this.seq, volume, offset, length, isZero, segment });
     return { type: isZero ? RecordType.zeroes : RecordType.write, volume, offset, length, payload: isZero ? undefined : new Uint8Array(length).fill(this.seq) };
@@ -98,10 +105,12 @@ function merged(runs: readonly MemoryRun[], isKept: (segment: number) => boolean
   return runOfPages(pages);
 }
 
-function lookup(runs: readonly MemoryRun[], window: ConstructorParameters<typeof ImageLookup>[1]): { readonly seqs: number[]; readonly pages: number; readonly pieces: number } {
+function lookup(runs: readonly MemoryRun[], window: ConstructorParameters<typeof ImageLookup>[1], roundsMax = Infinity): { readonly seqs: number[]; readonly pages: number; readonly pieces: number } {
   const search = new ImageLookup(runs.map(({ fences }) => fences), window);
   let pages = 0;
-  for (let wanted = search.wanted(); wanted.length > 0; wanted = search.wanted()) {
+  let rounds = 0;
+  for (let wanted = search.wanted(); wanted.length > 0 && rounds < roundsMax; wanted = search.wanted()) {
+    rounds += 1;
     pages += wanted.length;
     for (const { run, page } of wanted) search.take(runs[run]?.pages[page] ?? new Uint32Array(1024));
   }
@@ -114,8 +123,17 @@ function lookup(runs: readonly MemoryRun[], window: ConstructorParameters<typeof
   return { seqs, pages, pieces };
 }
 
+function pagesOf(fences: RunFences, window: ConstructorParameters<typeof ImageLookup>[1]): number {
+  let count = 0;
+  fences.visit(window, window, () => (count += 1));
+  return count;
+}
+
 describe('the index of a journal', () => {
   it('shows the newest version of every byte between two positions, whatever was merged and freed', () => {
+    let uncoveredAtFirst = 0;
+    let replacedLater = 0;
+    let prunedPages = 0;
     fc.assert(fc.property(fc.nat(), (seed) => {
       const world = new World(randomFrom(seed));
       const { random } = world;
@@ -126,15 +144,25 @@ describe('the index of a journal', () => {
       for (const segment of world.segments) runs.push(...(random() < 0.5 ? segment.runs() : [stored(merged(segment.runs(), () => true, random))]));
       if (random() < 0.7) {
         const from = world.pick(runs.length);
-        runs = [...runs.slice(0, from), stored(merged(runs.slice(from), (segment) => segment > freed, random))];
+        const to = random() < 0.5 ? runs.length : from + 1 + world.pick(runs.length - from);
+        runs = [...runs.slice(0, from), stored(merged(runs.slice(from, to), (segment) => segment > freed, random)), ...runs.slice(to)];
       }
       for (let i = 0; i < 8; i += 1) {
-        const [start, end] = [world.pick(SIZE), world.pick(SIZE + 1)].sort((a, b) => a - b) as [number, number];
+        const [start, end] = i < 2 ? [0, SIZE] : [world.pick(SIZE), world.pick(SIZE + 1)].sort((a, b) => a - b) as [number, number];
         const afterSeq = freedSeq + world.pick(2) * world.pick(world.seq);
         const window = { volume: world.pick(2), start, end, afterSeq, beforeSeq: random() < 0.3 ? Infinity : 1 + world.pick(world.seq + 2) };
-        expect(lookup(runs, window).seqs).toEqual(world.model(window.volume, window).slice(start, end));
+        const found = lookup(runs, window);
+        const expected = world.model(window.volume, window).slice(start, end);
+        expect(found.seqs).toEqual(expected);
+        // Every page that may hold anything, unless the lookup knew better.
+        prunedPages += runs.reduce((sum, { fences }) => sum + pagesOf(fences, window), 0) - found.pages;
+        const first = lookup(runs, window, 1).seqs;
+        uncoveredAtFirst += first.filter((seq, at) => seq === 0 && expected[at] !== 0).length;
+        replacedLater += first.filter((seq, at) => seq !== 0 && seq !== expected[at]).length;
       }
-    }), { numRuns: 40 });
+    }), { numRuns: 60 });
+    // What the first round of pages does not show is what pruning can lose.
+    for (const reached of [uncoveredAtFirst, replacedLater, prunedPages]) expect(reached).toBeGreaterThan(0);
   });
 
   it('reads a few pages of a block that was written a hundred thousand times, at any position', () => {

@@ -2,7 +2,7 @@ import { mkdtempSync, readFileSync, rmSync, statSync, truncateSync, writeFileSyn
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { loadSys, sys, SysError, type Sys } from '@tidemark/sys';
+import { loadSys, sys, SysError, syncLane, type Sys } from '@tidemark/sys';
 import { describeReadOnlyVolume, describeVolume, patternBytes } from '@tidemark/volume/testing';
 import { volumeErrorOf } from './file-errors.js';
 import { BlockFile, type BlockFileOptions } from './index.js';
@@ -170,6 +170,22 @@ describe('BlockFile on a bad disk', () => {
     const expected = patternBytes(8 * MiB, 1).fill(0, 100, 4196).fill(0, MiB, 7 * MiB);
     await file.close();
     expect(Buffer.compare(readFileSync(file.path), expected)).toBe(0);
+  });
+
+  it('a flush and a forced write do not wait for the fdatasyncs of journals on the same datastore', async () => {
+    const file = await made(MiB);
+    const gates: (() => void)[] = [];
+    const lane = syncLane(statSync(file.path).dev, 'journal');
+    const slow = Array.from({ length: 5 }, async () => await lane.run(async () => await new Promise<void>((resolve) => { gates.push(resolve); })));
+    await file.flush();
+    await file.write(0, patternBytes(512, 1), { isFua: true });
+    expect(gates).toHaveLength(2);
+    while (gates.length > 0) {
+      gates.shift()?.();
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    await Promise.all(slow);
+    await file.close();
   });
 
   it('a failed fdatasync fails all later flushes and forced writes, though the kernel would say all is well', async () => {

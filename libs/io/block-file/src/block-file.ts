@@ -1,7 +1,7 @@
 import type { FileHandle } from 'node:fs/promises';
 import { performance } from 'node:perf_hooks';
 import type { Done } from '@tidemark/base';
-import { type Lane, sys as systemSys, type Sys, SysError, syncLane } from '@tidemark/sys';
+import { sys as systemSys, type Sys, SysError, type SyncLane, syncLane } from '@tidemark/sys';
 import { type AllocationRun, assertInVolume, checkOpen, checkWritable, type Volume, VolumeError, type WriteOptions, type WriteZeroesOptions } from '@tidemark/volume';
 import { allData, allocationOf } from './file-allocation.js';
 import { volumeErrorOf } from './file-errors.js';
@@ -24,7 +24,7 @@ export class BlockFile implements Volume {
   readonly #file: FileHandle;
   readonly #fd: number;
   readonly #sys: Sys;
-  readonly #syncLane: Lane;
+  readonly #syncLane: SyncLane;
   readonly #budget = new SyncBudget();
   #canReadCached: boolean;
   #canPunch: boolean;
@@ -41,7 +41,7 @@ export class BlockFile implements Volume {
     this.#file = file;
     this.#fd = file.fd;
     this.#sys = options.sys ?? systemSys;
-    this.#syncLane = syncLane(device);
+    this.#syncLane = syncLane(device, 'guest');
     this.#canReadCached = this.#canPunch = this.#canZeroRange = this.#sys.isAvailable;
     this.path = options.path;
     this.#sizeBytes = options.isLongerFine === true ? (options.sizeBytes ?? sizeBytes) : sizeBytes;

@@ -11,7 +11,7 @@ import { FrameReader } from './frame-reader.js';
 import { HeadView } from './head-view.js';
 import { JournalIndex } from './journal-index.js';
 import { Mirrors } from './mirrors.js';
-import { nodeFiles } from './node-files.js';
+import { nodeFiles, scratchFiles } from './node-files.js';
 import { scan } from './scan.js';
 import { ScratchJournal } from './scratch-journal.js';
 import { SegmentFiles } from './segment-files.js';
@@ -402,7 +402,7 @@ export class JournalFile {
       folder,
       identity,
       volumeCount: this.#volumes.length,
-      files: this.#options.files ?? nodeFiles,
+      files: this.#options.files ?? scratchFiles,
       crc32c: this.#options.crc32c ?? defaultCrc32c,
       clocks: this.#options.clocks,
       segmentBytes: segmentBytes ?? SEGMENT_BYTES_DEFAULT,

@@ -1,6 +1,6 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { type FileHandle, mkdir, open, readdir, rename, rm, unlink } from 'node:fs/promises';
-import { type Lane, syncLane } from '@tidemark/sys';
+import { type SyncKind, type SyncLane, syncLane } from '@tidemark/sys';
 import type { FileLayer, JournalHandle } from './file-layer.js';
 
 /** writev takes at most IOV_MAX (1024) buffers. */
@@ -10,7 +10,7 @@ class NodeHandle implements JournalHandle {
   constructor(
     private readonly file: FileHandle,
     /** Of the datastore: fdatasyncs must not take all threads of the pool from guest reads and writes. */
-    private readonly lane: Lane,
+    private readonly lane: SyncLane,
   ) {}
 
   async writeAll(chunks: readonly Uint8Array[], at: number): Promise<void> {
@@ -65,10 +65,10 @@ function withoutFirst(chunks: readonly Uint8Array[], bytes: number): Uint8Array[
   return rest;
 }
 
-async function openFile(path: string, flags: string): Promise<NodeHandle> {
+async function openFile(path: string, flags: string, kind: SyncKind): Promise<NodeHandle> {
   const file = await open(path, flags, 0o600);
   try {
-    return new NodeHandle(file, syncLane((await file.stat()).dev));
+    return new NodeHandle(file, syncLane((await file.stat()).dev, kind));
   } catch (error) {
     await file.close();
     throw error;
@@ -84,7 +84,7 @@ export const nodeFiles: FileLayer = {
     return (await readdir(folder)).sort();
   },
   async open(path, mode) {
-    return await openFile(path, mode === 'create' ? 'w+' : 'r+');
+    return await openFile(path, mode === 'create' ? 'w+' : 'r+', 'journal');
   },
   async remove(path) {
     await unlink(path);
@@ -105,5 +105,13 @@ export const nodeFiles: FileLayer = {
     } finally {
       await folder.close();
     }
+  },
+};
+
+/** As {@link nodeFiles}, for the files whose fdatasync is a guest's FLUSH. */
+export const scratchFiles: FileLayer = {
+  ...nodeFiles,
+  async open(path, mode) {
+    return await openFile(path, mode === 'create' ? 'w+' : 'r+', 'guest');
   },
 };

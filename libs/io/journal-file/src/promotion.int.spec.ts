@@ -1,6 +1,7 @@
-import { access } from 'node:fs/promises';
+import { access, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from '@jest/globals';
+import { syncLane } from '@tidemark/sys';
 import { FaultVolume, MemoryVolume, type Volume } from '@tidemark/volume';
 import type { CheckpointView } from './index.js';
 import { nodeFiles } from './index.js';
@@ -48,6 +49,27 @@ async function commit(bench: FileBench): Promise<void> {
 const isSame = (a: Uint8Array, b: Uint8Array): boolean => Buffer.compare(a, b) === 0;
 
 describe('scratch', () => {
+  it('a FLUSH of the guest does not wait for the fdatasyncs of journals on the same datastore', async () => {
+    const bench = await FileBench.make({ volumeBytes: [64 * 1024] });
+    await bench.base();
+    const checkpointId = await bench.checkpoint();
+    const view = await bench.journal.openView({ checkpointId, scratchFolder: join(bench.folder, 'scratch') });
+    const gates: (() => void)[] = [];
+    const lane = syncLane((await stat(bench.folder)).dev, 'journal');
+    const slow = Array.from({ length: 5 }, async () => await lane.run(async () => await new Promise<void>((resolve) => { gates.push(resolve); })));
+    await view.volumes[0]?.write(0, new Uint8Array(512).fill(1));
+    await view.volumes[0]?.flush();
+    await view.volumes[0]?.write(0, new Uint8Array(512).fill(2), { isFua: true });
+    expect(gates).toHaveLength(2);
+    while (gates.length > 0) {
+      gates.shift()?.();
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    await Promise.all(slow);
+    await view.close();
+    await bench.remove();
+  });
+
   it('keeps the guest\'s writes over a restart and changes neither mirror nor journal', async () => {
     const { bench, memory, expected } = await failedOver();
     const mirrorBefore = memory.bytes.slice();

@@ -24,18 +24,42 @@ export class Lane {
   }
 }
 
-/**
- * libuv's pool has 4 threads unless UV_THREADPOOL_SIZE says otherwise: two fdatasyncs per datastore leave the others to
- * guest reads and writes. A device serves no more of them at once anyway.
- */
-const SYNC_LANE_LIMIT = 2;
-const syncLanes = new Map<number, Lane>();
+/** Whose fdatasyncs: those of disks that guests wait for, or those of journals and their index files. */
+export type SyncKind = 'guest' | 'journal';
 
-/** The lane of the fdatasyncs of one datastore, named by its device number (`st_dev`). */
-export function syncLane(device: number): Lane {
-  const known = syncLanes.get(device);
-  if (known !== undefined) return known;
-  const lane = new Lane(SYNC_LANE_LIMIT);
-  syncLanes.set(device, lane);
-  return lane;
+/**
+ * libuv's pool has 4 threads unless UV_THREADPOOL_SIZE says otherwise: three fdatasyncs per datastore leave one to reads and
+ * writes. With two of a kind at most neither kind ever waits for the other alone: whoever finds all three taken waits for the first
+ * that ends, and one of them is of its own kind.
+ */
+const SYNC_LIMIT = 3;
+const SYNC_LIMIT_OF_KIND = 2;
+
+/** The fdatasyncs of one kind on one datastore. */
+export class SyncLane {
+  readonly #own = new Lane(SYNC_LIMIT_OF_KIND);
+
+  constructor(private readonly all: Lane) {}
+
+  /** As {@link Lane.run}. */
+  async run<T>(task: () => Promise<T>): Promise<T> {
+    return await this.#own.run(async () => await this.all.run(task));
+  }
+}
+
+export function syncLanes(): Record<SyncKind, SyncLane> {
+  const all = new Lane(SYNC_LIMIT);
+  return { guest: new SyncLane(all), journal: new SyncLane(all) };
+}
+
+const lanesOfDevices = new Map<number, Record<SyncKind, SyncLane>>();
+
+/** The lane of the fdatasyncs of one kind on one datastore, named by its device number (`st_dev`). */
+export function syncLane(device: number, kind: SyncKind): SyncLane {
+  let lanes = lanesOfDevices.get(device);
+  if (lanes === undefined) {
+    lanes = syncLanes();
+    lanesOfDevices.set(device, lanes);
+  }
+  return lanes[kind];
 }
