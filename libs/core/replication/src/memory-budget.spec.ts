@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import { MemoryBudget } from './index.js';
+import { MemoryBudget, MemoryPool, type BudgetShare } from './index.js';
 
 describe('MemoryBudget', () => {
   it('is a hard limit, and gives back what is released', () => {
@@ -36,6 +36,42 @@ describe('MemoryBudget', () => {
     expect([high.tryReserve(400), high.tryReserve(1)]).toEqual([true, false]);
     low.close();
     expect(high.tryReserve(600)).toBe(true);
+  });
+
+  it('whoever holds the most beyond its guarantee gives way to one that needs its own, and to nobody else', () => {
+    const budget = new MemoryBudget(1000);
+    const gone: string[] = [];
+    const share = (name: string): BudgetShare => {
+      const each: BudgetShare = budget.share({
+        giveWay: () => {
+          gone.push(name);
+          each.release(each.usedBytes);
+        },
+      });
+      return each;
+    };
+    const first = share('first');
+    expect(first.tryReserve(1000)).toBe(true);
+    const [second, third] = [share('second'), share('third')];
+    expect([second.tryReserve(second.guaranteedBytes), gone]).toEqual([true, ['first']]);
+    expect([second.tryReserve(400), first.tryReserve(600), third.tryReserve(third.guaranteedBytes), gone]).toEqual([true, false, true, ['first']]);
+    // Within its guarantee nobody is asked for more.
+    expect([first.tryReserve(first.guaranteedBytes), third.tryReserve(400), gone, budget.usedBytes <= 1000]).toEqual([true, false, ['first'], true]);
+  });
+
+  it('what has come already is counted, and leaves less for the others', () => {
+    const budget = new MemoryBudget(1000);
+    const [one, two] = [budget.share(), budget.share()];
+    one.reserve(900);
+    expect([two.tryReserve(101), two.tryReserve(100), budget.usedBytes]).toEqual([false, true, 1000]);
+  });
+
+  it('two roles fill one pool, each up to its own limit', () => {
+    const pool = new MemoryPool(1000);
+    const [capturing, receiving] = [new MemoryBudget(900, pool).share(), new MemoryBudget(750, pool).share()];
+    expect([capturing.tryReserve(901), capturing.tryReserve(900), receiving.tryReserve(101), receiving.tryReserve(100)]).toEqual([false, true, false, true]);
+    capturing.release(800);
+    expect([receiving.tryReserve(651), receiving.tryReserve(650), pool.usedBytes]).toEqual([false, true, 850]);
   });
 
   it('has a cap for a protection', () => {

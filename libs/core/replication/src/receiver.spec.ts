@@ -1,9 +1,9 @@
 import { describe, expect, it } from '@jest/globals';
-import { ProtocolError } from '@tidemark/base';
+import { KiB, MiB, ProtocolError } from '@tidemark/base';
 import { encodeMarker, encodeSyncStart, FrameCodec, FrameKind, RecordType, recordRawBytes, type FrameHeader, type OpenRequest, type StreamRecord } from '@tidemark/frame';
-import { Receiver, RECEIVER_NEXT, type ReceiverEffect, type ReceiverOptions } from './index.js';
+import { CREDIT_BYTES_FIRST, MemoryBudget, Receiver, RECEIVER_NEXT, type ReceiverEffect, type ReceiverOptions } from './index.js';
 
-const SIZE = 1 << 20;
+const SIZE = 8 << 20;
 const OPEN: OpenRequest = { vpgId: 'g', vmId: 'm', epoch: 2, sessionId: 's1', volumes: [SIZE], firstQueuedSeq: 1, lastSeq: 0, ackedSeq: 0 };
 const write = (length = 100): StreamRecord => ({ type: RecordType.write, volume: 0, offset: 0, length, payload: new Uint8Array(length) });
 const SYNC_START: StreamRecord = { type: RecordType.syncStart, volume: 0, offset: 0, length: 0, payload: encodeSyncStart({ kind: 'initialSync', reason: '' }) };
@@ -168,6 +168,15 @@ describe('Receiver: frames', () => {
   });
 });
 
+function openCredit(bench: Bench): number {
+  bench.open(1);
+  bench.began(1, 1);
+  const [effect] = bench.news;
+  return effect?.kind === 'sendOpened' ? effect.reply.creditBytes : -1;
+}
+
+const creditsOf = (effects: readonly ReceiverEffect[]): number[] => effects.flatMap((effect) => (effect.kind === 'sendAck' ? [effect.creditBytes] : []));
+
 describe('Receiver: acks and credit', () => {
   it('acknowledges when durable, never before, and between frames', () => {
     const bench = opened();
@@ -201,6 +210,64 @@ describe('Receiver: acks and credit', () => {
     bench.effects.length = 0;
     bench.receiver.journalState('ready', bench.effects);
     expect(bench.news).toEqual([{ kind: 'sendAck', connection: 1, durableSeq: 0, creditBytes: 16 << 20 }]);
+  });
+
+  it('a quiet stream has a small credit, one whose journal keeps up the whole window, and loses it again when it is quiet', () => {
+    const budget = new MemoryBudget(64 * MiB);
+    const bench = new Bench({ budget: budget.share() });
+    let credit = openCredit(bench);
+    expect([credit, budget.usedBytes]).toEqual([CREDIT_BYTES_FIRST, CREDIT_BYTES_FIRST]);
+    const credits: number[] = [];
+    for (let seq = 0; credits.length < 6; credits.push(credit / MiB)) {
+      for (const end = seq + credit / (256 * KiB); seq < end; ) bench.frame(1, (seq += 1), [write(256 * KiB - 24)]);
+      bench.receiver.durable(seq, bench.effects);
+      credit = creditsOf(bench.news).at(-1) ?? 0;
+    }
+    expect(credits).toEqual([1, 2, 4, 8, 16, 16]);
+    for (let tick = 0; tick < 16; tick += 1) bench.receiver.tick(bench.effects);
+    expect([creditsOf(bench.news), budget.usedBytes]).toEqual([[CREDIT_BYTES_FIRST], CREDIT_BYTES_FIRST]);
+  });
+
+  it('many streams together never have more credit than the budget, and each can go on', () => {
+    const budget = new MemoryBudget(32 * MiB);
+    const benches = Array.from({ length: 300 }, () => new Bench({ budget: budget.share() }));
+    const credits = benches.map((bench) => openCredit(bench));
+    expect(credits.reduce((sum, each) => sum + each, 0)).toBeLessThanOrEqual(32 * MiB);
+    // What the early ones had beyond their guarantee, as long as there were few, is theirs for the first seconds only.
+    for (let tick = 0; tick < 16; tick += 1) for (const bench of benches) bench.receiver.tick(bench.effects);
+    const later = benches.map((bench, index) => creditsOf(bench.news).at(-1) ?? credits[index] ?? 0);
+    expect([Math.min(...later) >= 16 * KiB, later.reduce((sum, each) => sum + each, 0) <= 32 * MiB, budget.usedBytes <= 32 * MiB]).toEqual([true, true, true]);
+  });
+
+  it('a journal that makes nothing durable gets no more credit, and gives memory back when its stream ends and the rest is durable', () => {
+    const budget = new MemoryBudget(64 * MiB);
+    const bench = new Bench({ budget: budget.share() });
+    openCredit(bench);
+    bench.frame(1, 1, [write(MiB / 2)]);
+    for (let tick = 0; tick < 30; tick += 1) bench.receiver.tick(bench.effects);
+    expect([creditsOf(bench.news), budget.usedBytes]).toEqual([[], CREDIT_BYTES_FIRST]);
+    bench.receiver.connectionLost(1);
+    expect(budget.usedBytes).toBe(recordRawBytes(MiB / 2));
+    bench.receiver.durable(1, bench.effects);
+    expect(budget.usedBytes).toBe(0);
+  });
+
+  it('what comes beyond a credit that was taken back long ago ends the stream, so that it is sent again; the link stays', () => {
+    const bench = new Bench({ budget: new MemoryBudget(64 * MiB).share() });
+    openCredit(bench);
+    bench.frame(1, 1, [write(1000)]);
+    expect(bench.frameError(1, 2, [write(CREDIT_BYTES_FIRST)])).toBe('taken');
+    expect([bench.kinds, bench.receiver.status().state]).toEqual([['append', 'closeStream'], 'closed']);
+  });
+
+  it('counts one frame longer than its credit against the budget', () => {
+    const budget = new MemoryBudget(64 * MiB);
+    const bench = new Bench({ budget: budget.share() });
+    openCredit(bench);
+    bench.frame(1, 1, [write(4 * MiB)]);
+    expect(budget.usedBytes).toBe(recordRawBytes(4 * MiB));
+    bench.receiver.appendsLost(bench.effects);
+    expect(budget.usedBytes).toBe(0);
   });
 
   it('passes over what older appends report while a new incarnation begins', () => {

@@ -14,7 +14,6 @@ import type { ConnectionId, IncarnationResult, JournalState, OpenRequest, Receiv
  */
 export class Receiver {
   readonly #options: ReceiverOptions;
-  readonly #creditBytesMax: number;
   #epoch: number;
   #isEnded = false;
   #journal: JournalState = 'opening';
@@ -26,7 +25,10 @@ export class Receiver {
   #isFirstFrame = true;
   #receivedSeq = 0;
   #durableSeq = 0;
-  #window = new ReceiveWindow();
+  readonly #newWindow: () => ReceiveWindow;
+  #window: ReceiveWindow;
+  /** As the sender was told last. */
+  #creditBytes = 0;
   /** In force for the stream that is open. */
   #volumeSizesBytes: readonly number[];
   /** What a stream may open with, too. */
@@ -34,7 +36,8 @@ export class Receiver {
 
   constructor(options: ReceiverOptions) {
     this.#options = options;
-    this.#creditBytesMax = options.creditBytesMax ?? CREDIT_BYTES_MAX;
+    this.#newWindow = () => new ReceiveWindow(options.creditBytesMax ?? CREDIT_BYTES_MAX, options.budget);
+    this.#window = this.#newWindow();
     this.#epoch = options.epoch;
     this.#volumeSizesBytes = options.volumeSizesBytes;
     this.#offeredSizesBytes = options.volumeSizesBytes;
@@ -85,7 +88,8 @@ export class Receiver {
     this.#durableSeq = result.durableSeq;
     this.#receivedSeq = result.durableSeq;
     this.#isFirstFrame = true;
-    this.#window = new ReceiveWindow();
+    this.#window.clear();
+    this.#window = this.#newWindow();
     const { incarnation, durableSeq, lastSessionId, isBaseComplete } = result;
     const isPreseeded = this.#options.isPreseeded ?? false;
     effects.push({ kind: 'sendOpened', connection, reply: { incarnation, durableSeq, lastSessionId, isBaseComplete, isPreseeded, creditBytes: this.#grant() } });
@@ -103,7 +107,11 @@ export class Receiver {
     if (this.#state !== 'open') throw new ProtocolError('PROTOCOL_ORDER', 'records before the stream is open');
     this.#checkHeader(header, records);
     for (const record of records) this.#checkRecord(header, record);
-    this.#window.received({ lastSeq: header.lastSeq, rawBytes: header.rawBytes });
+    if (!this.#window.received({ lastSeq: header.lastSeq, rawBytes: header.rawBytes })) {
+      effects.push({ kind: 'closeStream', connection });
+      this.#close();
+      return;
+    }
     this.#isFirstFrame = false;
     this.#receivedSeq = header.lastSeq;
     effects.push({ kind: 'append', header, records });
@@ -111,13 +119,22 @@ export class Receiver {
 
   /** The journal is durable up to `seq`: now, and only now, the sender may forget. */
   durable(seq: number, effects: ReceiverEffect[]): void {
-    if (this.#state !== 'open' || this.#connection === null) return;
-    assert(seq <= this.#receivedSeq, 'durable is what was received');
     // Credit is counted in whole frames on both sides, so acks lie between frames.
     const durableSeq = this.#window.durable(seq);
+    if (this.#state !== 'open' || this.#connection === null) return;
+    assert(seq <= this.#receivedSeq, 'durable is what was received');
     if (durableSeq === undefined) return;
     this.#durableSeq = durableSeq;
     this.#acknowledge(this.#connection, effects);
+  }
+
+  /** Every second or so: a stream that became quiet is told a lower credit, one that waits for memory a higher one. */
+  tick(effects: ReceiverEffect[]): void {
+    this.#window.tick();
+    if (this.#state !== 'open' || this.#connection === null) return;
+    const before = this.#creditBytes;
+    const creditBytes = this.#grant();
+    if (creditBytes !== before) effects.push({ kind: 'sendAck', connection: this.#connection, durableSeq: this.#durableSeq, creditBytes });
   }
 
   connectionLost(connection: ConnectionId): void {
@@ -146,6 +163,7 @@ export class Receiver {
 
   /** Frames given to `append` were lost before they were durable: the stream is closed, and the sender resumes from the durable position. */
   appendsLost(effects: ReceiverEffect[]): void {
+    this.#window.clear();
     if (this.#connection === null) return;
     effects.push({ kind: 'closeStream', connection: this.#connection });
     this.#close();
@@ -162,6 +180,12 @@ export class Receiver {
   end(effects: ReceiverEffect[]): void {
     this.#isEnded = true;
     this.#refuse('fenced', 'the protection has ended', effects);
+  }
+
+  /** Gives the memory back; the journal is closed, and no other call follows but late reports. */
+  close(): void {
+    this.#window.clear();
+    this.#options.budget?.close();
   }
 
   status(): ReceiverStatus {
@@ -221,9 +245,8 @@ export class Receiver {
 
   /** What the sender is told to be its credit now. */
   #grant(): number {
-    const creditBytes = this.#journal === 'full' ? 0 : this.#creditBytesMax;
-    this.#window.grant(creditBytes);
-    return creditBytes;
+    this.#creditBytes = this.#journal === 'full' ? 0 : this.#window.grant();
+    return this.#creditBytes;
   }
 
   #refuse(code: RefusedCode, message: string, effects: ReceiverEffect[]): void {
@@ -233,6 +256,7 @@ export class Receiver {
   }
 
   #close(): void {
+    this.#window.close();
     this.#turn('closed');
     this.#connection = null;
     this.#openId += 1;

@@ -78,6 +78,21 @@ function replicating(options: Partial<SenderOptions> & { readonly budgetBytes?: 
   return bench;
 }
 
+describe('Sender: memory that another protection is guaranteed', () => {
+  it('gives way: all that is queued goes into the bitmap and is sent from there, and the other one streams on', () => {
+    const budget = new MemoryBudget(40 * B);
+    const greedy: { readonly bench: Bench } = { bench: replicating({ budget: budget.share({ giveWay: () => greedy.bench.sender.giveWay() }) }) };
+    for (let block = 0; block < 30; block += 1) greedy.bench.write(block);
+    const other = replicating({ budget: budget.share() });
+    for (let block = 0; block < 9; block += 1) other.write(block);
+    expect(other.sender.status()).toMatchObject({ state: 'replicating', queuedBytes: 9 * B, dirtyBytes: 0 });
+    expect(greedy.bench.sender.status()).toMatchObject({ state: 'connecting', queuedBytes: 0, dirtyBytes: 30 * B });
+    greedy.bench.open({ incarnation: 2, lastSessionId: 's', isBaseComplete: true, durableSeq: greedy.bench.sender.status().ackedSeq });
+    expect(greedy.bench.sender.status().sync).toMatchObject({ kind: 'bitmapSync', reason: 'Protected VRA Congestion' });
+    expect(greedy.bench.sender.status().lagBytes).toBeGreaterThanOrEqual(30 * B);
+  });
+});
+
 describe('Sender: initial sync', () => {
   it('starts with everything dirty, says why, and ends once', () => {
     const bench = new Bench();

@@ -350,6 +350,13 @@ export class Sender implements CaptureSink, StreamPositions {
     this.#volumeSizesBytes = sizesBytes;
   }
 
+  /** Another protection needs its guaranteed memory: everything here goes into the bitmap. Called in the middle of the other's calls. */
+  giveWay(): void {
+    if (this.#mode === 'tracking') return;
+    this.#dropQueue(SyncTrigger.protectedVraCongestion);
+    this.#turnLink('queueDropped');
+  }
+
   /** Gives the memory back. No other call may follow, but for reads that end late. */
   close(): void {
     this.#walk.abortReads();

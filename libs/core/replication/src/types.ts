@@ -100,6 +100,8 @@ export interface ReceiverOptions {
   readonly isPreseeded?: boolean;
   /** Default {@link CREDIT_BYTES_MAX}. */
   readonly creditBytesMax?: number;
+  /** Memory that credit is given from, and what was received counts against; the host closes it. Not given: unbounded. */
+  readonly budget?: BudgetShare;
 }
 
 export type JournalState =

@@ -4,6 +4,7 @@ import type { BlockFile } from '@tidemark/block-file';
 import { Backoff } from './backoff.js';
 import { DatastoreSpace } from './datastore-space.js';
 import { EngineError } from './engine-error.js';
+import type { EngineMemory } from './engine-memory.js';
 import type { HashPool } from './hash-pool.js';
 import { HeldExchange, type HeldSurroundings } from './held-exchange.js';
 import type { HeldMessage } from './held-report.js';
@@ -41,6 +42,7 @@ export interface RecoveringSurroundings {
   readonly options: VraOptions;
   readonly exports: ExportTable;
   readonly hashPool: HashPool;
+  readonly memory: EngineMemory;
   sendRetirement(vraId: string, message: RetirementMessage | HeldMessage): void;
   isPeerUp(vraId: string): boolean;
 }
@@ -119,7 +121,7 @@ export class RecoveringSide {
 
   async #open(key: string, spec: RecoverySpec): Promise<void> {
     const space = await this.#space(spec);
-    const hooks = { log: this.around.options.log, codecs: this.around.codecs, space, hashPool: this.around.hashPool };
+    const hooks = { log: this.around.options.log, codecs: this.around.codecs, space, hashPool: this.around.hashPool, budget: this.around.memory.receiving };
     this.#recoveries.set(key, await RecoveryHost.open(spec, hooks));
     this.#failed.delete(key);
   }

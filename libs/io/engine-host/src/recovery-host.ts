@@ -8,7 +8,7 @@ import type { HeldCheckpoint, JournalState } from '@tidemark/journal';
 import { JournalFile, type JournalFileStats } from '@tidemark/journal-file';
 import { crc32c, decompressBody, type CodecPool } from '@tidemark/link';
 import { MemoryVolume } from '@tidemark/volume';
-import { Receiver, type ReceiverEffect } from '@tidemark/replication';
+import { Receiver, type BudgetShare, type MemoryBudget, type ReceiverEffect } from '@tidemark/replication';
 import { payloadPool } from '@tidemark/sys';
 import type { DatastoreSpace } from './datastore-space.js';
 import { EngineError } from './engine-error.js';
@@ -35,6 +35,8 @@ export interface RecoveryHooks {
   readonly codecs: CodecPool;
   readonly space: DatastoreSpace;
   readonly hashPool: HashPool;
+  /** Memory for what is received and not durable. */
+  readonly budget: MemoryBudget;
 }
 
 /** Openings of one stream that wait for the journal at a time: each is a durable record, and an honest sender has one. */
@@ -44,6 +46,7 @@ const OPENINGS_MAX = 4;
 export class RecoveryHost {
   readonly key: string;
   readonly #receiver: Receiver;
+  readonly #share: BudgetShare;
   readonly #hasher: HeadHasher;
   readonly #mirrors = new MirrorSet();
   readonly #replies = new Map<number, StreamReply>();
@@ -72,11 +75,13 @@ export class RecoveryHost {
       durableSeq: () => this.stats.durableSeq,
       problem: (request, error) => hooks.log.warn({ protection: this.key, ...request, error: String(error) }, 'the head cannot be read: its blocks count as different'),
     });
+    this.#share = hooks.budget.share();
     this.#receiver = new Receiver({
       vpgId: spec.vpgId,
       vmId: spec.vmId,
       epoch,
       creditBytesMax: creditBytesFor(spec.limits?.journalHardBytes ?? null),
+      budget: this.#share,
       volumeSizesBytes: wishesOf(spec.volumes).map(({ sizeBytes }) => sizeBytes),
       isPreseeded: spec.volumes.some(({ isPreseeded }) => isPreseeded === true),
     });
@@ -269,7 +274,9 @@ export class RecoveryHost {
 
   /** After a while there may be space again: the journal finds out by itself with the next frame. */
   tick(nowMs: number): void {
+    if (this.#isClosed) return;
     this.#hasher.tick(nowMs);
+    this.#step((effects) => this.#receiver.tick(effects));
     if (this.#journal?.stats().state.phase !== 'full') return;
     if (this.#journalRoomBytes >= this.#resumeBytes) this.#journal.resume();
   }
@@ -400,6 +407,7 @@ export class RecoveryHost {
     await this.#hasher.close();
     await this.#journal?.close();
     await this.#mirrors.close();
+    this.#receiver.close();
   }
 
   /** Nothing is taken any more, and all files are closed: they may be deleted. */

@@ -3,10 +3,11 @@ import type { BarrierMessage, BarrierStatus } from '@tidemark/checkpoint';
 import type { CheckpointMarker, CheckpointSeal } from '@tidemark/frame';
 import type { ExportTable } from '@tidemark/nbd-server';
 import type { CodecPool } from '@tidemark/link';
-import { MemoryBudget, throttleAt } from '@tidemark/replication';
+import { throttleAt } from '@tidemark/replication';
 import { ActivityLogs } from './activity-logs.js';
 import { BarrierHost, type BarrierSurroundings } from './barrier-host.js';
 import { EngineError } from './engine-error.js';
+import type { EngineMemory } from './engine-memory.js';
 import { GuestVm, type TakenOver } from './guest-vm.js';
 import type { HashPool } from './hash-pool.js';
 import { Outbound } from './outbound.js';
@@ -22,6 +23,7 @@ export interface SendingSurroundings {
   readonly exports: ExportTable;
   readonly votes: VoteStore;
   readonly hashPool: HashPool;
+  readonly memory: EngineMemory;
   sendBarrier(vraId: string, message: BarrierMessage): void;
   isPeerUp(vraId: string): boolean;
   /**
@@ -46,7 +48,6 @@ export class SendingSide {
   readonly #barriers = new Map<string, BarrierHost>();
   readonly #faults = new Map<string, string>();
   readonly outbound = new Outbound();
-  readonly #budget: MemoryBudget;
   readonly #logs: ActivityLogs;
   #socketInode: number | undefined;
   #desired: DesiredState = { revision: -1, attachedVms: [], protections: [], barriers: [] };
@@ -54,7 +55,6 @@ export class SendingSide {
   #handOverTimer: NodeJS.Timeout | undefined;
 
   constructor(private readonly around: SendingSurroundings) {
-    this.#budget = new MemoryBudget(around.options.captureBytesMax);
     this.#logs = new ActivityLogs(`${around.options.stateFolder}/activity`, around.options.log);
   }
 
@@ -204,7 +204,7 @@ export class SendingSide {
     this.#closeStream(key);
     const peer = this.#ensurePeer(spec);
     const stream = new SendingStream(spec, {
-      guest, peer, vraId: this.around.options.vraId, outbound: this.outbound, codecs: this.around.codecs, hashPool: this.around.hashPool, budget: this.#budget,
+      guest, peer, vraId: this.around.options.vraId, outbound: this.outbound, codecs: this.around.codecs, hashPool: this.around.hashPool, budget: this.around.memory.capturing,
       log: this.around.options.log, activity: this.#logs.get(key), activityPeriodMs: this.around.options.activityPeriodMs,
       onBroken: (error) => this.#streamBroke(key, stream, error),
     });

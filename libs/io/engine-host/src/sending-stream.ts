@@ -98,7 +98,7 @@ export class SendingStream implements OutboundStream {
     this.peer = peer;
     this.log = log;
     const spec = this.current;
-    this.#share = budget.share({ weight: BUDGET_WEIGHT[spec.priority] });
+    this.#share = budget.share({ weight: BUDGET_WEIGHT[spec.priority], giveWay: () => this.#guarded(() => this.sender.giveWay()) });
     this.key = protectionKey(spec);
     this.#map = new VolumeMap(spec, guest);
     const sessionId = `${around.vraId}${SESSION_MARK}${randomUUID()}`;

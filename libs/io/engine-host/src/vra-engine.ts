@@ -7,6 +7,7 @@ import { ControlMesh } from './control-mesh.js';
 import { DataServer } from './data-server.js';
 import { EventLoopWatch, type EventLoopDelay } from './event-loop-watch.js';
 import { HashPool } from './hash-pool.js';
+import { engineMemory, type EngineMemory } from './engine-memory.js';
 import { EngineError } from './engine-error.js';
 import { RecoveringSide } from './recovering-side.js';
 import { SendingSide } from './sending-side.js';
@@ -57,6 +58,7 @@ export class VraEngine {
   #desiredRevision = -1;
   #nbdServer: NbdServer | undefined;
   readonly #timers: NodeJS.Timeout[] = [];
+  readonly #memory: EngineMemory;
   readonly #loopWatch = new EventLoopWatch();
   /** Periodic work under way; owned here: close waits for it. */
   readonly #ticking = new Map<string, Promise<void>>();
@@ -69,12 +71,14 @@ export class VraEngine {
     this.#codecs = new CodecPool({ onWorkerLost: (error) => options.log.error({ error: error.message }, 'a codec worker died; frames go uncompressed until another one runs') });
     this.#mesh = new ControlMesh(options, this.#meshHandlers(), options.log);
     this.#dataServer = new DataServer((key) => this.#recovering.find(key), options.log);
+    this.#memory = engineMemory(options.captureBytesMax);
     this.#sending = new SendingSide({
       options,
       codecs: this.#codecs,
       exports: this.#exports,
       votes: this.#votes,
       hashPool: this.#hashPool,
+      memory: this.#memory,
       sendBarrier: (vraId, message) => this.#mesh.send(vraId, message),
       isPeerUp: (vraId) => this.#mesh.isPeerUp(vraId),
       takeOver: (spec) => this.#recovering.takeOver(spec),
@@ -84,6 +88,7 @@ export class VraEngine {
       codecs: this.#codecs,
       exports: this.#exports,
       hashPool: this.#hashPool,
+      memory: this.#memory,
       sendRetirement: (vraId, message) => this.#mesh.send(vraId, message),
       isPeerUp: (vraId) => this.#mesh.isPeerUp(vraId),
     });

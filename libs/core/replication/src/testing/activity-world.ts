@@ -48,9 +48,14 @@ class Recovery {
 class Budget implements BudgetShare {
   isFull = false;
   readonly usedBytes = 0;
+  readonly guaranteedBytes = 0;
 
   tryReserve(): boolean {
     return !this.isFull;
+  }
+
+  reserve(): void {
+    // counts nothing
   }
 
   release(): void {

@@ -89,7 +89,7 @@ export class ModelWorld {
   }
 
   #newReceiver(): Receiver {
-    const receiver = new Receiver({ vpgId: VPG, vmId: VM, epoch: 1, volumeSizesBytes: SIZES, isPreseeded: this.#isPreseeded, creditBytesMax: CREDIT_BYTES });
+    const receiver = new Receiver({ vpgId: VPG, vmId: VM, epoch: 1, volumeSizesBytes: SIZES, isPreseeded: this.#isPreseeded, creditBytesMax: CREDIT_BYTES, budget: new MemoryBudget(CREDIT_BYTES).share() });
     receiver.journalState('ready', this.#receiverEffects);
     return receiver;
   }
@@ -193,6 +193,7 @@ export class ModelWorld {
   commit(pick: number): void {
     this.journal.commit(1 + (pick % Math.max(1, this.journal.pending.length)));
     this.#receiver.durable(this.journal.durableSeq, this.#receiverEffects);
+    this.#receiver.tick(this.#receiverEffects);
     this.#drainReceiver();
   }
 
