@@ -7,6 +7,7 @@ import { randomUUID } from 'node:crypto';
 import type { FakeDataPlane } from './fake-data-plane.js';
 
 const HEARTBEAT_MS = 200;
+const PAGE_LENGTH = 3;
 const NO_LIMITS = { journalHardBytes: null, journalWarningBytes: null, scratchHardBytes: null, scratchWarningBytes: null };
 
 export interface FakeVraOptions {
@@ -133,10 +134,15 @@ export class FakeVra {
     }
   }
 
-  #list({ vpgId, vmId, afterChange = 0 }: CheckpointListV1): CheckpointListingV1 {
-    const recovery = this.#recovery({ vpgId, vmId });
-    const held = recovery.held.slice(afterChange).map(({ arrivedMs, ...checkpoint }) => ({ ...checkpoint, ageMs: performance.now() - arrivedMs }));
-    return { instance: this.#instance, lastChange: recovery.lastChange, isWhole: afterChange === 0, held, dropped: [] };
+  /** In pages of a few, so that every list takes several. Additions only: change n is the n-th checkpoint. */
+  #list({ vpgId, vmId, afterChange, afterCheckpointId = 0 }: CheckpointListV1): CheckpointListingV1 {
+    const { held, lastChange } = this.#recovery({ vpgId, vmId });
+    const isWhole = afterChange === undefined;
+    const left = isWhole ? held.filter(({ checkpointId }) => checkpointId > afterCheckpointId) : held.slice(afterChange);
+    const page = left.slice(0, PAGE_LENGTH).map(({ arrivedMs, ...checkpoint }) => ({ ...checkpoint, ageMs: performance.now() - arrivedMs }));
+    return {
+      instance: this.#instance, lastChange: isWhole ? lastChange : afterChange + page.length, isWhole, isMore: page.length < left.length, held: page, dropped: [],
+    };
   }
 
   status(): VraStatusV1 {

@@ -1,6 +1,6 @@
 import { Inject, Injectable, type OnApplicationBootstrap, type OnApplicationShutdown } from '@nestjs/common';
 import type { CheckpointListingV1, JournalCheckpointV1 } from '@tidemark/contracts';
-import { CheckpointCatalogue } from '@tidemark/recovery';
+import { CheckpointCatalogue, JournalListing, type ListingPage } from '@tidemark/recovery';
 import { Background } from '../background.js';
 import { Clock } from '../clock.js';
 import { ZVM_CONFIG, type ZvmConfig } from '../config.js';
@@ -12,14 +12,16 @@ import { VpgStore } from './vpg.store.js';
 /** A journal's checkpoint with the moment of reading, from which its age runs on. */
 type Held = JournalCheckpointV1 & { readonly readMs: number };
 
-interface Position {
-  readonly instance: string;
-  readonly lastChange: number;
+interface VmRef {
+  readonly vpgId: string;
+  readonly vmId: string;
+  readonly vraId: string;
 }
 
 interface VpgCatalogue {
   readonly merged: CheckpointCatalogue<Held>;
-  readonly positions: Map<string, Position>;
+  /** By VM: how far its journal's list was read. */
+  readonly listings: Map<string, JournalListing<Held>>;
   /** What PostgreSQL holds is what `merged` says: changes alone are written. */
   isSynced: boolean;
 }
@@ -100,33 +102,38 @@ export class CatalogueService implements OnApplicationBootstrap, OnApplicationSh
   async #read({ definition }: VpgRecord): Promise<void> {
     const { vpgId } = definition;
     await this.store.load(vpgId);
-    const catalogue = this.#catalogues.get(vpgId) ?? { merged: new CheckpointCatalogue<Held>(), positions: new Map(), isSynced: false };
+    const catalogue = this.#catalogues.get(vpgId) ?? { merged: new CheckpointCatalogue<Held>(), listings: new Map(), isSynced: false };
     this.#catalogues.set(vpgId, catalogue);
     const changes = await Promise.all(definition.vms.map((vm) => this.#readVm(catalogue, { vpgId, vmId: vm.vmId, vraId: vm.recoveringVra.vraId })));
-    const isWholeKnown = definition.vms.every((vm) => catalogue.positions.has(vm.vmId));
-    if (catalogue.isSynced) await this.#write(vpgId, catalogue, joined(changes.flatMap((change) => change ?? [])));
+    const isWholeKnown = definition.vms.every((vm) => catalogue.listings.get(vm.vmId)?.isKnown === true);
+    if (catalogue.isSynced) await this.#write(vpgId, catalogue, joined(changes.flat()));
     else if (isWholeKnown) await this.#write(vpgId, catalogue, await this.#difference(vpgId, catalogue));
   }
 
-  async #readVm(catalogue: VpgCatalogue, ref: { readonly vpgId: string; readonly vmId: string; readonly vraId: string }): Promise<Omit<CatalogueChange, 'isWhole'> | undefined> {
+  async #readVm(catalogue: VpgCatalogue, ref: VmRef): Promise<Omit<CatalogueChange, 'isWhole'>[]> {
     const shown = this.vras.status(ref.vraId)?.recoveries.find((recovery) => recovery.vpgId === ref.vpgId && recovery.vmId === ref.vmId);
-    if (!shown) return undefined;
-    const known = catalogue.positions.get(ref.vmId);
-    const isSameInstance = known?.instance === shown.instance;
-    if (isSameInstance && known.lastChange === shown.lastChange) return undefined;
-    const listing = await this.vras.listCheckpoints(ref.vraId, { vpgId: ref.vpgId, vmId: ref.vmId }, isSameInstance ? known.lastChange : 0)
-      .catch(() => undefined);
-    if (!listing) return undefined;
-    // Started anew between the heartbeat and the answer: additions to something that we never read.
-    if (!listing.isWhole && listing.instance !== known?.instance) return undefined;
-    catalogue.positions.set(ref.vmId, { instance: listing.instance, lastChange: listing.lastChange });
-    const { added, removed } = catalogue.merged.apply(ref.vmId, this.#stamped(listing));
-    return { added: added.map(entryOf), removed };
+    const listing = catalogue.listings.get(ref.vmId) ?? new JournalListing<Held>();
+    catalogue.listings.set(ref.vmId, listing);
+    if (!shown || listing.isCurrent(shown)) return [];
+    const changes: Omit<CatalogueChange, 'isWhole'>[] = [];
+    for (;;) {
+      const { question } = listing;
+      // A VRA that is away is asked on where it was left, at the next heartbeat.
+      const answer = await this.vras.listCheckpoints(ref.vraId, { vpgId: ref.vpgId, vmId: ref.vmId }, question).catch(() => undefined);
+      if (!answer) return changes;
+      const news = listing.take(question, this.#stamped(answer));
+      if (news) {
+        const { added, removed } = catalogue.merged.apply(ref.vmId, news);
+        changes.push({ added: added.map(entryOf), removed });
+      }
+      // What changed while the list was read is asked for at the next heartbeat.
+      if (!listing.isReading && !(news && answer.isMore)) return changes;
+    }
   }
 
-  #stamped(listing: CheckpointListingV1): { isWhole: boolean; held: Held[]; dropped: readonly number[] } {
+  #stamped(listing: CheckpointListingV1): ListingPage<Held> {
     const readMs = this.clock.monotonicMs();
-    return { isWhole: listing.isWhole, held: listing.held.map((checkpoint) => ({ ...checkpoint, readMs })), dropped: listing.dropped };
+    return { ...listing, held: listing.held.map((checkpoint) => ({ ...checkpoint, readMs })) };
   }
 
   async #difference(vpgId: string, { merged }: VpgCatalogue): Promise<CatalogueChange> {

@@ -4,6 +4,7 @@ import {
   subjectOf, type ViewOpenV1, type ViewStatusV1, type VraStatusV1,
 } from '@tidemark/contracts';
 import { ControlBus, ControlError } from '@tidemark/nest';
+import type { ListingQuestion } from '@tidemark/recovery';
 import { Clock } from '../clock.js';
 import { ZVM_CONFIG, type ZvmConfig } from '../config.js';
 import { ZvmError } from '../errors.js';
@@ -137,8 +138,9 @@ export class VraLinkService implements OnModuleInit {
     await this.#ask(vraId, 'control', 'protection.forceSync', ref);
   }
 
-  async listCheckpoints(vraId: string, ref: ProtectionRef, afterChange: number): Promise<CheckpointListingV1> {
-    return await this.#ask<CheckpointListingV1>(vraId, 'checkpoint', 'checkpoint.list', { ...ref, afterChange });
+  /** One page. */
+  async listCheckpoints(vraId: string, ref: ProtectionRef, question: ListingQuestion): Promise<CheckpointListingV1> {
+    return await this.#ask<CheckpointListingV1>(vraId, 'checkpoint', 'checkpoint.list', { ...ref, ...question });
   }
 
   async checkpointDisks(vraId: string, ref: ProtectionRef, checkpointId: number): Promise<CheckpointDisksV1> {

@@ -39,9 +39,13 @@ export interface CheckpointInsertedV1 {
   readonly checkpointId: number;
 }
 
-/** `checkpoint checkpoint.list`, to a recovering VRA: what one VM's journal holds. Changes are numbered; 0 asks for all. */
+/**
+ * `checkpoint checkpoint.list`, to a recovering VRA: one page of what one VM's journal holds. With `afterChange`: of the changes behind that number;
+ * without: of the list itself, from behind `afterCheckpointId` on (absent: from its start).
+ */
 export class CheckpointListV1 extends ProtectionRefV1 {
   @IsOptional() @IsInt() @Min(0) afterChange?: number;
+  @IsOptional() @IsInt() @Min(0) afterCheckpointId?: number;
 }
 
 /** `checkpoint checkpoint.disks`, to a recovering VRA: which disks the image of a checkpoint has, and how large they were. Answer: {@link CheckpointDisksV1}. */
@@ -67,11 +71,17 @@ export interface JournalCheckpointV1 {
 }
 
 export interface CheckpointListingV1 {
-  /** Changes with the VRA process: another one than last time means ask again from 0. */
+  /** New with every opening of the journal: another one than last time means begin again with the list itself. */
   readonly instance: string;
+  /** isWhole: of the list now; else of the last change on this page. */
   readonly lastChange: number;
-  /** True: `held` is everything (replace); false: `held` are additions since afterChange, `dropped` removals. */
+  /**
+   * True: `held` is a part of the list itself, also when the changes that were asked for are not remembered (then it is the first part). False: `held`
+   * are additions, `dropped` removals.
+   */
   readonly isWhole: boolean;
+  /** More follows, behind the last checkpoint (isWhole) or change of this page. */
+  readonly isMore: boolean;
   readonly held: readonly JournalCheckpointV1[];
   readonly dropped: readonly number[];
 }

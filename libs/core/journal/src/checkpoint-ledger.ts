@@ -1,10 +1,16 @@
 import type { CheckpointMarker, CheckpointSeal } from '@tidemark/frame';
-import type { CheckpointChanges, HeldCheckpoint } from './types.js';
+import type { HeldCheckpoint, ListingPage, ListingQuestion } from './types.js';
 
 /** Markers that wait for their seal. One checkpoint of a VPG is open at a time; more are void ones that never get theirs. */
 const OPEN_MARKERS_MAX = 64;
 /** A reader that lags further behind gets the whole list. */
 const CHANGES_MAX = 4096;
+/**
+ * What one page of a listing holds at most. A checkpoint weighs 4 and one more per VM of its set, and a unit is some 50 bytes of JSON: 1.5 MB, and a
+ * fraction of that on its way, where it is packed.
+ */
+const PAGE_WEIGHT_MAX = 30_000;
+const CHECKPOINT_WEIGHT = 4;
 
 type Change = { readonly held: HeldCheckpoint } | { readonly dropped: number };
 
@@ -14,6 +20,8 @@ export class CheckpointLedger {
   readonly #open = new Map<number, HeldCheckpoint>();
   #changes: Change[] = [];
   #lastChange = 0;
+
+  constructor(private readonly changesMax = CHANGES_MAX) {}
 
   get lastChange(): number {
     return this.#lastChange;
@@ -96,22 +104,44 @@ export class CheckpointLedger {
     for (const { checkpointId } of dropped) this.#note({ dropped: checkpointId });
   }
 
-  /** What was added and dropped since change number `after`; 0 or one that is too old or unknown gets everything. */
-  changesSince(after: number): CheckpointChanges {
-    const from = after - (this.#lastChange - this.#changes.length);
-    if (after === 0 || from < 0 || after > this.#lastChange) {
-      return { lastChange: this.#lastChange, isWhole: true, held: [...this.#held], dropped: [] };
-    }
-    const changes = this.#changes.slice(from);
-    const dropped = changes.flatMap((change) => ('dropped' in change ? [change.dropped] : []));
-    const gone = new Set(dropped);
-    const held = changes.flatMap((change) => ('held' in change && !gone.has(change.held.checkpointId) ? [change.held] : []));
-    return { lastChange: this.#lastChange, isWhole: false, held, dropped };
+  /** One page, never empty while more follows. Work is of the size of the page, not of the list. */
+  listing({ afterChange, afterCheckpointId = 0 }: ListingQuestion, weightMax = PAGE_WEIGHT_MAX): ListingPage {
+    const from = afterChange === undefined ? -1 : afterChange - (this.#lastChange - this.#changes.length);
+    return from < 0 || from > this.#changes.length ? this.#wholePage(afterChange === undefined ? afterCheckpointId : 0, weightMax) : this.#changePage(from, weightMax);
+  }
+
+  #wholePage(afterCheckpointId: number, weightMax: number): ListingPage {
+    const at = this.#indexFrom(afterCheckpointId + 1);
+    const end = endOfPage(this.#held, at, weightMax, weightOf);
+    return { lastChange: this.#lastChange, isWhole: true, isMore: end < this.#held.length, held: this.#held.slice(at, end), dropped: [] };
+  }
+
+  #changePage(from: number, weightMax: number): ListingPage {
+    const end = endOfPage(this.#changes, from, weightMax, (change) => ('held' in change ? weightOf(change.held) : 1));
+    const changes = this.#changes.slice(from, end);
+    // What became of a checkpoint last is what counts.
+    const outcomes = [...new Map(changes.map((change) => ['held' in change ? change.held.checkpointId : change.dropped, change])).values()];
+    const held = outcomes.flatMap((change) => ('held' in change ? [change.held] : []));
+    const dropped = outcomes.flatMap((change) => ('dropped' in change ? [change.dropped] : []));
+    const behind = this.#changes.length - end;
+    return { lastChange: this.#lastChange - behind, isWhole: false, isMore: behind > 0, held, dropped };
   }
 
   #note(change: Change): void {
     this.#lastChange += 1;
     this.#changes.push(change);
-    if (this.#changes.length > CHANGES_MAX) this.#changes = this.#changes.slice(-CHANGES_MAX / 2);
+    if (this.#changes.length > this.changesMax) this.#changes = this.#changes.slice(-this.changesMax / 2);
   }
+}
+
+const weightOf = ({ marker }: HeldCheckpoint): number => CHECKPOINT_WEIGHT + marker.vmIds.length;
+
+/** One at least, however much it weighs. */
+function endOfPage<T>(list: readonly T[], from: number, weightMax: number, weigh: (one: T) => number): number {
+  let weight = 0;
+  for (let at = from; at < list.length; at += 1) {
+    weight += weigh(list[at] as T);
+    if (weight > weightMax) return Math.max(at, from + 1);
+  }
+  return list.length;
 }

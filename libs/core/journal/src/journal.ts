@@ -14,8 +14,8 @@ import { pinName, Pins } from './pins.js';
 import type { RecoveredJournal } from './recovery.js';
 import { epochStepError, orderError, phaseError, recordsError, sessionError, staleEpochError } from './rules.js';
 import type {
-  CheckpointChanges, HeldCheckpoint, IncarnationBegun, JournalCommand, JournalCompletion, JournalEffect, JournalEvent, JournalIdentity, JournalPhase,
-  JournalState, StorageFailure,
+  HeldCheckpoint, IncarnationBegun, JournalCommand, JournalCompletion, JournalEffect, JournalEvent, JournalIdentity, JournalPhase,
+  JournalState, ListingPage, ListingQuestion, StorageFailure,
 } from './types.js';
 import { type SegmentWrites, WriteCollector, type WriteColumns } from './segment-writes.js';
 import { isSameSet, routeOf, volumesAfter, volumesError, type JournalVolumeState, type VolumeWish } from './volume-set.js';
@@ -180,9 +180,9 @@ export class Journal {
     return found === undefined ? undefined : this.#onThisClock(found);
   }
 
-  changesSince(change: number): CheckpointChanges {
-    const changes = this.#state.ledger.changesSince(change);
-    return { ...changes, held: changes.held.map((checkpoint) => this.#onThisClock(checkpoint)) };
+  listing(question: ListingQuestion): ListingPage {
+    const page = this.#state.ledger.listing(question);
+    return { ...page, held: page.held.map((checkpoint) => this.#onThisClock(checkpoint)) };
   }
 
   /** The writes of one volume that an image of everything below stream position `beforeSeq` takes from the journal, as long as no segment was given to index files. */

@@ -365,10 +365,10 @@ describe('retirement, apply and epochs', () => {
 
   it('numbers what was added and dropped', () => {
     const { sender } = withCheckpoints(3);
-    expect(sender.bench.journal.changesSince(0)).toMatchObject({ lastChange: 3, isWhole: true, dropped: [] });
+    expect(sender.bench.journal.listing({})).toMatchObject({ lastChange: 3, isWhole: true, isMore: false, dropped: [] });
     sender.bench.ask({ type: 'retire', checkpointId: 3 });
-    const changes = sender.bench.journal.changesSince(2);
+    const changes = sender.bench.journal.listing({ afterChange: 2 });
     expect([changes.lastChange, changes.isWhole, changes.held.map(({ checkpointId }) => checkpointId), changes.dropped]).toEqual([5, false, [3], [1, 2]]);
-    expect(sender.bench.journal.changesSince(99).isWhole).toBe(true);
+    expect(sender.bench.journal.listing({ afterChange: 99 }).isWhole).toBe(true);
   });
 });

@@ -42,10 +42,20 @@ export interface IncarnationBegun {
   readonly isBaseComplete: boolean;
 }
 
-/** Additions and removals of held checkpoints above a change number. `isWhole`: `held` is everything, because the number was too old. */
-export interface CheckpointChanges {
+/** `afterChange`: the changes behind that number. Without it the list itself, from behind `afterCheckpointId` on. */
+export interface ListingQuestion {
+  readonly afterChange?: number | undefined;
+  readonly afterCheckpointId?: number | undefined;
+}
+
+/** A bounded part of what is held, or of what changed; see docs/spec/checkpoint.md, "Reading a journal's list". */
+export interface ListingPage {
+  /** isWhole: of the list now; else of the last change on this page. */
   readonly lastChange: number;
+  /** True: `held` is part of the list itself; also when the changes that were asked for are not remembered. */
   readonly isWhole: boolean;
+  /** More follows behind the last checkpoint (isWhole) or change of this page. */
+  readonly isMore: boolean;
   readonly held: readonly HeldCheckpoint[];
   readonly dropped: readonly number[];
 }

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { unreachable } from '@tidemark/base';
 import type { BlockFile } from '@tidemark/block-file';
 import {
@@ -51,6 +52,7 @@ export class RecoveryHost {
   readonly #mirrors = new MirrorSet();
   readonly #replies = new Map<number, StreamReply>();
   #journal: JournalFile | undefined;
+  #listInstance: string = randomUUID();
   #body: Uint8Array = new Uint8Array(0);
   readonly #intake: FrameIntake;
   #receivedBytes = 0;
@@ -101,6 +103,7 @@ export class RecoveryHost {
   }
 
   async #openJournal({ isIndexDistrusted = false } = {}): Promise<void> {
+    this.#listInstance = randomUUID();
     const journal = await JournalFile.open({
       folder: this.spec.journalFolder,
       identity: { vpgId: this.spec.vpgId, vmId: this.spec.vmId },
@@ -123,6 +126,11 @@ export class RecoveryHost {
     this.#receiver.beginVolumes(journal.volumes.map(({ sizeBytes }) => sizeBytes));
     this.#step((effects) => this.#receiver.setEpoch(epoch, effects));
     this.#journalState(state);
+  }
+
+  /** New with every opening of the journal: change numbers of its checkpoint list count from there. */
+  get listInstance(): string {
+    return this.#listInstance;
   }
 
   get journal(): JournalFile {

@@ -102,7 +102,7 @@ export interface EngineStatus {
 }
 
 /** A picture of both sides, made when asked. */
-export function engineStatus(sending: SendingSide, recovering: RecoveringSide, instance: string): EngineStatus {
+export function engineStatus(sending: SendingSide, recovering: RecoveringSide): EngineStatus {
   const nowMs = performance.now();
   const running = new Map(sending.streams.map((stream) => [stream.key, stream]));
   return {
@@ -116,8 +116,8 @@ export function engineStatus(sending: SendingSide, recovering: RecoveringSide, i
       return protectionStatus(stream, sending.unreachableReason(key), nowMs);
     }),
     recoveries: [
-      ...recovering.recoveries.map((recovery) => ({ ...recoveryStatus(recovery, instance), scrub: recovering.scrubOf(recovery.key) })),
-      ...recovering.failures.map(({ spec, reason }) => failedRecovery(spec, reason, instance)),
+      ...recovering.recoveries.map((recovery) => ({ ...recoveryStatus(recovery), scrub: recovering.scrubOf(recovery.key) })),
+      ...recovering.failures.map(({ spec, reason }) => failedRecovery(spec, reason)),
     ],
     views: recovering.viewEntries.map(({ spec, view, fault }) => viewStatus(spec, view?.progress(), fault)),
     barriers: sending.barrierStatuses().map(({ spec, status }) => ({
@@ -168,7 +168,7 @@ function notRunning({ vpgId, vmId, epoch }: ProtectionSpec, detail: string): Pro
   return { vpgId, vmId, epoch, state: 'failed', detail, sync: null, ...none };
 }
 
-function recoveryStatus(recovery: RecoveryHost, instance: string): Omit<RecoveryStatus, 'scrub'> {
+function recoveryStatus(recovery: RecoveryHost): Omit<RecoveryStatus, 'scrub'> {
   const { spec, stats, receivedBytes } = recovery;
   const { journal } = recovery;
   return {
@@ -187,7 +187,7 @@ function recoveryStatus(recovery: RecoveryHost, instance: string): Omit<Recovery
     receivedBytes: receivedBytes.onWire,
     newestCheckpointId: journal.newestCheckpoint?.checkpointId ?? null,
     oldestCheckpointId: journal.oldestCheckpoint?.checkpointId ?? null,
-    instance,
+    instance: recovery.listInstance,
     lastChange: journal.lastChange,
   };
 }
@@ -199,9 +199,9 @@ function recoveryState(recovery: RecoveryHost, phase: JournalPhase): RecoverySta
   return recovery.stats.isSyncing ? 'syncing' : 'receiving';
 }
 
-function failedRecovery({ vpgId, vmId, epoch, limits = UNLIMITED }: RecoverySpec, reason: string, instance: string): RecoveryStatus {
+function failedRecovery({ vpgId, vmId, epoch, limits = UNLIMITED }: RecoverySpec, reason: string): RecoveryStatus {
   const none = { limits, isAtHardLimit: false, scrub: { completedAtMs: null, detail: '', affectedIds: [] }, durableSeq: 0, journalBytes: 0, mirrorBytes: 0, receivedRawBytes: 0, receivedBytes: 0, lastChange: 0 };
-  return { vpgId, vmId, epoch, reservedEpoch: null, state: 'broken', detail: reason, newestCheckpointId: null, oldestCheckpointId: null, instance, ...none };
+  return { vpgId, vmId, epoch, reservedEpoch: null, state: 'broken', detail: reason, newestCheckpointId: null, oldestCheckpointId: null, instance: '', ...none };
 }
 
 function viewStatus({ viewId, vpgId, vmId, checkpointId }: ViewSpec, progress: ViewProgress | undefined, fault: string): ViewStatus {

@@ -1,7 +1,6 @@
-import { randomUUID } from 'node:crypto';
 import { mkdir } from 'node:fs/promises';
 import { ExportTable, NbdServer } from '@tidemark/nbd-server';
-import type { HeldCheckpoint } from '@tidemark/journal';
+import type { HeldCheckpoint, ListingQuestion } from '@tidemark/journal';
 import { CodecPool } from '@tidemark/link';
 import { ControlMesh } from './control-mesh.js';
 import { DataServer } from './data-server.js';
@@ -33,6 +32,7 @@ export interface CheckpointListing {
   readonly instance: string;
   readonly lastChange: number;
   readonly isWhole: boolean;
+  readonly isMore: boolean;
   readonly held: readonly JournalCheckpoint[];
   readonly dropped: readonly number[];
 }
@@ -42,8 +42,6 @@ export interface CheckpointListing {
  * NATS or a ZVM by what it was told last; the app around it passes control messages in and status out.
  */
 export class VraEngine {
-  /** New with every process: change numbers of listings count from there. */
-  readonly instance = randomUUID();
   readonly #startedMs = performance.now();
   readonly #exports = new ExportTable();
   readonly #desiredFile: StateFile<DesiredState>;
@@ -199,10 +197,11 @@ export class VraEngine {
     return { checkpointId: await this.#sending.barrierOf(vpgId).insert(tag) };
   }
 
-  listCheckpoints({ afterChange, ...ref }: ProtectionRef & { readonly afterChange?: number }): CheckpointListing {
-    const changes = this.#recovering.recoveryOf(ref).journal.changesSince(afterChange ?? 0);
-    const isWhole = changes.isWhole || (afterChange ?? 0) === 0;
-    return { ...changes, isWhole, instance: this.instance, held: changes.held.map((checkpoint) => this.#checkpointOf(checkpoint)) };
+  /** One page of the list, or of what changed in it. */
+  listCheckpoints({ afterChange, afterCheckpointId, ...ref }: ProtectionRef & ListingQuestion): CheckpointListing {
+    const recovery = this.#recovering.recoveryOf(ref);
+    const page = recovery.journal.listing({ afterChange, afterCheckpointId });
+    return { ...page, instance: recovery.listInstance, held: page.held.map((checkpoint) => this.#checkpointOf(checkpoint)) };
   }
 
   /** The disks that a checkpoint's image has, with their sizes of then: what a VM that is recovered from it is to be made of. */
@@ -232,7 +231,7 @@ export class VraEngine {
   }
 
   status(): EngineStatus {
-    return engineStatus(this.#sending, this.#recovering, this.instance);
+    return engineStatus(this.#sending, this.#recovering);
   }
 
   #meshHandlers(): ConstructorParameters<typeof ControlMesh>[1] {

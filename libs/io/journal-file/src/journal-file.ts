@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { assert, GiB, KiB, MiB, unreachable } from '@tidemark/base';
 import type { FrameHeader, StreamRecord } from '@tidemark/frame';
 import {
-  type CheckpointChanges, type HeldCheckpoint, INDEX_NUMBER_MAX, type IncarnationBegun, Journal, type JournalCommand, type JournalEffect, JournalError,
+  type HeldCheckpoint, INDEX_NUMBER_MAX, type IncarnationBegun, Journal, type JournalCommand, type JournalEffect, type ListingPage, type ListingQuestion, JournalError,
   type JournalEvent, type JournalVolumeState, recordBytes, type RecoveredJournal, SEGMENT_BYTES_DEFAULT, type SegmentCheck, verifySegment, type VolumeWish,
 } from '@tidemark/journal';
 import { CheckpointView } from './checkpoint-view.js';
@@ -188,8 +188,8 @@ export class JournalFile {
   }
 
   /** Numbers start anew with every open. */
-  changesSince(change: number): CheckpointChanges {
-    return this.#journal.changesSince(change);
+  listing(question: ListingQuestion): ListingPage {
+    return this.#journal.listing(question);
   }
 
   /** Keeps the checkpoint from being retired until `unpin` with the same key. Throws JOURNAL_CHECKPOINT when it is not held. Lasts until close only. */
