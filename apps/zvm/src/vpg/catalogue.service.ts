@@ -105,7 +105,7 @@ export class CatalogueService implements OnApplicationBootstrap, OnApplicationSh
     const catalogue = this.#catalogues.get(vpgId) ?? { merged: new CheckpointCatalogue<Held>(), listings: new Map(), isSynced: false };
     this.#catalogues.set(vpgId, catalogue);
     const changes = await Promise.all(definition.vms.map((vm) => this.#readVm(catalogue, { vpgId, vmId: vm.vmId, vraId: vm.recoveringVra.vraId })));
-    const isWholeKnown = definition.vms.every((vm) => catalogue.listings.get(vm.vmId)?.isKnown === true);
+    const isWholeKnown = definition.vms.every((vm) => isKnown(catalogue, vm.vmId));
     if (catalogue.isSynced) await this.#write(vpgId, catalogue, joined(changes.flat()));
     else if (isWholeKnown) await this.#write(vpgId, catalogue, await this.#difference(vpgId, catalogue));
   }
@@ -183,6 +183,8 @@ export class CatalogueService implements OnApplicationBootstrap, OnApplicationSh
     await this.#loop.stop();
   }
 }
+
+const isKnown = ({ listings }: VpgCatalogue, vmId: string): boolean => listings.get(vmId)?.isKnown === true;
 
 function joined(changes: readonly Omit<CatalogueChange, 'isWhole'>[]): CatalogueChange {
   const added = new Map<number, CatalogueEntry>();
