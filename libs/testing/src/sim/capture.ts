@@ -120,7 +120,7 @@ export class Capture {
 
   #knownOf(write: GuestWrite): KnownWrite {
     for (const { known } of this.#writes.values()) if (known.write === write) return known;
-    throw new Violation('a write was captured that nobody issued');
+    throw new Violation('protocol', 'a write was captured that nobody issued');
   }
 
   #split(act: (effects: SplitterEffect[]) => void): void {
@@ -144,7 +144,7 @@ export class Capture {
   /** The bytes reach the disk in two halves, some time before the end is reported: a sync may read between. */
   #writeLocal(writeId: number): void {
     const pending = this.#writes.get(writeId);
-    if (pending === undefined) throw new Violation('local write of an unknown request');
+    if (pending === undefined) throw new Violation('protocol', 'local write of an unknown request');
     pending.isStarted = true;
     const { random } = this.options.around.world;
     const { write } = pending.known;
@@ -178,11 +178,11 @@ export class Capture {
 
   #completed(writeId: number): void {
     const pending = this.#writes.get(writeId);
-    if (pending === undefined) throw new Violation('completion of an unknown request');
+    if (pending === undefined) throw new Violation('protocol', 'completion of an unknown request');
     this.#writes.delete(writeId);
     const { nowMs } = this.options.around.world;
     const heldMs = nowMs - pending.known.capturedAtMs;
-    if (heldMs > this.options.holdBoundMs / this.options.host.clockRate + 1) throw new Violation(`a guest write was held for ${heldMs.toFixed(1)} ms`);
+    if (heldMs > this.options.holdBoundMs / this.options.host.clockRate + 1) throw new Violation('hold', `a guest write was held for ${heldMs.toFixed(1)} ms`);
     pending.onCompleted();
   }
 }

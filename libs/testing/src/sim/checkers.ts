@@ -57,7 +57,7 @@ export class Checkers implements RecoveryWatcher {
   // ---- events
 
   acknowledged(key: string, durableSeq: number): void {
-    if (this.#ended.has(key)) throw new Violation(`${key}: a write of an older epoch was acknowledged after the failover was committed`);
+    if (this.#ended.has(key)) throw new Violation('ownership', `${key}: a write of an older epoch was acknowledged after the failover was committed`);
     this.#acked.set(key, Math.max(this.#acked.get(key) ?? 0, durableSeq));
   }
 
@@ -66,12 +66,12 @@ export class Checkers implements RecoveryWatcher {
     const history = this.#of(vpgId);
     if (!history.isListed.has(checkpointId) && checkpointId > history.floorId) {
       this.check();
-      if (!history.isListed.has(checkpointId)) throw new Violation(`${vpgId}: retirement up to ${checkpointId}, which was never listed`);
+      if (!history.isListed.has(checkpointId)) throw new Violation('retirement', `${vpgId}: retirement up to ${checkpointId}, which was never listed`);
     }
     const ages = history.plan.vms.map((vm) => this.world.nowMs - (vm.markers.get(markerKey(vpgId, checkpointId))?.placedAtMs ?? 0));
-    if (Math.max(...ages) < history.plan.historyMs * AGE_SHARE_MIN) throw new Violation(`${vpgId}: checkpoint ${checkpointId} becomes the oldest at an age of ${Math.max(...ages)} ms`);
+    if (Math.max(...ages) < history.plan.historyMs * AGE_SHARE_MIN) throw new Violation('retirement', `${vpgId}: checkpoint ${checkpointId} becomes the oldest at an age of ${Math.max(...ages)} ms`);
     const pin = [...this.#views.values()].find((view) => view.vpgId === vpgId && view.checkpointId < checkpointId);
-    if (pin !== undefined) throw new Violation(`${vpgId}: retirement up to ${checkpointId} while ${pin.viewId} of ${pin.vmId} shows ${pin.checkpointId}`);
+    if (pin !== undefined) throw new Violation('pin', `${vpgId}: retirement up to ${checkpointId} while ${pin.viewId} of ${pin.vmId} shows ${pin.checkpointId}`);
     history.floorId = Math.max(history.floorId, checkpointId);
   }
 
@@ -81,7 +81,7 @@ export class Checkers implements RecoveryWatcher {
       for (const { vpgId: other, vmId } of host.options.vms) {
         const key = keyOf(vpgId, vmId);
         if (other !== vpgId || (host.retiredIds.get(key) ?? 0) >= checkpointId) continue;
-        throw new Violation(`${vpgId} may apply up to checkpoint ${checkpointId}, and the journal of ${key} has not durably retired what is older`);
+        throw new Violation('apply', `${vpgId} may apply up to checkpoint ${checkpointId}, and the journal of ${key} has not durably retired what is older`);
       }
     }
   }
@@ -92,10 +92,10 @@ export class Checkers implements RecoveryWatcher {
     const stats = recovery.journal?.stats();
     const acked = this.#acked.get(recovery.key) ?? 0;
     if (stats !== undefined && stats.durableSeq < acked && !(this.#isRotted(recovery) && stats.state.phase === 'broken')) {
-      throw new Violation(`${recovery.key}: acknowledged up to ${acked}, after the crash the journal ends at ${stats.durableSeq}`);
+      throw new Violation('lost', `${recovery.key}: acknowledged up to ${acked}, after the crash the journal ends at ${stats.durableSeq}`);
     }
     const committed = this.#ended.get(recovery.key);
-    if (committed !== undefined && stats?.epoch !== committed) throw new Violation(`${recovery.key}: epoch ${committed} was committed, after the crash ${stats?.epoch} is in force`);
+    if (committed !== undefined && stats?.epoch !== committed) throw new Violation('ownership', `${recovery.key}: epoch ${committed} was committed, after the crash ${stats?.epoch} is in force`);
     const mustBeHeld = this.mustBeHeld(vpgId);
     for (const checkpointId of mustBeHeld) this.#checkHeld(recovery, checkpointId);
     for (const checkpointId of [...mustBeHeld.slice(0, 1), ...mustBeHeld.slice(1).slice(-IMAGES_AFTER_CRASH_MAX)]) this.#checkImage(recovery, vmId, checkpointId);
@@ -113,7 +113,7 @@ export class Checkers implements RecoveryWatcher {
   poweringOn(vpgId: string): void {
     for (const recovery of this.#recoveries(vpgId)) {
       const stats = recovery.journal?.stats();
-      if (stats !== undefined && stats.reservedEpoch === null) throw new Violation(`${vpgId}: a recovered VM is started, and ${recovery.key} has no epoch reserved`);
+      if (stats !== undefined && stats.reservedEpoch === null) throw new Violation('ownership', `${vpgId}: a recovered VM is started, and ${recovery.key} has no epoch reserved`);
     }
   }
 
@@ -146,11 +146,11 @@ export class Checkers implements RecoveryWatcher {
     for (const host of this.site.recovering) {
       for (const { receiver, key } of host.recoveries) {
         const { pendingBytes } = receiver.status();
-        if (pendingBytes > this.site.pendingBytesMax) throw new Violation(`${host.name} holds ${pendingBytes} bytes of ${key} that are not durable`);
+        if (pendingBytes > this.site.pendingBytesMax) throw new Violation('limit', `${host.name} holds ${pendingBytes} bytes of ${key} that are not durable`);
       }
     }
     for (const host of this.site.protecting) {
-      if (host.isAlive && host.budget.usedBytes > this.site.budgetBytes) throw new Violation(`${host.name} uses ${host.budget.usedBytes} bytes of its budget of ${this.site.budgetBytes}`);
+      if (host.isAlive && host.budget.usedBytes > this.site.budgetBytes) throw new Violation('limit', `${host.name} uses ${host.budget.usedBytes} bytes of its budget of ${this.site.budgetBytes}`);
     }
     for (const key of this.#burned) this.#checkBurned(key);
   }
@@ -175,7 +175,7 @@ export class Checkers implements RecoveryWatcher {
         const recovery = this.#recoveries(plan.vpgId).find((one) => one.key === key);
         const durableSeq = recovery?.journal?.stats().durableSeq ?? -1;
         if (recovery === undefined || durableSeq < status.ackedSeq || this.#ended.has(key) || this.#isRotted(recovery)) continue;
-        plan.vm.captured.forEach((image, volume) => this.#compare(`${key} with no lag`, volume, recovery.imageBefore(volume, Infinity), image));
+        plan.vm.captured.forEach((image, volume) => this.#compare('head', `${key} with no lag`, volume, recovery.imageBefore(volume, Infinity), image));
       }
     }
   }
@@ -196,29 +196,29 @@ export class Checkers implements RecoveryWatcher {
     const marker = this.site.vms.get(vmId)?.markers.get(markerKey(recovery.vm.vpgId, checkpointId));
     // A wrong bit on the medium is found by who reads it: views and scrub, not by this look at the bytes.
     if (held === undefined || this.#isRotted(recovery)) return;
-    if (marker === undefined) throw new Violation(`${recovery.key} holds checkpoint ${checkpointId}, which nobody marked`);
+    if (marker === undefined) throw new Violation('image', `${recovery.key} holds checkpoint ${checkpointId}, which nobody marked`);
     this.imageChecks += 1;
-    marker.images.forEach((image, volume) => this.#compare(`${recovery.key} at checkpoint ${checkpointId}`, volume, recovery.imageBefore(volume, held.markerSeq), image));
+    marker.images.forEach((image, volume) => this.#compare('image', `${recovery.key} at checkpoint ${checkpointId}`, volume, recovery.imageBefore(volume, held.markerSeq), image));
   }
 
-  #compare(what: string, volume: number, found: Uint8Array, expected: Uint8Array): void {
+  #compare(kind: 'image' | 'head', what: string, volume: number, found: Uint8Array, expected: Uint8Array): void {
     if (Buffer.compare(found, expected) === 0) return;
     const at = found.findIndex((byte, index) => byte !== expected[index]);
-    throw new Violation(`${what}: volume ${volume} differs at byte ${at}: ${found[at] ?? 'nothing'} instead of ${expected[at] ?? 'nothing'}`);
+    throw new Violation(kind, `${what}: volume ${volume} differs at byte ${at}: ${found[at] ?? 'nothing'} instead of ${expected[at] ?? 'nothing'}`);
   }
 
   #checkHeld(recovery: SimRecovery, checkpointId: number): void {
     if (recovery.journal === undefined || recovery.journal.holds(checkpointId)) return;
     // What lies behind a damaged record is lost, and the journal says so.
     if (this.#isRotted(recovery) && recovery.journal.stats().state.phase === 'broken') return;
-    throw new Violation(`checkpoint ${checkpointId} was listed and is gone from the journal of ${recovery.key}`);
+    throw new Violation('gone', `checkpoint ${checkpointId} was listed and is gone from the journal of ${recovery.key}`);
   }
 
   #checkBurned(burned: string): void {
     const [key, epoch] = burned.split('@');
     for (const host of this.site.recovering) {
       const stats = host.recoveries.find((one) => one.key === key)?.journal?.stats();
-      if (stats?.reservedEpoch === Number(epoch) || stats?.epoch === Number(epoch)) throw new Violation(`${key}: epoch ${epoch} was burned and is in use`);
+      if (stats?.reservedEpoch === Number(epoch) || stats?.epoch === Number(epoch)) throw new Violation('ownership', `${key}: epoch ${epoch} was burned and is in use`);
     }
   }
 
@@ -241,7 +241,7 @@ export class Checkers implements RecoveryWatcher {
       for (const other of markers) {
         const needed = marker?.after[other.vm.number - 1] ?? 0;
         const found = other.marker?.atIndex ?? 0;
-        if (needed > found) throw new Violation(`${vpgId}: checkpoint ${checkpointId} holds ${found} writes of ${other.vm.vmId}, and a write of ${vm.vmId} that depends on number ${needed}`);
+        if (needed > found) throw new Violation('cut', `${vpgId}: checkpoint ${checkpointId} holds ${found} writes of ${other.vm.vmId}, and a write of ${vm.vmId} that depends on number ${needed}`);
       }
     }
   }

@@ -77,25 +77,38 @@ async function runSeeds(seeds: readonly number[]): Promise<number> {
 
 const perMinute = (done: number, beganAt: number): number => Math.round(done / ((performance.now() - beganAt) / 60_000));
 
-/** The first seed of the budget that notices the bug, and holds without it: a run that fails anyway says nothing about the bug. */
-async function search(plant: Plant, first: number): Promise<{ readonly tried: number; readonly caught: RunResult | undefined }> {
+interface Found {
+  readonly tried: number;
+  /** Violations of another kind than the plant is there for. */
+  readonly unrelated: number;
+  readonly caught: RunResult | undefined;
+}
+
+/** The first seed of the budget that notices what the bug is there to violate, and holds without it: a run that fails anyway says nothing about the bug. */
+async function search(plant: Plant, first: number): Promise<Found> {
   const runPlanted = await loadPlanted(plant);
+  let unrelated = 0;
   for (let tried = 1; tried <= plant.seedBudget; tried += 1) {
     const result = await runPlanted(first + tried - 1);
     progress(`${plant.name}: ${tried} of ${plant.seedBudget} seeds`);
-    if (result.violation !== undefined && (await run(result.seed)).violation === undefined) return { tried, caught: result };
+    if (result.kind === undefined) continue;
+    if (!plant.expects.includes(result.kind)) {
+      unrelated += 1;
+      if (values.verbose) report(result, plant);
+    } else if ((await run(result.seed)).violation === undefined) return { tried, unrelated, caught: result };
   }
-  return { tried: plant.seedBudget, caught: undefined };
+  return { tried: plant.seedBudget, unrelated, caught: undefined };
 }
 
 async function runPlanted(plants: readonly Plant[], first: number): Promise<number> {
   let missed = 0;
   for (const plant of plants) {
-    const { tried, caught } = await search(plant, first);
+    const { tried, unrelated, caught } = await search(plant, first);
     progress('');
     if (caught === undefined) missed += 1;
-    const how = caught === undefined ? `MISSED: ${plant.breaks}` : `seed ${caught.seed}: ${caught.violation?.message ?? ''}`;
-    console.log(`${plant.name.padEnd(34)} ${`${tried} of ${plant.seedBudget}`.padEnd(10)} ${how}`);
+    const how = caught === undefined ? `MISSED: ${plant.breaks}` : `seed ${caught.seed}: ${caught.kind}: ${caught.violation?.message ?? ''}`;
+    const others = unrelated === 0 ? '' : `, ${unrelated} unrelated`;
+    console.log(`${plant.name.padEnd(34)} ${`${tried} of ${plant.seedBudget}${others}`.padEnd(10)} ${how}`);
   }
   console.log(`${plants.length - missed} caught, ${missed} missed`);
   return missed;

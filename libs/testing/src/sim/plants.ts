@@ -1,3 +1,5 @@
+import type { ViolationKind } from './world.js';
+
 /** How a simulated host carries out effects wrongly: what is an adapter's duty in the product is this project's own code here. */
 export type PlantFlag =
   | 'journalUnsynced' | 'mirrorUnsynced' | 'foldersUnsynced' | 'ackedOnArrival' | 'releaseHasty' | 'sealedLate' | 'holdUnbounded' | 'voteHasty' | 'capturedEarly'
@@ -13,6 +15,8 @@ export interface Plant {
   readonly breaks: string;
   /** Within so many seeds it must be caught. */
   readonly seedBudget: number;
+  /** What the checkers must say: another violation does not count, the run was broken by something else that the bug leads to. */
+  readonly expects: readonly ViolationKind[];
   readonly flag?: PlantFlag;
   readonly mutation?: Mutation;
 }
@@ -34,11 +38,11 @@ const JOURNAL = 'libs/core/journal/src';
 const JOURNAL_FILE = 'libs/io/journal-file/src';
 
 const CAPTURE: readonly Plant[] = [
-  { name: 'shipped-before-written', breaks: 'the protected volume first: what failed there is not shipped', seedBudget: 40, flag: 'capturedEarly' },
-  { name: 'read-passes-held-write', breaks: 'reads that overlap a held write are held', seedBudget: 200, flag: 'readsUnheld' },
-  { name: 'hold-without-bound', breaks: 'at most 50 ms of hold for a guest write', seedBudget: 60, flag: 'holdUnbounded' },
+  { name: 'shipped-before-written', breaks: 'the protected volume first: what failed there is not shipped', seedBudget: 40, expects: ['head', 'image'], flag: 'capturedEarly' },
+  { name: 'read-passes-held-write', breaks: 'reads that overlap a held write are held', seedBudget: 200, expects: ['cut'], flag: 'readsUnheld' },
+  { name: 'hold-without-bound', breaks: 'at most 50 ms of hold for a guest write', seedBudget: 60, expects: ['hold'], flag: 'holdUnbounded' },
   {
-    name: 'overflow-forgets-the-write', breaks: 'a captured write is in the queue or in the bitmap', seedBudget: 60,
+    name: 'overflow-forgets-the-write', breaks: 'a captured write is in the queue or in the bitmap', seedBudget: 60, expects: ['head', 'image'],
     mutation: {
       file: SENDER,
       find: `    this.#walk.mark(write.volume, write.offset, write.offset + write.length);
@@ -47,32 +51,32 @@ const CAPTURE: readonly Plant[] = [
     },
   },
   {
-    name: 'credit-ignored', breaks: 'no queue passes its limit: credit in bytes', seedBudget: 60,
+    name: 'credit-ignored', breaks: 'no queue passes its limit: credit in bytes', seedBudget: 60, expects: ['limit'],
     mutation: { file: SEND_QUEUE, find: 'Math.min(limits.rawBytesMax, limits.creditLeftBytes, FRAME_BODY_BYTES_MAX)', replace: 'Math.min(limits.rawBytesMax, FRAME_BODY_BYTES_MAX)' },
   },
 ];
 
 const SYNC: readonly Plant[] = [
-  { name: 'mirror-hashed-for-the-head', breaks: 'a delta sync compares with the head: mirror and journal, never the mirror alone', seedBudget: 60, flag: 'mirrorHashed' },
-  { name: 'sync-ends-before-capture', breaks: 'a sync ends behind every write that its blocks contain', seedBudget: 200, flag: 'fenceMissing' },
+  { name: 'mirror-hashed-for-the-head', breaks: 'a delta sync compares with the head: mirror and journal, never the mirror alone', seedBudget: 60, expects: ['head', 'image'], flag: 'mirrorHashed' },
+  { name: 'sync-ends-before-capture', breaks: 'a sync ends behind every write that its blocks contain', seedBudget: 200, expects: ['image'], flag: 'fenceMissing' },
   {
-    name: 'sync-read-not-voided', breaks: 'a captured write that overlaps a sync read voids that part', seedBudget: 60,
+    name: 'sync-read-not-voided', breaks: 'a captured write that overlaps a sync read voids that part', seedBudget: 60, expects: ['head', 'image'],
     mutation: { file: SYNC_WALK, find: 'read.voids.push(common);', replace: '' },
   },
   {
-    name: 'sync-ends-with-reads-in-flight', breaks: 'no checkpoint is listed until syncEnd, and that follows the last block', seedBudget: 60,
+    name: 'sync-ends-with-reads-in-flight', breaks: 'no checkpoint is listed until syncEnd, and that follows the last block', seedBudget: 60, expects: ['head', 'image'],
     mutation: { file: SYNC_WALK, find: 'return this.#reads.size === 0 && this.#dirty', replace: 'return this.#dirty' },
   },
   {
-    name: 'verdict-over-a-write', breaks: 'a verdict counts only for blocks that were not written since their comparison began', seedBudget: 100,
+    name: 'verdict-over-a-write', breaks: 'a verdict counts only for blocks that were not written since their comparison began', seedBudget: 100, expects: ['head', 'image'],
     mutation: { file: SYNC_WALK, find: '    clearOutwards(bitmapOf(this.#unverified, volume), start, end);\n', replace: '' },
   },
   {
-    name: 'sync-blocks-clean-before-ack', breaks: 'blocks in flight count as dirty until acknowledged', seedBudget: 100,
+    name: 'sync-blocks-clean-before-ack', breaks: 'blocks in flight count as dirty until acknowledged', seedBudget: 100, expects: ['head', 'image'],
     mutation: { file: SENDER, find: 'if (isVolumeRecord(record.type)) this.#walk.mark(', replace: 'if (record.type === RecordType.write || record.type === RecordType.zeroes) this.#walk.mark(' },
   },
   {
-    name: 'sent-counts-as-durable', breaks: 'only what is acknowledged may be forgotten', seedBudget: 100,
+    name: 'sent-counts-as-durable', breaks: 'only what is acknowledged may be forgotten', seedBudget: 100, expects: ['head', 'image'],
     mutation: {
       file: SEND_QUEUE,
       find: `  *all(): Iterable<StreamRecord> {
@@ -84,25 +88,25 @@ const SYNC: readonly Plant[] = [
 ];
 
 const WIRE: readonly Plant[] = [
-  { name: 'ack-on-arrival', breaks: 'an ack says: durable up to', seedBudget: 40, flag: 'ackedOnArrival' },
-  { name: 'fence-forgotten', breaks: 'a protected site that comes back after a failover is fenced', seedBudget: 100, flag: 'fenceForgotten' },
+  { name: 'ack-on-arrival', breaks: 'an ack says: durable up to', seedBudget: 40, expects: ['lost'], flag: 'ackedOnArrival' },
+  { name: 'fence-forgotten', breaks: 'a protected site that comes back after a failover is fenced', seedBudget: 100, expects: ['ownership'], flag: 'fenceForgotten' },
 ];
 
 const BARRIER: readonly Plant[] = [
-  { name: 'release-before-all-marked', breaks: 'all VRAs have marked, then the leader releases', seedBudget: 60, flag: 'releaseHasty' },
-  { name: 'seal-after-bound', breaks: 'a VRA that released by itself never seals', seedBudget: 300, flag: 'sealedLate' },
-  { name: 'sealed-without-asking-the-host', breaks: 'not confirmed by the host, never sealed', seedBudget: 300, flag: 'confirmedBlindly' },
-  { name: 'vote-not-durable', breaks: 'no term has two leaders: no two checkpoints carry one number', seedBudget: 200, flag: 'voteHasty' },
+  { name: 'release-before-all-marked', breaks: 'all VRAs have marked, then the leader releases', seedBudget: 60, expects: ['cut'], flag: 'releaseHasty' },
+  { name: 'seal-after-bound', breaks: 'a VRA that released by itself never seals', seedBudget: 300, expects: ['cut'], flag: 'sealedLate' },
+  { name: 'sealed-without-asking-the-host', breaks: 'not confirmed by the host, never sealed', seedBudget: 300, expects: ['cut', 'image'], flag: 'confirmedBlindly' },
+  { name: 'vote-not-durable', breaks: 'no term has two leaders: no two checkpoints carry one number', seedBudget: 200, expects: ['number'], flag: 'voteHasty' },
   {
-    name: 'successor-reuses-term', breaks: 'a successor takes over with the next term', seedBudget: 60,
+    name: 'successor-reuses-term', breaks: 'a successor takes over with the next term', seedBudget: 60, expects: ['number'],
     mutation: { file: 'libs/core/checkpoint/src/terms.ts', find: 'Math.max(firstTermOf(version), seenTerm + 1)', replace: 'Math.max(firstTermOf(version), seenTerm)' },
   },
   {
-    name: 'seal-before-release', breaks: 'a seal says that completions were held until every marker stood', seedBudget: 100,
+    name: 'seal-before-release', breaks: 'a seal says that completions were held until every marker stood', seedBudget: 100, expects: ['cut'],
     mutation: { file: PARTICIPANT, find: 'if (wait.isReleased) this.#placeSeals(wait, effects);', replace: 'this.#placeSeals(wait, effects);' },
   },
   {
-    name: 'listed-without-seal', breaks: 'a checkpoint is listed when its marker and its seal are durable', seedBudget: 60,
+    name: 'listed-without-seal', breaks: 'a checkpoint is listed when its marker and its seal are durable', seedBudget: 60, expects: ['cut'],
     mutation: {
       file: `${JOURNAL}/durable-state.ts`,
       find: 'arrivedMs: header.clockMs, arrivedAtMs: header.atMs });',
@@ -112,27 +116,27 @@ const BARRIER: readonly Plant[] = [
 ];
 
 const STORAGE: readonly Plant[] = [
-  { name: 'ack-before-fdatasync', breaks: 'ack only after fdatasync', seedBudget: 40, flag: 'journalUnsynced' },
-  { name: 'folder-not-synced', breaks: 'a segment is there when its name is durable', seedBudget: 60, flag: 'foldersUnsynced' },
-  { name: 'mirror-not-synced', breaks: 'apply: mirror, fdatasync, then appliedSeq', seedBudget: 100, flag: 'mirrorUnsynced' },
+  { name: 'ack-before-fdatasync', breaks: 'ack only after fdatasync', seedBudget: 40, expects: ['lost'], flag: 'journalUnsynced' },
+  { name: 'folder-not-synced', breaks: 'a segment is there when its name is durable', seedBudget: 60, expects: ['lost', 'gone'], flag: 'foldersUnsynced' },
+  { name: 'mirror-not-synced', breaks: 'apply: mirror, fdatasync, then appliedSeq', seedBudget: 100, expects: ['head', 'image'], flag: 'mirrorUnsynced' },
   {
-    name: 'sync-covers-later-appends', breaks: 'a sync makes durable only what was appended before it was issued', seedBudget: 100,
+    name: 'sync-covers-later-appends', breaks: 'a sync makes durable only what was appended before it was issued', seedBudget: 100, expects: ['lost'],
     mutation: { file: `${JOURNAL}/commit-log.ts`, find: 'const durable = this.#inSync;', replace: 'const durable = [...this.#inSync, ...this.#appended.splice(0)];' },
   },
   {
-    name: 'base-position-before-mirror-sync', breaks: 'the initial sync: mirror, sync, then a record that says so, then the ack', seedBudget: 100,
+    name: 'base-position-before-mirror-sync', breaks: 'the initial sync: mirror, sync, then a record that says so, then the ack', seedBudget: 100, expects: ['lost', 'head', 'image'],
     mutation: { file: `${JOURNAL}/direct-writer.ts`, find: "effects.push({ type: 'mirrorSync', owner: 'direct' });", replace: "const early = this.#syncing; this.#syncing = []; this.#record(early, effects);" },
   },
   {
-    name: 'corruption-is-a-torn-tail', breaks: 'corruption of acknowledged data is never truncated, and is loud', seedBudget: 200,
+    name: 'corruption-is-a-torn-tail', breaks: 'corruption of acknowledged data is never truncated, and is loud', seedBudget: 200, expects: ['lost', 'gone'],
     mutation: { file: `${JOURNAL}/recovery-table.ts`, find: "{ isCommitted: true }, verdict: 'corrupt'", replace: "{ isCommitted: true }, verdict: 'tornTail'" },
   },
   {
-    name: 'segment-freed-before-applied', breaks: 'a segment is freed when the mirror holds its writes durably', seedBudget: 100,
+    name: 'segment-freed-before-applied', breaks: 'a segment is freed when the mirror holds its writes durably', seedBudget: 100, expects: ['head', 'image', 'view'],
     mutation: { file: `${JOURNAL}/apply-jobs.ts`, find: 'oldest.lastSeq > state.snapshot.appliedSeq', replace: 'oldest.lastSeq > state.snapshot.retiredSeq' },
   },
   {
-    name: 'zeroes-out-of-order', breaks: 'zeroes take their place in the stream like every write', seedBudget: 100,
+    name: 'zeroes-out-of-order', breaks: 'zeroes take their place in the stream like every write', seedBudget: 100, expects: ['head', 'image', 'view'],
     mutation: {
       file: `${JOURNAL_FILE}/mirrors.ts`,
       find: 'for (const record of records) {\n      if (isVolumeRecord(record.type)) await',
@@ -142,14 +146,14 @@ const STORAGE: readonly Plant[] = [
 ];
 
 const RETIRING: readonly Plant[] = [
-  { name: 'apply-before-all-retired', breaks: 'retire is durable for the whole VPG before any VM applies', seedBudget: 60, flag: 'applyHasty' },
-  { name: 'retired-under-a-view', breaks: 'a view pins its checkpoint', seedBudget: 150, flag: 'pinIgnored' },
+  { name: 'apply-before-all-retired', breaks: 'retire is durable for the whole VPG before any VM applies', seedBudget: 60, expects: ['apply'], flag: 'applyHasty' },
+  { name: 'retired-under-a-view', breaks: 'a view pins its checkpoint', seedBudget: 150, expects: ['pin'], flag: 'pinIgnored' },
   {
-    name: 'history-cut-short', breaks: 'nothing younger than the history window is retired by age', seedBudget: 60,
+    name: 'history-cut-short', breaks: 'nothing younger than the history window is retired by age', seedBudget: 60, expects: ['retirement'],
     mutation: { file: RETIREMENT, find: 'checkpoint.ageMs >= historyMs)', replace: 'checkpoint.ageMs >= historyMs / 2)' },
   },
   {
-    name: 'age-by-wall-clock', breaks: 'age runs on monotonic time: a step of the clock retires nothing', seedBudget: 100,
+    name: 'age-by-wall-clock', breaks: 'age runs on monotonic time: a step of the clock retires nothing', seedBudget: 100, expects: ['retirement'],
     mutation: {
       file: `${JOURNAL}/journal.ts`,
       find: 'return { ...checkpoint, arrivedMs: checkpoint.arrivedMs + this.#clockOffsetMs };',
@@ -157,28 +161,28 @@ const RETIRING: readonly Plant[] = [
     },
   },
   {
-    name: 'retired-without-asking', breaks: 'all recovering VRAs are asked for pins before anything is retired', seedBudget: 150,
+    name: 'retired-without-asking', breaks: 'all recovering VRAs are asked for pins before anything is retired', seedBudget: 150, expects: ['pin'],
     mutation: { file: RETIREMENT, find: "else this.#begin('asking', checkpointId);", replace: "else this.#begin('retiring', checkpointId);" },
   },
 ];
 
 const RECOVERY: readonly Plant[] = [
-  { name: 'epoch-not-reserved', breaks: 'the epoch is durable on every recovering VRA before the first VM is started', seedBudget: 60, flag: 'epochVolatile' },
-  { name: 'epoch-not-burned', breaks: 'rollback burns the epoch', seedBudget: 100, flag: 'epochNotBurned' },
+  { name: 'epoch-not-reserved', breaks: 'the epoch is durable on every recovering VRA before the first VM is started', seedBudget: 60, expects: ['ownership'], flag: 'epochVolatile' },
+  { name: 'epoch-not-burned', breaks: 'rollback burns the epoch', seedBudget: 100, expects: ['ownership'], flag: 'epochNotBurned' },
   {
-    name: 'burned-epoch-reserved-again', breaks: 'an epoch is used once', seedBudget: 200,
+    name: 'burned-epoch-reserved-again', breaks: 'an epoch is used once', seedBudget: 200, expects: ['ownership'],
     mutation: { file: `${JOURNAL}/rules.ts`, find: 'return epoch > highestEpoch ? undefined', replace: 'return epoch > tail.epoch ? undefined' },
   },
   {
-    name: 'view-shows-the-older-write', breaks: 'the image at C equals the protected disks after exactly the writes before C', seedBudget: 60,
+    name: 'view-shows-the-older-write', breaks: 'the image at C equals the protected disks after exactly the writes before C', seedBudget: 60, expects: ['view'],
     mutation: { file: `${JOURNAL}/image-map.ts`, find: 'const write = heap.top;', replace: 'const write = heap.top - (heap.size > 1 && heap.top % 7 === 0 ? 1 : 0);' },
   },
   {
-    name: 'scratch-loses-a-flush', breaks: "the guest's FLUSH is the group commit of scratch", seedBudget: 300,
+    name: 'scratch-loses-a-flush', breaks: "the guest's FLUSH is the group commit of scratch", seedBudget: 300, expects: ['view'],
     mutation: { file: `${JOURNAL_FILE}/scratch-journal.ts`, find: 'if (this.#syncedNo === recordNo) return;', replace: 'if (recordNo >= 0) return;' },
   },
   {
-    name: 'promotion-lets-writes-pass', breaks: 'promotion takes a block out of the overlay only if it was not rewritten meanwhile', seedBudget: 200,
+    name: 'promotion-lets-writes-pass', breaks: 'promotion takes a block out of the overlay only if it was not rewritten meanwhile', seedBudget: 200, expects: ['view'],
     mutation: { file: `${JOURNAL_FILE}/view-volume.ts`, find: 'this.#dirty?.insert(offset, offset + length, true);', replace: '' },
   },
 ];

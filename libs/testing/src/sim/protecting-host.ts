@@ -264,7 +264,7 @@ export class ProtectingHost extends SimHost {
       const stream = this.#streams.get(keyOf(vpgId, vmId));
       if (stream === undefined) return `VM ${vmId} is not replicated from here`;
       const { vm } = stream.plan;
-      if (vm.markers.has(key)) throw new Violation(`checkpoint number ${checkpointId} was given twice`);
+      if (vm.markers.has(key)) throw new Violation('number', `checkpoint number ${checkpointId} was given twice`);
       if (!stream.sender.placeMarker(marker)) reason = `${vmId} is ${stream.sender.status().state}`;
       else vm.markerPlaced(key, this.world.nowMs);
       stream.pump();

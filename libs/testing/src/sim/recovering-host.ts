@@ -156,7 +156,7 @@ export class RecoveringHost extends SimHost {
       (error: unknown) => {
         if (this.life !== life) return;
         this.#opening.delete(viewId);
-        if (/JOURNAL_CHECKPOINT|not held/.test(String(error)) && !this.rotted.has(keyOf(vpgId, vmId))) this.around.world.fail(new Violation(`view ${viewId} cannot be opened again: ${String(error)}`));
+        if (/JOURNAL_CHECKPOINT|not held/.test(String(error)) && !this.rotted.has(keyOf(vpgId, vmId))) this.around.world.fail(new Violation('gone', `view ${viewId} cannot be opened again: ${String(error)}`));
       },
     );
   }
@@ -239,7 +239,7 @@ export class RecoveringHost extends SimHost {
     if (header.kind === FrameKind.open) {
       const request = decodeOpen(body);
       const recovery = this.recovery(request.vpgId, request.vmId);
-      if (recovery === undefined) throw new Violation(`open of an unknown protection ${request.vpgId}/${request.vmId}`);
+      if (recovery === undefined) throw new Violation('protocol', `open of an unknown protection ${request.vpgId}/${request.vmId}`);
       const connection = this.#nextConnection;
       this.#nextConnection += 1;
       return recovery.open({ connection, stream: header.stream, socket }, request);

@@ -109,7 +109,7 @@ export class RecoverySite {
     images.forEach((image, volume) => {
       const found = recovery?.mirror(volume).file.copy() ?? new Uint8Array();
       const at = found.findIndex((byte, index) => byte !== image[index]);
-      if (at >= 0) throw new Violation(`${spec.vmId} was promoted, and volume ${volume} of its disk differs at byte ${at}`);
+      if (at >= 0) throw new Violation('view', `${spec.vmId} was promoted, and volume ${volume} of its disk differs at byte ${at}`);
     });
   }
 
@@ -138,7 +138,7 @@ export class RecoverySite {
     if (!isOld || journal === undefined) return;
     const isBurned = this.checkers.isBurned(key, epoch);
     const isEnded = this.checkers.isEnding(plan.vpgId);
-    const refused = (what: string) => (): void => this.world.fail(new Violation(`${key}: ${what} of epoch ${epoch} was taken a second time`));
+    const refused = (what: string) => (): void => this.world.fail(new Violation('ownership', `${key}: ${what} of epoch ${epoch} was taken a second time`));
     if (isBurned && random.chance(0.5)) void journal.reserveEpoch(epoch).then(refused('the reservation'), () => undefined);
     else if (isBurned && !isEnded) void journal.commitEpoch(epoch).then(refused('the commit'), () => undefined);
     else if (epoch <= EPOCH) void journal.reserveEpoch(epoch).then(refused('the reservation'), () => undefined);
@@ -182,7 +182,7 @@ export class RecoverySite {
   #startGuest(plan: VpgPlan, spec: ViewSpec): ViewGuest {
     const vm = plan.vms.find(({ vmId }) => vmId === spec.vmId);
     const images = vm?.markers.get(markerKey(spec.vpgId, spec.checkpointId))?.images;
-    if (images === undefined) throw new Violation(`${spec.vmId} holds checkpoint ${spec.checkpointId}, which nobody marked`);
+    if (images === undefined) throw new Violation('image', `${spec.vmId} holds checkpoint ${spec.checkpointId}, which nobody marked`);
     const guest = new ViewGuest(this.world, this.#hostOf(spec), spec, images, this.options);
     this.#guests.add(guest);
     guest.start();

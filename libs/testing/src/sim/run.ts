@@ -12,7 +12,7 @@ import { SiteManager } from './site-manager.js';
 import { swarm, type SwarmOptions } from './swarm.js';
 import { watchRejections } from './rejections.js';
 import { EPOCH, type VpgPlan } from './topology.js';
-import { Violation, World } from './world.js';
+import { Violation, World, type ViolationKind } from './world.js';
 
 const CHECK_MS = 100;
 const HEADS_EVERY = 5;
@@ -26,6 +26,7 @@ export interface RunResult {
   readonly options: SwarmOptions;
   /** undefined: everything held. */
   readonly violation: Error | undefined;
+  readonly kind: ViolationKind | undefined;
   readonly listedCount: number;
   readonly imageChecks: number;
   readonly writeCount: number;
@@ -39,6 +40,8 @@ export interface RunResult {
 export async function run(seed: number, plant?: Plant): Promise<RunResult> {
   return await new Run(seed, plant).result();
 }
+
+const kindOf = (violation: Error | undefined): ViolationKind | undefined => (violation instanceof Violation ? violation.kind : violation && 'error');
 
 class Run {
   readonly #world: World;
@@ -92,7 +95,7 @@ class Run {
     }
     const { testCount, commitCount, rollbackCount } = this.#recoverySite;
     return {
-      seed: this.#world.seed, options: this.#options, violation, listedCount: this.#checkers.listedCount, imageChecks: this.#checkers.imageChecks,
+      seed: this.#world.seed, options: this.#options, violation, kind: kindOf(violation), listedCount: this.#checkers.listedCount, imageChecks: this.#checkers.imageChecks,
       writeCount: this.#guests.writes.size, testCount, commitCount, rollbackCount, eventCount: this.#world.eventCount,
     };
   }
@@ -139,15 +142,15 @@ class Run {
   }
 
   #checkAlive(before: ReadonlyMap<string, number>, isQuiet: boolean): void {
-    if (!this.#recoverySite.isIdle && !this.#faults.isStorageFailed) throw new Violation(`a test or failover of ${this.#recoverySite.busy} has not ended ${SETTLE_MS} ms after the last fault`);
-    if (!isQuiet) throw new Violation(`lag is not zero ${SETTLE_MS} ms after the last fault: ${this.#lag()}`);
+    if (!this.#recoverySite.isIdle && !this.#faults.isStorageFailed) throw new Violation('stuck', `a test or failover of ${this.#recoverySite.busy} has not ended ${SETTLE_MS} ms after the last fault`);
+    if (!isQuiet) throw new Violation('stuck', `lag is not zero ${SETTLE_MS} ms after the last fault: ${this.#lag()}`);
     for (const { vpgId } of this.#livePlans()) {
       if (this.#checkers.listedOf(vpgId).length > (before.get(vpgId) ?? 0)) continue;
-      throw new Violation(`no checkpoint of ${vpgId} was listed in ${SETTLE_MS} ms without faults: ${this.#barriers()}`);
+      throw new Violation('stuck', `no checkpoint of ${vpgId} was listed in ${SETTLE_MS} ms without faults: ${this.#barriers()}`);
     }
     for (const { sender, key, plan } of this.#streams()) {
       const isFenced = sender.status().state === 'refused' && !sender.wantsOpen;
-      if (this.#checkers.isEnding(plan.vpgId) && this.#recoverySite.isIdle && !isFenced) throw new Violation(`${key} ended with a failover, and its old side is ${sender.status().state}, not fenced`);
+      if (this.#checkers.isEnding(plan.vpgId) && this.#recoverySite.isIdle && !isFenced) throw new Violation('ownership', `${key} ended with a failover, and its old side is ${sender.status().state}, not fenced`);
     }
   }
 

@@ -196,7 +196,7 @@ export class SimRecovery {
     host.after(around.world.random.below(HASH_MS_MAX), () => {
       const journal = this.#journal;
       if (this.#isOver || journal === undefined || !this.#replies.has(connection)) return;
-      if (journal.stats().durableSeq < request.atSeq) throw new Violation(`${this.key}: hashes at ${request.atSeq} are asked for, which was not acknowledged`);
+      if (journal.stats().durableSeq < request.atSeq) throw new Violation('protocol', `${this.key}: hashes at ${request.atSeq} are asked for, which was not acknowledged`);
       around.world.touch();
       const mirror = around.plant?.flag === 'mirrorHashed' ? this.mirror(request.volume) : undefined;
       void hashReplyOf(journal, request, mirror).then(
@@ -255,7 +255,7 @@ export class SimRecovery {
     try {
       this.#journal?.append(header, this.#body, records);
     } catch (error) {
-      throw new Violation(`the receiver of ${this.key} let a wrong frame through: ${String(error)}`);
+      throw new Violation('protocol', `the receiver of ${this.key} let a wrong frame through: ${String(error)}`);
     }
     if (this.owner.around.plant?.flag === 'ackedOnArrival') this.#step((more) => this.receiver.durable(header.lastSeq, more));
   }

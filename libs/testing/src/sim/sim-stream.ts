@@ -83,7 +83,7 @@ export class SimStream {
     else if (header.kind === FrameKind.refused) this.#ended(() => sender.refused(decodeRefused(body)));
     else if (header.kind === FrameKind.closeStream) this.#ended(() => sender.linkDown());
     const status = sender.status();
-    if (status.lostAcknowledgedCount > 0 && !this.options.around.world.isMediumRotted) throw new Violation(`${this.key}: ${status.detail}`);
+    if (status.lostAcknowledgedCount > 0 && !this.options.around.world.isMediumRotted) throw new Violation('lost', `${this.key}: ${status.detail}`);
     this.pump();
   }
 

@@ -79,6 +79,10 @@ const THEMES: readonly Theme[] = [
   { faults: { powerLossRecovering: 400, fullDisk: 1200, slowDisk: 1200 }, options: { segmentBytes: 16 * 1024, diskMsMax: 15, historyMs: 500 } },
   // Leaders that come and go over bad links.
   { faults: { insertTagged: 15, blockOneWay: 1200, killProtecting: 1200 }, options: { protectingCount: 3, hopChance: 1, thinkMsMax: 2, intervalMs: 60, delayMsMax: 15 } },
+  // Links that clog for longer than a hold may last, under threads that go from VM to VM.
+  { faults: { insertTagged: 100 }, options: { protectingCount: 3, hopChance: 1, thinkMsMax: 2, threadCount: 8, ioMsMax: 0.5, intervalMs: 60, delayMsMax: 2, spikeMsMax: 400 } },
+  // Bits that turn, under hosts that restart.
+  { faults: { rotJournal: 1200, killRecovering: 400 }, options: { historyMs: 5000 } },
 ];
 
 export function swarm(random: Random): SwarmOptions {

@@ -158,13 +158,13 @@ export class ViewGuest {
     }
     this.readCount += 1;
     const expected = this.images[volumeIndex]?.subarray(offset, offset + length) ?? new Uint8Array();
-    if (Buffer.compare(target, expected) !== 0) throw new Violation(`${this.spec.viewId} of ${this.spec.vmId}: volume ${volumeIndex} reads wrong bytes at ${offset}`);
+    if (Buffer.compare(target, expected) !== 0) throw new Violation('view', `${this.spec.viewId} of ${this.spec.vmId}: volume ${volumeIndex} reads wrong bytes at ${offset}`);
   }
 
   /** A wrong bit on the medium makes a read fail; nothing else may. */
   #cannotRead(error: unknown): void {
     const { viewId, vpgId, vmId } = this.spec;
-    if (!this.host.rotted.has(keyOf(vpgId, vmId))) throw new Violation(`${viewId} of ${vmId} cannot be read: ${String(error)}`);
+    if (!this.host.rotted.has(keyOf(vpgId, vmId))) throw new Violation('view', `${viewId} of ${vmId} cannot be read: ${String(error)}`);
   }
 
   async #readAll(): Promise<void> {
@@ -214,7 +214,7 @@ export class ViewGuest {
         if (expected !== undefined && Buffer.compare(sector, expected.subarray(at, at + SECTOR_BYTES)) === 0) continue;
         const isKnown = perhaps.some((write) => write.volume === volume && write.offset <= at && at < write.offset + write.bytes.byteLength
           && Buffer.compare(sector, write.bytes.subarray(at - write.offset, at - write.offset + SECTOR_BYTES)) === 0);
-        if (!isKnown) throw new Violation(`${this.spec.viewId} of ${this.spec.vmId}: after a crash, volume ${volume} holds at ${at} what was not written there`);
+        if (!isKnown) throw new Violation('view', `${this.spec.viewId} of ${this.spec.vmId}: after a crash, volume ${volume} holds at ${at} what was not written there`);
       }
     });
   }
