@@ -19,7 +19,7 @@ export interface Site {
 interface History {
   readonly plan: VpgPlan;
   /** Checkpoints that were once listed for the whole VPG, oldest first. */
-  readonly listed: number[];
+  listed: number[];
   readonly isListed: Set<number>;
   /** The oldest checkpoint that must still be there: retirement has been decided up to it. */
   floorId: number;
@@ -90,8 +90,9 @@ export class Checkers implements RecoveryWatcher {
   journalOpened(_host: RecoveringHost, recovery: SimRecovery): void {
     const { vpgId, vmId } = recovery.vm;
     const stats = recovery.journal?.stats();
+    if (stats?.state.phase === 'broken') this.journalBroke(recovery);
     const acked = this.#acked.get(recovery.key) ?? 0;
-    if (stats !== undefined && stats.durableSeq < acked && !(this.#isRotted(recovery) && stats.state.phase === 'broken')) {
+    if (stats !== undefined && stats.durableSeq < acked) {
       throw new Violation('lost', `${recovery.key}: acknowledged up to ${acked}, after the crash the journal ends at ${stats.durableSeq}`);
     }
     const committed = this.#ended.get(recovery.key);
@@ -99,6 +100,15 @@ export class Checkers implements RecoveryWatcher {
     const mustBeHeld = this.mustBeHeld(vpgId);
     for (const checkpointId of mustBeHeld) this.#checkHeld(recovery, checkpointId);
     for (const checkpointId of [...mustBeHeld.slice(0, 1), ...mustBeHeld.slice(1).slice(-IMAGES_AFTER_CRASH_MAX)]) this.#checkImage(recovery, vmId, checkpointId);
+  }
+
+  /** What lay behind a wrong bit is lost, and the journal says so: from then on it goes on in a new generation, without what it has lost. */
+  journalBroke(recovery: SimRecovery): void {
+    const { journal, key, vm } = recovery;
+    if (journal === undefined || !this.#isRotted(recovery)) return;
+    this.#acked.set(key, Math.min(this.#acked.get(key) ?? 0, journal.stats().durableSeq));
+    const history = this.#of(vm.vpgId);
+    history.listed = history.listed.filter((checkpointId) => checkpointId < history.floorId || journal.holds(checkpointId));
   }
 
   viewOpened(spec: ViewSpec): void {
@@ -209,8 +219,6 @@ export class Checkers implements RecoveryWatcher {
 
   #checkHeld(recovery: SimRecovery, checkpointId: number): void {
     if (recovery.journal === undefined || recovery.journal.holds(checkpointId)) return;
-    // What lies behind a damaged record is lost, and the journal says so.
-    if (this.#isRotted(recovery) && recovery.journal.stats().state.phase === 'broken') return;
     throw new Violation('gone', `checkpoint ${checkpointId} was listed and is gone from the journal of ${recovery.key}`);
   }
 

@@ -21,6 +21,7 @@ export interface RecoveryWatcher {
   mayRetire(vpgId: string, checkpointId: number): void;
   mayApply(vpgId: string, checkpointId: number): void;
   journalOpened(host: RecoveringHost, recovery: SimRecovery): void;
+  journalBroke(recovery: SimRecovery): void;
 }
 
 export interface ViewSpec {
@@ -75,6 +76,7 @@ export class RecoveringHost extends SimHost {
     const hooks = {
       acknowledged: (key: string, durableSeq: number) => this.watcher.acknowledged(key, durableSeq),
       opened: (recovery: SimRecovery) => this.watcher.journalOpened(this, recovery),
+      broke: (recovery: SimRecovery) => this.watcher.journalBroke(recovery),
     };
     const owner = { host: this, around: this.around, disk: this.disk };
     for (const vm of this.options.vms) this.#recoveries.set(keyOf(vm.vpgId, vm.vmId), new SimRecovery(vm, owner, this.options, hooks));

@@ -29,6 +29,7 @@ export interface RecoveryOptions {
 export interface RecoveryHooks {
   acknowledged(key: string, durableSeq: number): void;
   opened(recovery: SimRecovery): void;
+  broke(recovery: SimRecovery): void;
 }
 
 interface Reply {
@@ -149,7 +150,9 @@ export class SimRecovery {
         case 'full':
           this.receiver.journalState('full', effects);
           return this.receiver.appendsLost(effects);
-        case 'broken': return this.receiver.journalState('broken', effects);
+        case 'broken':
+          this.hooks.broke(this);
+          return this.receiver.journalState('broken', effects);
         case 'ended': return this.owner.around.plant?.flag === 'fenceForgotten' ? undefined : this.receiver.end(effects);
         default: return unreachable(state.phase);
       }
