@@ -13,6 +13,9 @@ export interface FaultTargets {
   readonly recoverySite: RecoverySite;
 }
 
+/** A segment of this size has records behind its header and the state of the journal. */
+const VOUCHING_BYTES_MIN = 4096;
+
 /** Makes each of the run's fault kinds happen now and then, until told to stop; then everything is made whole. */
 export class Faults {
   #isStopped = false;
@@ -119,15 +122,20 @@ export class Faults {
     this.world.after(this.world.random.below(800), () => (host[what] = 0));
   }
 
-  /** One bit of one segment turns on the medium. What it damages may be lost, loudly; nothing may read as something else. */
+  /**
+   * One bit of one segment turns on the medium. What it damages may be lost, loudly; nothing may read as something else. Only where a later segment vouches for
+   * it: damage at the very end is like an append that a crash tore, and only a sender that remembers its ack can tell.
+   */
   #rot(host: Site['recovering'][number]): void {
     const { random } = this.world;
-    const segments = [...host.disk.files].filter(([path, file]) => path.includes('/journal/') && file.sizeBytes > 0);
+    const folderOf = (path: string): string => path.slice(0, path.indexOf('/journal/'));
+    const filled = [...host.disk.files].filter(([path, file]) => path.includes('/journal/') && path.endsWith('.segment') && file.sizeBytes > VOUCHING_BYTES_MIN);
+    const segments = filled.filter(([path]) => filled.some(([later]) => folderOf(later) === folderOf(path) && later > path));
     if (segments.length === 0) return;
     this.isStorageFailed = true;
     this.world.isMediumRotted = true;
     const [path, file] = random.pick(segments);
     file.rot(random.int(file.sizeBytes));
-    host.rotted.add(path.slice(0, path.indexOf('/journal/')));
+    host.rotted.add(folderOf(path));
   }
 }

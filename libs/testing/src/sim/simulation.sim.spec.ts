@@ -2,6 +2,7 @@ import { execFile } from 'node:child_process';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { describe, expect, it } from '@jest/globals';
+import { mutated } from './planted-run.js';
 import { PLANTS } from './plants.js';
 
 /** The simulation runs as it does for people: in a process of its own, on the build. */
@@ -42,8 +43,15 @@ describe('simulation of two sites', () => {
 describe('planted bugs', () => {
   it('each has a name of its own and a guarantee that it breaks', () => {
     expect(new Set(PLANTS.map(({ name }) => name)).size).toBe(PLANTS.length);
-    expect(PLANTS.length).toBeGreaterThanOrEqual(25);
-    for (const { flag, mutation } of PLANTS) expect([flag, mutation].filter((one) => one !== undefined)).toHaveLength(1);
+    expect(PLANTS.length).toBeGreaterThanOrEqual(30);
+    for (const { flag, mutation, expects } of PLANTS) {
+      expect([flag, mutation].filter((one) => one !== undefined)).toHaveLength(1);
+      expect(expects.length).toBeGreaterThan(0);
+    }
+  });
+
+  it('each has its place in the source, once', () => {
+    for (const { mutation } of PLANTS) if (mutation !== undefined) expect(mutated(mutation)).toContain(mutation.replace);
   });
 
   it('one in twelve is caught within its budget', async () => {

@@ -82,7 +82,7 @@ const THEMES: readonly Theme[] = [
   // Links that clog for longer than a hold may last, under threads that go from VM to VM.
   { faults: { insertTagged: 100 }, options: { protectingCount: 3, hopChance: 1, thinkMsMax: 2, threadCount: 8, ioMsMax: 0.5, intervalMs: 60, delayMsMax: 2, spikeMsMax: 400 } },
   // Bits that turn, under hosts that restart.
-  { faults: { rotJournal: 1200, killRecovering: 400 }, options: { historyMs: 5000 } },
+  { faults: { rotJournal: 400, killRecovering: 400 }, options: { historyMs: 5000, segmentBytes: 16 * 1024, thinkMsMax: 2, writeSectorsMax: 8 } },
 ];
 
 export function swarm(random: Random): SwarmOptions {
