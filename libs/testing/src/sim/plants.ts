@@ -153,7 +153,7 @@ const RETIRING: readonly Plant[] = [
     mutation: { file: RETIREMENT, find: 'checkpoint.ageMs >= historyMs)', replace: 'checkpoint.ageMs >= historyMs / 2)' },
   },
   {
-    name: 'age-by-wall-clock', breaks: 'age runs on monotonic time: a step of the clock retires nothing', seedBudget: 100, expects: ['retirement'],
+    name: 'age-by-wall-clock', breaks: 'age runs on monotonic time: a step of the clock retires nothing', seedBudget: 200, expects: ['retirement'],
     mutation: {
       file: `${JOURNAL}/journal.ts`,
       find: 'return { ...checkpoint, arrivedMs: checkpoint.arrivedMs + this.#clockOffsetMs };',
