@@ -32,7 +32,6 @@ export interface Mutation {
 const SENDER = 'libs/core/replication/src/sender.ts';
 const SEND_QUEUE = 'libs/core/replication/src/send-queue.ts';
 const SYNC_WALK = 'libs/core/sync/src/sync-walk.ts';
-const PARTICIPANT = 'libs/core/checkpoint/src/participant.ts';
 const RETIREMENT = 'libs/core/checkpoint/src/retirement.ts';
 const JOURNAL = 'libs/core/journal/src';
 const JOURNAL_FILE = 'libs/io/journal-file/src';
@@ -100,10 +99,6 @@ const BARRIER: readonly Plant[] = [
   {
     name: 'successor-reuses-term', breaks: 'a successor takes over with the next term', seedBudget: 60, expects: ['number'],
     mutation: { file: 'libs/core/checkpoint/src/terms.ts', find: 'Math.max(firstTermOf(version), seenTerm + 1)', replace: 'Math.max(firstTermOf(version), seenTerm)' },
-  },
-  {
-    name: 'seal-before-release', breaks: 'a seal says that completions were held until every marker stood', seedBudget: 100, expects: ['cut'],
-    mutation: { file: PARTICIPANT, find: 'if (wait.isReleased) this.#placeSeals(wait, effects);', replace: 'this.#placeSeals(wait, effects);' },
   },
   {
     name: 'listed-without-seal', breaks: 'a checkpoint is listed when its marker and its seal are durable', seedBudget: 60, expects: ['cut'],
