@@ -50,7 +50,7 @@ const CAPTURE: readonly Plant[] = [
     },
   },
   {
-    name: 'credit-ignored', breaks: 'no queue passes its limit: credit in bytes', seedBudget: 60, expects: ['limit'],
+    name: 'credit-ignored', breaks: 'no queue passes its limit: credit in bytes', seedBudget: 60, expects: ['limit', 'protocol'],
     mutation: { file: SEND_QUEUE, find: 'Math.min(limits.rawBytesMax, limits.creditLeftBytes, FRAME_BODY_BYTES_MAX)', replace: 'Math.min(limits.rawBytesMax, FRAME_BODY_BYTES_MAX)' },
   },
 ];

@@ -1,3 +1,4 @@
+import { ProtocolError } from '@tidemark/base';
 import { Checkers, type Site } from './checkers.js';
 import { Faults } from './faults.js';
 import { Guests } from './guests.js';
@@ -41,7 +42,11 @@ export async function run(seed: number, plant?: Plant): Promise<RunResult> {
   return await new Run(seed, plant).result();
 }
 
-const kindOf = (violation: Error | undefined): ViolationKind | undefined => (violation instanceof Violation ? violation.kind : violation && 'error');
+function kindOf(violation: Error | undefined): ViolationKind | undefined {
+  if (violation instanceof Violation) return violation.kind;
+  if (violation instanceof ProtocolError) return 'protocol';
+  return violation && 'error';
+}
 
 class Run {
   readonly #world: World;
@@ -181,7 +186,8 @@ class Run {
     const live = new Set(this.#livePlans().map(({ vpgId }) => vpgId));
     return this.#streams().every(({ sender, plan }) => {
       const { lagBytes, state, sync } = sender.status();
-      if (this.#checkers.isEnding(plan.vpgId)) return state === 'refused';
+      // Where storage failed its commit may never be answered.
+      if (this.#checkers.isEnding(plan.vpgId)) return state === 'refused' || this.#faults.isStorageFailed;
       return !live.has(plan.vpgId) || (lagBytes === 0 && state === 'replicating' && sync === null);
     });
   }
