@@ -134,8 +134,8 @@ const STORAGE: readonly Plant[] = [
     name: 'zeroes-out-of-order', breaks: 'zeroes take their place in the stream like every write', seedBudget: 100, expects: ['head', 'image', 'view'],
     mutation: {
       file: `${JOURNAL_FILE}/mirrors.ts`,
-      find: 'for (const record of records) {\n      if (isVolumeRecord(record.type)) await',
-      replace: 'for (const record of [...records].sort((a, b) => Number(a.payload === undefined) - Number(b.payload === undefined))) {\n      if (isVolumeRecord(record.type)) await',
+      find: 'for (const record of records) {\n      if (!isVolumeRecord(record.type)) continue;',
+      replace: 'for (const record of [...records].sort((a, b) => Number(a.payload === undefined) - Number(b.payload === undefined))) {\n      if (!isVolumeRecord(record.type)) continue;',
     },
   },
 ];
