@@ -187,7 +187,7 @@ class Run {
     return this.#streams().every(({ sender, plan }) => {
       const { lagBytes, state, sync } = sender.status();
       // Where storage failed its commit may never be answered.
-      if (this.#checkers.isEnding(plan.vpgId)) return state === 'refused' || this.#faults.isStorageFailed;
+      if (this.#checkers.isEnding(plan.vpgId)) return state === 'refused' || (this.#faults.isStorageFailed && !this.#recoverySite.isIdle);
       return !live.has(plan.vpgId) || (lagBytes === 0 && state === 'replicating' && sync === null);
     });
   }
