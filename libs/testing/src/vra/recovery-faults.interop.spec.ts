@@ -2,7 +2,7 @@ import { access, open, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it, jest } from '@jest/globals';
 import { MiB } from '@tidemark/base';
-import type { AttachedDisk, CheckpointListing, VraEngine } from '@tidemark/engine-host';
+import { type AttachedDisk, type CheckpointListing, StateFile, type VraEngine } from '@tidemark/engine-host';
 import { Sender } from '@tidemark/replication';
 import { qemuIo, until, VraRig, type RigOptions } from './rig.js';
 
@@ -75,13 +75,13 @@ describe('a committed failover', () => {
     await recovering().promoteView('live');
     await until('promotion', () => recovering().status().views[0]?.state === 'promoted');
     await attach(recovering(), 1, [disk]);
-    const path = join(vras.folder, 'r0', 'state', 'recovering.json');
-    const before = JSON.parse(await readFile(path, 'utf8')) as { recoveries: { journalFolder: string }[] };
+    const file = new StateFile<object>(join(vras.folder, 'r0', 'state', 'recovering.json'));
+    const before = (await file.load()) as { recoveries: { journalFolder: string }[] };
     const spec = before.recoveries[0];
     if (!spec) throw new Error('no recovery in the state file');
     // What a crash right after the first step of the removal leaves.
     await vras.stop('r', 0);
-    await writeFile(path, JSON.stringify({ recoveries: [], views: [], removals: [{ spec, isMirrorKept: true, viewIds: ['live'] }] }));
+    await file.save({ recoveries: [], views: [], removals: [{ spec, isMirrorKept: true, viewIds: ['live'] }] });
     await vras.startAgain('r', 0);
     await qemuIo(guest, 'read -P 0x11 0 64k', 'read -P 0x22 64k 64k', 'write -P 0x33 0 4k');
     expect(recovering().status()).toMatchObject({ recoveries: [], views: [], attachedVmIds: ['vm-2'] });
@@ -93,9 +93,9 @@ describe('a committed failover', () => {
     const { recovering, guest, disk, vras } = await committed();
     // What a kill right after the command was answered leaves.
     await vras.stop('r', 0);
-    const path = join(vras.folder, 'r0', 'state', 'recovering.json');
-    const state = JSON.parse(await readFile(path, 'utf8')) as { views: { isPromoting: boolean }[] };
-    await writeFile(path, JSON.stringify({ ...state, views: state.views.map((view) => ({ ...view, isPromoting: true })) }));
+    const file = new StateFile<object>(join(vras.folder, 'r0', 'state', 'recovering.json'));
+    const state = (await file.load()) as { views: { isPromoting: boolean }[] };
+    await file.save({ ...state, views: state.views.map((view) => ({ ...view, isPromoting: true })) });
     await vras.startAgain('r', 0);
     await until('promotion', () => recovering().status().views[0]?.state === 'promoted');
     await attach(recovering(), 1, [disk]);
