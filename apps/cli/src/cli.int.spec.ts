@@ -220,6 +220,8 @@ describe('recovery', () => {
     expect(posted('/vpgs/vpg-1/failovercommit')).toEqual({ IsReverseProtection: false });
     expect(posted('/vpgs/vpg-1/failoverrollback')).toEqual({});
     expect(posted('/vpgs/vpg-1/checkpoints')).toEqual({ CheckpointName: 'patch day' });
+    await tidemark(['checkpoints', 'insert', 'Shop', 'nightly', '--application-consistent']);
+    expect(posted('/vpgs/vpg-1/checkpoints')).toEqual({ CheckpointName: 'nightly', Vss: true });
   });
 
   it('shows and sets the limit of what the site replicates', async () => {

@@ -1,4 +1,4 @@
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { LabError } from './lab-error.js';
 
 /** The ports of the mission; every site has its own addresses, so they are the same everywhere. */
@@ -66,6 +66,9 @@ export function parseSubnets(text: string): Record<SiteName, number> {
   }
   return { a, b };
 }
+
+/** Where the agents of a host's guests listen. Short: the VM's name has to fit into a socket path as well. */
+export const guestAgentFolder = (nbdSocketPath: string): string => join(dirname(nbdSocketPath), 'ga');
 
 export function labLayout(folder: string, subnets: Readonly<Record<SiteName, number>>): LabLayout {
   return { folder, subnets, sites: { a: siteLayout(folder, 'a', subnets.a), b: siteLayout(folder, 'b', subnets.b) } };

@@ -1,4 +1,4 @@
-import { VraEngine } from '@tidemark/engine-host';
+import { SocketGuestAgents, VraEngine } from '@tidemark/engine-host';
 import { pino } from 'pino';
 import { captureBytesMax, readConfig } from './config/config.js';
 
@@ -17,6 +17,7 @@ async function main(): Promise<void> {
     nbdSocketPath: config.nbdSocketPath,
     stateFolder: config.stateFolder,
     captureBytesMax: captureBytesMax(config.memoryMiB),
+    ...(config.guestAgentFolder === undefined ? {} : { guestAgents: new SocketGuestAgents(config.guestAgentFolder) }),
     log,
   });
   const { startShell } = await import('./shell.js');

@@ -27,10 +27,11 @@ export function addCheckpointCommands(program: Command, session: InSession): voi
     }));
 
   checkpoints.command('insert').description('make a tagged checkpoint; ends when both sites list it').argument('<vpg>', 'name or identifier').argument('<tag>', 'what it is to be known by')
+    .option('--application-consistent', 'freeze the applications of every VM meanwhile, through their guest agents; fails if one cannot')
     .option('--no-wait', 'do not wait until it is listed')
-    .action((wanted: string, tag: string, options: { wait: boolean }, command: Command) => session(command, async ({ client, output, task }) => {
+    .action((wanted: string, tag: string, options: { applicationConsistent?: boolean; wait: boolean }, command: Command) => session(command, async ({ client, output, task }) => {
       const vpg = await findVpg(client, wanted);
-      const taskId = await client.post(`/vpgs/${vpg.VpgIdentifier}/checkpoints`, { CheckpointName: tag });
+      const taskId = await client.post(`/vpgs/${vpg.VpgIdentifier}/checkpoints`, { CheckpointName: tag, ...(options.applicationConsistent === true ? { Vss: true } : {}) });
       await task(taskId, { isWaiting: options.wait });
       if (!options.wait) return output.done({ TaskIdentifier: taskId }, `checkpoint '${tag}' asked for: task ${taskId}`);
       const listed = inOrder(await client.get<CheckpointApi[]>(`/vpgs/${vpg.VpgIdentifier}/checkpoints`)).findLast((one) => one.Tag === tag);

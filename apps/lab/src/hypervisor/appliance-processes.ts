@@ -1,7 +1,7 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type ApplianceRunner, type ApplianceSpec, HypervisorError, type HypervisorHost } from '@tidemark/hypervisor';
-import { PORTS } from '../layout.js';
+import { guestAgentFolder, PORTS } from '../layout.js';
 import type { ProcessRunner } from '../process/process-runner.js';
 import type { ProcessSpec } from '../process/process-registry.js';
 import { appEntry } from '../servers/node-programs.js';
@@ -46,6 +46,7 @@ export class ApplianceProcesses implements ApplianceRunner {
         TIDEMARK_NATS_URL: spec.natsUrl,
         TIDEMARK_STATE_DIR: stateFolder,
         TIDEMARK_NBD_SOCKET: host.nbdSocketPath,
+        TIDEMARK_GUEST_AGENT_DIR: guestAgentFolder(host.nbdSocketPath),
         TIDEMARK_CONTROL_PORT: String(PORTS.vraControl),
         TIDEMARK_DATA_PORT: String(PORTS.vraData),
         TIDEMARK_HEALTH_PORT: String(PORTS.vraHealth),

@@ -11,6 +11,7 @@ const SCHEMA = z.object({
   TIDEMARK_NATS_URL: z.string().min(1),
   TIDEMARK_STATE_DIR: z.string().startsWith('/'),
   TIDEMARK_NBD_SOCKET: z.string().startsWith('/').max(99),
+  TIDEMARK_GUEST_AGENT_DIR: z.string().startsWith('/').optional(),
   TIDEMARK_CONTROL_PORT: port.default(4007),
   TIDEMARK_DATA_PORT: port.default(4008),
   TIDEMARK_HEALTH_PORT: port.default(4006),
@@ -25,6 +26,8 @@ export interface VraConfig {
   readonly natsUrl: string;
   readonly stateFolder: string;
   readonly nbdSocketPath: string;
+  /** Where guest agents listen; undefined: no guest has one. */
+  readonly guestAgentFolder: string | undefined;
   readonly controlPort: number;
   readonly dataPort: number;
   readonly healthPort: number;
@@ -47,6 +50,7 @@ export function readConfig(environment: NodeJS.ProcessEnv): VraConfig {
     natsUrl: value.TIDEMARK_NATS_URL,
     stateFolder: value.TIDEMARK_STATE_DIR,
     nbdSocketPath: value.TIDEMARK_NBD_SOCKET,
+    guestAgentFolder: value.TIDEMARK_GUEST_AGENT_DIR,
     controlPort: value.TIDEMARK_CONTROL_PORT,
     dataPort: value.TIDEMARK_DATA_PORT,
     healthPort: value.TIDEMARK_HEALTH_PORT,

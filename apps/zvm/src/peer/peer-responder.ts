@@ -44,7 +44,7 @@ export class PeerResponder implements OnModuleInit {
     this.#answer('vpg.act', VpgActV1, async ({ taskId, action, initiatedBy, vpgId, input }) => {
       return { taskId: await this.actions.run({ action, vpgId: vpgId ?? '', input, initiatedBy, taskId }) };
     });
-    this.#answer('checkpoint.insert', PeerCheckpointInsertV1, async ({ vpgId, tag }) => await this.protectedSite.insertCheckpoint(vpgId, tag));
+    this.#answer('checkpoint.insert', PeerCheckpointInsertV1, async ({ vpgId, tag, isApplicationConsistent = false }) => await this.protectedSite.insertCheckpoint({ vpgId, tag, isApplicationConsistent }));
     this.#answer('vpg.forceSync', PeerForceSyncV1, async ({ vpgId }) => {
       await this.protectedSite.forceSync(vpgId);
       return {};

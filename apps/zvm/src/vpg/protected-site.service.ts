@@ -11,6 +11,7 @@ import type { VpgRecord } from './vpg-model.js';
 import { VpgStore } from './vpg.store.js';
 
 const INSERT_TRIES = 5;
+const FREEZE_TRIES = 2;
 
 /** What the protected site does for a VPG when the recovery site asks. */
 @Injectable()
@@ -52,16 +53,19 @@ export class ProtectedSite {
   }
 
   /** Puts a tagged checkpoint into the streams of a VPG. A void one (a VRA was too slow) is tried again. */
-  async insertCheckpoint(vpgId: string, tag: string): Promise<CheckpointInsertedV1> {
+  async insertCheckpoint({ vpgId, tag, isApplicationConsistent }: { vpgId: string; tag: string; isApplicationConsistent: boolean }): Promise<CheckpointInsertedV1> {
     let leaderId = this.#leaderOf(vpgId);
+    // Applications are not frozen again and again.
+    const triesMax = isApplicationConsistent ? FREEZE_TRIES : INSERT_TRIES;
     for (let tried = 1; ; tried += 1) {
       try {
-        return await this.vras.insertCheckpoint(leaderId, vpgId, tag);
+        return await this.vras.insertCheckpoint(leaderId, { vpgId, tag, isApplicationConsistent });
       } catch (error) {
         const code = error instanceof ControlError ? error.remoteCode : null;
         if (code === 'CHECKPOINT_NOT_LEADER' && error instanceof ControlError && tried < INSERT_TRIES) leaderId = error.message;
-        else if (code === 'CHECKPOINT_VOID' && tried < INSERT_TRIES) continue;
-        else if (code === 'CHECKPOINT_VOID') throw conflict(`the checkpoint was void ${INSERT_TRIES} times: not every VRA answered in time`);
+        else if (code === 'CHECKPOINT_VOID' && tried < triesMax) continue;
+        else if (code === 'CHECKPOINT_FREEZE' && error instanceof Error) throw conflict(`there is no application-consistent checkpoint: ${error.message}`);
+        else if (code === 'CHECKPOINT_VOID') throw conflict(`the checkpoint was void ${triesMax} times, the last time because: ${error instanceof Error ? error.message : ''}`);
         else throw error;
       }
     }

@@ -126,7 +126,7 @@ export class RecoveryActions {
     if (record.state !== 'protecting') throw conflict(`VPG '${record.definition.name}' takes no checkpoints now: ${situationOf(record)}`);
     const { latest } = await this.catalogues.load(record.definition.vpgId);
     if (!latest) throw conflict(`VPG '${record.definition.name}' has no checkpoint yet: its initial sync is not done`);
-    const input: InsertCheckpointInput = { vpgId: record.definition.vpgId, tag: body.CheckpointName, afterId: latest.checkpointId };
+    const input: InsertCheckpointInput = { vpgId: record.definition.vpgId, tag: body.CheckpointName, isApplicationConsistent: body.Vss ?? false, afterId: latest.checkpointId };
     return await this.#begin(request, 'insertCheckpoint', record.definition, input);
   }
 

@@ -15,6 +15,9 @@ export const SITE_BUS = Symbol('SiteBus');
 /** Silence after which a VRA counts as unreachable. */
 export const VRA_SILENCE_MS = 5000;
 
+/** Applications flush for 6 s at most, and the checkpoint's own answer takes 5 s at most. */
+const FREEZE_AND_INSERT_MS = 15_000;
+
 export interface VraHeartbeat {
   readonly status: VraStatusV1;
   readonly receivedMs: number;
@@ -147,9 +150,9 @@ export class VraLinkService implements OnModuleInit {
     return await this.#ask<CheckpointDisksV1>(vraId, 'checkpoint', 'checkpoint.disks', { ...ref, checkpointId });
   }
 
-  /** @throws ControlError with remoteCode CHECKPOINT_VOID or CHECKPOINT_NOT_LEADER (message: the leader's vraId) */
-  async insertCheckpoint(vraId: string, vpgId: string, tag: string): Promise<CheckpointInsertedV1> {
-    return await this.#ask<CheckpointInsertedV1>(vraId, 'checkpoint', 'checkpoint.insert', { vpgId, tag }, 10_000);
+  /** @throws ControlError with remoteCode CHECKPOINT_VOID, CHECKPOINT_FREEZE or CHECKPOINT_NOT_LEADER (message: the leader's vraId) */
+  async insertCheckpoint(vraId: string, request: { readonly vpgId: string; readonly tag: string; readonly isApplicationConsistent: boolean }): Promise<CheckpointInsertedV1> {
+    return await this.#ask<CheckpointInsertedV1>(vraId, 'checkpoint', 'checkpoint.insert', request, request.isApplicationConsistent ? FREEZE_AND_INSERT_MS : 10_000);
   }
 
   async #ask<R>(vraId: string, channel: Channel, topic: string, message: object, timeoutMs = 5000): Promise<R> {

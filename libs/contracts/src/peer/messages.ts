@@ -55,6 +55,7 @@ export class VpgActV1 extends FromSiteV1 {
 export class PeerCheckpointInsertV1 extends FromSiteV1 {
   @IsUUID() vpgId!: string;
   @IsString() @Length(1, 200) tag!: string;
+  @IsOptional() @IsBoolean() isApplicationConsistent?: boolean;
 }
 
 /** `control vpg.forceSync`, to the protected site: its VRAs compare every VM of the VPG with the recovery site, now. */

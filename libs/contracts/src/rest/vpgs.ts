@@ -23,6 +23,8 @@ export class VpgCheckpointsStatsApi {
 /** `POST /vpgs/{vpg}/checkpoints` */
 export class VpgInsertTagCheckpointDataApi {
   @Text({ isRequired: true, lengthMin: 1, lengthMax: 200 }) CheckpointName!: string;
+  /** Extension: every VM's applications are frozen by its guest agent meanwhile; the task fails, without a checkpoint, if one cannot. */
+  @Flag() Vss?: boolean | null;
 }
 
 /** `POST /vpgs/{vpg}/FailoverTest` */

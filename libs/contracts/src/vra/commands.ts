@@ -1,5 +1,5 @@
 import { Type } from 'class-transformer';
-import { ArrayMaxSize, IsArray, IsIn, IsInt, IsOptional, IsString, IsUUID, Length, Min, ValidateNested } from 'class-validator';
+import { ArrayMaxSize, IsArray, IsBoolean, IsIn, IsInt, IsOptional, IsString, IsUUID, Length, Min, ValidateNested } from 'class-validator';
 import { ProtectionRefV1 } from './desired-state.js';
 
 export class ViewVolumeV1 {
@@ -32,6 +32,8 @@ export class EpochV1 extends ProtectionRefV1 {
 export class CheckpointInsertV1 {
   @IsUUID() vpgId!: string;
   @IsString() @Length(1, 200) tag!: string;
+  /** Every VM is frozen by its guest agent meanwhile; else error CHECKPOINT_FREEZE and no checkpoint. */
+  @IsOptional() @IsBoolean() isApplicationConsistent?: boolean;
 }
 
 /** Answer: sealed at every protecting VRA. Void ends in error CHECKPOINT_VOID. Listed later, by the recovery side. */

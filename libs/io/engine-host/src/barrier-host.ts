@@ -17,8 +17,8 @@ export interface BarrierSurroundings {
   /** undefined: in every stream; else why not. */
   placeMarkers(marker: CheckpointMarker, vmIds: readonly string[]): string | undefined;
   placeSeals(seal: CheckpointSeal, vmIds: readonly string[]): boolean;
-  /** undefined: each VM runs here and its capture path stands; else why not. Asked of the host when called. */
-  confirmCapture(vpgId: string, vmIds: readonly string[]): Promise<string | undefined>;
+  /** undefined: each VM runs here, its capture path stands, and it is still frozen if the marker says so; else why not. Asked of the host when called. */
+  confirmCapture(vpgId: string, checkpointId: number, vmIds: readonly string[]): Promise<string | undefined>;
 }
 
 const VOTE_RETRY_MS = 1000;
@@ -95,15 +95,24 @@ export class BarrierHost {
   }
 
   /** Resolves with the checkpoint's id when every protecting VRA has sealed it; rejects CHECKPOINT_VOID or CHECKPOINT_NOT_LEADER. */
-  insert(tag: string): Promise<number> {
-    const { leaderVraId, isLeading } = this.#engine.status();
-    if (!isLeading) return Promise.reject(new EngineError('CHECKPOINT_NOT_LEADER', leaderVraId ?? ''));
+  async insert(tag: string, kind: 'tagged' | 'applicationConsistent'): Promise<number> {
+    this.checkLeading();
     const requestId = this.#nextRequest;
     this.#nextRequest += 1;
-    return new Promise((resolve, reject) => {
+    return await new Promise((resolve, reject) => {
       this.#inserts.set(requestId, { resolve, reject });
-      this.#take({ type: 'insertRequested', requestId, tag, kind: 'tagged' });
+      this.#take({ type: 'insertRequested', requestId, tag, kind });
     });
+  }
+
+  /** CHECKPOINT_NOT_LEADER with the leader's id. */
+  checkLeading(): void {
+    const { leaderVraId, isLeading } = this.#engine.status();
+    if (!isLeading) throw new EngineError('CHECKPOINT_NOT_LEADER', leaderVraId ?? '');
+  }
+
+  get ownVmIds(): readonly string[] {
+    return this.#ownVmIds;
   }
 
   close(): void {
@@ -179,7 +188,7 @@ export class BarrierHost {
   }
 
   #confirmCapture(checkpointId: number, vmIds: readonly string[]): void {
-    const confirmed = this.around.confirmCapture(this.#spec.vpgId, vmIds).catch((error: unknown) => String(error));
+    const confirmed = this.around.confirmCapture(this.#spec.vpgId, checkpointId, vmIds).catch((error: unknown) => String(error));
     void confirmed.then((reason) => {
       this.#take({ type: 'captureConfirmed', checkpointId, isConfirmed: reason === undefined, reason: reason ?? '' });
     });

@@ -3,6 +3,7 @@ import { decodeControlMessage, encodeControlMessage, type ControlMessage } from 
 import { decodeControl, encodeFrame, encodeJson, FrameKind } from '@tidemark/frame';
 import { crc32c, LinkKeeper, LinkServer, type Link } from '@tidemark/link';
 import { decodeHeldMessage, isHeldType, type HeldMessage } from './held-report.js';
+import { decodeQuiesceMessage, type QuiesceMessage } from './quiesce-message.js';
 import type { Logger, VraAddress } from './types.js';
 
 export interface MeshHandlers {
@@ -11,6 +12,7 @@ export interface MeshHandlers {
   roundTripMeasured(vraId: string, roundTripMs: number): void;
   message(fromVraId: string, message: ControlMessage): void;
   held(fromVraId: string, message: HeldMessage): void;
+  quiesce(fromVraId: string, message: QuiesceMessage): void;
 }
 
 /**
@@ -38,7 +40,7 @@ export class ControlMesh {
     return this.#links.has(vraId);
   }
 
-  send(vraId: string, message: ControlMessage | HeldMessage): void {
+  send(vraId: string, message: ControlMessage | HeldMessage | QuiesceMessage): void {
     const link = this.#links.get(vraId);
     if (link) sendControl(link, message.type === 'barrier' || message.type === 'retirement' ? encodeControlMessage(message) : encodeJson(message));
   }
@@ -106,6 +108,7 @@ export class ControlMesh {
   #message(vraId: string, body: Uint8Array): void {
     const { type } = decodeControl(body);
     if (isHeldType(type)) this.handlers.held(vraId, decodeHeldMessage(body));
+    else if (type === 'quiesce') this.handlers.quiesce(vraId, decodeQuiesceMessage(body));
     else this.handlers.message(vraId, decodeControlMessage(body));
   }
 

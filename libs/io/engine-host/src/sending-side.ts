@@ -10,6 +10,7 @@ import { EngineError } from './engine-error.js';
 import type { EngineMemory } from './engine-memory.js';
 import { GuestVm, type TakenOver } from './guest-vm.js';
 import type { HashPool } from './hash-pool.js';
+import type { Quiescence } from './quiescence.js';
 import { Outbound } from './outbound.js';
 import { SendingPeer } from './sending-peer.js';
 import { SendingStream } from './sending-stream.js';
@@ -24,6 +25,7 @@ export interface SendingSurroundings {
   readonly votes: VoteStore;
   readonly hashPool: HashPool;
   readonly memory: EngineMemory;
+  readonly quiescence: Quiescence;
   sendBarrier(vraId: string, message: BarrierMessage): void;
   isPeerUp(vraId: string): boolean;
   /**
@@ -270,11 +272,15 @@ export class SendingSide {
       release: (vpgId, vmIds) => vmIds.forEach((vmId) => this.#guests.get(vmId)?.release(protectionKey({ vpgId, vmId }))),
       placeMarkers: (marker, vmIds) => this.#placeMarkers(marker, vmIds),
       placeSeals: (seal, vmIds) => this.#placeSeals(seal, vmIds),
-      confirmCapture: (vpgId, vmIds) => this.#confirmCapture(vpgId, vmIds),
+      confirmCapture: (vpgId, checkpointId, vmIds) => this.#confirmCapture(vpgId, checkpointId, vmIds),
     };
   }
 
   #placeMarkers(marker: CheckpointMarker, vmIds: readonly string[]): string | undefined {
+    if (marker.kind === 'applicationConsistent') {
+      const refusal = this.around.quiescence.markRefusal(marker.vpgId, marker.checkpointId, vmIds);
+      if (refusal !== undefined) return refusal;
+    }
     for (const vmId of vmIds) {
       const entry = this.#streams.get(protectionKey({ vpgId: marker.vpgId, vmId }));
       if (!entry) return `VM ${vmId} is not replicated from here`;
@@ -297,7 +303,9 @@ export class SendingSide {
   }
 
   /** The host's answer: every VM is attached, its exports stand, and the socket that its guest connects to is still ours. */
-  async #confirmCapture(vpgId: string, vmIds: readonly string[]): Promise<string | undefined> {
+  async #confirmCapture(vpgId: string, checkpointId: number, vmIds: readonly string[]): Promise<string | undefined> {
+    const thawed = await this.around.quiescence.confirm(vpgId, checkpointId);
+    if (thawed !== undefined) return thawed;
     const { ino } = await stat(this.around.options.nbdSocketPath);
     if (ino !== this.#socketInode) return 'the NBD socket of this host belongs to another process';
     const lost = vmIds.find((vmId) => !this.#guests.get(vmId)?.isServed || !this.#streams.has(protectionKey({ vpgId, vmId })));
@@ -307,6 +315,10 @@ export class SendingSide {
   /** Remembers the socket that the NBD server has just made. */
   async listening(): Promise<void> {
     this.#socketInode = (await stat(this.around.options.nbdSocketPath)).ino;
+  }
+
+  ownVmIds(vpgId: string): readonly string[] {
+    return this.#barriers.get(vpgId)?.ownVmIds ?? [];
   }
 
   barrierOf(vpgId: string): BarrierHost {

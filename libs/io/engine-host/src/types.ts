@@ -1,3 +1,4 @@
+import type { GuestAgents } from './guest-agent.js';
 import type { Throttle } from '@tidemark/replication';
 import type { ThinningPolicy } from '@tidemark/checkpoint';
 import type { RecoveryLimits } from './space-limits.js';
@@ -127,5 +128,7 @@ export interface VraOptions {
   readonly captureBytesMax: number;
   /** How long a mark of the activity log outlives the last write to its extent; for tests. */
   readonly activityPeriodMs?: number;
+  /** Absent: no guest of this host can be frozen. */
+  readonly guestAgents?: GuestAgents;
   readonly log: Logger;
 }

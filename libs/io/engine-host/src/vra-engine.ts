@@ -8,6 +8,7 @@ import { EventLoopWatch, type EventLoopDelay } from './event-loop-watch.js';
 import { HashPool } from './hash-pool.js';
 import { engineMemory, type EngineMemory } from './engine-memory.js';
 import { EngineError } from './engine-error.js';
+import { Quiescence } from './quiescence.js';
 import { RecoveringSide } from './recovering-side.js';
 import { SendingSide } from './sending-side.js';
 import { StateFile } from './state-file.js';
@@ -26,6 +27,13 @@ export interface JournalCheckpoint {
   readonly ageMs: number;
   readonly tag: string | null;
   readonly kind: HeldCheckpoint['marker']['kind'];
+}
+
+export interface CheckpointInsert {
+  readonly vpgId: string;
+  readonly tag: string;
+  /** Every VM of the VPG is frozen by its agent while the checkpoint is made. */
+  readonly isApplicationConsistent?: boolean | undefined;
 }
 
 export interface CheckpointListing {
@@ -50,6 +58,7 @@ export class VraEngine {
   readonly #mesh: ControlMesh;
   readonly #dataServer: DataServer;
   readonly #hashPool = new HashPool();
+  readonly #quiescence: Quiescence;
   readonly #sending: SendingSide;
   readonly #recovering: RecoveringSide;
   /** Of the newest document that was taken; what is asked for later is never older. */
@@ -70,7 +79,16 @@ export class VraEngine {
     this.#mesh = new ControlMesh(options, this.#meshHandlers(), options.log);
     this.#dataServer = new DataServer((key) => this.#recovering.find(key), options.log);
     this.#memory = engineMemory(options.captureBytesMax);
+    this.#quiescence = new Quiescence({
+      selfVraId: options.vraId,
+      log: options.log,
+      agents: options.guestAgents,
+      send: (vraId, message) => this.#mesh.send(vraId, message),
+      isPeerUp: (vraId) => this.#mesh.isPeerUp(vraId),
+      ownVmIds: (vpgId) => this.#sending.ownVmIds(vpgId),
+    });
     this.#sending = new SendingSide({
+      quiescence: this.#quiescence,
       options,
       codecs: this.#codecs,
       exports: this.#exports,
@@ -193,8 +211,13 @@ export class VraEngine {
     this.#sending.forceSync(ref);
   }
 
-  async insertCheckpoint({ vpgId, tag }: { readonly vpgId: string; readonly tag: string }): Promise<{ readonly checkpointId: number }> {
-    return { checkpointId: await this.#sending.barrierOf(vpgId).insert(tag) };
+  /** CHECKPOINT_FREEZE: `isApplicationConsistent` was asked for, and not every VM of the VPG could be frozen. */
+  async insertCheckpoint({ vpgId, tag, isApplicationConsistent = false }: CheckpointInsert): Promise<{ readonly checkpointId: number }> {
+    const barrier = this.#sending.barrierOf(vpgId);
+    if (!isApplicationConsistent) return { checkpointId: await barrier.insert(tag, 'tagged') };
+    barrier.checkLeading();
+    const vraIds = barrier.spec.members.map(({ vra }) => vra.vraId);
+    return { checkpointId: await this.#quiescence.during(vpgId, vraIds, () => barrier.insert(tag, 'applicationConsistent')) };
   }
 
   /** One page of the list, or of what changed in it. */
@@ -242,6 +265,7 @@ export class VraEngine {
       },
       peerLost: (vraId) => {
         this.#sending.forEachBarrier((barrier) => barrier.peerLost(vraId));
+        this.#quiescence.peerLost(vraId);
         this.#recovering.forEachRetirement((retirement) => retirement.peerLost(vraId));
       },
       roundTripMeasured: (vraId, roundTripMs) => this.#sending.forEachBarrier((barrier) => barrier.roundTripMeasured(vraId, roundTripMs)),
@@ -250,6 +274,7 @@ export class VraEngine {
         else this.#sending.forEachBarrier((barrier) => barrier.spec.vpgId === message.vpgId && barrier.message(fromVraId, message));
       },
       held: (fromVraId, message) => this.#recovering.held(fromVraId, message),
+      quiesce: (fromVraId, message) => this.#quiescence.message(fromVraId, message),
     };
   }
 
@@ -285,6 +310,7 @@ export class VraEngine {
     for (const timer of this.#timers) clearInterval(timer);
     this.#loopWatch.close();
     await Promise.all(this.#ticking.values());
+    this.#quiescence.close();
     await this.#nbdServer?.close();
     await this.#sending.close();
     await this.#dataServer.close();

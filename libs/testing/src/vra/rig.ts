@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { MiB } from '@tidemark/base';
-import { VraEngine, type BarrierSpec, type DesiredState, type Logger, type ProtectionSpec, type RecoverySpec } from '@tidemark/engine-host';
+import { SocketGuestAgents, VraEngine, type BarrierSpec, type DesiredState, type Logger, type ProtectionSpec, type RecoverySpec } from '@tidemark/engine-host';
 
 const run = promisify(execFile);
 
@@ -68,6 +68,7 @@ export class VraRig {
       nbdSocketPath: this.socketPath(role, index),
       stateFolder: join(this.folder, name, 'state'),
       captureBytesMax: 64 * MiB,
+      guestAgents: new SocketGuestAgents(this.guestAgentFolder(role, index)),
       log: quietLog,
     });
   }
@@ -90,6 +91,10 @@ export class VraRig {
 
   socketPath(role: 'p' | 'r', index: number): string {
     return join(this.folder, `${role}${String(index)}.sock`);
+  }
+
+  guestAgentFolder(role: 'p' | 'r', index: number): string {
+    return join(this.folder, `${role}${String(index)}-agents`);
   }
 
   diskPath(vmId: string, disk: number): string {

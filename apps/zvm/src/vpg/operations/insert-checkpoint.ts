@@ -17,6 +17,7 @@ const INSERT_MS = 60_000;
 export interface InsertCheckpointInput {
   readonly vpgId: string;
   readonly tag: string;
+  readonly isApplicationConsistent: boolean;
   /** Newest listed one when this was asked. */
   readonly afterId: number;
 }
@@ -52,12 +53,12 @@ export class InsertCheckpointOperation implements OnModuleInit {
     };
   }
 
-  async #request({ vpgId, tag, afterId }: InsertCheckpointInput): Promise<number> {
+  async #request({ vpgId, tag, isApplicationConsistent, afterId }: InsertCheckpointInput): Promise<number> {
     // After a kill between the request and its record, the checkpoint may be there already.
     const made = (await this.catalogues.list(vpgId)).find((entry) => entry.checkpointId > afterId && entry.tag === tag);
     if (made) return made.checkpointId;
     const { definition } = this.vpgs.get(vpgId);
-    const message = { vpgId, tag };
+    const message = { vpgId, tag, isApplicationConsistent };
     return (await this.link.ask<CheckpointInsertedV1>(definition.protectedSiteId, 'checkpoint.insert', message, { timeoutMs: INSERT_MS })).checkpointId;
   }
 
