@@ -172,6 +172,12 @@ describe('vpgs create', () => {
     }]);
   });
 
+  it('marks disks with temp data, of VMs by name', async () => {
+    expect(await tidemark([...CREATE, '--no-wait', '--temp-disk', 'web=scsi:0:1'])).toMatchObject({ code: 0 });
+    expect(site.committed[0]).toMatchObject({ 'vms/vm-1/volumes/scsi:0:1': { VolumeSyncSettings: 'InitialSyncOnly' } });
+    expect(await tidemark([...CREATE, '--temp-disk', 'swap'])).toMatchObject({ code: 2, err: expect.stringContaining("'swap' is not VM=DISK") });
+  });
+
   it('chooses what there is only one of, asks for the rest', async () => {
     expect(await tidemark(['vpgs', 'create', '--name', 'Mail', '--vm', 'web'])).toMatchObject({ code: 2, err: 'tidemark: give --host, one of: host-b1, host-b2\n' });
     const { code } = await tidemark(['vpgs', 'create', '--name', 'Mail', '--vm', 'web', '--host', 'host-b2', '--no-wait']);

@@ -3,6 +3,7 @@ import { type Command, Option } from 'commander';
 import { ApiError, type ApiClient } from '@tidemark/api-client';
 import type {
   DatastoreNativeApi, HostNativeApi, NetworkNativeApi, VmNativeApi, VpgApi, VpgSettingsBasicApi, VpgSettingsNetworkApi, VpgSettingsNetworksApi, VpgSettingsRecoveryApi,
+  VpgSettingsVmVolumeApi,
 } from '@tidemark/contracts';
 import { VPG_STATUS, VPG_SUB_STATUS } from '@tidemark/contracts/enumerations';
 import { CliError, usage } from '../cli-error.js';
@@ -25,6 +26,7 @@ interface CreateOptions {
   readonly journalHours?: string;
   readonly rpo?: string;
   readonly priority?: string;
+  readonly tempDisk?: readonly string[];
   readonly wait: boolean;
 }
 
@@ -41,6 +43,12 @@ interface Choice {
   readonly journalHours: number | undefined;
   readonly rpoSeconds: number | undefined;
   readonly priority: string | undefined;
+  readonly tempDisks: readonly TempDisk[];
+}
+
+interface TempDisk {
+  readonly vmId: string;
+  readonly diskId: string;
 }
 
 export function addVpgCreate(vpgs: Command, session: InSession): void {
@@ -51,6 +59,7 @@ export function addVpgCreate(vpgs: Command, session: InSession): void {
     .option('--network <network>', 'of recovered VMs').option('--test-network <network>', 'of test VMs (that of --network)')
     .option('--journal-hours <hours>', 'history to keep (24)').option('--rpo <seconds>', 'target RPO (300)')
     .addOption(new Option('--priority <priority>', 'of its replication').choices(['low', 'medium', 'high']))
+    .option('--temp-disk <vm=disk...>', 'swap or page files, e.g. web=scsi:0:1: copied once, later writes are not replicated')
     .option('--no-wait', 'only start it')
     .action((options: CreateOptions, command: Command) => session(command, (one) => create(one, options)));
 }
@@ -76,10 +85,11 @@ async function chosen(client: ApiClient, options: CreateOptions): Promise<Choice
   const vms = await client.get<VmNativeApi[]>(`/virtualizationsites/${protectedSiteId}/vms`);
   const host = await chosenHost(client, recoverySiteId, options.host);
   const network = (wanted: string): string => findOne(wanted, { items: host.AssociatedNetworks ?? [], idOf: networkId, nameOf: (one) => one.VirtualizationNetworkName, what: 'network' }).NetworkIdentifier;
+  const vmIdOf = (wanted: string): string => findOne(wanted, { items: vms, idOf: (vm) => vm.VmIdentifier, nameOf: (vm) => vm.VmName, what: 'unprotected VM' }).VmIdentifier;
   const networkIdChosen = options.network === undefined ? undefined : network(options.network);
   return {
     name: options.name, protectedSiteId, recoverySiteId, hostId: host.HostIdentifier, datastoreId: chosenDatastore(host, options.datastore).DatastoreIdentifier, ...numbers,
-    vmIds: options.vm.map((wanted) => findOne(wanted, { items: vms, idOf: (vm) => vm.VmIdentifier, nameOf: (vm) => vm.VmName, what: 'unprotected VM' }).VmIdentifier),
+    vmIds: options.vm.map(vmIdOf), tempDisks: (options.tempDisk ?? []).map((text) => tempDisk(text, vmIdOf)),
     networkId: networkIdChosen, testNetworkId: options.testNetwork === undefined ? networkIdChosen : network(options.testNetwork), priority: options.priority,
   };
 }
@@ -96,6 +106,12 @@ function chosenDatastore(host: HostNativeApi, wanted: string | undefined): Datas
   const items = host.AssociatedDatastores ?? [];
   const name = (datastore: DatastoreNativeApi): string => datastore.DatastoreName;
   return wanted === undefined ? onlyOne(items, '--datastore', name) : findOne(wanted, { items, idOf: (one) => one.DatastoreIdentifier, nameOf: name, what: 'datastore' });
+}
+
+function tempDisk(text: string, vmIdOf: (wanted: string) => string): TempDisk {
+  const at = text.lastIndexOf('=');
+  if (at < 1 || at === text.length - 1) throw usage(`--temp-disk: '${text}' is not VM=DISK, e.g. web=scsi:0:1`);
+  return { vmId: vmIdOf(text.slice(0, at)), diskId: text.slice(at + 1) };
 }
 
 function onlyOne<Item>(items: readonly Item[], option: string, name: (item: Item) => string): Item {
@@ -134,6 +150,10 @@ async function fillDraft(client: ApiClient, path: string, choice: Choice): Promi
   await client.put(`${path}/recovery`, { ...recovery, DefaultHostIdentifier: choice.hostId, DefaultDatastoreIdentifier: choice.datastoreId });
   if (choice.networkId !== undefined || choice.testNetworkId !== undefined) await putNetworks(client, path, choice);
   for (const vmId of choice.vmIds) await client.post(`${path}/vms`, { VmIdentifier: vmId });
+  for (const { vmId, diskId } of choice.tempDisks) {
+    const volume = `${path}/vms/${vmId}/volumes/${diskId}`;
+    await client.put(volume, { ...(await client.get<VpgSettingsVmVolumeApi>(volume)), VolumeSyncSettings: 'InitialSyncOnly' });
+  }
 }
 
 async function putNetworks(client: ApiClient, path: string, choice: Choice): Promise<void> {

@@ -93,7 +93,7 @@ export class VmsController {
       OutgoingBandWidthInMbps: null,
       ActualRPO: rpoView(rpoMs),
       LastTest: lastTestView(vpg),
-      Volumes: liveDisks(vm).map((disk) => ({ VmVolumeIdentifier: disk.diskId, PublicCloudVolumeIdentifier: null })),
+      Volumes: liveDisks(vm).map((disk) => ({ VmVolumeIdentifier: disk.diskId, PublicCloudVolumeIdentifier: null, VolumeSyncSettings: disk.isTempData === true ? 'InitialSyncOnly' : 'Continuous' })),
       Nics: vm.nics.map((nic) => ({ NicIdentifier: nic.nicId })),
       SourceSite: definition.protectedSiteName,
       TargetSite: definition.recoverySiteName,

@@ -40,4 +40,10 @@ describe('a preseeded volume', () => {
     expect(() => diskOf('/stores/bb/web.raw')).toThrow('not on datastore b');
     expect(() => diskOf('own.raw')).toThrow("attached to VM 'own'");
   });
+
+  it.each([['InitialSyncOnly', true], ['Continuous', undefined], [null, undefined]])('with VolumeSyncSettings %s holds temp data: %s', (volumeSyncSettings, isTempData) => {
+    const settings = settingsWith('web.raw');
+    const vms = settings.vms.map((one) => ({ ...one, volumes: (one.volumes ?? []).map((volume) => ({ ...volume, preseed: null, volumeSyncSettings })) }));
+    expect(planDefinition({ ...settings, vms }, context).vms[0]?.disks[0]?.isTempData).toBe(isTempData);
+  });
 });

@@ -58,6 +58,7 @@ function planVm(settings: VpgSettings, wish: VmSettings, context: PlanContext): 
       const preseed = place.preseedOf(disk.id);
       const made = {
         diskId: disk.id, sizeBytes: disk.sizeBytes, exportName: disk.exportName, recoveryDatastoreId: datastore.id, mirrorPath: `${datastore.path}/${folder}/${pathPart(disk.id)}.raw`,
+        ...(place.isTempData(disk.id) && { isTempData: true }),
       };
       return preseed === null ? made : { ...made, mirrorPath: preseedPath(preseed, datastore, inventory), isPreseeded: true };
     }),

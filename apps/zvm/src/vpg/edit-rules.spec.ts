@@ -14,5 +14,7 @@ describe('what an edit may change', () => {
     expect(() => assertSameShape(before, { ...before, vms: [vpgVm('vm1', { recoveryHostId: 'hb2' }), vpgVm('vm2')] })).toThrow("the recovery host of 'vm1'");
     const moved = vpgVm('vm2', { disks: [{ diskId: 'scsi:0:0', sizeBytes: 1 << 20, recoveryDatastoreId: 'other', mirrorPath: '/o' }] });
     expect(() => assertSameShape(before, { ...before, vms: [vpgVm('vm1'), moved] })).toThrow("the volumes of 'vm2'");
+    const temp = vpgVm('vm2', { disks: [{ diskId: 'scsi:0:0', sizeBytes: 1 << 20, recoveryDatastoreId: 'dsb', mirrorPath: '/o', isTempData: true }] });
+    expect(() => assertSameShape(before, { ...before, vms: [vpgVm('vm1'), temp] })).toThrow("which volumes of 'vm2' hold temp data");
   });
 });

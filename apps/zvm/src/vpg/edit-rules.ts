@@ -14,11 +14,16 @@ export function assertSameShape(before: VpgDefinition, after: VpgDefinition): vo
       if (!old) return;
       if (old.recoveryHostId !== vm.recoveryHostId) faults.push(`the recovery host of '${vm.name}'`);
       if (old.journalDatastore.id !== vm.journalDatastore.id) faults.push(`the journal datastore of '${vm.name}'`);
+      if (isTempDataChanged(old, vm)) faults.push(`which volumes of '${vm.name}' hold temp data (VolumeSyncSettings)`);
       if (isDatastoreChanged(old, vm)) faults.push(`the recovery datastores of the volumes of '${vm.name}'`);
     });
   }
   if (faults.length > 0) throw invalid(`this version cannot change ${faults.join(', ')} of an existing VPG: delete it and create it anew`);
 }
+
+/** What the recovery site holds of temp data is old: a volume cannot become an ordinary one without a new copy. */
+const isTempDataChanged = (old: VpgVm, vm: VpgVm): boolean =>
+  vm.disks.some(({ diskId, isTempData }) => (liveDisks(old).find((disk) => disk.diskId === diskId)?.isTempData === true) !== (isTempData === true));
 
 /** Which disks there are, and how large, is the hypervisor's to say, and is followed apart from edits. */
 const isDatastoreChanged = (old: VpgVm, vm: VpgVm): boolean =>

@@ -25,6 +25,14 @@ describe('what each VRA shall do', () => {
     expect(contents.get('12')?.barriers[0]).toEqual(barrier);
   });
 
+  it('names volumes with temp data by their place in the stream', () => {
+    const disk = (diskId: string, values: object = {}) => ({ diskId, sizeBytes: 1 << 20, recoveryDatastoreId: 'dsb', mirrorPath: `/b/${diskId}.raw`, ...values });
+    const withSwap = vpgVm('vm1', { disks: [disk('scsi:0:0'), disk('scsi:0:1', { isTempData: true })] });
+    const contents = desiredContents(facts([vpgRecord({ definition: vpgDefinition({ vms: [withSwap, vpgVm('vm2')] }) })]));
+    expect(contents.get('11')?.protections[0]?.tempVolumes).toEqual([1]);
+    expect(contents.get('12')?.protections[0]).not.toHaveProperty('tempVolumes');
+  });
+
   it('follows a VM to another host', () => {
     const moved = inventory([vm('vm1', 'h2'), vm('vm2', 'h2')]);
     const contents = desiredContents(facts([vpgRecord()], { inventory: moved }));

@@ -86,6 +86,12 @@ function addVpg(vpg: VpgRecord, { facts, contents, vraOfHost }: Assembly): void 
   for (const vraId of members.keys()) contents.get(vraId)?.barriers.push(barrier);
 }
 
+/** Indexes, in the stream, of volumes that are copied once. */
+function tempVolumesOf(vm: VpgVm): Pick<ProtectionV1, 'tempVolumes'> {
+  const tempVolumes = [...vm.disks.keys()].filter((volume) => vm.disks[volume]?.isTempData === true);
+  return tempVolumes.length === 0 ? {} : { tempVolumes };
+}
+
 function protectionOf(vpg: VpgRecord, { vm, running }: { readonly vm: VpgVm; readonly running: Vm }, facts: SiteFacts): ProtectionV1 {
   return {
     vpgId: vpg.definition.vpgId,
@@ -93,6 +99,7 @@ function protectionOf(vpg: VpgRecord, { vm, running }: { readonly vm: VpgVm; rea
     epoch: vpg.epoch,
     diskIds: vm.disks.map((disk) => actualDisk(running, disk)?.id ?? ''),
     volumeBytes: vm.disks.map(({ sizeBytes, isRemoved }) => (isRemoved === true ? 0 : sizeBytes)),
+    ...tempVolumesOf(vm),
     recoveringVra: vm.recoveringVra,
     isCompressed: facts.isCompressedOf(vpg.definition),
     priority: facts.priorityOf(vpg.definition),

@@ -15,6 +15,8 @@ export class VpgDiskV1 {
   @IsString() @Length(1, 4096) mirrorPath!: string;
   /** Was there before the VPG. */
   @IsOptional() @IsBoolean() isPreseeded?: boolean;
+  /** Swap, page files: copied once, then passed over. */
+  @IsOptional() @IsBoolean() isTempData?: boolean;
 }
 
 export class VpgNicV1 {

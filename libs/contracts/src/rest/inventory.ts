@@ -9,6 +9,8 @@ export class VmVolumeApi {
   /** `scsi:0:0` */
   @Text({ isRequired: true }) VmVolumeIdentifier!: string;
   @Text() PublicCloudVolumeIdentifier?: string | null;
+  /** Of a protected VM: `InitialSyncOnly` for temp data, else `Continuous`. */
+  @Text() VolumeSyncSettings?: string | null;
 }
 
 export class VmNetworkAdapter {

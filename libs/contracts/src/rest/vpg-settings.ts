@@ -149,6 +149,7 @@ export class VpgSettingsVmVolumeApi {
   @Unsupported() Vcd?: null;
   @Section(() => VpgSettingsVmVolumePreseedApi) Preseed?: VpgSettingsVmVolumePreseedApi | null;
   @Unsupported() Rdm?: null;
+  /** `InitialSyncOnly`: temp data; the disk is copied once, what is written to it later is not replicated. `Continuous`, or null: as any disk. */
   @Text() VolumeSyncSettings?: string | null;
 }
 

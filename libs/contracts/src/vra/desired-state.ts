@@ -37,6 +37,8 @@ export class ProtectionV1 {
   @IsArray() @ArrayMaxSize(64) @IsString({ each: true }) diskIds!: string[];
   /** By volume index, as the recovery side has them; 0: removed. */
   @IsArray() @ArrayMaxSize(64) @IsInt({ each: true }) @Min(0, { each: true }) volumeBytes!: number[];
+  /** Indexes of volumes with temp data (swap, page files): copied once, then never again until there is a new base. Absent: none. Does not change while the protection lives. */
+  @IsOptional() @IsArray() @ArrayMaxSize(64) @IsInt({ each: true }) @Min(0, { each: true }) @Max(63, { each: true }) tempVolumes?: number[];
   @ValidateNested() @Type(() => VraAddressV1) recoveringVra!: VraAddressV1;
   @IsBoolean() isCompressed!: boolean;
   @IsIn(['low', 'medium', 'high']) priority!: 'low' | 'medium' | 'high';

@@ -41,6 +41,8 @@ export interface OpenedReply {
   readonly isBaseComplete: boolean;
   /** The mirrors began as disks that the user had put there: worth comparing before anything is sent. */
   readonly isPreseeded: boolean;
+  /** Volumes that were added to a complete base, and whose first copy has not ended. Absent: none. */
+  readonly copyingVolumes?: readonly number[];
   readonly creditBytes: number;
 }
 
@@ -56,7 +58,7 @@ const CHECKPOINT_KINDS = ['automatic', 'tagged', 'applicationConsistent'] as con
 const SYNC_KINDS = ['initialSync', 'deltaSync', 'bitmapSync'] as const;
 
 export const encodeOpen = (request: OpenRequest): Uint8Array => encodeJson(request);
-export const encodeOpened = (reply: OpenedReply): Uint8Array => encodeJson(reply);
+export const encodeOpened = (reply: OpenedReply): Uint8Array => encodeJson({ copyingVolumes: [], ...reply });
 export const encodeRefused = (reply: RefusedReply): Uint8Array => encodeJson(reply);
 export const encodeMarker = (marker: CheckpointMarker): Uint8Array => encodeJson(marker);
 /** Blanks behind a marker that will be aged: its length must not change, or credit and frame length would not fit any more. */
@@ -104,6 +106,7 @@ export function decodeOpened(body: Uint8Array): OpenedReply {
     lastSessionId: fields.nullableText('lastSessionId', ID_CHARACTERS_MAX),
     isBaseComplete: fields.flag('isBaseComplete'),
     isPreseeded: fields.flag('isPreseeded'),
+    copyingVolumes: fields.integers('copyingVolumes', { countMax: STREAM_VOLUMES_MAX, min: 0 }),
     creditBytes: fields.integer('creditBytes', 0),
   }));
 }

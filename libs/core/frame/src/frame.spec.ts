@@ -107,7 +107,7 @@ const MARKER: CheckpointMarker = { vpgId: 'v', checkpointId: 9, epoch: 1, term: 
 describe('JSON bodies', () => {
   it('come back as they were', () => {
     expect(decodeOpen(encodeOpen(OPEN))).toEqual(OPEN);
-    const opened = { incarnation: 1, durableSeq: 0, lastSessionId: null, isBaseComplete: false, isPreseeded: false, creditBytes: 5 };
+    const opened = { incarnation: 1, durableSeq: 0, lastSessionId: null, isBaseComplete: false, isPreseeded: false, copyingVolumes: [3], creditBytes: 5 };
     expect(decodeOpened(encodeOpened(opened))).toEqual(opened);
     expect(decodeRefused(encodeRefused({ code: 'fenced', message: '' }))).toEqual({ code: 'fenced', message: '' });
     expect(decodeMarker(encodeMarker(MARKER))).toEqual(MARKER);

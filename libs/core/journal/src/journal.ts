@@ -18,7 +18,7 @@ import type {
   JournalState, ListingPage, ListingQuestion, StorageFailure,
 } from './types.js';
 import { type SegmentWrites, WriteCollector, type WriteColumns } from './segment-writes.js';
-import { isSameSet, routeOf, volumesAfter, volumesError, type JournalVolumeState, type VolumeWish } from './volume-set.js';
+import { copyingIn, isSameSet, routeOf, volumesAfter, volumesError, type JournalVolumeState, type VolumeWish } from './volume-set.js';
 
 export interface JournalOptions {
   readonly identity: JournalIdentity;
@@ -357,8 +357,8 @@ export class Journal {
     this.#tail = { ...this.#tail, incarnation, sessionId: isMarked(before) ? marked(sessionId) : sessionId, sync };
     this.#isFirstFrame = true;
     this.#control(JournalRecordKind.incarnation, encodeSession(sessionId), request, effects, () => {
-      const { lastSeq, isBaseComplete } = this.#state.snapshot;
-      return { incarnation, durableSeq: lastSeq, lastSessionId, isBaseComplete };
+      const { lastSeq, isBaseComplete, volumes } = this.#state.snapshot;
+      return { incarnation, durableSeq: lastSeq, lastSessionId, isBaseComplete, copyingVolumes: copyingIn(volumes) };
     });
   }
 

@@ -198,7 +198,7 @@ describe('what the journal takes', () => {
     sender.bench.completeOne();
     expect(sender.bench.answers.has(request)).toBe(false);
     sender.bench.settle();
-    expect(sender.bench.answers.get(request)?.answer).toEqual({ incarnation: 2, durableSeq: 2, lastSessionId: 'a', isBaseComplete: true });
+    expect(sender.bench.answers.get(request)?.answer).toEqual({ incarnation: 2, durableSeq: 2, lastSessionId: 'a', isBaseComplete: true, copyingVolumes: [] });
     const bench = new JournalBench(disk, { segmentBytes: SEGMENT_BYTES });
     bench.settle();
     expect(bench.ask({ type: 'beginIncarnation', sessionId: 'c', epoch: 1 })).toMatchObject({ incarnation: 3, lastSessionId: 'b' });

@@ -40,6 +40,8 @@ export interface IncarnationBegun {
   /** Session of the incarnation before; null when this is the first. */
   readonly lastSessionId: string | null;
   readonly isBaseComplete: boolean;
+  /** Volumes that were added and are not whole yet. */
+  readonly copyingVolumes: readonly number[];
 }
 
 /** `afterChange`: the changes behind that number. Without it the list itself, from behind `afterCheckpointId` on. */

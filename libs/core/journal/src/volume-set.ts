@@ -35,6 +35,9 @@ export function volumesError(before: readonly JournalVolumeState[], wishes: read
 export const isSameSet = (a: readonly VolumeWish[], b: readonly VolumeWish[]): boolean =>
   a.length === b.length && a.every(({ diskId, sizeBytes }, index) => diskId === b[index]?.diskId && sizeBytes === b[index].sizeBytes);
 
+/** Indexes of volumes whose first copy has not ended. */
+export const copyingIn = (volumes: readonly JournalVolumeState[]): number[] => [...volumes.keys()].filter((index) => volumes[index]?.baseSeq === BEING_COPIED);
+
 /** A syncEnd that ends a sync makes every volume whole. */
 const copied = (volumes: readonly JournalVolumeState[], seq: number): readonly JournalVolumeState[] =>
   volumes.some(({ baseSeq }) => baseSeq === BEING_COPIED) ? volumes.map((volume) => (volume.baseSeq === BEING_COPIED ? { ...volume, baseSeq: seq } : volume)) : volumes;

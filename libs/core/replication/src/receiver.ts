@@ -90,9 +90,9 @@ export class Receiver {
     this.#isFirstFrame = true;
     this.#window.clear();
     this.#window = this.#newWindow();
-    const { incarnation, durableSeq, lastSessionId, isBaseComplete } = result;
+    const { incarnation, durableSeq, lastSessionId, isBaseComplete, copyingVolumes = [] } = result;
     const isPreseeded = this.#options.isPreseeded ?? false;
-    effects.push({ kind: 'sendOpened', connection, reply: { incarnation, durableSeq, lastSessionId, isBaseComplete, isPreseeded, creditBytes: this.#grant() } });
+    effects.push({ kind: 'sendOpened', connection, reply: { incarnation, durableSeq, lastSessionId, isBaseComplete, isPreseeded, copyingVolumes, creditBytes: this.#grant() } });
   }
 
   /**

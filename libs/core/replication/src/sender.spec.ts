@@ -455,3 +455,58 @@ describe('the memory of payloads', () => {
     expect(memory.counts).toEqual([1]);
   });
 });
+
+describe('Sender: temp data', () => {
+  const SIZES = { volumeSizesBytes: [SIZE, SIZE], tempVolumes: [1] };
+  const writeTo = (bench: Bench, volume: number, block: number): void => bench.sender.capture({ volume, offset: block * B, length: B, payload: new Uint8Array(B).fill(7) });
+
+  it('is copied with the base, streamed until the copy is complete there, and then neither sent nor kept dirty', () => {
+    const bench = new Bench(SIZES);
+    bench.open();
+    for (let read = bench.sender.nextSyncRead(); read !== undefined; read = bench.sender.nextSyncRead()) bench.sender.syncReadDone(read.readId, 'zeroes');
+    expect(bench.sent()).toEqual(['syncStart', 'syncZeroes 0+64', 'syncZeroes 0+64', 'syncEnd']);
+    writeTo(bench, 1, 3);
+    expect(bench.sent()).toEqual(['write 3+1']);
+    bench.ack();
+    writeTo(bench, 1, 4);
+    writeTo(bench, 0, 5);
+    expect(bench.sent()).toEqual(['write 5+1']);
+    bench.sender.linkDown();
+    for (let block = 0; block < 64; block += 1) writeTo(bench, 1, block);
+    expect(bench.sender.status()).toMatchObject({ dirtyBytes: 0, queuedBytes: B });
+  });
+
+  it('what was queued of it and is dropped is not sent again', () => {
+    const bench = replicating({ ...SIZES, budgetBytes: 40 * B });
+    bench.sender.linkDown();
+    for (let round = 0; round < 64; round += 1) writeTo(bench, 0, round);
+    expect(bench.sender.status().dirtyBytes).toBe(SIZE);
+    bench.sender.suspect([{ volume: 1, start: 0, end: SIZE }], 'away');
+    bench.sender.captureFailed({ volume: 1, offset: 0, length: B, payload: undefined });
+    bench.sender.forceSync();
+    expect(bench.sender.status().dirtyBytes).toBe(SIZE);
+  });
+
+  it('a new session leaves it out, unless its first copy is not complete there', () => {
+    for (const [copyingVolumes, dirtyBytes] of [[[], SIZE], [[1], 2 * SIZE]] as const) {
+      const bench = new Bench(SIZES);
+      bench.open({ durableSeq: 9, lastSessionId: 'old', isBaseComplete: true, copyingVolumes });
+      expect(bench.sender.status()).toMatchObject({ state: 'deltaSync', dirtyBytes });
+    }
+  });
+
+  it('a new base takes it again', () => {
+    const bench = replicating(SIZES);
+    bench.reopen({ durableSeq: 0, lastSessionId: null, isBaseComplete: false });
+    expect(bench.sender.status()).toMatchObject({ state: 'initialSync', dirtyBytes: 2 * SIZE });
+    writeTo(bench, 1, 3);
+    for (let round = 0; round < 3; round += 1) bench.sync();
+    expect(bench.sender.isLeftOut(1)).toBe(true);
+  });
+
+  it('keeps what is left out when volumes change', () => {
+    const bench = replicating(SIZES);
+    bench.sender.changeVolumes([SIZE, 2 * SIZE, SIZE]);
+    expect(bench.sender.status().dirtyBytes).toBe(SIZE);
+  });
+});

@@ -49,6 +49,8 @@ export class Sender implements CaptureSink, StreamPositions {
   readonly #queue: SendQueue;
   readonly #walk: SyncWalk;
   #volumeSizesBytes: readonly number[];
+  /** Temp data whose first copy is complete at the recovery site: what is written to them is passed over. */
+  #leftOut: ReadonlySet<number> = new Set();
   #mode: SenderMode = 'tracking';
   #link: LinkState = 'down';
   #refusal: RefusedReply | undefined;
@@ -108,7 +110,13 @@ export class Sender implements CaptureSink, StreamPositions {
     if (this.#mode === 'streaming' && !this.#walk.isDone) this.#startSync('bitmapSync', reason);
   }
 
+  /** The volume's first copy is all that the recovery site gets: its writes need not be captured. */
+  isLeftOut(volume: number): boolean {
+    return this.#leftOut.has(volume);
+  }
+
   capture(write: GuestWrite): void {
+    if (this.#leftOut.has(write.volume)) return;
     this.#writeCount += 1;
     this.#writtenBytes += write.length;
     switch (this.#mode) {
@@ -125,6 +133,7 @@ export class Sender implements CaptureSink, StreamPositions {
 
   /** The range holds nobody knows what: it is read and sent again. */
   captureFailed(write: GuestWrite): void {
+    if (this.#leftOut.has(write.volume)) return;
     this.#walk.mark(write.volume, write.offset, write.offset + write.length);
     if (this.#mode === 'streaming') this.#startSync('bitmapSync', SyncTrigger.protectedStorageError);
   }
@@ -174,6 +183,7 @@ export class Sender implements CaptureSink, StreamPositions {
       this.#forgetUpTo(reply.durableSeq);
       return;
     }
+    this.#leaveOut(reply.isBaseComplete ? (reply.copyingVolumes ?? []) : 'all');
     this.#dropQueue(decision.reason);
     if (decision.blocks === 'all') this.#walk.markUnverified();
     if (decision.blocks === 'suspects') this.#walk.restrictUnverified(this.#options.earlier?.suspects ?? []);
@@ -377,6 +387,13 @@ export class Sender implements CaptureSink, StreamPositions {
     this.#creditBytes = 0;
   }
 
+  /** Temp data is left out once its first copy is complete; volumes in `copying` have none yet. */
+  #leaveOut(copying: readonly number[] | 'all'): void {
+    const { tempVolumes = [] } = this.#options;
+    this.#leftOut = new Set(copying === 'all' ? [] : tempVolumes.filter((volume) => volume < this.#volumeSizesBytes.length && !copying.includes(volume)));
+    this.#walk.leaveOut(this.#leftOut);
+  }
+
   #position(): SenderPosition {
     return {
       sessionId: this.#options.sessionId,
@@ -488,6 +505,7 @@ export class Sender implements CaptureSink, StreamPositions {
       this.#sync = undefined;
       this.#isEverythingDirty = false;
       this.#lossDetail = '';
+      this.#leaveOut([]);
     }
   }
 

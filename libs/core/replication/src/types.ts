@@ -23,6 +23,8 @@ export interface SenderOptions {
   readonly sessionId: string;
   /** Of each volume of the protection, by volume index. */
   readonly volumeSizesBytes: readonly number[];
+  /** Indexes of volumes with temp data (swap, page files): copied once, then passed over. */
+  readonly tempVolumes?: readonly number[];
   /** From {@link MemoryBudget.share}. */
   readonly budget: BudgetShare;
   readonly earlier?: EarlierSession;
@@ -123,6 +125,8 @@ export type IncarnationResult =
       readonly durableSeq: number;
       readonly lastSessionId: string | null;
       readonly isBaseComplete: boolean;
+      /** As in {@link OpenedReply}. */
+      readonly copyingVolumes?: readonly number[];
     }
   | { readonly openId: number; readonly isBegun: false; readonly message: string };
 

@@ -29,6 +29,8 @@ export class SyncWalk {
   #unreadable: readonly DirtyBitmap[];
   /** Marked blocks that wait for a comparison or are being compared. A subset of #dirty, apart from #unreadable. */
   #unverified: readonly DirtyBitmap[];
+  /** Volumes that are not walked: nothing of them is ever marked. */
+  #leftOut: ReadonlySet<number> = new Set();
   readonly #compares = new Map<number, SyncCompare>();
   #nextCompareId = 1;
   #compareVolume = 0;
@@ -77,7 +79,9 @@ export class SyncWalk {
   markUnverified(): void {
     this.abortReads();
     this.abortCompares();
-    for (const bitmap of [...this.#dirty, ...this.#unverified]) bitmap.markAll();
+    for (const bitmaps of [this.#dirty, this.#unverified]) {
+      for (const [volume, bitmap] of bitmaps.entries()) if (!this.#leftOut.has(volume)) bitmap.markAll();
+    }
     for (const bitmap of this.#unreadable) bitmap.clearAll();
   }
 
@@ -94,6 +98,22 @@ export class SyncWalk {
       if (sizeBytes > knownBytes) this.mark(volume, knownBytes, sizeBytes);
     }
     this.#cursorVolume = this.#cursorOffset = this.#compareVolume = this.#compareOffset = 0;
+  }
+
+  /** These volumes are left as the recovery site has them. One that is walked again, after it was left out, is marked whole. */
+  leaveOut(volumes: ReadonlySet<number>): void {
+    const before = this.#leftOut;
+    this.#leftOut = volumes;
+    for (const volume of volumes) {
+      for (const bitmaps of [this.#dirty, this.#unreadable, this.#unverified]) bitmapOf(bitmaps, volume).clearAll();
+      for (const [readId, read] of this.#reads) if (read.volume === volume) this.#take(readId);
+      for (const [compareId, compare] of this.#compares) if (compare.volume === volume) this.#compares.delete(compareId);
+    }
+    for (const volume of before) if (!volumes.has(volume)) this.#markDirty(volume, 0, bitmapOf(this.#dirty, volume).sizeBytes);
+  }
+
+  #markDirty(volume: number, start: number, end: number): void {
+    if (!this.#leftOut.has(volume)) bitmapOf(this.#dirty, volume).mark(start, end);
   }
 
   /** There is nothing to compare with: what was unverified is read and sent. */
@@ -122,7 +142,7 @@ export class SyncWalk {
 
   /** Marks every block that the range touches; what is being read of it is void. */
   mark(volume: number, start: number, end: number): void {
-    bitmapOf(this.#dirty, volume).mark(start, end);
+    this.#markDirty(volume, start, end);
     this.overtake(volume, start, end);
   }
 
@@ -180,7 +200,7 @@ export class SyncWalk {
   readFailed(readId: number): void {
     const read = this.#take(readId);
     if (read === undefined) return;
-    bitmapOf(this.#dirty, read.volume).mark(read.extent.start, read.extent.end);
+    this.#markDirty(read.volume, read.extent.start, read.extent.end);
     bitmapOf(this.#unreadable, read.volume).mark(read.extent.start, read.extent.end);
   }
 
@@ -305,7 +325,7 @@ export class SyncWalk {
 
   #giveUp(readId: number, read: ReadUnderWay): void {
     this.#take(readId);
-    bitmapOf(this.#dirty, read.volume).mark(read.extent.start, read.extent.end);
+    this.#markDirty(read.volume, read.extent.start, read.extent.end);
   }
 
   #take(readId: number): ReadUnderWay | undefined {

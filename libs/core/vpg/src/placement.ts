@@ -20,6 +20,7 @@ export interface VmPlacement {
   readonly datastoreOf: (diskId: string) => string | null;
   /** Path of the existing disk that a volume begins with; null: a new one is made. */
   readonly preseedOf: (diskId: string) => string | null;
+  readonly isTempData: (diskId: string) => boolean;
   readonly nicOf: (nicId: string) => NicPlacement;
 }
 
@@ -37,6 +38,7 @@ export function placementOf(settings: VpgSettings, vm: VmSettings): VmPlacement 
     datastoreId,
     datastoreOf: (diskId) => chosen(volumeOf(diskId)?.preseed?.datastoreIdentifier, volumeOf(diskId)?.datastore?.datastoreIdentifier, datastoreId),
     preseedOf: (diskId) => chosen(volumeOf(diskId)?.preseed?.path),
+    isTempData: (diskId) => volumeOf(diskId)?.volumeSyncSettings === 'InitialSyncOnly',
     nicOf: (nicId) => nicPlacement(settings, vm, nicId),
   };
 }

@@ -97,6 +97,9 @@ export interface NicSettings {
   readonly failoverTest: NicNetworkSettings | null;
 }
 
+/** `InitialSyncOnly`: temp data (swap, page files) is copied once; later writes to it are not replicated. */
+export const VOLUME_SYNC = ['Continuous', 'InitialSyncOnly'] as const;
+
 export interface VolumeSettings {
   readonly volumeIdentifier: string | null;
   readonly datastore: {
@@ -108,6 +111,7 @@ export interface VolumeSettings {
   /** An existing disk of the recovery site to begin with. `path` in the datastore, or absolute below it. */
   readonly preseed: { readonly datastoreIdentifier: string | null; readonly path: string | null } | null;
   readonly rdm: null;
+  /** One of {@link VOLUME_SYNC}; null: `Continuous`. */
   readonly volumeSyncSettings: string | null;
 }
 

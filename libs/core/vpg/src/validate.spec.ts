@@ -100,6 +100,12 @@ describe('validateVpgSettings', () => {
     ]);
   });
 
+  it('knows temp data, and nothing else that a volume could be', () => {
+    const faultsWith = (volumeSyncSettings: string): Fault[] => faultsOf({ vms: [vmWith({ volumes: [{ volumeIdentifier: 'scsi:0:0', datastore: null, vcd: null, preseed: null, rdm: null, volumeSyncSettings }] })] });
+    expect([...faultsWith('InitialSyncOnly'), ...faultsWith('Continuous')]).toEqual([]);
+    expect(faultsText(faultsWith('Swap'))).toBe("Vms[0].Volumes[0].VolumeSyncSettings: 'Swap' is not known, one of Continuous, InitialSyncOnly is");
+  });
+
   it('wants the host to see the datastore', () => {
     expect(faultsText(faultsOf({ recovery: { defaultDatastoreIdentifier: 'ds2' } }))).toContain("host 'b-host1' does not see datastore 'b-ds2'");
   });

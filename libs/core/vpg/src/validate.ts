@@ -2,7 +2,7 @@ import type { Fault, KnownHost, ProtectableVm, SettingsFacts } from './facts.js'
 import { VPG_LIMITS } from './limits.js';
 import { placementOf } from './placement.js';
 import { checkLimits } from './validate-limits.js';
-import type { BasicSettings, VmSettings, VpgSettings } from './settings.js';
+import { VOLUME_SYNC, type BasicSettings, type VmSettings, type VpgSettings } from './settings.js';
 import { checkStorage } from './validate-storage.js';
 
 /**
@@ -125,7 +125,7 @@ function checkPlaces({ settings, vm, known, path, facts }: VmCheck): Fault[] {
     faults.push({ path: `${path}.Recovery.FolderIdentifier`, message: `the recovery site has no folder ${place.folderId}` });
   }
   faults.push(...unknownEntries('VolumeIdentifier', `${path}.Volumes`, (vm.volumes ?? []).map((volume) => volume.volumeIdentifier), known.disks.map((disk) => disk.diskId)));
-  faults.push(...checkPreseeds(vm, path));
+  faults.push(...checkPreseeds(vm, path), ...checkVolumeSync(vm, path));
   faults.push(...unknownEntries('NicIdentifier', `${path}.Nics`, (vm.nics ?? []).map((nic) => nic.nicIdentifier), known.nicIds));
   known.nicIds.forEach((nicId) => {
     const nic = place.nicOf(nicId);
@@ -146,6 +146,13 @@ function checkPreseeds(vm: VmSettings, path: string): Fault[] {
     if (name === '' || name.length > 2000 || name.includes('\0') || name.split('/').includes('..')) return [{ path: `${at}.Path`, message: `'${name.slice(0, 200)}' is no path of a disk in its datastore` }];
     return paths.indexOf(name) < index ? [{ path: `${at}.Path`, message: `'${name}' is named for two volumes` }] : [];
   });
+}
+
+function checkVolumeSync(vm: VmSettings, path: string): Fault[] {
+  return (vm.volumes ?? []).flatMap(({ volumeSyncSettings: wish }, index) =>
+    wish === null || wish === '' || VOLUME_SYNC.some((known) => known === wish) ? [] : [{
+      path: `${path}.Volumes[${index}].VolumeSyncSettings`, message: `'${wish.slice(0, 50)}' is not known, one of ${VOLUME_SYNC.join(', ')} is`,
+    }]);
 }
 
 function checkHost(path: string, hostId: string | null, host: KnownHost | undefined): Fault[] {

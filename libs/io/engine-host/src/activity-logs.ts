@@ -94,4 +94,4 @@ export class ActivityLogs {
   }
 }
 
-const shapeOf = ({ epoch, diskIds, volumeBytes }: ProtectionSpec): string => JSON.stringify([epoch, diskIds, volumeBytes]);
+const shapeOf = ({ epoch, diskIds, volumeBytes, tempVolumes }: ProtectionSpec): string => JSON.stringify([epoch, diskIds, volumeBytes, tempVolumes]);

@@ -378,4 +378,6 @@ const isSameTarget = (a: ProtectionSpec, b: ProtectionSpec): boolean =>
   a.epoch === b.epoch &&
   a.recoveringVra.vraId === b.recoveringVra.vraId &&
   a.recoveringVra.address === b.recoveringVra.address &&
-  a.recoveringVra.dataPort === b.recoveringVra.dataPort;
+  a.recoveringVra.dataPort === b.recoveringVra.dataPort &&
+  // A stream knows from its start what it leaves out.
+  JSON.stringify(a.tempVolumes) === JSON.stringify(b.tempVolumes);

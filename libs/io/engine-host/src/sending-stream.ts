@@ -110,6 +110,7 @@ export class SendingStream implements OutboundStream {
       sessionId,
       volumeSizesBytes: this.#map.sizesBytes,
       budget: this.#share,
+      ...(spec.tempVolumes && { tempVolumes: spec.tempVolumes }),
       fence: guest.splitter,
       ...(earlier && { earlier }),
       memory: payloadPool,
@@ -198,7 +199,7 @@ export class SendingStream implements OutboundStream {
     return {
       capture: (write) => {
         const captured = this.#map.mapped(write);
-        if (!captured) return;
+        if (!captured || this.sender.isLeftOut(captured.volume)) return;
         this.#activity.captured(captured.volume, captured.offset, captured.length);
         this.#guarded(() => this.sender.capture(captured));
         this.work(captured.length);

@@ -35,6 +35,8 @@ export interface ProtectionSpec {
   readonly diskIds: readonly string[];
   /** By volume index, as the recovery side has them; 0: removed for good. Absent: as the disks are. */
   readonly volumeBytes?: readonly number[];
+  /** Indexes of volumes with temp data: copied once, then passed over. */
+  readonly tempVolumes?: readonly number[];
   readonly recoveringVra: VraAddress;
   readonly isCompressed: boolean;
   readonly priority: 'low' | 'medium' | 'high';
