@@ -3,7 +3,7 @@ import { decideOpen, type SenderMode, type SenderPosition } from './index.js';
 import type { OpenedReply } from './types.js';
 
 const POSITION: SenderPosition = {
-  sessionId: 's', mode: 'streaming', ackedSeq: 10, firstQueuedSeq: 11, lastSeq: 20, isSyncStartQueuedFirst: false, syncEndSeq: 5,
+  sessionId: 's', incarnation: 1, mode: 'streaming', ackedSeq: 10, firstQueuedSeq: 11, lastSeq: 20, isSyncStartQueuedFirst: false, syncEndSeq: 5,
   hasUnverified: false, trackingReason: 'why', earlier: undefined,
 };
 const REPLY: OpenedReply = { incarnation: 2, durableSeq: 10, lastSessionId: 's', isBaseComplete: true, isPreseeded: false, creditBytes: 1 };
@@ -29,6 +29,9 @@ const ROWS: readonly Row[] = [
   ['the session of our activity log had no base', { earlier: EARLIER }, { lastSessionId: 'x', durableSeq: 100, isBaseComplete: false }, 'initialSync all'],
   ['the queue was dropped before all was compared', { mode: 'tracking', hasUnverified: true }, {}, 'deltaSync marked'],
   ['another session was here and did not finish', {}, { lastSessionId: 'x', durableSeq: 100, isBaseComplete: false }, 'initialSync all'],
+  ['an answer got lost, and another session may have been here before that', {}, { incarnation: 3 }, 'deltaSync all'],
+  ['an answer got lost while tracking', { mode: 'tracking' }, { incarnation: 4 }, 'deltaSync all'],
+  ['the answer to the first open got lost', { incarnation: 0, mode: 'tracking', ackedSeq: 0, firstQueuedSeq: 1, lastSeq: 0 }, { incarnation: 3, durableSeq: 0, isBaseComplete: false }, 'initialSync marked plain'],
   ['acknowledged writes are gone', {}, { durableSeq: 9 }, 'deltaSync all loss'],
   ['acknowledged writes and the base are gone', {}, { durableSeq: 9, isBaseComplete: false }, 'initialSync all loss'],
   ['acknowledged writes are gone and the journal is new', {}, { durableSeq: 0, lastSessionId: null, isBaseComplete: false }, 'initialSync all loss plain'],

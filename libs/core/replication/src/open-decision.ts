@@ -13,6 +13,8 @@ export type SenderMode =
 
 export interface SenderPosition {
   readonly sessionId: string;
+  /** Of the last `open` that was answered; 0: none was. */
+  readonly incarnation: number;
   readonly mode: SenderMode;
   readonly ackedSeq: number;
   readonly firstQueuedSeq: number;
@@ -57,6 +59,10 @@ export function decideOpen(position: SenderPosition, reply: OpenedReply): OpenDe
   }
   if (reply.lastSessionId === null) return fullSync(reply, reply.isPreseeded ? SyncTrigger.preseed : SyncTrigger.created, false);
   if (reply.lastSessionId !== position.sessionId) return newSessionSync(position, reply);
+  // Somebody else may have opened the stream between this session's last answered open and one whose answer got lost: its records would be taken for ours.
+  if (position.incarnation !== 0 && reply.incarnation !== position.incarnation + 1) {
+    return fullSync(reply, `${SyncTrigger.recoveryVraUnreachable}: an answer got lost, who was here meanwhile is not known`, false);
+  }
   // The answer to this session's first open got lost on its way: nothing was sent yet, so nothing can be missing.
   if (durableSeq > position.lastSeq && position.lastSeq === 0) return fullSync(reply, SyncTrigger.protectedVraRestarted, false);
   if (durableSeq > position.lastSeq) {

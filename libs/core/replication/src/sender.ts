@@ -176,9 +176,9 @@ export class Sender implements CaptureSink, StreamPositions {
   opened(reply: OpenedReply): void {
     this.#turnLink('opened');
     this.#refusal = undefined;
-    this.#incarnation = reply.incarnation;
     this.#creditBytes = reply.creditBytes;
     const decision = decideOpen(this.#position(), reply);
+    this.#incarnation = reply.incarnation;
     if (decision.kind === 'resume') {
       this.#forgetUpTo(reply.durableSeq);
       return;
@@ -397,6 +397,7 @@ export class Sender implements CaptureSink, StreamPositions {
   #position(): SenderPosition {
     return {
       sessionId: this.#options.sessionId,
+      incarnation: this.#incarnation,
       mode: this.#mode,
       ackedSeq: this.#ackedSeq,
       firstQueuedSeq: this.#queue.firstSeq,
