@@ -134,7 +134,7 @@ describe('the index of a journal', () => {
     let uncoveredAtFirst = 0;
     let replacedLater = 0;
     let prunedPages = 0;
-    fc.assert(fc.property(fc.nat(), (seed) => {
+    const property = fc.property(fc.nat(), (seed) => {
       const world = new World(randomFrom(seed));
       const { random } = world;
       const freed = world.pick(world.segments.length);
@@ -160,8 +160,9 @@ describe('the index of a journal', () => {
         uncoveredAtFirst += first.filter((seq, at) => seq === 0 && expected[at] !== 0).length;
         replacedLater += first.filter((seq, at) => seq !== 0 && seq !== expected[at]).length;
       }
-    }), { numRuns: 60 });
-    // What the first round of pages does not show is what pruning can lose.
+    });
+    // What the first round of pages does not show is what pruning can lose: some sixty worlds have seldom none of it.
+    for (let round = 0; round < 6 && (round === 0 || Math.min(uncoveredAtFirst, replacedLater, prunedPages) === 0); round += 1) fc.assert(property, { numRuns: 60 });
     for (const reached of [uncoveredAtFirst, replacedLater, prunedPages]) expect(reached).toBeGreaterThan(0);
   });
 
