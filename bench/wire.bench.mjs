@@ -3,6 +3,8 @@
  * pings). Peer: for compressible data the zstd command at level 1 over the same frames' raw bodies, with the codec fixed to zstd (the load is paced, so the
  * stream keeps up, and a stream that keeps up takes zstd; the row says what it chose); for incompressible data the bytes written themselves.
  */
+import { FrameDecoder, FrameKind } from '@tidemark/frame';
+import { crc32c, decompressBody } from '@tidemark/link';
 import { spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { mkdirSync, writeFileSync } from 'node:fs';
@@ -49,8 +51,6 @@ const CASES = [
 
 /** Frames as they pass, and every byte. */
 async function tap() {
-  const { FrameDecoder, FrameKind } = await import('../libs/core/frame/dist/index.js');
-  const { crc32c, decompressBody } = await import('../libs/io/link/dist/index.js');
   const frames = [];
   const decoder = new FrameDecoder({ crc32c });
   let bytes = 0;

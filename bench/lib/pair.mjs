@@ -1,4 +1,5 @@
 /** A protecting and a recovering engine, each a process of its own, with a link of the bench's making between them. */
+import { LinkProxy, NbdClient } from '@tidemark/testing';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { startEngine } from './engine.mjs';
@@ -10,9 +11,6 @@ const VPG = 'c2f8a1d4-0000-4000-8000-000000000002';
  * @param {{ folder: string, sizeBytes: number, intervalMs: number, isCompressed: boolean, link: object }} options `link`: shape and tap of the LinkProxy
  */
 export async function startPair({ folder, sizeBytes, intervalMs, isCompressed, link }) {
-  // Built by the time that this runs, not when it is read.
-  const { LinkProxy } = await import('../../libs/testing/dist/net/link-proxy.js');
-  const { NbdClient } = await import('../../libs/testing/dist/vra/nbd-client.js');
   const file = join(folder, 'disk.raw');
   fill(file, sizeBytes);
   const protecting = await startEngine({ vraId: 'protecting', folder, cpu: 0 });

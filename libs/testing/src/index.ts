@@ -1,1 +1,2 @@
-export {};
+export { LinkProxy } from './net/link-proxy.js';
+export { NbdClient } from './vra/nbd-client.js';

@@ -1,6 +1,6 @@
 import { Injectable, type OnModuleInit } from '@nestjs/common';
 import type { ThrottleV1 } from '@tidemark/contracts';
-import { areSharesWorthTelling, divideShares, throttleAt, type SendingDemand, type Throttle, type ThrottleWindow } from '@tidemark/replication';
+import { areSharesWorthTelling, divideShares, throttleAt, type SendingDemand, type Throttle, type ThrottleWindow } from '@tidemark/base';
 import { Clock } from '../clock.js';
 import { Database } from '../persistence/database.js';
 import { SiteSettingEntity } from '../persistence/entities.js';

@@ -3,3 +3,4 @@ export * from './errors.js';
 export * from './numbers.js';
 export * from './ports.js';
 export * from './text.js';
+export * from './throttle.js';

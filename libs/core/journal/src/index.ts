@@ -21,3 +21,4 @@ export { FENCE_BYTES, RunFences } from './run-fences.js';
 export { RunMerger } from './run-merger.js';
 export type { SegmentSummary } from './durable-state.js';
 export { SegmentWrites, type SegmentSpan, type WriteColumns } from './segment-writes.js';
+export { CheckpointLedger } from './checkpoint-ledger.js';

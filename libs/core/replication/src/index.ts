@@ -13,6 +13,5 @@ export * from './send-queue.js';
 export * from './sender-states.js';
 export * from './sender.js';
 export * from './sync-trigger.js';
-export * from './throttle.js';
 export * from './token-bucket.js';
 export * from './types.js';

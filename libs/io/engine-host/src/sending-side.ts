@@ -3,7 +3,7 @@ import type { BarrierMessage, BarrierStatus } from '@tidemark/checkpoint';
 import type { CheckpointMarker, CheckpointSeal } from '@tidemark/frame';
 import type { ExportTable } from '@tidemark/nbd-server';
 import type { CodecPool } from '@tidemark/link';
-import { throttleAt } from '@tidemark/replication';
+import { throttleAt } from '@tidemark/base';
 import { ActivityLogs } from './activity-logs.js';
 import { BarrierHost, type BarrierSurroundings } from './barrier-host.js';
 import { EngineError } from './engine-error.js';

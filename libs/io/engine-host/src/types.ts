@@ -1,5 +1,5 @@
 import type { GuestAgents } from './guest-agent.js';
-import type { Throttle } from '@tidemark/replication';
+import type { Throttle } from '@tidemark/base';
 import type { ThinningPolicy } from '@tidemark/checkpoint';
 import type { RecoveryLimits } from './space-limits.js';
 

@@ -2,14 +2,14 @@ import { unreachable } from '@tidemark/base';
 import type { Site } from './checkers.js';
 import type { Network } from './network.js';
 import type { RecoverySite } from './recovery-site.js';
-import type { SiteManager } from './site-manager.js';
+import type { ProtectedSite } from './protected-site.js';
 import type { Fault, SwarmOptions } from './swarm.js';
 import type { World } from './world.js';
 
 export interface FaultTargets {
   readonly network: Network;
   readonly site: Site;
-  readonly manager: SiteManager;
+  readonly manager: ProtectedSite;
   readonly recoverySite: RecoverySite;
 }
 

@@ -9,7 +9,7 @@ import { ProtectingHost } from './protecting-host.js';
 import { RecoveringHost, type RecoveryWatcher } from './recovering-host.js';
 import { RecoverySite } from './recovery-site.js';
 import type { Surroundings } from './sim-host.js';
-import { SiteManager } from './site-manager.js';
+import { ProtectedSite } from './protected-site.js';
 import { swarm, type SwarmOptions } from './swarm.js';
 import { watchRejections } from './rejections.js';
 import { EPOCH, type VpgPlan } from './topology.js';
@@ -55,7 +55,7 @@ class Run {
   readonly #checkers: Checkers;
   readonly #site: Site;
   readonly #guests: Guests;
-  readonly #manager: SiteManager;
+  readonly #manager: ProtectedSite;
   readonly #recoverySite: RecoverySite;
   readonly #faults: Faults;
   #isDone = false;
@@ -81,7 +81,7 @@ class Run {
     recovering.push(...this.#recovering(around, plans, this.#checkers));
     const hosts = new Map(protecting.map((host) => [host.name, host]));
     this.#guests = new Guests(this.#world, this.#options, vms, hosts);
-    this.#manager = new SiteManager(this.#world, plans, vms, hosts);
+    this.#manager = new ProtectedSite(this.#world, plans, vms, hosts);
     this.#recoverySite = new RecoverySite(this.#world, plans, recovering, this.#checkers, this.#options);
     this.#manager.documentMsMax = this.#options.documentMsMax;
     const targets = { network: this.#network, site: this.#site, manager: this.#manager, recoverySite: this.#recoverySite };

@@ -1,8 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
+import { CheckpointLedger, type HeldCheckpoint } from '@tidemark/journal';
 import { JournalListing, type HeldChanges, type HeldCheckpoint as Listed, type ListingPage } from '@tidemark/recovery';
 import fc from 'fast-check';
-import { CheckpointLedger } from './checkpoint-ledger.js';
-import type { HeldCheckpoint } from './types.js';
 
 /** Weight of one checkpoint over one VM is 5: pages of four. */
 const PAGE_WEIGHT = 20;

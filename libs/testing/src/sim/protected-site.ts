@@ -7,7 +7,7 @@ import type { World } from './world.js';
 const DRAIN_POLL_MS = 2;
 
 /** The protected site's manager: knows where each VM runs and tells the hosts what to do, late, twice, and out of order. */
-export class SiteManager {
+export class ProtectedSite {
   #revision = 0;
   /** By VPG. */
   readonly #versions = new Map<string, number>();
