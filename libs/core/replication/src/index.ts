@@ -12,6 +12,7 @@ export * from './send-order.js';
 export * from './send-queue.js';
 export * from './sender-states.js';
 export * from './sender.js';
+export * from './sync-reads.js';
 export * from './sync-trigger.js';
 export * from './token-bucket.js';
 export * from './types.js';

@@ -1,23 +1,16 @@
-import { assert, BLOCK_BYTES, KiB, MiB, ProtocolError } from '@tidemark/base';
+import { assert, ProtocolError } from '@tidemark/base';
 import { encodeMarkerWithRoom, encodeSeal, encodeSyncStart, HASH_EXTENT_BYTES_MAX, isVolumeRecord, RECORD_LENGTH_MAX, RecordType, type StreamRecord, type SyncKind } from '@tidemark/frame';
 import type { CaptureSink, GuestWrite } from '@tidemark/splitter';
 import { SyncWalk, type SyncCompare, type SyncRead } from '@tidemark/sync';
 import type { MarkedExtent } from './activity-log.js';
 import type { StreamPosition, StreamPositions } from './activity-keeper.js';
 import { decideOpen, type SenderMode, type SenderPosition } from './open-decision.js';
-import { RECORD_OVERHEAD_BYTES, SendQueue } from './send-queue.js';
+import { SendQueue } from './send-queue.js';
 import { nextLinkState, type LinkEvent, type LinkState } from './sender-states.js';
+import { senderStatus } from './sender-status.js';
+import { SYNC_YIELD_BYTES, SyncReads } from './sync-reads.js';
 import { SyncTrigger } from './sync-trigger.js';
-import type {
-  CheckpointMarker, CheckpointSeal, OpenedReply, OpenRequest, OutgoingFrame, RefusedReply, SenderOptions, SenderState, SenderStatus, StreamAck, SyncProgress,
-} from './types.js';
-
-/** One read of a sync. Longer ones gain little on SSDs and are voided more often by the guest's writes. */
-export const SYNC_READ_BYTES_MAX = 256 * KiB;
-/** Sync bytes being read or queued and not sent: enough to keep the link busy while reads take 10 ms at 400 MB/s. */
-export const SYNC_AHEAD_BYTES_MAX = 4 * MiB;
-/** With more than this of guest writes unsent, only one piece of the sync is under way at a time: guest writes go first. */
-export const SYNC_YIELD_BYTES = 1 * MiB;
+import type { CheckpointMarker, CheckpointSeal, OpenedReply, OpenRequest, OutgoingFrame, RefusedReply, SenderOptions, SenderStatus, StreamAck } from './types.js';
 
 /** Comparisons under way: at 100 ms round trip 320 MB/s. Each is 8 KiB of digests on either side. */
 export const SYNC_COMPARES_MAX = 32;
@@ -48,6 +41,7 @@ export class Sender implements CaptureSink, StreamPositions {
   readonly #options: SenderOptions;
   readonly #queue: SendQueue;
   readonly #walk: SyncWalk;
+  readonly #reads: SyncReads;
   #volumeSizesBytes: readonly number[];
   /** Temp data whose first copy is complete at the recovery site: what is written to them is passed over. */
   #leftOut: ReadonlySet<number> = new Set();
@@ -61,8 +55,6 @@ export class Sender implements CaptureSink, StreamPositions {
   #lastSyncEndSeq = 0;
   /** The newest marker, as long as a seal for it would count. */
   #marker: PlacedMarker | undefined;
-  /** Sync reads that the host has not answered, with the memory reserved for each. */
-  readonly #reads = new Map<number, number>();
   /** Unverified blocks may be compared with a head that holds the stream up to here: nothing was sent to them since. */
   #compareAtSeq = 0;
   #trackingReason: string = SyncTrigger.protectedVraRestarted;
@@ -82,6 +74,7 @@ export class Sender implements CaptureSink, StreamPositions {
     this.#volumeSizesBytes = options.volumeSizesBytes;
     this.#queue = new SendQueue(options.budget, options.memory);
     this.#walk = new SyncWalk(options.volumeSizesBytes);
+    this.#reads = new SyncReads(options.budget, this.#walk, this.#queue);
     this.#walk.markUnverified();
     this.#isEverythingDirty = options.earlier === undefined;
   }
@@ -251,23 +244,14 @@ export class Sender implements CaptureSink, StreamPositions {
   /** The next piece of the protected volume to read for a sync; undefined: none now. Reads may be under way together and end in any order. */
   nextSyncRead(): SyncRead | undefined {
     if (this.#mode !== 'syncing' || this.#link !== 'open') return undefined;
-    const aheadBytes = this.#walk.readingBytes + this.#queue.unsentSyncBytes;
-    const aheadMax = this.#queue.unsentOtherBytes > SYNC_YIELD_BYTES ? 1 : SYNC_AHEAD_BYTES_MAX;
-    if (aheadBytes >= aheadMax) return undefined;
-    const bytesMax = this.#reserveForRead();
-    if (bytesMax === 0) return undefined;
-    const read = this.#walk.nextRead(bytesMax);
-    const reservedBytes = read === undefined ? 0 : read.length + RECORD_OVERHEAD_BYTES;
-    this.#options.budget.release(bytesMax + RECORD_OVERHEAD_BYTES - reservedBytes);
-    if (read === undefined) return undefined;
-    this.#reads.set(read.readId, reservedBytes);
-    if (this.#sync !== undefined) this.#sync.fence = undefined;
+    const read = this.#reads.next();
+    if (read !== undefined && this.#sync !== undefined) this.#sync.fence = undefined;
     return read;
   }
 
   /** What the piece holds, as long as asked for; 'zeroes' for a hole or a piece without a set bit. It is queued now, without what was overwritten meanwhile. */
   syncReadDone(readId: number, bytes: Uint8Array | 'zeroes'): void {
-    this.#releaseRead(readId);
+    this.#reads.release(readId);
     const done = this.#walk.readDone(readId);
     if (done === undefined) return;
     for (const { start, end } of done.parts) {
@@ -281,7 +265,7 @@ export class Sender implements CaptureSink, StreamPositions {
 
   /** The piece stays dirty and is passed over until {@link retrySyncReads} or a write to it. */
   syncReadFailed(readId: number): void {
-    this.#releaseRead(readId);
+    this.#reads.release(readId);
     this.#walk.readFailed(readId);
   }
 
@@ -331,21 +315,14 @@ export class Sender implements CaptureSink, StreamPositions {
   }
 
   status(): SenderStatus {
-    return {
-      state: this.#state(),
-      detail: this.#detail(),
-      sync: this.#progress(),
-      lagBytes: this.#queue.volumeBytes + this.#walk.dirtyBytes + this.#walk.readingBytes,
-      queuedBytes: this.#queue.volumeBytes,
-      dirtyBytes: this.#walk.dirtyBytes,
-      writtenBytes: this.#writtenBytes,
-      writeCount: this.#writeCount,
-      lastSeq: this.#queue.lastSeq,
-      sentSeq: this.#queue.sentSeq,
-      ackedSeq: this.#ackedSeq,
-      incarnation: this.#incarnation,
-      lostAcknowledgedCount: this.#lostAcknowledgedCount,
-    };
+    const status = senderStatus({
+      mode: this.#mode, link: this.#link, refusal: this.#refusal, creditBytes: this.#creditBytes, lossDetail: this.#lossDetail,
+      sync: this.#sync, queue: this.#queue, walk: this.#walk,
+      writtenBytes: this.#writtenBytes, writeCount: this.#writeCount, ackedSeq: this.#ackedSeq,
+      incarnation: this.#incarnation, lostAcknowledgedCount: this.#lostAcknowledgedCount,
+    });
+    if (this.#sync !== undefined && status.sync !== null) this.#sync.totalBytes = status.sync.totalBytes;
+    return status;
   }
 
   /**
@@ -508,55 +485,6 @@ export class Sender implements CaptureSink, StreamPositions {
       this.#lossDetail = '';
       this.#leaveOut([]);
     }
-  }
-
-  /**
-   * Memory for a sync read, as much as there is: a length in whole blocks, or 0. With the overhead of the record that it becomes: reads that
-   * fill the budget to the byte would otherwise all fall back to their bitmap, be read again, and so on for ever.
-   */
-  #reserveForRead(): number {
-    for (let bytes = SYNC_READ_BYTES_MAX; bytes >= BLOCK_BYTES; bytes /= 2) {
-      if (this.#options.budget.tryReserve(bytes + RECORD_OVERHEAD_BYTES)) return bytes;
-    }
-    return 0;
-  }
-
-  #releaseRead(readId: number): void {
-    this.#options.budget.release(this.#reads.get(readId) ?? 0);
-    this.#reads.delete(readId);
-  }
-
-  #state(): SenderState {
-    if (this.#link === 'refused') return 'refused';
-    if (this.#link !== 'open') return 'connecting';
-    if (this.#creditBytes === 0) return 'paused';
-    if (this.#sync === undefined) return 'replicating';
-    return this.#isStuck() ? 'failed' : this.#sync.kind;
-  }
-
-  /** All that is left of the sync cannot be read. */
-  #isStuck(): boolean {
-    const { unreadableBytes, dirtyBytes, readingBytes } = this.#walk;
-    return unreadableBytes > 0 && unreadableBytes === dirtyBytes && readingBytes === 0;
-  }
-
-  #detail(): string {
-    if (this.#link === 'refused') return this.#refusal?.message ?? '';
-    if (this.#lossDetail !== '') return this.#lossDetail;
-    if (this.#walk.unreadableBytes > 0) return `${this.#walk.unreadableBytes} bytes of the protected volumes cannot be read`;
-    if (this.#link === 'open' && this.#creditBytes === 0) return 'the recovery site takes no more for now';
-    if (this.#link !== 'open') return this.#mode === 'tracking' ? 'writes are tracked in a bitmap' : 'writes are queued';
-    return '';
-  }
-
-  #progress(): SyncProgress | null {
-    const sync = this.#sync;
-    if (sync === undefined) return null;
-    const { dirtyBytes, readingBytes, unreadableBytes } = this.#walk;
-    const remainingBytes = dirtyBytes + readingBytes + this.#queue.syncBytes;
-    // Blocks that memory had no room for become dirty again: the total may grow.
-    sync.totalBytes = Math.max(sync.totalBytes, remainingBytes);
-    return { kind: sync.kind, reason: sync.reason, totalBytes: sync.totalBytes, remainingBytes, unreadableBytes, unverifiedBytes: this.#walk.unverifiedBytes };
   }
 }
 
