@@ -1,6 +1,7 @@
 import { assert, type Crc32c, type MonotonicMs, unreachable, type WallClockMs } from '@tidemark/base';
 import { type FrameHeader, GENERATION_SESSION, type StreamRecord } from '@tidemark/frame';
 import { ApplyJobs } from './apply-jobs.js';
+import { commandError } from './command-rules.js';
 import { CommitLog, controlRecord } from './commit-log.js';
 import {
   encodeEpoch, encodePromotion, encodeRetirement, encodeSession, encodeThin, encodeVolumes, isMarked, marked, THIN_MAX, unmarked, type JournalSnapshot,
@@ -10,15 +11,15 @@ import type { DurableState } from './durable-state.js';
 import { JournalError } from './journal-error.js';
 import { JournalRecordKind } from './layout.js';
 import { JournalWriter, type PendingRecord } from './journal-writer.js';
-import { pinName, Pins } from './pins.js';
+import { Pins } from './pins.js';
 import type { RecoveredJournal } from './recovery.js';
-import { epochStepError, orderError, phaseError, recordsError, sessionError, staleEpochError } from './rules.js';
+import { orderError, phaseError, recordsError } from './rules.js';
 import type {
   HeldCheckpoint, IncarnationBegun, JournalCommand, JournalCompletion, JournalEffect, JournalEvent, JournalIdentity, JournalPhase,
   JournalState, ListingPage, ListingQuestion, StorageFailure,
 } from './types.js';
 import { type SegmentWrites, WriteCollector, type WriteColumns } from './segment-writes.js';
-import { copyingIn, isSameSet, routeOf, volumesAfter, volumesError, type JournalVolumeState, type VolumeWish } from './volume-set.js';
+import { copyingIn, isSameSet, routeOf, volumesAfter, type JournalVolumeState, type VolumeWish } from './volume-set.js';
 
 export interface JournalOptions {
   readonly identity: JournalIdentity;
@@ -271,7 +272,9 @@ export class Journal {
   }
 
   #command(command: JournalCommand, effects: JournalEffect[]): void {
-    const error = this.#commandError(command);
+    const error = commandError(command, {
+      state: this.state, tail: this.#tail, ledger: this.#state.ledger, pins: this.#pins, apply: this.#apply, isDead: this.#log.isDead,
+    });
     if (error !== undefined) {
       effects.push({ type: 'refused', request: command.request, error });
       return;
@@ -298,33 +301,6 @@ export class Journal {
         return this.#apply.whenIdle((then) => this.#promotionStep(command, { checkpointId: command.checkpointId, isDone: false }, then), effects);
       case 'finishPromotion':
         return this.#promotionStep(command, { checkpointId: command.checkpointId, isDone: true }, effects);
-      default:
-        return unreachable(command);
-    }
-  }
-
-  #commandError(command: JournalCommand): JournalError | undefined {
-    if (this.#log.isDead) return new JournalError('JOURNAL_IO', this.#reason);
-    switch (command.type) {
-      case 'beginIncarnation':
-        return this.#phaseError() ?? staleEpochError(command.epoch, this.#tail) ?? sessionError(command.sessionId);
-      case 'changeVolumes':
-        return this.#phaseError() ?? this.#volumesError(command.volumes);
-      case 'reserveEpoch':
-      case 'commitEpoch':
-      case 'burnEpoch':
-        return epochStepError(command.type, command.epoch, this.#tail);
-      case 'retire':
-        return this.#retireError(command.checkpointId);
-      case 'thin':
-        return this.#tail.isEnded ? new JournalError('JOURNAL_ENDED', 'a failover was committed') : undefined;
-      case 'allowApply':
-        return this.#apply.error(command.checkpointId, this.#phase);
-      case 'startPromotion':
-        return this.#promotionError(command.checkpointId);
-      case 'finishPromotion':
-        return this.#tail.promotion?.checkpointId === command.checkpointId ? undefined
-          : new JournalError('JOURNAL_CHECKPOINT', `checkpoint ${command.checkpointId} is not being promoted`);
       default:
         return unreachable(command);
     }
@@ -362,11 +338,6 @@ export class Journal {
     });
   }
 
-  #volumesError(wishes: readonly VolumeWish[]): JournalError | undefined {
-    const reason = volumesError(this.#tail.volumes, wishes);
-    return reason === undefined ? undefined : new JournalError('JOURNAL_ORDER', reason);
-  }
-
   /** From here on frames are of this set; no checkpoint is held before a sync has ended. Until then what is added goes straight into its mirror. */
   #changeVolumes({ request, volumes }: CommandType<'changeVolumes'>, effects: JournalEffect[]): void {
     if (isSameSet(this.#tail.volumes, volumes) && isSameSet(this.#state.snapshot.volumes, volumes)) {
@@ -386,16 +357,6 @@ export class Journal {
     this.#control(kinds[command.type], encodeEpoch(command.epoch), command.request, effects);
   }
 
-  #retireError(checkpointId: number): JournalError | undefined {
-    if (this.#tail.isEnded) return new JournalError('JOURNAL_ENDED', 'a failover was committed');
-    if (this.#phase === 'broken') return new JournalError('JOURNAL_BROKEN', this.#reason);
-    const checkpoint = this.#state.ledger.find(checkpointId);
-    if (checkpoint === undefined) return new JournalError('JOURNAL_CHECKPOINT', `checkpoint ${checkpointId} is not held by the journal`);
-    const pinned = this.#pins.lowest();
-    if (pinned === undefined || pinned.markerSeq >= checkpoint.markerSeq) return undefined;
-    return new JournalError('JOURNAL_PINNED', `${pinName(pinned)} is in use`);
-  }
-
   /** The oldest one names what the mirrors may roll forward to, the newest what can be recovered now: neither is ever thinned. */
   #thin({ request, checkpointIds }: CommandType<'thin'>, effects: JournalEffect[]): void {
     const { oldest, newest } = this.#state.ledger;
@@ -409,16 +370,6 @@ export class Journal {
     const markerSeq = this.#state.ledger.find(checkpointId)?.markerSeq ?? 0;
     this.#tail = { ...this.#tail, retiredSeq: Math.max(markerSeq, this.#tail.retiredSeq) };
     this.#control(JournalRecordKind.retire, encodeRetirement({ checkpointId, markerSeq }), request, effects);
-  }
-
-  #promotionError(checkpointId: number): JournalError | undefined {
-    const { promotion, isEnded } = this.#tail;
-    if (!isEnded) return new JournalError('JOURNAL_EPOCH', 'promotion before the failover is committed');
-    if (promotion !== null && promotion.checkpointId === checkpointId) return undefined;
-    if (promotion !== null) return new JournalError('JOURNAL_CHECKPOINT', `checkpoint ${promotion.checkpointId} is being promoted`);
-    if (this.#state.ledger.find(checkpointId) === undefined) return new JournalError('JOURNAL_CHECKPOINT', `checkpoint ${checkpointId} is not held`);
-    const other = this.#pins.other(checkpointId);
-    return other === undefined ? undefined : new JournalError('JOURNAL_PINNED', `${pinName(other)} is in use`);
   }
 
   #promotionStep(command: CommandType<'startPromotion' | 'finishPromotion'>, promotion: NonNullable<JournalSnapshot['promotion']>, effects: JournalEffect[]): void {

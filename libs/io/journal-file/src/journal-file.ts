@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { assert, GiB, KiB, MiB, unreachable } from '@tidemark/base';
+import { assert, GiB, KiB, MiB } from '@tidemark/base';
 import type { FrameHeader, StreamRecord } from '@tidemark/frame';
 import {
   type HeldCheckpoint, INDEX_NUMBER_MAX, type IncarnationBegun, Journal, type JournalCommand, type JournalEffect, type ListingPage, type ListingQuestion, JournalError,
@@ -7,19 +7,19 @@ import {
 } from '@tidemark/journal';
 import { CheckpointView } from './checkpoint-view.js';
 import { crc32c as defaultCrc32c, decompressBody, storageFailure } from './defaults.js';
+import { EffectRunner } from './effect-runner.js';
 import { FrameReader } from './frame-reader.js';
 import { HeadView } from './head-view.js';
 import { JournalIndex } from './journal-index.js';
 import { Mirrors } from './mirrors.js';
-import { nodeFiles, scratchFiles } from './node-files.js';
+import { nodeFiles } from './node-files.js';
+import { openScratch } from './open-scratch.js';
 import { scan } from './scan.js';
-import { ScratchJournal } from './scratch-journal.js';
 import { SegmentFiles } from './segment-files.js';
 import type { JournalFileOptions, JournalFileStats, JournalVolume, OpenViewOptions } from './types.js';
 import { type ImageSource, ViewVolume } from './view-volume.js';
 import { WriteGate } from './write-gate.js';
 
-type Answer = { readonly resolve: (answer: IncarnationBegun | undefined) => void; readonly reject: (error: JournalError) => void };
 type WithoutRequest<T> = T extends JournalCommand ? Omit<T, 'request'> : never;
 
 const CACHE_BYTES_DEFAULT = 32 * MiB;
@@ -34,11 +34,8 @@ export class JournalFile {
   readonly #reader: FrameReader;
   readonly #journal: Journal;
   readonly #index: JournalIndex;
-  readonly #mirrors: Mirrors;
-  readonly #answers = new Map<number, Answer>();
+  readonly #runner: EffectRunner;
   readonly #views = new Set<CheckpointView | HeadView>();
-  /** File and mirror work under way; owned here: close waits for it. */
-  readonly #work = new Set<Promise<void>>();
   #volumes: readonly JournalVolume[];
   #effects: JournalEffect[] = [];
   #isDraining = false;
@@ -57,7 +54,6 @@ export class JournalFile {
     const { salt } = parts;
     this.#index = parts.index;
     this.#isJustScanned = !parts.index.hasSpared;
-    this.#mirrors = new Mirrors(() => this.#volumes);
     this.#options = options;
     this.#volumes = options.volumes;
     this.#segments = parts.segments;
@@ -81,6 +77,8 @@ export class JournalFile {
       decompress: options.decompress ?? decompressBody,
       cacheBytesMax: options.cacheBytesMax ?? CACHE_BYTES_DEFAULT,
     });
+    const mirrors = new Mirrors(() => this.#volumes);
+    this.#runner = new EffectRunner({ segments: parts.segments, mirrors, reader: this.#reader, listeners: options, completed: (event) => this.#step(event) });
   }
 
   /**
@@ -285,7 +283,7 @@ export class JournalFile {
     }
     try {
       const isPromoted = this.#journal.durable.promotion?.isDone ?? false;
-      const scratch = isPromoted || scratchFolder === undefined ? undefined : await this.#openScratch(scratchFolder, scratchRoomBytes);
+      const scratch = isPromoted || scratchFolder === undefined ? undefined : await openScratch(this.#options, { folder: scratchFolder, volumeCount: this.#volumes.length, roomBytes: scratchRoomBytes });
       const view: CheckpointView = new CheckpointView({
         checkpoint,
         volumes: this.#volumesAt(checkpoint.markerSeq).map(({ sizeBytes, mirror }, volume) => ({
@@ -383,9 +381,8 @@ export class JournalFile {
     if (this.#isClosed) return;
     this.#isClosed = true;
     for (const view of [...this.#views]) await view.close();
-    while (this.#work.size > 0) await Promise.all(this.#work);
-    for (const { reject } of this.#answers.values()) reject(closedError());
-    this.#answers.clear();
+    while (this.#runner.work.size > 0) await Promise.all(this.#runner.work);
+    this.#runner.refuseAll(closedError());
     await this.#index.close();
     await this.#segments.closeAll();
   }
@@ -396,26 +393,12 @@ export class JournalFile {
     await this.#segments.removeAll();
   }
 
-  async #openScratch(folder: string, roomBytes: OpenViewOptions['scratchRoomBytes']): Promise<ScratchJournal> {
-    const { identity, segmentBytes } = this.#options;
-    return await ScratchJournal.open({
-      folder,
-      identity,
-      volumeCount: this.#volumes.length,
-      files: this.#options.files ?? scratchFiles,
-      crc32c: this.#options.crc32c ?? defaultCrc32c,
-      clocks: this.#options.clocks,
-      segmentBytes: segmentBytes ?? SEGMENT_BYTES_DEFAULT,
-      roomBytes,
-    });
-  }
-
   async #request(command: WithoutRequest<JournalCommand>): Promise<IncarnationBegun | undefined> {
     if (this.#isClosed) throw closedError();
     this.#lastRequest += 1;
     const request = this.#lastRequest;
     return await new Promise((resolve, reject) => {
-      this.#answers.set(request, { resolve, reject });
+      this.#runner.expect(request, { resolve, reject });
       this.#step({ ...command, request });
     });
   }
@@ -430,7 +413,7 @@ export class JournalFile {
     if (this.#isDraining) return;
     this.#isDraining = true;
     try {
-      for (let effect = this.#effects.shift(); effect !== undefined; effect = this.#effects.shift()) this.#carryOut(effect);
+      for (let effect = this.#effects.shift(); effect !== undefined; effect = this.#effects.shift()) this.#runner.carryOut(effect);
     } finally {
       this.#isDraining = false;
     }
@@ -445,13 +428,13 @@ export class JournalFile {
     const reading = this.#isJustScanned ? Promise.resolve(undefined) : this.verifyAll();
     this.#isJustScanned = false;
     const running = reading.then((damage) => {
-      this.#work.delete(running);
+      this.#runner.work.delete(running);
       this.#isReopening = false;
       this.#damage = damage;
       if (damage === undefined && this.#journal.canReopen) this.#step({ type: 'reopen' });
       else if (damage !== undefined) this.#options.onState({ phase: 'broken', reason: damage.detail });
     });
-    this.#work.add(running);
+    this.#runner.work.add(running);
   }
 
   /** What a reading of older bytes found broken; the journal stays as it is: opening it anew ends it before the damage. */
@@ -502,72 +485,6 @@ export class JournalFile {
 
   async #settled(): Promise<void> {
     if (!this.#journal.isSettled) await new Promise<void>((resolve) => this.#settledWaiters.push(resolve));
-  }
-
-  #carryOut(effect: JournalEffect): void {
-    switch (effect.type) {
-      case 'append':
-        return this.#run(() => this.#append(effect), 'appended', (failure) => ({ type: 'appendFailed', ...failure }));
-      case 'sync':
-        return this.#run(() => this.#sync(effect.segment), 'synced', ({ detail }) => ({ type: 'syncFailed', detail }));
-      case 'createSegment':
-        return this.#run(() => this.#segments.create(effect.segment, effect.header), 'segmentCreated', (failure) => ({ type: 'segmentCreateFailed', ...failure }));
-      case 'truncateSegment':
-        return this.#run(() => this.#segments.truncate(effect.segment, effect.bytes), 'truncated', ({ detail }) => ({ type: 'truncateFailed', detail }));
-      case 'removeSegment':
-        return this.#run(() => this.#segments.remove(effect.segment), 'segmentRemoved', ({ detail }) => ({ type: 'segmentRemoveFailed', detail }));
-      case 'mirrorWrite':
-        return this.#run(async () => await this.#mirrors.write(effect.records), 'mirrorWritten', (failure) => ({ type: 'mirrorFailed', owner: 'direct', ...failure }));
-      case 'mirrorReplay':
-        return this.#run(async () => await this.#mirrors.replay(effect, this.#reader), ({ lastSeq, at }) => ({ type: 'mirrorReplayed', lastSeq, at }), (failure) => ({ type: 'mirrorFailed', owner: 'apply', ...failure }));
-      case 'mirrorSync':
-        return this.#run(
-          async () => await this.#mirrors.flush(), () => ({ type: 'mirrorSynced', owner: effect.owner }),
-          (failure) => ({ type: 'mirrorFailed', owner: effect.owner, ...failure }),
-        );
-      case 'durable':
-        return this.#options.onDurable(effect.seq);
-      case 'checkpointsChanged':
-        return this.#options.onCheckpointsChanged(effect.lastChange);
-      case 'stateChanged':
-        return this.#options.onState(effect.state);
-      case 'answered':
-        return this.#takeAnswer(effect.request)?.resolve(effect.answer);
-      case 'refused':
-        return this.#takeAnswer(effect.request)?.reject(effect.error);
-      default:
-        return unreachable(effect);
-    }
-  }
-
-  #takeAnswer(request: number): Answer | undefined {
-    const answer = this.#answers.get(request);
-    this.#answers.delete(request);
-    return answer;
-  }
-
-  /** Carries out one effect and reports its one completion. */
-  #run<T>(
-    work: () => Promise<T>,
-    done: 'appended' | 'synced' | 'segmentCreated' | 'truncated' | 'segmentRemoved' | 'mirrorWritten' | ((result: T) => JournalEvent),
-    failed: (failure: ReturnType<typeof storageFailure>) => JournalEvent,
-  ): void {
-    const running = work().then(
-      (result): JournalEvent => (typeof done === 'function' ? done(result) : { type: done }),
-      (error: unknown) => failed(storageFailure(error)),
-    ).then((event) => {
-      this.#work.delete(running);
-      this.#step(event);
-    });
-    this.#work.add(running);
-  }
-
-  async #append({ segment, at, chunks }: Extract<JournalEffect, { readonly type: 'append' }>): Promise<void> {
-    await this.#segments.use(segment, async (handle) => await handle.writeAll(chunks, at));
-  }
-
-  async #sync(segment: number): Promise<void> {
-    await this.#segments.use(segment, async (handle) => await handle.dataSync());
   }
 }
 
