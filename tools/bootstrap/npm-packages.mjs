@@ -58,8 +58,8 @@ export async function ensureNpmPackages() {
   }
   say('installing npm packages (npm ci), a minute or two …');
   const [command, ...prefix] = npmCommand();
-  // Scripts run with NODE_ENV=production or an omit= in ~/.npmrc would leave out the compiler.
-  const args = [...prefix, 'ci', '--include=dev', '--include=optional', '--loglevel=error', '--no-progress', '--fetch-retry-maxtimeout=10000'];
+  // Scripts run with NODE_ENV=production or an omit= in ~/.npmrc would leave out the compiler; npm_config_ignore_scripts in the environment would beat .npmrc.
+  const args = [...prefix, 'ci', '--include=dev', '--include=optional', '--ignore-scripts', '--loglevel=error', '--no-progress', '--fetch-retry-maxtimeout=10000'];
   const status = await runWithHeartbeat(command, args).catch((error) => {
     throw new SetupError(`cannot run npm ci: ${error.message}`);
   });

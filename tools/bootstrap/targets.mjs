@@ -41,6 +41,8 @@ export const TARGETS = {
   fuzz: { command: ['libs/testing/dist/fuzz/main.js'], needs: nothing },
   sim: { command: ['libs/testing/dist/sim/main.js'], needs: nothing },
   test: { command: ['tools/test.mjs'], needs: forTests },
+  sbom: { command: ['tools/supply-chain/sbom.mjs'], needs: nothing, isBuilt: false },
+  audit: { command: ['tools/supply-chain/audit.mjs'], needs: nothing, isBuilt: false },
   build: { command: ['tools/build.mjs', '--verbose'], needs: nothing, isBuilt: false },
 };
 

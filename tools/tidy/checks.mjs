@@ -1,4 +1,5 @@
 /** The checks of tools/tidy.mjs: each takes the tree and returns findings, one line of text each. */
+import { SUPPLY_CHAIN_CHECKS } from './supply-chain-checks.mjs';
 
 const FILE_LINES_MAX = 500;
 const isCode = (path) => /^(apps|libs|bench|tools)\/.*\.(ts|mjs)$/.test(path);
@@ -127,4 +128,5 @@ export const CHECKS = {
   'import suffixes': importSuffixes,
   'documented dependencies': documentedDependencies,
   'links in documents': brokenLinks,
+  ...SUPPLY_CHAIN_CHECKS,
 };

@@ -1,9 +1,17 @@
 import { describe, expect, it } from '@jest/globals';
 import { CHECKS } from './checks.mjs';
 
+/** A lock file of ours and one package, with `more` over that package's entry. */
+function lockOf(more, root = { dependencies: { koffi: '^3' } }) {
+  const koffi = { version: '3.0.0', license: 'MIT OR GPL-3.0', integrity: 'sha512-x', hasInstallScript: true, ...more };
+  return JSON.stringify({ packages: { '': root, 'libs/core/base': { version: '0.1.0', license: 'Apache-2.0' }, 'node_modules/koffi': koffi, 'node_modules/base': { link: true } } });
+}
+
 const CLEAN = {
+  '.npmrc': 'ignore-scripts=true\n',
   'package.json': '{"dependencies":{"koffi":"^3"}}',
-  'package-lock.json': '{"packages":{"libs/core/base":{}}}',
+  'package-lock.json': lockOf({}),
+  'tools/supply-chain/policy.json': JSON.stringify({ licences: { 'Apache-2.0': 'ours', MIT: 'permissive' }, licenceExceptions: {}, installScripts: { koffi: 'not needed' } }),
   'docs/dependencies.md': '| `koffi` | system calls |',
   'docs/README.md': 'See [dependencies](dependencies.md) and [the web](https://example.org).',
   'libs/core/base/package.json': '{}',
@@ -34,6 +42,16 @@ const VIOLATIONS = [
   ['import suffixes', 'libs/core/base/src/x.ts', "import { a } from './a';"],
   ['documented dependencies', 'package.json', '{"dependencies":{"leftpad":"^1"}}'],
   ['links in documents', 'docs/README.md', '[gone](gone.md)'],
+  ['licences of packages', 'package-lock.json', lockOf({ license: 'AGPL-3.0' })],
+  ['licences of packages', 'package-lock.json', lockOf({ license: undefined })],
+  ['licences of packages', 'package-lock.json', lockOf({ license: 'MIT AND AGPL-3.0', optional: true, os: ['darwin'] })],
+  ['install scripts of packages', 'package-lock.json', lockOf({ name: 'other' }).replace('"node_modules/base"', '"node_modules/koffi/node_modules/koffi":{"version":"2.0.0","hasInstallScript":true},"node_modules/base"')],
+  ['install scripts of packages', 'package-lock.json', lockOf({ hasInstallScript: undefined })],
+  ['install scripts of packages', '.npmrc', 'ignore-scripts=false\n'],
+  ['hashes of packages', 'package-lock.json', lockOf({ integrity: 'sha1-x' })],
+  ['hashes of packages', 'package-lock.json', lockOf({ resolved: 'git+ssh://git@github.com/x/koffi.git' })],
+  ['package.json and lock file agree', 'package-lock.json', lockOf({}, { dependencies: { koffi: '^2' } })],
+  ['package.json and lock file agree', 'package-lock.json', lockOf({}).replace('"node_modules/base"', '"libs/core/gone":{"version":"0.1.0"},"node_modules/base"')],
 ];
 
 describe('tidy', () => {
