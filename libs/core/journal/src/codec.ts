@@ -119,6 +119,17 @@ export function isSealedByUs(bytes: Uint8Array, salt: Uint8Array, crc32c: Crc32c
   return isEqual(bytes.subarray(AT.salt, AT.recordNo), salt) && viewOf(bytes).getUint32(AT.headerCrc, true) === crc32c(bytes.subarray(AT.magic));
 }
 
+/**
+ * The salt out of the first record of a segment whose header does not read. Only that place may be believed: no byte of a guest ever stands there. Anywhere
+ * else a guest could have written a record of its own making.
+ */
+export function saltOfFirstRecord(bytes: Uint8Array, crc32c: Crc32c): Uint8Array | undefined {
+  if (bytes.byteLength < SEGMENT_HEADER_BYTES + JOURNAL_RECORD_HEADER_BYTES) return undefined;
+  const record = bytes.subarray(SEGMENT_HEADER_BYTES, SEGMENT_HEADER_BYTES + JOURNAL_RECORD_HEADER_BYTES);
+  const salt = record.slice(AT.salt, AT.recordNo);
+  return decodeJournalRecord(record, salt, crc32c) === undefined ? undefined : salt;
+}
+
 function hasZeroReserve(bytes: Uint8Array, view: DataView): boolean {
   const isZero = view.getUint8(AT.reserved1) === 0 && view.getUint16(AT.reserved2, true) === 0 && view.getUint32(AT.reserved3, true) === 0;
   return isZero && bytes.subarray(AT.reserved4).every((byte) => byte === 0);

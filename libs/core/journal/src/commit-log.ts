@@ -76,7 +76,7 @@ export class CommitLog {
   /** Makes the found state durable (what a killed process left in the page cache is not yet), or begins a journal or a generation. */
   start(recovered: RecoveredJournal, effects: JournalEffect[]): void {
     if (recovered.leftover !== undefined) effects.push({ type: 'removeSegment', segment: recovered.leftover });
-    if (recovered.corruption !== undefined) return this.#failAtStart(recovered.corruption, effects);
+    if (recovered.corruption !== undefined) return this.#failAtStart(recovered.corruption, recovered.salt !== undefined, effects);
     if (recovered.salt === undefined || recovered.cut?.bytes === 0) return this.#open(1, effects);
     this.#resetWriter();
     const { segment, at } = this.parts.writer;
@@ -243,9 +243,13 @@ export class CommitLog {
     this.fail(reason, detail, effects);
   }
 
-  #failAtStart(detail: string, effects: JournalEffect[]): void {
+  /** Without the salt no record behind the break could be asked which epochs were used: a new generation would hand one out again. */
+  #failAtStart(detail: string, isSaltKnown: boolean, effects: JournalEffect[]): void {
     this.#resetWriter();
-    this.fail('io', detail, effects);
+    if (!isSaltKnown) this.#phase = 'dead';
+    if (isSaltKnown) return this.fail('io', detail, effects);
+    this.parts.owner.storageFailed('io', `${detail}; no segment tells which records are its own: remove this journal, which begins anew with a sync`, effects);
+    this.parts.owner.wasCutBack(effects);
   }
 
   #repairWhenIdle(effects: JournalEffect[]): void {

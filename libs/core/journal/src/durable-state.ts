@@ -205,7 +205,10 @@ export class DurableState {
     const { snapshot } = this;
     const appliedSeq = Math.max(snapshot.appliedSeq, found.appliedSeq);
     const retiredSeq = Math.max(snapshot.retiredSeq, found.retiredSeq);
+    // What is reserved before the break and was burned or committed behind it must not be taken for a reservation that only is repeated.
+    const isSettled = snapshot.reservedEpoch !== null && snapshot.reservedEpoch <= found.settledEpoch;
     this.#set({
+      reservedEpoch: isSettled ? null : snapshot.reservedEpoch,
       epoch: Math.max(snapshot.epoch, found.epoch), highestEpoch: Math.max(snapshot.highestEpoch, found.highestEpoch, found.epoch),
       isEnded: snapshot.isEnded || found.isEnded, promotion: found.promotion ?? snapshot.promotion, appliedSeq, retiredSeq,
       incarnation: Math.max(snapshot.incarnation, found.incarnation), lastSeq: Math.max(snapshot.lastSeq, appliedSeq),

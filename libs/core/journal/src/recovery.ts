@@ -1,5 +1,5 @@
 import { ProtocolError, type Crc32c } from '@tidemark/base';
-import { isEqual, isFrameKind, type SegmentHeader } from './codec.js';
+import { isEqual, isFrameKind } from './codec.js';
 import { DurableState } from './durable-state.js';
 import { isIndexOf, type SegmentSection } from './index-file.js';
 import { JournalError } from './journal-error.js';
@@ -21,7 +21,7 @@ export interface RecoveryOptions {
 /** What a journal's files say, ready for `new Journal`. */
 export interface RecoveredJournal {
   readonly state: DurableState;
-  /** undefined: there is no journal yet. */
+  /** undefined: there is no journal yet; with a corruption: nothing that reads tells which records are its own. */
   readonly salt: Uint8Array | undefined;
   /** To cut the last segment to, when its tail is torn. */
   readonly cut: { readonly segment: number; readonly bytes: number } | undefined;
@@ -38,7 +38,6 @@ export class JournalRecovery {
   readonly plan: ScanPlan;
   readonly #state: DurableState;
   readonly #scanner: JournalScanner;
-  #salt: Uint8Array | undefined;
   #salvage = NO_SALVAGE;
 
   /** Throws JOURNAL_IDENTITY when the files belong to another protection. */
@@ -51,9 +50,11 @@ export class JournalRecovery {
     this.#state = new DurableState(options.identity, options.epoch, options.crc32c);
     this.#scanner = new JournalScanner({
       crc32c: options.crc32c,
+      // The newest header that reads, not the first one: what later segments say of epochs must not hang on one header.
+      salt: this.plan.segments.findLast(({ found }) => found.header !== undefined)?.found.header?.salt,
       ...(options.ackedSeq === undefined ? {} : { ackedSeq: options.ackedSeq }),
       take: (record, segment) => this.#take(record, segment),
-      beginSegment: (header) => this.#begin(header),
+      beginSegment: (header) => this.#state.beginSegment(header),
       foundBehind: (record) => {
         this.#salvage = withRecord(this.#salvage, record);
       },
@@ -84,7 +85,6 @@ export class JournalRecovery {
     if (!isIndexOf(section, { fileBytes: found.fileBytes, header }, next.header)) return false;
     const digest = decodeDigest(section.digest);
     if (digest === undefined || !this.#scanner.skip(header, section)) return false;
-    this.#salt = header.salt;
     this.#state.takeIndexed(section, section.writes, digest);
     return true;
   }
@@ -96,13 +96,13 @@ export class JournalRecovery {
 
   /** Of the journal; undefined before its first segment. */
   get salt(): Uint8Array | undefined {
-    return this.#salt;
+    return this.#scanner.salt;
   }
 
   finish(): RecoveredJournal {
     const end = this.#scanner.finish();
     const { leftover, highestSegment } = this.plan;
-    const base = { state: this.#state, salt: this.#salt, leftover, highestSegment };
+    const base = { state: this.#state, salt: this.#scanner.salt, leftover, highestSegment };
     const corruption = end?.verdict === 'corrupt' ? end.why : this.#missingFront();
     if (end?.verdict === 'corrupt') this.#state.salvage(this.#salvage);
     if (corruption !== undefined) return { ...base, cut: undefined, corruption, tornTail: undefined };
@@ -116,11 +116,6 @@ export class JournalRecovery {
     if (seqBeforeFirstSegment <= snapshot.appliedSeq) return undefined;
     this.#state.ledger.keep(() => false);
     return `segments with stream positions ${snapshot.appliedSeq + 1} to ${seqBeforeFirstSegment} are missing`;
-  }
-
-  #begin(header: SegmentHeader): void {
-    this.#salt = header.salt;
-    this.#state.beginSegment(header);
   }
 
   #take({ header, body, at, endAt }: FoundRecord, segment: number): boolean {

@@ -6,6 +6,8 @@ import { JournalRecordKind } from './layout.js';
 export interface Salvage {
   readonly epoch: number;
   readonly highestEpoch: number;
+  /** A reservation of this number or a lower one was burned or committed. */
+  readonly settledEpoch: number;
   readonly isEnded: boolean;
   readonly incarnation: number;
   readonly retiredSeq: number;
@@ -13,7 +15,7 @@ export interface Salvage {
   readonly promotion: JournalSnapshot['promotion'];
 }
 
-export const NO_SALVAGE: Salvage = { epoch: 0, highestEpoch: 0, isEnded: false, incarnation: 0, retiredSeq: 0, appliedSeq: 0, promotion: null };
+export const NO_SALVAGE: Salvage = { epoch: 0, highestEpoch: 0, settledEpoch: 0, isEnded: false, incarnation: 0, retiredSeq: 0, appliedSeq: 0, promotion: null };
 
 /** Adds what one record says whose checksums hold. A reserved epoch is not taken over: its number counts as used, which refuses more than it must. */
 export function withRecord(known: Salvage, { header, body }: Pick<FoundRecord, 'header' | 'body'>): Salvage {
@@ -21,6 +23,7 @@ export function withRecord(known: Salvage, { header, body }: Pick<FoundRecord, '
   return {
     epoch: Math.max(known.epoch, header.epoch, told.epoch ?? 0),
     highestEpoch: Math.max(known.highestEpoch, told.highestEpoch ?? 0),
+    settledEpoch: Math.max(known.settledEpoch, told.settledEpoch ?? 0),
     isEnded: known.isEnded || (told.isEnded ?? false),
     incarnation: Math.max(known.incarnation, header.incarnation),
     retiredSeq: Math.max(known.retiredSeq, told.retiredSeq ?? 0),
@@ -32,14 +35,15 @@ export function withRecord(known: Salvage, { header, body }: Pick<FoundRecord, '
 function toldBy(kind: JournalRecordKind, lastSeq: number, body: Uint8Array): Partial<Salvage> {
   switch (kind) {
     case JournalRecordKind.state: {
-      const { epoch, highestEpoch, isEnded, retiredSeq, appliedSeq, promotion } = decodeSnapshot(body);
-      return { epoch, highestEpoch, isEnded, retiredSeq, appliedSeq, promotion };
+      const { epoch, reservedEpoch, highestEpoch, isEnded, retiredSeq, appliedSeq, promotion } = decodeSnapshot(body);
+      return { epoch, highestEpoch, settledEpoch: reservedEpoch === null ? highestEpoch : reservedEpoch - 1, isEnded, retiredSeq, appliedSeq, promotion };
     }
     case JournalRecordKind.epochReserve:
-    case JournalRecordKind.epochBurn:
       return { highestEpoch: decodeEpoch(body) };
+    case JournalRecordKind.epochBurn:
+      return { highestEpoch: decodeEpoch(body), settledEpoch: decodeEpoch(body) };
     case JournalRecordKind.epochCommit:
-      return { epoch: decodeEpoch(body), isEnded: true };
+      return { epoch: decodeEpoch(body), settledEpoch: decodeEpoch(body), isEnded: true };
     case JournalRecordKind.retire:
       return { retiredSeq: decodeRetirement(body).markerSeq };
     case JournalRecordKind.applied:

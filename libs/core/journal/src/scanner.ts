@@ -1,6 +1,6 @@
 import { assert, viewOf, type Crc32c } from '@tidemark/base';
 import { decodeRecords, FrameKind, type FrameCodec, type FrameHeader, type StreamRecord } from '@tidemark/frame';
-import { decodeJournalRecord, expectedChain, isEqual, isFrameKind, isSealedByUs, recordBytes, type JournalRecordHeader, type SegmentHeader } from './codec.js';
+import { decodeJournalRecord, expectedChain, isEqual, isFrameKind, isSealedByUs, recordBytes, saltOfFirstRecord, type JournalRecordHeader, type SegmentHeader } from './codec.js';
 import { judgeBreak, type BreakVerdict } from './recovery-table.js';
 import { JOURNAL_RECORD_AT, JOURNAL_RECORD_HEADER_BYTES, RECORD_ALIGN_BYTES, RECORD_MAGIC, SEGMENT_HEADER_BYTES } from './layout.js';
 
@@ -65,6 +65,8 @@ export function planScan(files: readonly SegmentFound[]): ScanPlan {
 
 export interface ScannerOptions {
   readonly crc32c: Crc32c;
+  /** Of the journal, when an intact header told it: records behind a break are found by it, also when the break is the first header itself. */
+  readonly salt?: Uint8Array | undefined;
   /** Highest stream position that is known to have been acknowledged; 0: nothing known. */
   readonly ackedSeq?: number;
   /** Called for every valid record in order. False: it decodes to nonsense although its checksums hold. */
@@ -84,7 +86,14 @@ export class JournalScanner {
   #laterRecordNo = 0;
   #laterCommittedNo = 0;
 
-  constructor(private readonly options: ScannerOptions) {}
+  constructor(private readonly options: ScannerOptions) {
+    this.#salt = options.salt;
+  }
+
+  /** undefined: nothing read so far tells it. */
+  get salt(): Uint8Array | undefined {
+    return this.#salt;
+  }
 
   /** Where {@link step} goes on. */
   #reading: { readonly segment: number; readonly bytes: Uint8Array; at: number } | undefined;
@@ -98,6 +107,7 @@ export class JournalScanner {
   /** As {@link segment}, in steps. */
   begin(found: SegmentFound, bytes: Uint8Array): void {
     const { header } = found;
+    this.#salt ??= header?.salt ?? saltOfFirstRecord(bytes, this.options.crc32c);
     if (this.#break !== undefined) {
       this.#noteLater(header);
       this.#probe(bytes, SEGMENT_HEADER_BYTES);

@@ -72,6 +72,11 @@ export class ProtectingHost extends SimHost {
     return this.#captures.get(vmId)?.requestCount ?? 0;
   }
 
+  /** No guest's request is under way. */
+  get isIdle(): boolean {
+    return [...this.#captures.values()].every(({ requestCount }) => requestCount === 0);
+  }
+
   protected started(): void {
     this.#budget = new MemoryBudget(this.options.budgetBytes);
     this.#reconcile();
