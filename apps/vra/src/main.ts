@@ -16,6 +16,7 @@ async function main(): Promise<void> {
     dataPort: config.dataPort,
     nbdSocketPath: config.nbdSocketPath,
     stateFolder: config.stateFolder,
+    datastoreFolders: config.datastoreFolders,
     captureBytesMax: captureBytesMax(config.memoryMiB),
     ...(config.guestAgentFolder === undefined ? {} : { guestAgents: new SocketGuestAgents(config.guestAgentFolder) }),
     log,

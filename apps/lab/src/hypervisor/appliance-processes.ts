@@ -1,6 +1,6 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type ApplianceRunner, type ApplianceSpec, HypervisorError, type HypervisorHost } from '@tidemark/hypervisor';
+import { type ApplianceRunner, type ApplianceSpec, HypervisorError, type HypervisorHost, type HypervisorSeed } from '@tidemark/hypervisor';
 import { guestAgentFolder, PORTS } from '../layout.js';
 import type { ProcessRunner } from '../process/process-runner.js';
 import type { ProcessSpec } from '../process/process-registry.js';
@@ -14,7 +14,7 @@ const IO_THREADS = '16';
 export class ApplianceProcesses implements ApplianceRunner {
   constructor(
     private readonly runner: ProcessRunner,
-    private readonly options: { readonly hosts: readonly HostConfig[]; readonly logFolder: string },
+    private readonly options: { readonly hosts: readonly HostConfig[]; readonly logFolder: string; readonly seed: Pick<HypervisorSeed, 'datastores'> },
   ) {}
 
   async start(spec: ApplianceSpec, host: HypervisorHost): Promise<void> {
@@ -45,6 +45,7 @@ export class ApplianceProcesses implements ApplianceRunner {
         TIDEMARK_ADDRESS: host.address,
         TIDEMARK_NATS_URL: spec.natsUrl,
         TIDEMARK_STATE_DIR: stateFolder,
+        TIDEMARK_DATASTORES: this.options.seed.datastores.map(({ path }) => path).join(':'),
         TIDEMARK_NBD_SOCKET: host.nbdSocketPath,
         TIDEMARK_GUEST_AGENT_DIR: guestAgentFolder(host.nbdSocketPath),
         TIDEMARK_CONTROL_PORT: String(PORTS.vraControl),

@@ -9,12 +9,17 @@ const COMPLETE = {
   TIDEMARK_NATS_URL: 'nats://127.0.1.1:4222',
   TIDEMARK_STATE_DIR: '/var/lib/vra',
   TIDEMARK_NBD_SOCKET: '/run/nbd.sock',
+  TIDEMARK_DATASTORES: '/vmfs/ds1:/vmfs/ds2',
 };
 
 describe('configuration of a VRA', () => {
   it('takes the ports of the mission when none are given', () => {
     const config = readConfig(COMPLETE);
     expect([config.healthPort, config.controlPort, config.dataPort]).toEqual([4006, 4007, 4008]);
+  });
+
+  it.each(['', '/', 'ds1', '/ds1:', '/ds1:ds2', '/ds1/'])('takes no datastores %p', (text) => {
+    expect(() => readConfig({ ...COMPLETE, TIDEMARK_DATASTORES: text })).toThrow('TIDEMARK_DATASTORES');
   });
 
   it('names every variable that is missing or wrong, at once', () => {

@@ -10,6 +10,8 @@ const SCHEMA = z.object({
   TIDEMARK_ADDRESS: z.string().min(1),
   TIDEMARK_NATS_URL: z.string().min(1),
   TIDEMARK_STATE_DIR: z.string().startsWith('/'),
+  /** The host's datastores, as PATH has folders: nothing outside them is opened, made or deleted. */
+  TIDEMARK_DATASTORES: z.string().transform((text) => text.split(':')).pipe(z.array(z.string().regex(/^\/[^\0]*[^/\0]$/, 'expected absolute folders, separated by colons')).min(1)),
   TIDEMARK_NBD_SOCKET: z.string().startsWith('/').max(99),
   TIDEMARK_GUEST_AGENT_DIR: z.string().startsWith('/').optional(),
   TIDEMARK_CONTROL_PORT: port.default(4007),
@@ -26,6 +28,7 @@ export interface VraConfig {
   readonly natsUrl: string;
   readonly stateFolder: string;
   readonly nbdSocketPath: string;
+  readonly datastoreFolders: readonly string[];
   /** Where guest agents listen; undefined: no guest has one. */
   readonly guestAgentFolder: string | undefined;
   readonly controlPort: number;
@@ -50,6 +53,7 @@ export function readConfig(environment: NodeJS.ProcessEnv): VraConfig {
     natsUrl: value.TIDEMARK_NATS_URL,
     stateFolder: value.TIDEMARK_STATE_DIR,
     nbdSocketPath: value.TIDEMARK_NBD_SOCKET,
+    datastoreFolders: value.TIDEMARK_DATASTORES,
     guestAgentFolder: value.TIDEMARK_GUEST_AGENT_DIR,
     controlPort: value.TIDEMARK_CONTROL_PORT,
     dataPort: value.TIDEMARK_DATA_PORT,

@@ -36,6 +36,9 @@ describe('a preseeded volume', () => {
   it.each(['old/web.raw', '/stores/b/old/web.raw'])('is taken as it is: %s', (path) =>
     expect(diskOf(path)).toMatchObject({ mirrorPath: '/stores/b/old/web.raw', isPreseeded: true }));
 
+  it.each(['../../etc/shadow', '/stores/b/../../etc/shadow', 'x/../own.raw', './own.raw', '/stores/b//own.raw'])('may not be %s: another way out of the datastore, or another name for a disk', (path) =>
+    expect(() => diskOf(path)).toThrow('not on datastore b'));
+
   it('may not lie elsewhere, nor be the disk of a VM, running or not', () => {
     expect(() => diskOf('/stores/bb/web.raw')).toThrow('not on datastore b');
     expect(() => diskOf('own.raw')).toThrow("attached to VM 'own'");

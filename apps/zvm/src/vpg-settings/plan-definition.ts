@@ -1,3 +1,4 @@
+import { normalize } from 'node:path/posix';
 import type { PeerVraV1 } from '@tidemark/contracts';
 import type { Datastore, Inventory, Vm } from '@tidemark/hypervisor';
 import { placementOf, type SettingsFacts, type VmSettings, type VpgSettings } from '@tidemark/vpg';
@@ -69,7 +70,8 @@ function planVm(settings: VpgSettings, wish: VmSettings, context: PlanContext): 
 /** Below its datastore, and nobody's disk: a VM that is off does not lock its own. */
 function preseedPath(path: string, datastore: Datastore, inventory: Inventory): string {
   const whole = path.startsWith('/') ? path : `${datastore.path}/${path}`;
-  if (!whole.startsWith(`${datastore.path}/`)) throw invalid(`preseeded volume ${path} is not on datastore ${datastore.name}`);
+  // `..` and the like would lead out of the datastore, or make another name for a VM's disk.
+  if (normalize(whole) !== whole || !whole.startsWith(`${datastore.path}/`)) throw invalid(`preseeded volume ${path} is not on datastore ${datastore.name}`);
   const owner = inventory.vms.find((vm) => vm.disks.some((disk) => disk.location === whole));
   if (owner) throw invalid(`preseeded volume ${path} is attached to VM '${owner.name}'`);
   return whole;

@@ -10,6 +10,7 @@ export type EngineErrorCode =
   | 'VRA_DISK'
   | 'VRA_CLOSED'
   | 'VRA_PRESEED'
+  | 'VRA_PATH' // a file or folder outside the host's datastores
   | 'CHECKPOINT_FREEZE' // a guest could not be frozen, so there is no application-consistent checkpoint
   | 'CHECKPOINT_VOID'
   | 'CHECKPOINT_NOT_LEADER';

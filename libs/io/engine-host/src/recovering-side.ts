@@ -2,6 +2,7 @@ import type { RetirementMessage } from '@tidemark/checkpoint';
 import type { ExportTable } from '@tidemark/nbd-server';
 import type { BlockFile } from '@tidemark/block-file';
 import { Backoff } from './backoff.js';
+import { DatastoreFolders } from './datastore-folders.js';
 import { DatastoreSpace } from './datastore-space.js';
 import { EngineError } from './engine-error.js';
 import type { EngineMemory } from './engine-memory.js';
@@ -65,6 +66,7 @@ export class RecoveringSide {
   readonly #retirements = new Map<string, RetirementHost>();
   readonly #spaces = new Map<string, DatastoreSpace>();
   readonly #scrubber: Scrubber;
+  readonly #folders: DatastoreFolders | undefined;
   readonly #retries = new Map<string, Backoff>();
   readonly #exchange = new HeldExchange(this.#exchangeSurroundings());
   #last: Promise<unknown> = Promise.resolve();
@@ -72,6 +74,7 @@ export class RecoveringSide {
 
   constructor(private readonly around: RecoveringSurroundings) {
     this.#file = new StateFile(`${around.options.stateFolder}/recovering.json`);
+    this.#folders = around.options.datastoreFolders && new DatastoreFolders(around.options.datastoreFolders);
     this.#scrubber = new Scrubber(around.options.stateFolder, around.options.log);
   }
 
@@ -120,6 +123,7 @@ export class RecoveringSide {
   }
 
   async #open(key: string, spec: RecoverySpec): Promise<void> {
+    await this.#folders?.assertRecovery(spec);
     const space = await this.#space(spec);
     const hooks = { log: this.around.options.log, codecs: this.around.codecs, space, hashPool: this.around.hashPool, budget: this.around.memory.receiving };
     this.#recoveries.set(key, await RecoveryHost.open(spec, hooks));
@@ -193,6 +197,7 @@ export class RecoveringSide {
       if (known && known.journalFolder !== spec.journalFolder) throw new EngineError('VRA_CONFLICT', 'the journal of a recovery cannot be moved');
       const recovery = this.#recoveries.get(key);
       if (recovery) {
+        await this.#folders?.assertRecovery(spec);
         await recovery.changeVolumes(spec.volumes);
         recovery.spec = { ...spec, epoch: recovery.spec.epoch };
         await this.#space(spec);
@@ -245,6 +250,8 @@ export class RecoveringSide {
     this.#recoveries.delete(key);
     this.#failed.delete(key);
     await recovery?.end();
+    // Again: what was a folder when the recovery was made may have become a link since.
+    await this.#folders?.assertRecovery(removal.spec);
     await removeRecoveryFiles(removal);
     this.#scrubber.forget(key);
     this.#removals.delete(key);

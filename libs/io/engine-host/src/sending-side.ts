@@ -6,6 +6,7 @@ import type { CodecPool } from '@tidemark/link';
 import { throttleAt } from '@tidemark/base';
 import { ActivityLogs } from './activity-logs.js';
 import { BarrierHost, type BarrierSurroundings } from './barrier-host.js';
+import { DatastoreFolders } from './datastore-folders.js';
 import { EngineError } from './engine-error.js';
 import type { EngineMemory } from './engine-memory.js';
 import { GuestVm, type TakenOver } from './guest-vm.js';
@@ -51,12 +52,14 @@ export class SendingSide {
   readonly #faults = new Map<string, string>();
   readonly outbound = new Outbound();
   readonly #logs: ActivityLogs;
+  readonly #folders: DatastoreFolders | undefined;
   #socketInode: number | undefined;
   #desired: DesiredState = { revision: -1, attachedVms: [], protections: [], barriers: [] };
   #last: Promise<void> = Promise.resolve();
   #handOverTimer: NodeJS.Timeout | undefined;
 
   constructor(private readonly around: SendingSurroundings) {
+    this.#folders = around.options.datastoreFolders && new DatastoreFolders(around.options.datastoreFolders);
     this.#logs = new ActivityLogs(`${around.options.stateFolder}/activity`, around.options.log);
   }
 
@@ -127,6 +130,7 @@ export class SendingSide {
 
   async #changeVm(guest: GuestVm, spec: AttachedVmSpec): Promise<void> {
     try {
+      await this.#folders?.assertDisks(spec);
       await guest.change(spec, this.around.options.log);
       this.#faults.delete(spec.vmId);
     } catch (error) {
@@ -142,6 +146,7 @@ export class SendingSide {
       return;
     }
     try {
+      await this.#folders?.assertDisks(spec);
       const gates = await this.#logs.openBefore(spec, protections);
       const { exports, options } = this.around;
       const onSuspect = (slot: number): void => this.#suspect(spec.vmId, slot);

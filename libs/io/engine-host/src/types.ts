@@ -126,6 +126,8 @@ export interface VraOptions {
   readonly dataPort: number;
   readonly nbdSocketPath: string;
   readonly stateFolder: string;
+  /** Datastores of the host: files that messages name lie below them, or are refused. Absent: anywhere; for tests. */
+  readonly datastoreFolders?: readonly string[];
   /** Budget for captured writes that are not yet durable at the other site. */
   readonly captureBytesMax: number;
   /** How long a mark of the activity log outlives the last write to its extent; for tests. */
