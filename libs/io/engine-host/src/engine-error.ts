@@ -11,6 +11,8 @@ export type EngineErrorCode =
   | 'VRA_CLOSED'
   | 'VRA_PRESEED'
   | 'VRA_PATH' // a file or folder outside the host's datastores
+  | 'VRA_MOVED' // journal and mirrors belong to another VRA
+  | 'VRA_NOTHING_THERE' // a journal was to be taken over and is not to be seen here
   | 'CHECKPOINT_FREEZE' // a guest could not be frozen, so there is no application-consistent checkpoint
   | 'CHECKPOINT_VOID'
   | 'CHECKPOINT_NOT_LEADER';

@@ -29,8 +29,8 @@ export class MirrorSet {
   readonly #taken = new Set<BlockFile>();
 
   /** Opens what there is and makes what is missing; of a removed volume only what is still there. */
-  async open(volumes: readonly RecoveryVolumeSpec[]): Promise<void> {
-    for (const volume of volumes) this.#files.push(await openMirror(volume));
+  async open(volumes: readonly RecoveryVolumeSpec[], { isTakingOver = false } = {}): Promise<void> {
+    for (const volume of volumes) this.#files.push(await openMirror(volume, isTakingOver));
   }
 
   /** Before the new list is durable: every mirror is there, as long as its volume will be. May be repeated. */
@@ -82,11 +82,12 @@ export class MirrorSet {
 }
 
 /** A preseeded disk must be there, of the right size, and nobody's: a mirror that is made instead of a mistyped one would copy everything without a word. */
-async function openMirror({ mirrorPath, sizeBytes, isRemoved, isPreseeded }: RecoveryVolumeSpec): Promise<BlockFile | undefined> {
-  const isOwn = isPreseeded !== true;
-  if (isOwn && isRemoved !== true) await mkdir(dirname(mirrorPath), { recursive: true });
+async function openMirror({ mirrorPath, sizeBytes, isRemoved, isPreseeded }: RecoveryVolumeSpec, isTakingOver = false): Promise<BlockFile | undefined> {
+  const isOwn = isPreseeded !== true || isTakingOver;
+  const mayCreate = isOwn && isRemoved !== true && !isTakingOver;
+  if (mayCreate) await mkdir(dirname(mirrorPath), { recursive: true });
   try {
-    return await BlockFile.open({ path: mirrorPath, sizeBytes, isReadOnly: false, isLongerFine: isOwn, create: isOwn && isRemoved !== true });
+    return await BlockFile.open({ path: mirrorPath, sizeBytes, isReadOnly: false, isLongerFine: isOwn, create: mayCreate });
   } catch (cause) {
     if (isRemoved === true && cause instanceof VolumeError && cause.code === 'VOLUME_NOT_FOUND') return undefined;
     if (isOwn || !(cause instanceof VolumeError)) throw cause;

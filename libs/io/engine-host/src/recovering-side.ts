@@ -1,15 +1,16 @@
 import type { RetirementMessage } from '@tidemark/checkpoint';
 import type { ExportTable } from '@tidemark/nbd-server';
-import type { BlockFile } from '@tidemark/block-file';
 import { Backoff } from './backoff.js';
 import { DatastoreFolders } from './datastore-folders.js';
 import { DatastoreSpace } from './datastore-space.js';
+import { type HandOver, handOver } from './disk-hand-over.js';
 import { EngineError } from './engine-error.js';
 import type { EngineMemory } from './engine-memory.js';
 import type { HashPool } from './hash-pool.js';
 import { HeldExchange, type HeldSurroundings } from './held-exchange.js';
 import type { HeldMessage } from './held-report.js';
 import type { CodecPool } from '@tidemark/link';
+import { moveNumberOf } from './journal-owner.js';
 import { volumeChangeError } from './mirror-set.js';
 import { RecoveryHost } from './recovery-host.js';
 import { removeRecoveryFiles, type Removal } from './removal.js';
@@ -29,13 +30,6 @@ interface RecoveringState {
   readonly recoveries: readonly RecoverySpec[];
   readonly views: readonly ViewEntry[];
   readonly removals?: readonly Removal[];
-}
-
-/** What a promoted view hands to the VM that now has its disks. */
-export interface HandOver {
-  readonly files: ReadonlyMap<string, BlockFile>;
-  /** The VM could not be attached: the view serves on. */
-  giveBack(): void;
 }
 
 export interface RecoveringSurroundings {
@@ -117,15 +111,24 @@ export class RecoveringSide {
     try {
       await this.#open(key, spec);
     } catch (error) {
+      if (error instanceof EngineError && error.code === 'VRA_MOVED') return await this.#forgetMoved(key, error);
       this.#failed.set(key, String(error));
       this.around.options.log.error({ protection: key, error: String(error) }, 'cannot open journal or mirror');
     }
   }
 
+  /** It was moved while this VRA did not run: what the files say counts, and they are left alone. */
+  async #forgetMoved(key: string, error: EngineError): Promise<void> {
+    this.around.options.log.warn({ protection: key, reason: error.message }, 'a recovery was moved to another VRA: it is forgotten here');
+    this.#specs.delete(key);
+    this.#failed.delete(key);
+    await this.#save();
+  }
+
   async #open(key: string, spec: RecoverySpec): Promise<void> {
     await this.#folders?.assertRecovery(spec);
     const space = await this.#space(spec);
-    const hooks = { log: this.around.options.log, codecs: this.around.codecs, space, hashPool: this.around.hashPool, budget: this.around.memory.receiving };
+    const hooks = { vraId: this.around.options.vraId, log: this.around.options.log, codecs: this.around.codecs, space, hashPool: this.around.hashPool, budget: this.around.memory.receiving };
     this.#recoveries.set(key, await RecoveryHost.open(spec, hooks));
     this.#failed.delete(key);
   }
@@ -195,6 +198,7 @@ export class RecoveringSide {
       const wrongVolumes = known && volumeChangeError(known.volumes, spec.volumes);
       if (wrongVolumes !== undefined) throw new EngineError('VRA_CONFLICT', wrongVolumes);
       if (known && known.journalFolder !== spec.journalFolder) throw new EngineError('VRA_CONFLICT', 'the journal of a recovery cannot be moved');
+      if (known && moveNumberOf(spec) < moveNumberOf(known)) throw new EngineError('VRA_CONFLICT', `move ${String(moveNumberOf(known))} of this recovery is known here: this is older`);
       const recovery = this.#recoveries.get(key);
       if (recovery) {
         await this.#folders?.assertRecovery(spec);
@@ -206,6 +210,39 @@ export class RecoveringSide {
       await this.#save();
       this.#configureRetirements();
     });
+  }
+
+  /**
+   * Lets go of journal and mirrors, for the VRA that takes them over by a `put` with this move's number. Durable before the first file is closed: after a crash
+   * they are not opened here again. Repeated, or unknown here: done. VRA_CONFLICT while a view is open or a failover is under way.
+   */
+  release(ref: ProtectionRef, { moveNumber }: { readonly moveNumber: number }): Promise<void> {
+    return this.#exclusive(async () => {
+      const key = protectionKey(ref);
+      const spec = this.#specs.get(key);
+      if (spec && moveNumberOf(spec) >= moveNumber) throw new EngineError('VRA_CONFLICT', `move ${String(moveNumberOf(spec))} brought this recovery here: move ${String(moveNumber)} is older`);
+      const view = [...this.#entries.values()].find((entry) => protectionKey(entry.spec) === key);
+      if (view) throw new EngineError('VRA_CONFLICT', `view ${view.spec.viewId} (${view.spec.purpose}) is open: stop the failover test, or end the failover, first`);
+      const recovery = this.#recoveries.get(key);
+      const reason = recovery?.releaseError;
+      if (reason) throw reason;
+      if (spec) await this.#forgetSpec(key, spec);
+      await recovery?.release();
+      if (this.#recoveries.delete(key)) this.around.options.log.info({ protection: key, moveNumber }, 'recovery released: another VRA takes it over');
+      this.#scrubber.forget(key);
+      this.#configureRetirements();
+    });
+  }
+
+  async #forgetSpec(key: string, spec: RecoverySpec): Promise<void> {
+    this.#specs.delete(key);
+    try {
+      await this.#save();
+    } catch (error) {
+      this.#specs.set(key, spec);
+      throw error;
+    }
+    this.#failed.delete(key);
   }
 
   /**
@@ -330,42 +367,9 @@ export class RecoveringSide {
     });
   }
 
-  /** See {@link SendingSurroundings.takeOver}: a promoted view's exports and files go to the VM that now has the disks. */
+  /** See {@link SendingSurroundings.takeOver}. */
   takeOver(spec: AttachedVmSpec): HandOver | 'notYet' {
-    const owners: { readonly view: ViewHost; readonly index: number; readonly exportName: string }[] = [];
-    for (const { exportName, path } of spec.disks) {
-      const owner = this.#ownerOf(exportName);
-      if (owner) {
-        if (!owner.view.isPromoted) return 'notYet';
-        owners.push({ ...owner, exportName });
-      } else if (this.#isMirror(path)) return 'notYet';
-    }
-    const files = new Map<string, BlockFile>();
-    for (const { view, index, exportName } of owners) {
-      view.disownExport(exportName);
-      files.set(exportName, view.recovery.takeMirror(index));
-    }
-    const giveBack = (): void => {
-      for (const { view, index, exportName } of owners) {
-        view.ownExport(exportName);
-        view.recovery.giveBackMirror(index);
-      }
-    };
-    return { files, giveBack };
-  }
-
-  #ownerOf(exportName: string): { readonly view: ViewHost; readonly index: number } | undefined {
-    for (const view of this.#views.values()) {
-      const volume = view.spec.volumes.find((each) => each.exportName === exportName);
-      if (!volume || !view.ownsExport(exportName)) continue;
-      return { view, index: view.volumeIndexOf(volume.diskId) };
-    }
-    return undefined;
-  }
-
-  /** A volume that is still somebody's mirror must not be written by a guest. */
-  #isMirror(path: string): boolean {
-    return [...this.#specs.values()].some(({ volumes }) => volumes.some(({ mirrorPath }) => mirrorPath === path));
+    return handOver(spec, { views: this.#views.values(), recoveries: this.#specs.values() });
   }
 
   #configureRetirements(): void {

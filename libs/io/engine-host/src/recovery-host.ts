@@ -13,6 +13,7 @@ import { Receiver, type BudgetShare, type MemoryBudget, type ReceiverEffect } fr
 import { payloadPool } from '@tidemark/sys';
 import type { DatastoreSpace } from './datastore-space.js';
 import { EngineError } from './engine-error.js';
+import { JournalOwner } from './journal-owner.js';
 import { FrameIntake, type TakenFrame } from './frame-intake.js';
 import { HeadHasher } from './head-hasher.js';
 import type { HashPool } from './hash-pool.js';
@@ -32,6 +33,8 @@ export interface StreamReply {
 }
 
 export interface RecoveryHooks {
+  /** Of this VRA: journals carry the name of the one they belong to. */
+  readonly vraId: string;
   readonly log: Logger;
   readonly codecs: CodecPool;
   readonly space: DatastoreSpace;
@@ -93,7 +96,9 @@ export class RecoveryHost {
   static async open(spec: RecoverySpec, hooks: RecoveryHooks): Promise<RecoveryHost> {
     const host = new RecoveryHost(spec, hooks, spec.epoch);
     try {
-      await host.#mirrors.open(spec.volumes);
+      const owner = await JournalOwner.look(spec, hooks.vraId);
+      await host.#mirrors.open(spec.volumes, owner);
+      await owner.claim();
       await host.#openJournal();
     } catch (error) {
       await host.close();
@@ -416,6 +421,21 @@ export class RecoveryHost {
     await this.#journal?.close();
     await this.#mirrors.close();
     this.#receiver.close();
+  }
+
+  /**
+   * All files are closed and the stream's connection is told, which finds out where to go on from its own side: nothing of what it holds is given up.
+   */
+  async release(): Promise<void> {
+    this.#step((effects) => this.#receiver.appendsLost(effects));
+    await this.close();
+  }
+
+  /** Why the recovery cannot go to another VRA now; undefined: it can. */
+  get releaseError(): EngineError | undefined {
+    const { reservedEpoch, isEnded } = this.stats;
+    if (reservedEpoch !== null) return new EngineError('VRA_CONFLICT', 'a failover of this VM is under way: commit it or roll it back first');
+    return isEnded ? new EngineError('VRA_CONFLICT', 'a failover of this VM was committed: its disks are not a recovery any more') : undefined;
   }
 
   /** Nothing is taken any more, and all files are closed: they may be deleted. */

@@ -178,10 +178,24 @@ export class SendingSide {
     const wanted = new Map(specs.map((spec) => [protectionKey(spec), spec]));
     for (const [key, { stream }] of this.#streams) {
       const spec = wanted.get(key);
-      if (!spec || !isSameTarget(spec, stream.spec)) this.#closeStream(key);
+      if (!spec || !isSameStream(spec, stream.spec)) this.#closeStream(key);
+      else if (!isSamePeer(spec, stream.spec)) this.#retarget(key, spec);
       else if (isSameVolumes(spec, stream.spec)) stream.update(spec);
     }
     for (const key of this.#faults.keys()) if (key.includes('/') && !wanted.has(key)) this.#faults.delete(key);
+  }
+
+  /** With its volumes as they are: if these change as well, that comes next. */
+  #retarget(key: string, spec: ProtectionSpec): void {
+    const entry = this.#streams.get(key);
+    if (!entry) return;
+    const { stream } = entry;
+    const peer = this.#ensurePeer(spec);
+    entry.peer.remove(stream);
+    stream.retarget({ ...stream.spec, recoveringVra: spec.recoveringVra }, peer);
+    this.#streams.set(key, { stream, peer });
+    peer.add(stream);
+    if (isSameVolumes(spec, stream.spec)) stream.update(spec);
   }
 
   #closeStreamsOf(vmId: string): void {
@@ -379,10 +393,9 @@ const isHeldElsewhere = (error: unknown): boolean =>
 const isSameVolumes = (a: ProtectionSpec, b: ProtectionSpec): boolean =>
   JSON.stringify([a.diskIds, a.volumeBytes]) === JSON.stringify([b.diskIds, b.volumeBytes]);
 
-const isSameTarget = (a: ProtectionSpec, b: ProtectionSpec): boolean =>
-  a.epoch === b.epoch &&
-  a.recoveringVra.vraId === b.recoveringVra.vraId &&
-  a.recoveringVra.address === b.recoveringVra.address &&
-  a.recoveringVra.dataPort === b.recoveringVra.dataPort &&
-  // A stream knows from its start what it leaves out.
-  JSON.stringify(a.tempVolumes) === JSON.stringify(b.tempVolumes);
+const isSamePeer = ({ recoveringVra: a }: ProtectionSpec, { recoveringVra: b }: ProtectionSpec): boolean =>
+  a.vraId === b.vraId && a.address === b.address && a.dataPort === b.dataPort;
+
+/** A stream knows from its start what it leaves out. */
+const isSameStream = (a: ProtectionSpec, b: ProtectionSpec): boolean =>
+  a.epoch === b.epoch && JSON.stringify(a.tempVolumes) === JSON.stringify(b.tempVolumes);

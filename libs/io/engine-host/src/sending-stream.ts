@@ -85,7 +85,7 @@ export class SendingStream implements OutboundStream {
   #isClosed = false;
   #isBroken = false;
   readonly guest: GuestVm;
-  readonly peer: StreamPeer;
+  #peer: StreamPeer;
   readonly #packer: FramePacker;
   private readonly log: Logger;
 
@@ -95,7 +95,7 @@ export class SendingStream implements OutboundStream {
   ) {
     const { guest, peer, budget, log } = around;
     this.guest = guest;
-    this.peer = peer;
+    this.#peer = peer;
     this.log = log;
     const spec = this.current;
     this.#share = budget.share({ weight: BUDGET_WEIGHT[spec.priority], giveWay: () => this.#guarded(() => this.sender.giveWay()) });
@@ -137,6 +137,10 @@ export class SendingStream implements OutboundStream {
     });
   }
 
+  get peer(): StreamPeer {
+    return this.#peer;
+  }
+
   get priority(): ProtectionSpec['priority'] {
     return this.spec.priority;
   }
@@ -161,6 +165,17 @@ export class SendingStream implements OutboundStream {
 
   get #isPaused(): boolean {
     return this.current.isPaused === true;
+  }
+
+  /** Another VRA has taken over the journal: the same stream goes on there, with the queue, or with what the bitmap has by then. */
+  retarget(spec: ProtectionSpec, peer: StreamPeer): void {
+    this.log.info({ stream: this.key, from: this.spec.recoveringVra.vraId, to: spec.recoveringVra.vraId }, 'the recovery has moved to another VRA');
+    this.current = spec;
+    this.#guarded(() => this.#closeAtPeer());
+    this.#link = undefined;
+    this.#reopenMs = REOPEN_MS_MIN;
+    this.#peer.compares.forget(this);
+    this.#peer = peer;
   }
 
   #closeAtPeer(): void {

@@ -88,6 +88,11 @@ export interface RecoverySpec {
   readonly recoverers: readonly BarrierMemberSpec[];
   readonly volumes: readonly RecoveryVolumeSpec[];
   readonly journalFolder: string;
+  /**
+   * Grows with every move of this recovery to another VRA; absent: 0. Above 0 journal and mirrors are there already: the VRA takes them over from the one that
+   * has released them, and never makes them.
+   */
+  readonly moveNumber?: number | undefined;
   readonly datastore: { readonly path: string; readonly capacityBytes: number };
   readonly historyMs: number;
   /** Absent: unlimited. */

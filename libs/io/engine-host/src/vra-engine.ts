@@ -174,6 +174,12 @@ export class VraEngine {
     this.#setPeers();
   }
 
+  /** Lets go of journal and mirrors; see {@link RecoverySpec.moveNumber} for who takes them over. */
+  async releaseRecovery({ vpgId, vmId, moveNumber }: ProtectionRef & { readonly moveNumber: number }): Promise<void> {
+    await this.#recovering.release({ vpgId, vmId }, { moveNumber });
+    this.#setPeers();
+  }
+
   async removeRecovery({ vpgId, vmId, isMirrorKept }: ProtectionRef & { readonly isMirrorKept: boolean }): Promise<void> {
     await this.#recovering.remove({ vpgId, vmId }, { isMirrorKept });
     this.#setPeers();

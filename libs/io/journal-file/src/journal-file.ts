@@ -356,7 +356,7 @@ export class JournalFile {
 
   stats(): JournalFileStats {
     const { durable, segments, journalBytes } = this.#journal;
-    const { epoch, reservedEpoch, incarnation, isBaseComplete, sync, lastSeq, appliedSeq, promotion } = durable;
+    const { epoch, reservedEpoch, isEnded, incarnation, isBaseComplete, sync, lastSeq, appliedSeq, promotion } = durable;
     return {
       state: this.#journal.state,
       durableSeq: lastSeq,
@@ -369,6 +369,7 @@ export class JournalFile {
       journalBytes,
       epoch,
       reservedEpoch,
+      isEnded,
       incarnation,
       isBaseComplete,
       isSyncing: sync !== 'idle',

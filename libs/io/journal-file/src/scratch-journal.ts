@@ -254,7 +254,8 @@ export class ScratchJournal {
     const { reason, detail } = storageFailure(error);
     if (reason === 'noSpace') {
       try {
-        await this.#segments.use(this.#segment, async (handle) => await handle.truncate(before.at));
+        // Synced: what the guest was told to have failed must not come back with a power loss.
+        await this.#segments.truncate(this.#segment, before.at);
         this.#recordNo = before.recordNo;
         this.#chain = before.chain;
         this.#at = before.at;

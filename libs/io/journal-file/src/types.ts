@@ -58,6 +58,8 @@ export interface JournalFileStats {
   readonly journalBytes: number;
   readonly epoch: number;
   readonly reservedEpoch: number | null;
+  /** A failover was committed: the history is closed. */
+  readonly isEnded: boolean;
   readonly incarnation: number;
   readonly isBaseComplete: boolean;
   readonly isSyncing: boolean;

@@ -136,11 +136,12 @@ export class ViewGuest {
   }
 
   async #flush(): Promise<void> {
-    const volume = this.host.view(this.spec.viewId)?.volumes[0];
+    const volumes = this.host.view(this.spec.viewId)?.volumes ?? [];
     const images = this.images;
     const log = this.#log;
     try {
-      await volume?.flush();
+      // Each disk is one of its own: scratch has one file for all of them, the promoted disks have not.
+      for (const volume of volumes) await volume.flush();
     } catch {
       return;
     }
