@@ -223,11 +223,20 @@ describe('recovery', () => {
     expect((await tidemark(['rollback', 'Shop', '--no-wait'])).out).toContain('task.1');
     expect((await tidemark(['checkpoints', 'insert', 'Shop', 'patch day'])).out).toBe("✔ checkpoint 12 'patch day' is listed\n");
     expect(posted('/vpgs/vpg-1/failoverteststop')).toEqual({ FailoverTestSuccess: false, FailoverTestSummary: 'no DNS' });
-    expect(posted('/vpgs/vpg-1/failovercommit')).toEqual({ IsReverseProtection: false });
+    expect(posted('/vpgs/vpg-1/failovercommit')).toEqual({});
     expect(posted('/vpgs/vpg-1/failoverrollback')).toEqual({});
     expect(posted('/vpgs/vpg-1/checkpoints')).toEqual({ CheckpointName: 'patch day' });
     await tidemark(['checkpoints', 'insert', 'Shop', 'nightly', '--application-consistent']);
     expect(posted('/vpgs/vpg-1/checkpoints')).toEqual({ CheckpointName: 'nightly', Vss: true });
+  });
+
+  it('asks for reverse protection at the start or at the commit, and can take it back', async () => {
+    expect((await tidemark(['failover', 'Shop', '--reverse'])).code).toBe(0);
+    expect(posted('/vpgs/vpg-1/failover')).toMatchObject({ IsReverseProtection: true });
+    for (const [option, body] of [['--reverse', { IsReverseProtection: true }], ['--no-reverse', { IsReverseProtection: false }]] as const) {
+      expect((await tidemark(['commit', 'Shop', option])).code).toBe(0);
+      expect(site.requests.findLast(({ path }) => path.toLowerCase() === '/vpgs/vpg-1/failovercommit')?.body).toEqual(body);
+    }
   });
 
   it('shows and sets the limit of what the site replicates', async () => {

@@ -57,6 +57,8 @@ import { RecoverySite } from './vpg/recovery-site.service.js';
 import { VpgActions } from './vpg/vpg-actions.service.js';
 import { VmFollower } from './vpg/vm-follower.service.js';
 import { VpgStatusService } from './vpg/vpg-status.service.js';
+import { ReverseProtectionOperation } from './vpg/operations/reverse-protection.js';
+import { TakeReverseOperation } from './vpg/operations/take-reverse.js';
 import { VpgStore } from './vpg/vpg.store.js';
 import { VpgsController } from './vpg/vpgs.controller.js';
 import { SITE_BUS, VraLinkService } from './vra/vra-link.service.js';
@@ -72,6 +74,7 @@ const SERVICES = [
   PeerLinkService, PeerExchange, PeerResponder, PairingService, CatalogueService, RecoverySite, ProtectedSite, RecoveredVms, RecoveryActions, VpgActions,
   VpgStatusService, VmFollower, DecisionTimer, DefinitionService, DraftService, CommitService, AlertService,
   CreateVpgOperation, ChangeVpgOperations, SteerReplicationOperations, InsertCheckpointOperation, FailoverTestOperations, FailoverOperations, FailoverCommitOperations,
+  ReverseProtectionOperation, TakeReverseOperation,
 ];
 
 /** Closes the site's broker connection first of all: a ZVM that is ending answers nobody any more. */

@@ -348,7 +348,6 @@ describe('the life of a VPG', () => {
     expect(await atA.refused(409, 'POST', `/vpgs/${vpgId}/FailoverTestStop`)).toContain('no failover test');
     expect(await atA.refused(404, 'POST', `/vpgs/${vpgId}/Failover`, { CheckpointIdentifier: '999999999' })).toContain('999999999');
     expect(await atA.refused(400, 'POST', `/vpgs/${vpgId}/Failover`, { CheckpointIdentifier: 'latest' })).toContain('not a checkpoint identifier');
-    expect(await atA.refused(400, 'POST', `/vpgs/${vpgId}/Failover`, { IsReverseProtection: true })).toContain('reverse');
     expect(await atA.refused(400, 'POST', `/vpgs/${vpgId}/Failover`, { CommitPolicy: 7 })).toContain('CommitPolicy');
   });
 

@@ -15,12 +15,20 @@ interface FailoverOptions extends StartOptions {
   readonly commitPolicy: keyof typeof COMMIT_POLICIES;
   readonly after?: string;
   readonly shutdown: keyof typeof SHUTDOWN_POLICIES;
+  readonly reverse?: boolean;
   readonly yes?: boolean;
 }
 
 const COMMIT_POLICIES = { none: 'None', commit: 'Commit', rollback: 'Rollback' } as const;
 const SHUTDOWN_POLICIES = { no: 'None', graceful: 'Shutdown', force: 'ForceShutdown' } as const;
 const DECIDE_SECONDS = 3600;
+
+interface CommitOptions {
+  /** Absent: as was said when the failover began. */
+  readonly reverse?: boolean;
+  readonly wait: boolean;
+  readonly yes?: boolean;
+}
 
 export function addFailoverCommands(program: Command, session: InSession): void {
   addTestCommands(program, session);
@@ -29,16 +37,15 @@ export function addFailoverCommands(program: Command, session: InSession): void 
     .addOption(new Option('--commit-policy <policy>', 'what happens by itself').choices(Object.keys(COMMIT_POLICIES)).default('none'))
     .option('--after <seconds>', `when the policy acts (${DECIDE_SECONDS})`)
     .addOption(new Option('--shutdown <policy>', 'what happens to the protected VMs, when their site can be reached').choices(Object.keys(SHUTDOWN_POLICIES)).default('no'))
+    .option('--reverse', 'after the commit protect the VPG in the other direction')
     .option('-y, --yes', 'do not ask')
     .action((wanted: string, options: FailoverOptions, command: Command) => session(command, (one) => failover(one, wanted, options)));
 
   program.command('commit').description('keep the recovered VMs; ends the history before the failover').argument('<vpg>', 'name or identifier')
+    .option('--reverse', 'then protect in the other direction: the old VMs are powered off and taken from the inventory, their disks become recovery volumes')
+    .option('--no-reverse', 'do not, whatever was said when the failover began')
     .option('--no-wait', 'do not wait for the task').option('-y, --yes', 'do not ask')
-    .action((wanted: string, options: { wait: boolean; yes?: boolean }, command: Command) => session(command, async (one) => {
-      const vpg = await findVpg(one.client, wanted);
-      await one.confirm(`Committing keeps the recovered VMs of '${vpg.VpgName}' and ends its history: no checkpoint before the failover can be used any more.`, options.yes === true);
-      await operate(one, { vpg, path: 'FailoverCommit', body: { IsReverseProtection: false }, isWaiting: options.wait, doneText: `failover of '${vpg.VpgName}' committed; promotion goes on in the background` });
-    }));
+    .action((wanted: string, options: CommitOptions, command: Command) => session(command, (one) => commit(one, wanted, options)));
 
   program.command('rollback').description('delete the recovered VMs, go on protecting').argument('<vpg>', 'name or identifier')
     .option('--no-wait', 'do not wait for the task').option('-y, --yes', 'do not ask')
@@ -86,10 +93,18 @@ async function failover(session: Session, wanted: string, options: FailoverOptio
   await session.confirm(`'${vpg.VpgName}' will be recovered at ${vpg.RecoverySiteName ?? 'its recovery site'}, as of checkpoint ${checkpointText(checkpoint)}.`, options.yes === true);
   const body = {
     CheckpointIdentifier: checkpoint.CheckpointIdentifier, CommitPolicy: COMMIT_POLICIES[options.commitPolicy], TimeToWaitBeforeShutdownInSec: waitSeconds,
-    ShutdownPolicy: SHUTDOWN_POLICIES[options.shutdown], IsReverseProtection: false,
+    ShutdownPolicy: SHUTDOWN_POLICIES[options.shutdown], IsReverseProtection: options.reverse === true,
   };
   const next = options.commitPolicy === 'none' ? `next: tidemark commit or rollback` : `${options.commitPolicy} follows in ${waitSeconds} s`;
   await operate(session, { vpg, path: 'Failover', body, isWaiting: options.wait, doneText: `VMs of '${vpg.VpgName}' run at checkpoint ${checkpointText(checkpoint)}; ${next}` });
+}
+
+async function commit(session: Session, wanted: string, { reverse, wait, yes }: CommitOptions): Promise<void> {
+  const vpg = await findVpg(session.client, wanted);
+  await session.confirm(`Committing keeps the recovered VMs of '${vpg.VpgName}' and ends its history: no checkpoint before the failover can be used any more.`, yes === true);
+  const body = reverse === undefined ? {} : { IsReverseProtection: reverse };
+  const next = reverse === true ? 'promotion, then protection in the other direction, go on in the background' : 'promotion goes on in the background';
+  await operate(session, { vpg, path: 'FailoverCommit', body, isWaiting: wait, doneText: `failover of '${vpg.VpgName}' committed; ${next}` });
 }
 
 function secondsOf({ commitPolicy, after }: FailoverOptions): number {

@@ -18,6 +18,8 @@ export interface VpgView {
   readonly ProgressPercentage: number;
   /** Seconds; null while not known. */
   readonly ActualRPO: number | null;
+  readonly ProtectedSiteName: string;
+  readonly SubStatusDescription: string;
 }
 
 export const VPG_STATUS = { initializing: 0, meetingSla: 1, notMeetingSla: 2, recovered: 8 } as const;
@@ -157,8 +159,8 @@ export class VpgClient {
     });
   }
 
-  commit(): Promise<void> {
-    return this.api.run('POST', `/vpgs/${this.vpgId}/FailoverCommit`, { IsReverseProtection: false });
+  commit({ isReverse = false } = {}): Promise<void> {
+    return this.api.run('POST', `/vpgs/${this.vpgId}/FailoverCommit`, { IsReverseProtection: isReverse });
   }
 
   rollback(): Promise<void> {

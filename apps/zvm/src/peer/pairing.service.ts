@@ -148,7 +148,7 @@ export class PairingService implements OnModuleInit {
     for (const { definition, state } of this.#between(peer)) {
       const isRecoveringHere = definition.recoverySiteId === this.config.siteId;
       // A failed-over VPG has no journals any more, and its recovered VMs own the volumes.
-      if (isRecoveringHere && state !== 'needsConfiguration' && state !== 'removed') {
+      if (isRecoveringHere && state !== 'needsConfiguration' && state !== 'reversing' && state !== 'removed') {
         await this.recovery.removeRecoveries(definition, { isMirrorKept: isTargetKept, isForced: true });
       }
       await this.vpgs.forget(definition.vpgId);

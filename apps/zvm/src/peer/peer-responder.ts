@@ -1,6 +1,6 @@
 import { Inject, Injectable, type OnModuleInit } from '@nestjs/common';
 import {
-  CataloguePutV1, FromSiteV1, PeerCheckpointInsertV1, PeerForceSyncV1, PeerPairV1, PeerUnpairV1, type SiteCardV1, subjectOf, UNKNOWN_SITE, VmPowerV1, VpgActV1, VpgPutV1,
+  CataloguePutV1, FromSiteV1, PeerCheckpointInsertV1, PeerForceSyncV1, PeerPairV1, PeerTakeReverseV1, PeerUnpairV1, type SiteCardV1, subjectOf, UNKNOWN_SITE, VmPowerV1, VpgActV1, VpgPutV1,
 } from '@tidemark/contracts';
 import { ControlBus, ControlRefusal } from '@tidemark/nest';
 import { ZVM_CONFIG, type ZvmConfig } from '../config.js';
@@ -43,6 +43,10 @@ export class PeerResponder implements OnModuleInit {
     });
     this.#answer('vpg.act', VpgActV1, async ({ taskId, action, initiatedBy, vpgId, input }) => {
       return { taskId: await this.actions.run({ action, vpgId: vpgId ?? '', input, initiatedBy, taskId }) };
+    });
+    this.#answer('vpg.takeReverse', PeerTakeReverseV1, async ({ fromSiteId, record, taskId, initiatedBy }) => {
+      if (record.definition.recoverySiteId !== fromSiteId) throw new ControlRefusal('ZVM_CONFLICT', 'only the site that has failed a VPG over hands it over');
+      return { taskId: await this.actions.takeReverse(record, { taskId, initiatedBy }) };
     });
     this.#answer('checkpoint.insert', PeerCheckpointInsertV1, async ({ vpgId, tag, isApplicationConsistent = false }) => await this.protectedSite.insertCheckpoint({ vpgId, tag, isApplicationConsistent }));
     this.#answer('vpg.forceSync', PeerForceSyncV1, async ({ vpgId }) => {

@@ -4,9 +4,10 @@ import { ZVM_CONFIG, type ZvmConfig } from '../config.js';
 import { invalid } from '../errors.js';
 import { PeerStore } from '../peer/peer.store.js';
 import { SiteInventoryService, type SiteInventory } from '../site/site-inventory.service.js';
-import type { VpgDefinition } from '../vpg/vpg-model.js';
+import type { VpgDefinition, VpgRecord } from '../vpg/vpg-model.js';
 import { VpgStore } from '../vpg/vpg.store.js';
 import { factsOf, planDefinition, planDisks } from './plan-definition.js';
+import { reversedDefinition } from './reversed-definition.js';
 
 /** Turns settings into a definition, at the recovery site: it knows its own room, and asks the protected site for its VMs. */
 @Injectable()
@@ -40,6 +41,13 @@ export class DefinitionService {
   async withDisksOfNow(definition: VpgDefinition): Promise<VpgDefinition> {
     const [atProtected, atRecovery] = await Promise.all([this.sites.fresh(definition.protectedSiteId), this.sites.fresh(definition.recoverySiteId)]);
     return planDisks(definition, atProtected, atRecovery);
+  }
+
+  /** The VPG of a committed failover in the other direction, with this site as the one that recovers. @throws ZvmError ZVM_CONFLICT, ZVM_PEER_DOWN */
+  async reversed(record: VpgRecord): Promise<VpgDefinition> {
+    const { protectedSiteId, recoverySiteId } = record.definition;
+    const [oldSite, newSite] = await Promise.all([this.sites.fresh(protectedSiteId), this.sites.fresh(recoverySiteId)]);
+    return reversedDefinition({ record, oldSite, newSite });
   }
 
   #sites(): { readonly siteId: string; readonly name: string }[] {

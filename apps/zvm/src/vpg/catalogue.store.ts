@@ -60,10 +60,13 @@ export class CatalogueStore {
     return summary.revision;
   }
 
-  /** The history has ended. */
+  /** The history has ended: what is listed later is as young as its first checkpoint. */
   async clear(vpgId: string): Promise<void> {
     await this.database.use((db) => db.delete(CheckpointNoteEntity, { vpgId }));
     await this.apply(vpgId, { isWhole: true, added: [], removed: [] });
+    await this.database.use((db) => db.update(CatalogueEntity, { vpgId }, { firstListedAt: null }));
+    this.#summaries.delete(vpgId);
+    await this.load(vpgId);
   }
 
   forget(vpgId: string): void {

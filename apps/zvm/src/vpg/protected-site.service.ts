@@ -35,8 +35,12 @@ export class ProtectedSite {
       return;
     }
     if (known?.state === 'removed') throw conflict(`VPG '${name}' was deleted by force at this site`);
-    if (known && known.generation >= record.generation) return;
+    if (known?.definition.recoverySiteId === this.config.siteId) {
+      // Decided here, until it is handed over: the record that comes then is of the other direction, whatever its generation.
+      if (known.failover?.phase !== 'handedOver') throw conflict(`VPG '${name}' is recovered at this site, which decides over it`);
+    } else if (known && known.generation >= record.generation) return;
     this.#assertNameFree(record);
+    if (known?.definition.recoverySiteId === this.config.siteId) await this.catalogues.clear(vpgId);
     await this.vpgs.put(record);
     this.vraStates.poke();
   }

@@ -13,9 +13,10 @@ import { DefinitionService } from '../vpg-settings/definition.service.js';
 import { CatalogueStore, type CatalogueEntry } from './catalogue.store.js';
 import type { CreateVpgInput } from './operations/create-vpg.js';
 import type { DeleteVpgInput, UpdateVpgInput } from './operations/change-vpg.js';
-import type { FailoverInput } from './operations/failover.js';
+import type { FailoverCommitInput, FailoverInput } from './operations/failover.js';
 import type { FailoverTestInput, FailoverTestStopInput } from './operations/failover-test.js';
 import type { InsertCheckpointInput } from './operations/insert-checkpoint.js';
+import type { TakeReverseInput } from './operations/take-reverse.js';
 import type { SteerInput } from './operations/steer-replication.js';
 import { assertSameShape } from './edit-rules.js';
 import type { VpgDefinition, VpgRecord } from './vpg-model.js';
@@ -111,11 +112,14 @@ export class RecoveryActions {
     if (record.failoverTest) throw conflict(`VPG '${definition.name}' cannot be deleted while a failover test runs: stop it first`);
     if (record.state !== 'deleting') assertAllowed(record, 'deletionStarted', 'deleted');
     const isForced = body.Force ?? false;
+    if (record.failover?.phase === 'handedOver' && !isForced) {
+      throw conflict(`VPG '${definition.name}' is being taken over by site ${definition.protectedSiteName}: wait for it and delete it there, or delete it here with Force`);
+    }
     if (!isForced && !this.link.isAlive(definition.protectedSiteId)) {
       throw conflict(`site ${definition.protectedSiteName} does not answer, so it cannot be told to stop; delete with Force to go on without it`);
     }
     // The volumes of a committed failover belong to the VMs that run on them.
-    const isMirrorKept = record.state === 'needsConfiguration' ? true : (body.KeepRecoveryVolumes ?? false);
+    const isMirrorKept = record.state === 'needsConfiguration' || record.state === 'reversing' ? true : (body.KeepRecoveryVolumes ?? false);
     const input: DeleteVpgInput = { vpgId: definition.vpgId, name: definition.name, isMirrorKept, isForced };
     return await this.#begin(request, 'deleteVpg', definition, input);
   }
@@ -164,7 +168,6 @@ export class RecoveryActions {
   async #failover(request: ActionRequest): Promise<string> {
     const record = this.#vpg(request.vpgId);
     const body = await bodyOf(FailoverDataApi, request.input);
-    assertNoReverse(body.IsReverseProtection);
     assertAllowed(record, 'failoverStarted', 'failed over');
     if (record.failoverTest) throw conflict(`a failover test of VPG '${record.definition.name}' is under way: stop it first`);
     if (chosenVms(record, body.VmIdentifiers).length < record.definition.vms.length) throw invalid('VmIdentifiers: a failover of some VMs of a VPG is not in this version');
@@ -176,14 +179,40 @@ export class RecoveryActions {
       commitPolicy: body.CommitPolicy ?? 'None',
       waitMs: 1000 * (body.TimeToWaitBeforeShutdownInSec ?? WAIT_SECONDS_DEFAULT),
       shutdownPolicy: body.ShutdownPolicy ?? 'None',
+      isReverse: body.IsReverseProtection ?? false,
     };
     return await this.#begin(request, 'failover', record.definition, input);
   }
 
   async #failoverCommit(request: ActionRequest): Promise<string> {
     const record = this.#waiting(request.vpgId, 'committed');
-    assertNoReverse((await bodyOf(FailoverCommitDataApi, request.input)).IsReverseProtection);
-    return await this.#begin(request, 'failoverCommit', record.definition, { vpgId: record.definition.vpgId });
+    const { IsReverseProtection } = await bodyOf(FailoverCommitDataApi, request.input);
+    // Without a word at the commit, what was said at the start of the failover holds.
+    const input: FailoverCommitInput = { vpgId: record.definition.vpgId, isReverse: IsReverseProtection ?? record.failover?.isReverse ?? false };
+    return await this.#begin(request, 'failoverCommit', record.definition, input);
+  }
+
+  /** Asked by the site that has failed the VPG over: protect it in the other direction. Answers the task id. @throws ZvmError ZVM_CONFLICT, before anything was changed */
+  async takeReverse(record: VpgRecord, { taskId, initiatedBy }: { readonly taskId: string; readonly initiatedBy: string }): Promise<string> {
+    if (await this.operations.isKnown(taskId)) return taskId;
+    const { vpgId, name, protectedSiteId, recoverySiteId } = record.definition;
+    if (protectedSiteId !== this.config.siteId || record.failover?.phase !== 'handedOver') throw conflict(`VPG '${name}' is not handed over to this site`);
+    const known = this.vpgs.get(vpgId);
+    if (known.definition.recoverySiteId === this.config.siteId) throw conflict(`VPG '${name}' is recovered at this site already`);
+    const oldVmIds = record.failover.vms.map(({ vmId }) => vmId);
+    const stranger = oldVmIds.find((vmId) => !known.definition.vms.some((vm) => vm.vmId === vmId));
+    if (stranger !== undefined) throw conflict(`VM ${stranger} is not in VPG '${name}' as this site knows it`);
+    const definition = await this.definitions.reversed(record);
+    const epoch = Math.max(record.epochMax, known.epochMax) + 1;
+    const input: TakeReverseInput = {
+      oldVmIds,
+      record: {
+        definition, state: 'creating', generation: Math.max(record.generation, known.generation) + 1, epoch, epochMax: epoch, failover: null, failoverTest: null,
+        lastTestAtMs: record.lastTestAtMs, problem: null, createdAtMs: record.createdAtMs,
+      },
+    };
+    const related = { vpgIds: [vpgId], siteIds: [recoverySiteId] };
+    return await this.operations.begin({ kind: 'takeReverse', input, vpgId, initiatedBy, related, taskId });
   }
 
   async #failoverRollback(request: ActionRequest): Promise<string> {
@@ -243,15 +272,12 @@ function assertAllowed(record: VpgRecord, event: VpgEvent, what: string): void {
   if (stateAfter(record.state, event) === undefined) throw conflict(`VPG '${record.definition.name}' cannot be ${what} now: ${situationOf(record)}`);
 }
 
-function assertNoReverse(isWanted: boolean | null | undefined): void {
-  if (isWanted) throw invalid('IsReverseProtection: reverse protection is not in this version; fail over without it');
-}
-
 const SITUATIONS: Readonly<Record<VpgRecord['state'], string>> = {
   creating: 'it is being created',
   protecting: 'it is protecting',
   failingOver: 'it is failing over',
   promoting: 'its failover is committed and being promoted',
+  reversing: 'its failover is committed, and it is being protected in the other direction',
   needsConfiguration: 'its failover is committed; nothing is protected any more',
   deleting: 'it is being deleted',
   removed: 'it is deleted',

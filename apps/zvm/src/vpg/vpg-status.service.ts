@@ -102,6 +102,7 @@ export class VpgStatusService {
     return {
       state: vpg.state,
       failoverPhase: vpg.failover?.phase ?? null,
+      isMove: vpg.failover?.kind === 'move',
       isPausedByUser: definition.isPaused === true,
       vmCount: definition.vms.length,
       hasCheckpoint: summary.latest !== null,

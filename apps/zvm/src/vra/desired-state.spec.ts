@@ -56,7 +56,7 @@ describe('what each VRA shall do', () => {
     expect(desiredContents(facts([], { inventory: inventory([{ ...recovered, disks }]) })).get('11')?.attachedVms).toEqual([]);
   });
 
-  it.each(['creating', 'promoting', 'needsConfiguration', 'deleting', 'removed'] as const)('sends nothing for a VPG that is %s', (state) => {
+  it.each(['creating', 'promoting', 'reversing', 'needsConfiguration', 'deleting', 'removed'] as const)('sends nothing for a VPG that is %s', (state) => {
     const contents = desiredContents(facts([vpgRecord({ state })]));
     expect([...contents.values()].flatMap((content) => [...content.protections, ...content.barriers])).toEqual([]);
   });

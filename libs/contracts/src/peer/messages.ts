@@ -51,6 +51,13 @@ export class VpgActV1 extends FromSiteV1 {
   @IsObject() input!: object;
 }
 
+/** `control vpg.takeReverse`, to the site where a failed-over VPG's VMs ran: recover it from now on. Asked twice under one task id, it runs once. */
+export class PeerTakeReverseV1 extends FromSiteV1 {
+  @IsString() @Length(1, 100) taskId!: string;
+  @IsString() @MaxLength(200) initiatedBy!: string;
+  @ValidateNested() @Type(() => VpgRecordV1) record!: VpgRecordV1;
+}
+
 /** `control checkpoint.insert`, to the protected site: put a tagged checkpoint into the streams now. */
 export class PeerCheckpointInsertV1 extends FromSiteV1 {
   @IsUUID() vpgId!: string;

@@ -69,7 +69,9 @@ export class VpgDefinitionV1 {
   @IsArray() @ArrayMaxSize(512) @ValidateNested({ each: true }) @Type(() => VpgVmV1) vms!: VpgVmV1[];
 }
 
-export const VPG_STATES_V1 = ['creating', 'protecting', 'failingOver', 'promoting', 'needsConfiguration', 'deleting', 'removed'] as const;
+export const VPG_STATES_V1 = ['creating', 'protecting', 'failingOver', 'promoting', 'reversing', 'needsConfiguration', 'deleting', 'removed'] as const;
+
+export const FAILOVER_PHASES_V1 = ['starting', 'beforeCommit', 'committing', 'rollingBack', 'promoting', 'reversing', 'handedOver'] as const;
 
 /** A recovered VM; every id is chosen before the step that needs it, so that a repeated step makes no second one. */
 export class RecoveredVmV1 {
@@ -82,7 +84,12 @@ export class RecoveredVmV1 {
 
 export class FailoverRecordV1 {
   @IsString() @Length(1, 100) taskId!: string;
-  @IsIn(['starting', 'beforeCommit', 'committing', 'rollingBack', 'promoting']) phase!: 'starting' | 'beforeCommit' | 'committing' | 'rollingBack' | 'promoting';
+  /** Absent: a failover. */
+  @IsOptional() @IsIn(['failover', 'move']) kind?: 'failover' | 'move';
+  /** After the commit the VPG protects in the other direction. */
+  @IsOptional() @IsBoolean() isReverse?: boolean;
+  /** `handedOver`: the old protected site was asked to recover the VPG from now on; from here on its word counts. */
+  @IsIn(FAILOVER_PHASES_V1) phase!: (typeof FAILOVER_PHASES_V1)[number];
   @IsInt() @Min(1) checkpointId!: number;
   @IsNumber() checkpointAtMs!: number;
   @IsInt() @Min(1) reservedEpoch!: number;

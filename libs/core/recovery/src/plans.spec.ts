@@ -43,8 +43,17 @@ describe('the order of steps', () => {
     expectOrder('failoverRollback', 'markRollingBack', 'powerOffVms', 'deleteVms', 'closeViews', 'burnEpoch', 'powerOnProtectedVms', 'markRolledBack');
   });
 
+  it('move: the last checkpoint is made when nothing can write any more, and nothing is undelivered', () => {
+    expectOrder('move', 'recordMove', 'reserveMoveEpoch', 'shutDownVms', 'drainStreams', 'insertLastCheckpoint', 'createMovedVms', 'openMovedViews', 'powerOnMovedVms', 'markMoved');
+  });
+
+  it('reverse protection: the old VMs are gone before their disks are recovery volumes, and these are open before anything is sent', () => {
+    expectOrder('reverseProtection', 'awaitOldSite', 'handOver', 'awaitReversed');
+    expectOrder('takeReverse', 'recordReversed', 'retireOldVms', 'openOldVolumes', 'startReversed');
+  });
+
   it('commit and rollback only go forward: both could otherwise be half done', () => {
-    for (const kind of ['failoverCommit', 'promotion', 'failoverRollback', 'failoverTestStop', 'deleteVpg'] as const) {
+    for (const kind of ['failoverCommit', 'promotion', 'failoverRollback', 'failoverTestStop', 'deleteVpg', 'takeReverse'] as const) {
       expect(PLANS[kind].every((step) => step.onFailure === 'retry')).toBe(true);
     }
   });

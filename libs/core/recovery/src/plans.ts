@@ -21,6 +21,10 @@ export type StepName =
   | 'markCommitting' | 'commitEpoch' | 'startPromotion' | 'endReplication' | 'markPromoting'
   | 'awaitPromotion' | 'switchDisksToFiles' | 'closePromotedViews' | 'removeJournals' | 'markPromoted'
   | 'markRollingBack' | 'powerOffVms' | 'deleteVms' | 'closeViews' | 'burnEpoch' | 'powerOnProtectedVms' | 'markRolledBack'
+  // move: what differs from failover
+  | 'recordMove' | 'reserveMoveEpoch' | 'shutDownVms' | 'drainStreams' | 'insertLastCheckpoint' | 'createMovedVms' | 'openMovedViews' | 'powerOnMovedVms' | 'markMoved'
+  // reverse protection: at the site where the VMs run now, and at the one where they ran
+  | 'awaitOldSite' | 'handOver' | 'awaitReversed' | 'recordReversed' | 'retireOldVms' | 'openOldVolumes' | 'startReversed'
   // installVra and uninstallVra
   | 'deployAppliance' | 'awaitHeartbeat' | 'registerVra' | 'retireVra' | 'removeAppliance' | 'forgetVra'
   // pair and unpair
@@ -28,6 +32,7 @@ export type StepName =
 
 export type PlanKind =
   | 'createVpg' | 'deleteVpg' | 'insertCheckpoint' | 'failoverTest' | 'failoverTestStop' | 'failover' | 'failoverCommit' | 'promotion' | 'failoverRollback'
+  | 'move' | 'reverseProtection' | 'takeReverse'
   | 'updateVpg' | 'forceSync' | 'pauseReplication' | 'resumeReplication' | 'installVra' | 'uninstallVra' | 'pair' | 'unpair';
 
 export interface Step {
@@ -121,6 +126,31 @@ export const PLANS: Readonly<Record<PlanKind, readonly Step[]>> = {
     forward('burnEpoch', 'burning the reserved epoch on every recovering VRA', 2),
     forward('powerOnProtectedVms', 'powering on the protected VMs', 2),
     forward('markRolledBack', 'finishing'),
+  ],
+  // The checkpoint is made when nothing can write any more and everything before it is durable: it holds the VMs' last write. Its VMs run only when the disks are open.
+  move: [
+    undoable('recordMove', 'recording the move'),
+    undoable('reserveMoveEpoch', 'reserving the ownership epoch on every recovering VRA'),
+    undoable('shutDownVms', 'shutting down the VMs', 3),
+    plain('drainStreams', 'waiting until everything written is at the recovery site', 4),
+    plain('insertLastCheckpoint', 'making the last checkpoint', 2),
+    undoable('createMovedVms', 'creating the VMs at the recovery site', 3),
+    undoable('openMovedViews', 'opening the disks at the last checkpoint', 3),
+    undoable('powerOnMovedVms', 'powering on the moved VMs', 3),
+    plain('markMoved', 'finishing'),
+  ],
+  // Until the old protected site was asked, this site may give up; afterwards that site decides over the VPG.
+  reverseProtection: [
+    undoable('awaitOldSite', 'waiting for the old protected site'),
+    plain('handOver', 'handing the VPG over to the old protected site', 2),
+    forward('awaitReversed', 'waiting until the old protected site receives', 4),
+  ],
+  // Nothing of the old direction is sent any more before the old VMs go, and nobody has their disks open before these become mirrors.
+  takeReverse: [
+    forward('recordReversed', 'recording the VPG in its new direction'),
+    forward('retireOldVms', 'powering off the old VMs and taking them from the inventory; their disks stay', 2),
+    forward('openOldVolumes', 'making the old disks recovery volumes', 3),
+    forward('startReversed', 'starting replication'),
   ],
   updateVpg: [
     undoable('recordSettings', 'recording the new settings'),

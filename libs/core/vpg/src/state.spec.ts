@@ -6,7 +6,8 @@ const LEGAL = [
   'creating created protecting', 'creating creationFailed removed', 'creating deletionStarted deleting',
   'protecting failoverStarted failingOver', 'protecting deletionStarted deleting',
   'failingOver rolledBack protecting', 'failingOver committed promoting',
-  'promoting promoted needsConfiguration',
+  'promoting promoted needsConfiguration', 'promoting promotedToReverse reversing',
+  'reversing reversed protecting', 'reversing reverseRefused needsConfiguration', 'reversing deletionStarted deleting',
   'needsConfiguration deletionStarted deleting',
   'deleting deleted removed',
 ];

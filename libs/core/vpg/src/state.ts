@@ -1,10 +1,10 @@
 import { assert } from '@tidemark/base';
 
 /** Where a VPG stands in its life; stored, so the words never change. A failover test is no state: protection goes on under it. */
-export const VPG_STATES = ['creating', 'protecting', 'failingOver', 'promoting', 'needsConfiguration', 'deleting', 'removed'] as const;
+export const VPG_STATES = ['creating', 'protecting', 'failingOver', 'promoting', 'reversing', 'needsConfiguration', 'deleting', 'removed'] as const;
 export type VpgState = (typeof VPG_STATES)[number];
 
-export const VPG_EVENTS = ['created', 'creationFailed', 'failoverStarted', 'rolledBack', 'committed', 'promoted', 'deletionStarted', 'deleted'] as const;
+export const VPG_EVENTS = ['created', 'creationFailed', 'failoverStarted', 'rolledBack', 'committed', 'promoted', 'promotedToReverse', 'reversed', 'reverseRefused', 'deletionStarted', 'deleted'] as const;
 export type VpgEvent = (typeof VPG_EVENTS)[number];
 
 /** An absent cell is illegal. A failover is never deleted from under its VMs: it is committed or rolled back first. */
@@ -12,7 +12,8 @@ const NEXT: Readonly<Record<VpgState, Partial<Record<VpgEvent, VpgState>>>> = {
   creating: { created: 'protecting', creationFailed: 'removed', deletionStarted: 'deleting' },
   protecting: { failoverStarted: 'failingOver', deletionStarted: 'deleting' },
   failingOver: { rolledBack: 'protecting', committed: 'promoting' },
-  promoting: { promoted: 'needsConfiguration' },
+  promoting: { promoted: 'needsConfiguration', promotedToReverse: 'reversing' },
+  reversing: { reversed: 'protecting', reverseRefused: 'needsConfiguration', deletionStarted: 'deleting' },
   needsConfiguration: { deletionStarted: 'deleting' },
   deleting: { deleted: 'removed' },
   removed: {},

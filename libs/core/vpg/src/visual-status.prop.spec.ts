@@ -9,7 +9,8 @@ const ms = fc.option(fc.integer({ min: 0, max: 1e9 }), { nil: null });
 const sync = fc.record({ reason: fc.string(), totalBytes: fc.nat(), remainingBytes: fc.nat(), estimatedMs: ms });
 const anyFacts: fc.Arbitrary<VpgStatusFacts> = fc.record({
   state: fc.constantFrom(...VPG_STATES),
-  failoverPhase: fc.constantFrom('starting' as const, 'beforeCommit' as const, 'committing' as const, 'rollingBack' as const, 'promoting' as const, null),
+  failoverPhase: fc.constantFrom('starting' as const, 'beforeCommit' as const, 'committing' as const, 'rollingBack' as const, 'promoting' as const, 'handedOver' as const, null),
+  isMove: fc.boolean(),
   vmCount: fc.nat(3),
   hasCheckpoint: fc.boolean(),
   isPeerConnected: fc.boolean(),
@@ -32,6 +33,7 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
     'EmptyProtectionGroup',
   ],
   FailingOver: ['None', 'FailingOverCommitting', 'FailingOverBeforeCommit', 'FailingOverRollingBack', 'Promoting'],
+  Moving: ['None', 'MovingCommitting', 'MovingBeforeCommit', 'MovingRollingBack', 'Promoting'],
   Deleting: ['Deleting'],
 };
 

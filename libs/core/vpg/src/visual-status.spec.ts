@@ -29,6 +29,7 @@ describe('by state', () => {
     ['failingOver', 'rollingBack', 'FailingOver FailingOverRollingBack'],
     ['failingOver', 'promoting', 'FailingOver Promoting'],
     ['promoting', null, 'FailingOver Promoting'],
+    ['reversing', 'handedOver', 'Initializing Creating'],
     ['needsConfiguration', null, 'NotMeetingSLA NeedsConfiguration'],
     ['deleting', null, 'Deleting Deleting'],
     ['removed', null, 'Deleting Deleting'],
@@ -36,6 +37,16 @@ describe('by state', () => {
   ] as const)('%s %s: %s', (state, failoverPhase, pair) => {
     expect(pairOf(facts({ state, failoverPhase }))).toBe(pair);
   });
+});
+
+it.each([
+  ['starting', 'Moving None'], ['beforeCommit', 'Moving MovingBeforeCommit'], ['committing', 'Moving MovingCommitting'], ['rollingBack', 'Moving MovingRollingBack'],
+] as const)('a move, %s: %s', (failoverPhase, pair) => {
+  expect(pairOf(facts({ state: 'failingOver', isMove: true, failoverPhase }))).toBe(pair);
+});
+
+it('reverse protection that waits for its site is not green', () => {
+  expect(pairOf(facts({ state: 'reversing', isPeerConnected: false }))).toBe('NotMeetingSLA DisconnectedFromPeerNoRecoveryPoints');
 });
 
 describe('a protecting VPG', () => {

@@ -3,16 +3,16 @@ import { isHistoryMet, isRpoMet, type SlaFacts } from './sla.js';
 import type { VpgState } from './state.js';
 
 /** Names and numbers of the REST API; see `VPG_STATUS` and `VPG_SUB_STATUS` in contracts. */
-export type VpgStatus = 'Initializing' | 'MeetingSLA' | 'NotMeetingSLA' | 'RpoNotMeetingSLA' | 'HistoryNotMeetingSLA' | 'FailingOver' | 'Deleting';
+export type VpgStatus = 'Initializing' | 'MeetingSLA' | 'NotMeetingSLA' | 'RpoNotMeetingSLA' | 'HistoryNotMeetingSLA' | 'FailingOver' | 'Moving' | 'Deleting';
 
 export type VpgSubStatus =
   | 'None' | 'InitialSync' | 'Creating' | 'Sync' | 'DeltaSync' | 'NeedsConfiguration' | 'Error' | 'EmptyProtectionGroup'
   | 'DisconnectedFromPeerNoRecoveryPoints' | 'VolumeFullSync' | 'FailingOverCommitting' | 'FailingOverBeforeCommit' | 'FailingOverRollingBack'
-  | 'Promoting' | 'Deleting' | 'BitmapSync' | 'DisconnectedFromPeer' | 'ReplicationPausedSystemInitiated' | 'ReplicationPausedUserInitiated' | 'JournalStorageError';
+  | 'MovingCommitting' | 'MovingBeforeCommit' | 'MovingRollingBack' | 'Promoting' | 'Deleting' | 'BitmapSync' | 'DisconnectedFromPeer' | 'ReplicationPausedSystemInitiated' | 'ReplicationPausedUserInitiated' | 'JournalStorageError';
 
 export type StreamState = 'connecting' | 'initialSync' | 'deltaSync' | 'bitmapSync' | 'replicating' | 'paused' | 'refused' | 'failed';
 export type RecoveringState = 'waiting' | 'initialSync' | 'syncing' | 'receiving' | 'full' | 'broken' | 'ended';
-export type FailoverPhase = 'starting' | 'beforeCommit' | 'committing' | 'rollingBack' | 'promoting';
+export type FailoverPhase = 'starting' | 'beforeCommit' | 'committing' | 'rollingBack' | 'promoting' | 'reversing' | 'handedOver';
 
 /** One VM's replication, as its protecting VRA reports it. */
 export interface StreamFacts {
@@ -39,6 +39,8 @@ export interface RecoveringFacts {
 export interface VpgStatusFacts extends SlaFacts {
   readonly state: VpgState;
   readonly failoverPhase: FailoverPhase | null;
+  /** The failover is a planned move. */
+  readonly isMove?: boolean;
   readonly isPausedByUser?: boolean;
   readonly vmCount: number;
   /** At least one checkpoint is listed. */
@@ -71,7 +73,8 @@ export function visualStatus(facts: VpgStatusFacts): VisualStatus {
   switch (state) {
     case 'creating': return shown(facts, 'Initializing', 'Creating', 'the VPG is being created');
     case 'failingOver': return failingOver(facts);
-    case 'promoting': return shown(facts, 'FailingOver', 'Promoting', 'committed; the journal is being promoted into the recovered disks while the VMs run');
+    case 'promoting': return shown(facts, statusOfFailover(facts), 'Promoting', 'committed; the journal is being promoted into the recovered disks while the VMs run');
+    case 'reversing': return reversing(facts);
     case 'needsConfiguration': return shown(facts, 'NotMeetingSLA', 'NeedsConfiguration', 'failed over and committed: its VMs run at the recovery site, unprotected; those at the protected site are fenced');
     case 'deleting': return shown(facts, 'Deleting', 'Deleting', 'the VPG is being deleted');
     case 'removed': return shown(facts, 'Deleting', 'Deleting', 'deleted');
@@ -84,14 +87,41 @@ function shown(facts: VpgStatusFacts, status: VpgStatus, subStatus: VpgSubStatus
   return { status, subStatus, description, progressPercent: facts.operationPercent ?? 0 };
 }
 
+const statusOfFailover = ({ isMove }: VpgStatusFacts): 'FailingOver' | 'Moving' => (isMove === true ? 'Moving' : 'FailingOver');
+
+/** Nothing protects the VMs meanwhile: never shown as anything milder. */
+function reversing(facts: VpgStatusFacts): VisualStatus {
+  if (!facts.isPeerConnected) {
+    return shown(facts, 'NotMeetingSLA', 'DisconnectedFromPeerNoRecoveryPoints', 'reverse protection waits for the old protected site, which does not answer; the VMs are not protected');
+  }
+  return shown(facts, 'Initializing', 'Creating', 'reverse protection is being set up at the old protected site; the VMs are not protected yet');
+}
+
 function failingOver(facts: VpgStatusFacts): VisualStatus {
+  if (facts.isMove === true) return moving(facts);
   const phase = facts.failoverPhase ?? 'starting';
   switch (phase) {
     case 'starting': return shown(facts, 'FailingOver', 'None', 'the failover is starting its VMs');
     case 'beforeCommit': return shown(facts, 'FailingOver', 'FailingOverBeforeCommit', 'the recovered VMs run: waiting for commit or rollback');
     case 'committing': return shown(facts, 'FailingOver', 'FailingOverCommitting', 'the failover is being committed');
     case 'rollingBack': return shown(facts, 'FailingOver', 'FailingOverRollingBack', 'the failover is being rolled back');
-    case 'promoting': return shown(facts, 'FailingOver', 'Promoting', 'the journal is being promoted into the recovered disks');
+    case 'promoting':
+    case 'reversing':
+    case 'handedOver': return shown(facts, 'FailingOver', 'Promoting', 'the journal is being promoted into the recovered disks');
+    default: return unreachable(phase);
+  }
+}
+
+function moving(facts: VpgStatusFacts): VisualStatus {
+  const phase = facts.failoverPhase ?? 'starting';
+  switch (phase) {
+    case 'starting': return shown(facts, 'Moving', 'None', 'the move shuts down its VMs, sends what is left, and starts them at the recovery site');
+    case 'beforeCommit': return shown(facts, 'Moving', 'MovingBeforeCommit', 'the moved VMs run: waiting for commit or rollback');
+    case 'committing': return shown(facts, 'Moving', 'MovingCommitting', 'the move is being committed');
+    case 'rollingBack': return shown(facts, 'Moving', 'MovingRollingBack', 'the move is being rolled back');
+    case 'promoting':
+    case 'reversing':
+    case 'handedOver': return shown(facts, 'Moving', 'Promoting', 'the journal is being promoted into the moved disks');
     default: return unreachable(phase);
   }
 }

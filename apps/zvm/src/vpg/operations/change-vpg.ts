@@ -65,6 +65,8 @@ export class ChangeVpgOperations implements OnModuleInit {
           do: async ({ input }) => {
             await this.vpgs.update(input.vpgId, (record) => {
               if (record.state === 'deleting' || record.state === 'removed') return record;
+              // What a handover left half done is ended with the VPG; the VMs run on.
+              if (record.state === 'reversing') return { ...record, state: nextState(record.state, 'deletionStarted'), failover: null };
               if (record.failover || record.failoverTest) throw conflict('a failover or a failover test is under way');
               return { ...record, state: nextState(record.state, 'deletionStarted') };
             });

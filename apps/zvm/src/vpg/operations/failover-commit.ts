@@ -8,7 +8,7 @@ import { CatalogueStore } from '../catalogue.store.js';
 import { RecoveredVms } from '../recovered-vms.service.js';
 import { RecoverySite } from '../recovery-site.service.js';
 import { VpgStore } from '../vpg.store.js';
-import type { FailoverRefInput } from './failover.js';
+import type { FailoverCommitInput, FailoverRefInput } from './failover.js';
 
 const POLL_MS = 1000;
 
@@ -30,17 +30,17 @@ export class FailoverCommitOperations implements OnModuleInit {
     this.operations.register(this.#promotionKind());
   }
 
-  #commitKind(): OperationKind<FailoverRefInput> {
+  #commitKind(): OperationKind<FailoverCommitInput> {
     return {
       kind: 'failoverCommit',
       taskType: 'FailoverCommit',
       isExclusive: true,
-      done: () => 'committed; the recovered disks are being promoted while the VMs run',
+      done: ({ input }) => `committed; the recovered disks are being promoted while the VMs run${input.isReverse ? '; then the VPG protects in the other direction' : ''}`,
       steps: {
         markCommitting: {
           do: async ({ input }) => {
             await this.vpgs.update(input.vpgId, (record) =>
-              record.failover ? { ...record, failover: { ...record.failover, phase: 'committing', decideAtMs: null } } : record);
+              record.failover ? { ...record, failover: { ...record.failover, phase: 'committing', decideAtMs: null, isReverse: input.isReverse } } : record);
           },
         },
         commitEpoch: {
@@ -100,17 +100,28 @@ export class FailoverCommitOperations implements OnModuleInit {
           },
         },
         removeJournals: {
-          do: async ({ input }) => await this.site.removeRecoveries(this.vpgs.get(input.vpgId).definition, { isMirrorKept: true, isForced: false }),
-        },
-        markPromoted: {
           do: async ({ input }) => {
-            await this.vpgs.update(input.vpgId, (record) =>
-              record.state === 'promoting' ? { ...record, state: nextState(record.state, 'promoted'), failover: null } : record);
-            await this.site.tryTellPeer(input.vpgId);
+            await this.site.removeRecoveries(this.vpgs.get(input.vpgId).definition, { isMirrorKept: true, isForced: false });
+            return { reverseTaskId: this.tasks.newTaskId() };
           },
         },
+        markPromoted: { do: async (context) => await this.#markPromoted(context) },
       },
     };
+  }
+
+  /** With reverse protection the record keeps the recovered VMs: they are what is protected next. */
+  async #markPromoted({ input, initiatedBy, notes }: StepContext<FailoverRefInput>): Promise<void> {
+    const record = await this.vpgs.update(input.vpgId, (current) => {
+      if (current.state !== 'promoting') return current;
+      const { failover } = current;
+      if (failover?.isReverse !== true) return { ...current, state: nextState(current.state, 'promoted'), failover: null };
+      return { ...current, state: nextState(current.state, 'promotedToReverse'), failover: { ...failover, phase: 'reversing' } };
+    });
+    await this.site.tryTellPeer(input.vpgId);
+    if (record.state !== 'reversing') return;
+    const related = { vpgIds: [input.vpgId], siteIds: [record.definition.protectedSiteId] };
+    await this.operations.begin({ kind: 'reverseProtection', taskId: String(notes['reverseTaskId']), input, vpgId: input.vpgId, initiatedBy, related });
   }
 
   async #untilPromoted({ input, signal, share }: StepContext<FailoverRefInput>): Promise<void> {

@@ -19,10 +19,15 @@ export interface FailoverInput {
   readonly commitPolicy: CommitPolicy;
   readonly waitMs: number;
   readonly shutdownPolicy: ShutdownPolicy;
+  readonly isReverse: boolean;
 }
 
 export interface FailoverRefInput {
   readonly vpgId: string;
+}
+
+export interface FailoverCommitInput extends FailoverRefInput {
+  readonly isReverse: boolean;
 }
 
 /** A forced shutdown lets guests end by themselves first. */
@@ -98,7 +103,7 @@ export class FailoverOperations implements OnModuleInit {
       if (record.failoverTest || record.failover) throw conflict('a failover or a failover test is under way');
       const reservedEpoch = record.epochMax + 1;
       const failover: FailoverRecord = {
-        taskId, phase: 'starting', checkpointId: input.checkpointId, checkpointAtMs: input.checkpointAtMs, reservedEpoch,
+        taskId, kind: 'failover', isReverse: input.isReverse, phase: 'starting', checkpointId: input.checkpointId, checkpointAtMs: input.checkpointAtMs, reservedEpoch,
         commitPolicy: input.commitPolicy, waitMs: input.waitMs, decideAtMs: null, shutdownPolicy: input.shutdownPolicy, shutDownVmIds: [],
         vms: record.definition.vms.map((vm) => ({ vmId: vm.vmId, viewId: randomUUID(), name: vm.name, recoveredVmId: null })),
       };

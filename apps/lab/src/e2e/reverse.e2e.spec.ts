@@ -1,0 +1,90 @@
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { MiB } from '@tidemark/base';
+import type { SiteName } from '../layout.js';
+import { uriOf } from '../guest/workload.js';
+import { type Checkpoint, VPG_STATUS } from '../rest/vpg-client.js';
+import { until } from '../until.js';
+import { Cleanups, runCommand, SitePair } from './site-pair.js';
+
+/** What the guest wrote, kept apart from everything that Tidemark does. */
+class WrittenDisk {
+  image: Buffer;
+
+  constructor(sizeBytes: number) {
+    this.image = Buffer.alloc(sizeBytes);
+  }
+
+  async write(uri: string, byte: number, { atMiB, lengthMiB }: { readonly atMiB: number; readonly lengthMiB: number }): Promise<void> {
+    const result = await runCommand('qemu-io', ['-f', 'raw', '-c', `write -P ${byte} ${atMiB}M ${lengthMiB}M`, '-c', 'flush', uri]);
+    expect(result).toMatchObject({ exitCode: 0 });
+    expect(result.stdout).not.toMatch(/failed|error/i);
+    this.image.fill(byte, atMiB * MiB, (atMiB + lengthMiB) * MiB);
+  }
+}
+
+describe('protection turns round', () => {
+  const cleanups = new Cleanups();
+  let pair: SitePair;
+  let folder: string;
+  let vpgId: string;
+  let disk: WrittenDisk;
+
+  beforeAll(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'tidemark-e2e-'));
+    cleanups.push(() => rm(folder, { recursive: true, force: true }));
+    pair = await SitePair.up();
+    cleanups.push(() => pair.down());
+  }, 180_000);
+  afterAll(() => cleanups.run(), 60_000);
+
+  const running = async (site: SiteName): Promise<string> =>
+    await until(`app01 runs at ${site}`, async () => {
+      const vms = (await pair.vms(site)).filter(({ powerState }) => powerState === 'poweredOn');
+      return vms.some(({ name }) => name === 'app01') ? uriOf(vms, { vm: 'app01', index: 0 }) : undefined;
+    });
+  const copyOut = async (uri: string): Promise<Buffer> => {
+    const file = join(folder, 'copy.raw');
+    await rm(file, { force: true });
+    expect(await runCommand('nbdcopy', [uri, file])).toMatchObject({ exitCode: 0 });
+    return await readFile(file);
+  };
+  const untilProtectedFrom = async (site: SiteName): Promise<void> => {
+    await until(`VMs of ${site} are protected`, async () => {
+      const views = await Promise.all((['a', 'b'] as const).map(async (at) => await (await pair.vpg(at, vpgId)).view().catch(() => undefined)));
+      const isProtected = views.every((view) => view?.ProtectedSiteName.endsWith(site) === true && view.Status === VPG_STATUS.meetingSla);
+      return isProtected ? true : undefined;
+    }, { timeoutMs: 60_000 });
+  };
+  const tagged = async (site: SiteName, tag: string): Promise<{ checkpoint: Checkpoint; image: Buffer }> => {
+    const checkpoint = await (await pair.vpg(site, vpgId)).insertTagged(tag);
+    return { checkpoint, image: Buffer.from(disk.image) };
+  };
+
+  it('after a failover from a dead site: it returns, is compared, and takes the VM back at a checkpoint of the other direction', async () => {
+    const app01 = await pair.vm('a', 'app01');
+    disk = new WrittenDisk(app01.disks[0]!.sizeBytes);
+    await disk.write(await running('a'), 0x11, { atMiB: 1, lengthMiB: 8 });
+    vpgId = await pair.protect('turning', ['app01']);
+    const before = await tagged('a', 'before');
+    await disk.write(await running('a'), 0x12, { atMiB: 40, lengthMiB: 2 }); // lost with the site, and still on its disk when it returns
+    await pair.kill('a');
+    const atB = await pair.vpg('b', vpgId);
+    await atB.failover(before.checkpoint.CheckpointIdentifier);
+    disk.image = Buffer.from(before.image);
+    await disk.write(await running('b'), 0x21, { atMiB: 4, lengthMiB: 2 });
+    await atB.commit({ isReverse: true });
+    await disk.write(await running('b'), 0x22, { atMiB: 20, lengthMiB: 3 });
+    await pair.start('a');
+    await untilProtectedFrom('b');
+    await disk.write(await running('b'), 0x23, { atMiB: 30, lengthMiB: 1 });
+    const turned = await tagged('b', 'turned');
+    await disk.write(await running('b'), 0x24, { atMiB: 0, lengthMiB: 1 });
+    const atA = await pair.vpg('a', vpgId);
+    await atA.failover(turned.checkpoint.CheckpointIdentifier);
+    expect((await copyOut(await running('a'))).equals(turned.image)).toBe(true);
+    await atA.rollback();
+  }, 180_000);
+});
