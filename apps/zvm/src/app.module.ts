@@ -22,6 +22,7 @@ import { PeerResponder } from './peer/peer-responder.js';
 import { PeerSitesController } from './peer/peer-sites.controller.js';
 import { PeerStore } from './peer/peer.store.js';
 import { Database } from './persistence/database.js';
+import { Lockout } from './session/lockout.js';
 import { SessionController } from './session/session.controller.js';
 import { SessionGuard } from './session/session.guard.js';
 import { SessionService } from './session/session.service.js';
@@ -33,6 +34,11 @@ import { VirtualizationSitesController } from './site/virtualization-sites.contr
 import { TaskService } from './task/task.service.js';
 import { TaskStore } from './task/task.store.js';
 import { TasksController } from './task/tasks.controller.js';
+import { TokenService } from './token/token.service.js';
+import { TokensController } from './token/tokens.controller.js';
+import { UserService } from './user/user.service.js';
+import { UserStore } from './user/user.store.js';
+import { UsersController } from './user/users.controller.js';
 import { VmsController } from './vm/vms.controller.js';
 import { CommitService } from './vpg-settings/commit.service.js';
 import { DefinitionService } from './vpg-settings/definition.service.js';
@@ -67,10 +73,10 @@ import { VraStateService } from './vra/vra-state.service.js';
 import { VraStore } from './vra/vra.store.js';
 import { VrasController } from './vra/vras.controller.js';
 
-const STORES = [SessionStore, TaskStore, VpgStore, VraStore, PeerStore, CatalogueStore, DraftStore, AlertStore];
+const STORES = [UserStore, SessionStore, TaskStore, VpgStore, VraStore, PeerStore, CatalogueStore, DraftStore, AlertStore];
 
 const SERVICES = [
-  SessionService, TaskService, EventService, InventoryService, OperationService, SiteInventoryService, VraLinkService, SiteThrottle, VraStateService, VraOperations,
+  Lockout, UserService, TokenService, SessionService, TaskService, EventService, InventoryService, OperationService, SiteInventoryService, VraLinkService, SiteThrottle, VraStateService, VraOperations,
   PeerLinkService, PeerExchange, PeerResponder, PairingService, CatalogueService, RecoverySite, ProtectedSite, RecoveredVms, RecoveryActions, VpgActions,
   VpgStatusService, VmFollower, DecisionTimer, DefinitionService, DraftService, CommitService, AlertService,
   CreateVpgOperation, ChangeVpgOperations, SteerReplicationOperations, InsertCheckpointOperation, FailoverTestOperations, FailoverOperations, FailoverCommitOperations,
@@ -114,7 +120,7 @@ export class AppModule {
       module: AppModule,
       imports: [SurroundingsModule.of(config)],
       controllers: [
-        RootController, SessionController, LocalSiteController, VirtualizationSitesController, PeerSitesController, VrasController, VmsController, VpgsController,
+        RootController, SessionController, UsersController, TokensController, LocalSiteController, VirtualizationSitesController, PeerSitesController, VrasController, VmsController, VpgsController,
         // Sections before the draft's own routes: both match, and the first one wins.
         ...SECTION_CONTROLLERS, VpgSettingsController, TasksController, AlertsController, EventsController,
       ],

@@ -3,6 +3,8 @@ import { TidemarkError } from '@tidemark/base';
 export type ZvmErrorCode =
   | 'ZVM_INVALID' // the request cannot be meant: 400
   | 'ZVM_UNAUTHORIZED' // no session, or an ended one: 401
+  | 'ZVM_FORBIDDEN' // known, and not allowed: 403
+  | 'ZVM_TOO_MANY' // too many calls or failed log-ins: 429
   | 'ZVM_NOT_FOUND' // 404
   | 'ZVM_CONFLICT' // not in this state: 409
   | 'ZVM_DATABASE_DOWN' // 503
@@ -22,6 +24,14 @@ export class ZvmError extends TidemarkError<ZvmErrorCode> {
   }
 }
 
+/** Come again later. */
+export class TooManyError extends ZvmError {
+  constructor(message: string, readonly retryAfterMs: number) {
+    super('ZVM_TOO_MANY', message);
+  }
+}
+
+export const forbidden = (message: string): ZvmError => new ZvmError('ZVM_FORBIDDEN', message);
 export const invalid = (message: string): ZvmError => new ZvmError('ZVM_INVALID', message);
 export const conflict = (message: string): ZvmError => new ZvmError('ZVM_CONFLICT', message);
 export const notFound = (what: string, id: string): ZvmError => new ZvmError('ZVM_NOT_FOUND', `${what} ${id} does not exist`);

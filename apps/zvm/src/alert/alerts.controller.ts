@@ -2,14 +2,19 @@ import { Controller, Get, Inject, Param, Query as QueryParams } from '@nestjs/co
 import { ApiOkResponse, ApiTags } from '@nestjs/swagger';
 import { ALERT_ENTITY, ALERT_LEVEL, AlertApi, names } from '@tidemark/contracts';
 import { ALERTS } from '@tidemark/vpg';
+import type { Caller } from '../access/caller.js';
+import { Needs } from '../access/needs.js';
 import { ZVM_CONFIG, type ZvmConfig } from '../config.js';
+import { forbidden, notFound } from '../errors.js';
 import { Links } from '../http/links.js';
 import { choice, instant, matches, param, type Query } from '../http/query.js';
 import { Action } from '../http/rest.js';
+import { SessionCaller } from '../session/session.guard.js';
 import { type AlertRecord, AlertStore } from './alert.store.js';
 
 @ApiTags('alerts')
 @Controller('alerts')
+@Needs('view', 'shown')
 export class AlertsController {
   constructor(
     private readonly alerts: AlertStore,
@@ -19,12 +24,12 @@ export class AlertsController {
 
   @Get()
   @ApiOkResponse({ type: [AlertApi] })
-  list(@QueryParams() query: Query): AlertApi[] {
+  list(@QueryParams() query: Query, @SessionCaller() { rights }: Caller): AlertApi[] {
     const [level, entity] = [choice(query, 'level', ALERT_LEVEL), choice(query, 'entity', ALERT_ENTITY)];
     const [from, to] = [instant(query, 'startDate') ?? -Infinity, instant(query, 'endDate') ?? Infinity];
     const vpgId = param(query, 'vpgIdentifier')?.toLowerCase();
-    return this.alerts.active().filter((alert) =>
-      (level === undefined || alert.level === level) && (entity === undefined || alert.entity === entity)
+    return this.alerts.active().filter((alert) => rights.seesAbout(alert.vpgIds)
+      && (level === undefined || alert.level === level) && (entity === undefined || alert.entity === entity)
       && alert.turnedOnAtMs >= from && alert.turnedOnAtMs <= to && (vpgId === undefined || alert.vpgIds.includes(vpgId))
       && matches(query, 'helpIdentifier', alert.helpIdentifier) && matches(query, 'isDismissed', String(alert.isDismissed)))
       .map((alert) => this.#view(alert));
@@ -47,18 +52,35 @@ export class AlertsController {
 
   @Get(':alert')
   @ApiOkResponse({ type: AlertApi })
-  one(@Param('alert') alertId: string): AlertApi {
-    return this.#view(this.alerts.get(alertId));
+  one(@Param('alert') alertId: string, @SessionCaller() caller: Caller): AlertApi {
+    return this.#view(this.#get(alertId, caller));
   }
 
   @Action(':alert/dismiss')
-  async dismiss(@Param('alert') alertId: string): Promise<void> {
-    await this.alerts.change(this.alerts.get(alertId), { isDismissed: true });
+  @Needs('dismissAlerts', 'shown')
+  async dismiss(@Param('alert') alertId: string, @SessionCaller() caller: Caller): Promise<void> {
+    await this.alerts.change(this.#dismissable(alertId, caller), { isDismissed: true });
   }
 
   @Action(':alert/undismiss')
-  async undismiss(@Param('alert') alertId: string): Promise<void> {
-    await this.alerts.change(this.alerts.get(alertId), { isDismissed: false });
+  @Needs('dismissAlerts', 'shown')
+  async undismiss(@Param('alert') alertId: string, @SessionCaller() caller: Caller): Promise<void> {
+    await this.alerts.change(this.#dismissable(alertId, caller), { isDismissed: false });
+  }
+
+  #get(alertId: string, { rights }: Caller): AlertRecord {
+    const alert = this.alerts.get(alertId);
+    if (!rights.seesAbout(alert.vpgIds)) throw notFound('alert', alertId);
+    return alert;
+  }
+
+  /** Who dismisses hides it from everybody: that takes the permission on all that it is about. */
+  #dismissable(alertId: string, caller: Caller): AlertRecord {
+    const alert = this.#get(alertId, caller);
+    const { rights } = caller;
+    const isAllowed = rights.can('dismissAlerts') || (alert.vpgIds.length > 0 && alert.vpgIds.every((id) => rights.canOn('dismissAlerts', id)));
+    if (!isAllowed) throw forbidden(`'${caller.name}' does not have the permission dismissAlerts on everything that this alert is about`);
+    return alert;
   }
 
   #view(alert: AlertRecord): AlertApi {

@@ -2,11 +2,13 @@ import { ArgumentsHost, Catch, type ExceptionFilter, HttpException, Logger } fro
 import { ControlError } from '@tidemark/nest';
 import { HypervisorError } from '@tidemark/hypervisor';
 import type { FastifyReply } from 'fastify';
-import { messageOf, ZvmError, type ZvmErrorCode } from '../errors.js';
+import { messageOf, TooManyError, ZvmError, type ZvmErrorCode } from '../errors.js';
 
 const STATUS: Record<ZvmErrorCode, number> = {
   ZVM_INVALID: 400,
   ZVM_UNAUTHORIZED: 401,
+  ZVM_FORBIDDEN: 403,
+  ZVM_TOO_MANY: 429,
   ZVM_NOT_FOUND: 404,
   ZVM_CONFLICT: 409,
   ZVM_DATABASE_DOWN: 503,
@@ -67,6 +69,7 @@ export class RestErrorFilter implements ExceptionFilter {
     const reply = host.switchToHttp().getResponse<FastifyReply>();
     const { status, message, isInternal } = restErrorOf(error);
     if (isInternal) this.#log.error(message, error instanceof Error ? error.stack : undefined);
+    if (error instanceof TooManyError) void reply.header('retry-after', String(Math.max(1, Math.ceil(error.retryAfterMs / 1000))));
     void reply.status(status).header('content-type', 'application/json; charset=utf-8').send(JSON.stringify({ Message: message }));
   }
 }

@@ -1,6 +1,7 @@
 import { Body, Controller, Delete, Get, HttpCode, Inject, Param, Query as QueryParams } from '@nestjs/common';
 import { ApiOkResponse, ApiTags } from '@nestjs/swagger';
 import { names, PAIRING_STATUS, PairDataApi, PeerSiteApi, UnPairDataApi } from '@tidemark/contracts';
+import { Needs } from '../access/needs.js';
 import { ZVM_CONFIG, type ZvmConfig } from '../config.js';
 import { Links } from '../http/links.js';
 import { choice, matches, type Query } from '../http/query.js';
@@ -15,6 +16,7 @@ const MBIT = 1_000_000 / 8;
 
 @ApiTags('peersites')
 @Controller('peersites')
+@Needs('view', 'shown')
 export class PeerSitesController {
   constructor(
     private readonly peers: PeerStore,
@@ -47,6 +49,7 @@ export class PeerSitesController {
 
   /** Answers the task's id. */
   @Action()
+  @Needs('pairSites')
   async pair(@Body() body: PairDataApi, @SessionUser() user: string): Promise<string> {
     return await this.pairing.pair(body.HostName, body.Port ?? PORT_DEFAULT, user);
   }
@@ -54,6 +57,7 @@ export class PeerSitesController {
   /** Deletes the VPGs between the sites. Answers the task's id. */
   @Delete(':site')
   @HttpCode(200)
+  @Needs('pairSites')
   async unpair(@Param('site') siteId: string, @Body() body: UnPairDataApi, @SessionUser() user: string): Promise<string> {
     return await this.pairing.unpair(siteId, { isTargetKept: body.IsKeepTargetDisks ?? true }, user);
   }

@@ -1,26 +1,10 @@
 import { Column, Entity, PrimaryColumn } from 'typeorm';
+import { PEOPLE_ENTITIES } from './people.entities.js';
 
 /**
  * Rows as PostgreSQL holds them. Nothing outside this folder sees them: the stores map them to the domain's own types. The
  * schema is made by the migrations alone; these classes only describe it.
  */
-
-@Entity('users')
-export class UserEntity {
-  @PrimaryColumn('uuid') id!: string;
-  @Column('text') name!: string;
-  @Column('text', { name: 'password_hash' }) passwordHash!: string;
-  @Column('timestamptz', { name: 'created_at' }) createdAt!: Date;
-}
-
-@Entity('sessions')
-export class SessionEntity {
-  /** SHA-256 of the token: a copy of the table opens no session. */
-  @PrimaryColumn('text', { name: 'token_hash' }) tokenHash!: string;
-  @Column('text', { name: 'user_name' }) userName!: string;
-  @Column('timestamptz', { name: 'created_at' }) createdAt!: Date;
-  @Column('timestamptz', { name: 'used_at' }) usedAt!: Date;
-}
 
 @Entity('peer_sites')
 export class PeerSiteEntity {
@@ -180,6 +164,6 @@ export class SiteSettingEntity {
 }
 
 export const ENTITIES = [
-  UserEntity, SessionEntity, PeerSiteEntity, VraEntity, VpgEntity, VpgBarrierEntity, VpgVmEntity, VpgSettingsDraftEntity,
+  ...PEOPLE_ENTITIES, PeerSiteEntity, VraEntity, VpgEntity, VpgBarrierEntity, VpgVmEntity, VpgSettingsDraftEntity,
   TaskEntity, OperationEntity, CheckpointEntity, CatalogueEntity, CheckpointNoteEntity, AlertEntity, EventEntity, SiteSettingEntity,
 ];

@@ -1,6 +1,7 @@
 import { Body, Controller, Get, HttpCode, Inject, Put } from '@nestjs/common';
 import { ApiOkResponse, ApiTags } from '@nestjs/swagger';
 import { LocalSiteApi, PAIRING_STATUS, ThrottlingSettingsApi, names } from '@tidemark/contracts';
+import { Needs } from '../access/needs.js';
 import { ZVM_CONFIG, type ZvmConfig } from '../config.js';
 import { Links } from '../http/links.js';
 import { SessionUser } from '../session/session.guard.js';
@@ -12,6 +13,7 @@ import { ZVM_VERSION } from '../version.js';
 
 @ApiTags('localsite')
 @Controller('localsite')
+@Needs('view', 'shown')
 export class LocalSiteController {
   constructor(
     @Inject(ZVM_CONFIG) private readonly config: ZvmConfig,
@@ -57,6 +59,7 @@ export class LocalSiteController {
   /** In force at each VRA within a second or two; a VRA that is away follows when it comes back. */
   @Put('settings/throttling')
   @HttpCode(200)
+  @Needs('manageSite')
   @ApiOkResponse({ type: ThrottlingSettingsApi })
   async setThrottling(@Body() body: ThrottlingSettingsApi, @SessionUser() user: string): Promise<ThrottlingSettingsApi> {
     const settings = throttlingOf(body);

@@ -3,6 +3,7 @@ import { ApiOkResponse, ApiTags } from '@nestjs/swagger';
 import {
   DatastoreNativeApi, EMPTY_INVENTORY_KINDS, FolderNativeApi, HostNativeApi, NetworkNativeApi, VirtualizationSiteApi, VmNativeApi,
 } from '@tidemark/contracts';
+import { Needs } from '../access/needs.js';
 import { ZVM_CONFIG, type ZvmConfig } from '../config.js';
 import { notFound } from '../errors.js';
 import { isSameId } from '../http/links.js';
@@ -13,6 +14,7 @@ import { SiteInventoryService } from './site-inventory.service.js';
 
 @ApiTags('virtualizationsites')
 @Controller('virtualizationsites')
+@Needs('view', 'shown')
 export class VirtualizationSitesController {
   constructor(
     @Inject(ZVM_CONFIG) private readonly config: ZvmConfig,
@@ -39,6 +41,7 @@ export class VirtualizationSitesController {
 
   /** VMs that no VPG protects. */
   @Get(':site/vms')
+  @Needs('view', 'site')
   @ApiOkResponse({ type: [VmNativeApi] })
   async vms(@Param('site') siteId: string): Promise<VmNativeApi[]> {
     const { inventory } = await this.sites.of(siteId);

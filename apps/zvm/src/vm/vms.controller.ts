@@ -2,11 +2,14 @@ import { Controller, Get, Inject, Param, Query as QueryParams } from '@nestjs/co
 import { ApiOkResponse, ApiTags } from '@nestjs/swagger';
 import { MiB } from '@tidemark/base';
 import { JOURNAL_LIMIT_TYPE, PRIORITY, VPG_STATUS, VPG_SUB_STATUS, VmApi, type VmJournalLimitApi } from '@tidemark/contracts';
+import type { Caller } from '../access/caller.js';
+import { Needs } from '../access/needs.js';
 import { ZVM_CONFIG, type ZvmConfig } from '../config.js';
 import { notFound } from '../errors.js';
 import { isSameId, Links } from '../http/links.js';
 import { choice, matches, param, type Query } from '../http/query.js';
 import { InventoryService } from '../inventory/inventory.service.js';
+import { SessionCaller } from '../session/session.guard.js';
 import { provisionedMb, vmView } from '../site/inventory-views.js';
 import { settingsOf } from '../vpg/vpg-definition.js';
 import type { VpgRecord, VpgVm } from '../vpg/vpg-model.js';
@@ -18,6 +21,7 @@ import { liveDisks } from '../vpg/followed-disks.js';
 /** Protected VMs, one row per VM and VPG. */
 @ApiTags('vms')
 @Controller('vms')
+@Needs('view', 'shown')
 export class VmsController {
   constructor(
     private readonly vpgs: VpgStore,
@@ -29,10 +33,10 @@ export class VmsController {
 
   @Get()
   @ApiOkResponse({ type: [VmApi] })
-  async list(@QueryParams() query: Query): Promise<VmApi[]> {
+  async list(@QueryParams() query: Query, @SessionCaller() caller: Caller): Promise<VmApi[]> {
     const status = choice(query, 'status', VPG_STATUS);
     const subStatus = choice(query, 'subStatus', VPG_SUB_STATUS);
-    return (await this.#all()).filter((vm) =>
+    return (await this.#all(caller)).filter((vm) =>
       matches(query, 'vpgName', vm.VpgName) && matches(query, 'vmName', vm.VmName) && matches(query, 'vmIdentifier', vm.VmIdentifier)
       && matches(query, 'vpgIdentifier', vm.VpgIdentifier)
       && matches(query, 'protectedSiteIdentifier', vm.ProtectedSite?.identifier) && matches(query, 'recoverySiteIdentifier', vm.RecoverySite?.identifier)
@@ -41,17 +45,17 @@ export class VmsController {
 
   @Get(':vm')
   @ApiOkResponse({ type: VmApi })
-  async one(@Param('vm') vmId: string, @QueryParams() query: Query): Promise<VmApi> {
+  async one(@Param('vm') vmId: string, @QueryParams() query: Query, @SessionCaller() caller: Caller): Promise<VmApi> {
     const vpgId = param(query, 'vpgIdentifier')?.toLowerCase();
-    const found = (await this.#all()).find((vm) => isSameId(vm.VmIdentifier ?? null, vmId) && (vpgId === undefined || vm.VpgIdentifier === vpgId));
+    const found = (await this.#all(caller)).find((vm) => isSameId(vm.VmIdentifier ?? null, vmId) && (vpgId === undefined || vm.VpgIdentifier === vpgId));
     if (!found) throw notFound('protected VM', vmId);
     return found;
   }
 
-  async #all(): Promise<VmApi[]> {
+  async #all({ rights }: Caller): Promise<VmApi[]> {
     this.vpgs.assertLoaded();
     const vms: VmApi[] = [];
-    for (const vpg of this.vpgs.visible()) {
+    for (const vpg of this.vpgs.visible().filter(({ definition }) => rights.sees(definition.vpgId))) {
       await this.status.load(vpg);
       const measures = this.status.measure(vpg);
       for (const vm of vpg.definition.vms) vms.push(this.#view(vpg, vm, measures));

@@ -4,6 +4,7 @@ import {
   VpgSettingsBasicApi, VpgSettingsBootGroupsApi, VpgSettingsJournalApi, VpgSettingsLtrApi, VpgSettingsNetworksApi, VpgSettingsRecoveryApi,
   VpgSettingsScratchApi, VpgSettingsScriptsApi,
 } from '@tidemark/contracts';
+import { Needs } from '../access/needs.js';
 import { bodyOf } from '../http/body-of.js';
 import { DraftService, SECTIONS, type SectionName } from './draft.service.js';
 import { toWire } from './settings-wire.js';
@@ -36,12 +37,14 @@ function sectionController(name: SectionName): Type<object> {
     }
 
     @Put()
+    @Needs('manageVpgs')
     @ApiBody({ type })
     async put(@Param('sid') draftId: string, @Body() body: object): Promise<void> {
       await this.drafts.putSection(draftId, name, await bodyOf(type, body));
     }
 
     @Post()
+    @Needs('manageVpgs')
     @HttpCode(200)
     @ApiBody({ type })
     async post(@Param('sid') draftId: string, @Body() body: object): Promise<void> {
@@ -49,6 +52,7 @@ function sectionController(name: SectionName): Type<object> {
     }
 
     @Delete()
+    @Needs('manageVpgs')
     @HttpCode(200)
     async reset(@Param('sid') draftId: string): Promise<void> {
       await this.drafts.resetSection(draftId, name);

@@ -2,6 +2,7 @@ import { Body, Controller, Delete, Get, HttpCode, Param, Put } from '@nestjs/com
 import { ApiOkResponse, ApiTags } from '@nestjs/swagger';
 import { VpgSettingsApi, VpgSettingsVmApi, VpgSettingsVmNicApi, VpgSettingsVmVolumeApi } from '@tidemark/contracts';
 import type { VmSettings } from '@tidemark/vpg';
+import { Needs } from '../access/needs.js';
 import { notFound } from '../errors.js';
 import { isSameId } from '../http/links.js';
 import { Action } from '../http/rest.js';
@@ -26,11 +27,13 @@ export class VpgSettingsController {
 
   /** Answers the new draft's id. */
   @Action()
+  @Needs('manageVpgs')
   async create(@Body() body: VpgSettingsApi): Promise<string> {
     return await this.drafts.create(body);
   }
 
   @Action('copyVpgSettings')
+  @Needs('manageVpgs')
   async copy(@Body() body: VpgSettingsApi): Promise<string> {
     return await this.drafts.copy(body.VpgIdentifier ?? '');
   }
@@ -42,18 +45,21 @@ export class VpgSettingsController {
   }
 
   @Put(':sid')
+  @Needs('manageVpgs')
   async replace(@Param('sid') draftId: string, @Body() body: VpgSettingsApi): Promise<void> {
     await this.drafts.replace(draftId, body);
   }
 
   @Delete(':sid')
   @HttpCode(200)
+  @Needs('manageVpgs')
   async remove(@Param('sid') draftId: string): Promise<void> {
     await this.drafts.remove(draftId);
   }
 
   /** Answers the id of the task that makes or changes the VPG; the draft is gone then. */
   @Action(':sid/commit')
+  @Needs('manageVpgs')
   async commit(@Param('sid') draftId: string, @SessionUser() user: string): Promise<string> {
     return await this.commits.commit(draftId, user);
   }
@@ -70,6 +76,7 @@ export class VpgSettingsController {
   }
 
   @Action(':sid/vms')
+  @Needs('manageVpgs')
   async addVm(@Param('sid') draftId: string, @Body() body: VpgSettingsVmApi): Promise<void> {
     await this.drafts.addVm(draftId, body);
   }
@@ -81,12 +88,14 @@ export class VpgSettingsController {
   }
 
   @Put(':sid/vms/:vm')
+  @Needs('manageVpgs')
   async putVm(@Param('sid') draftId: string, @Param('vm') vmId: string, @Body() body: VpgSettingsVmApi): Promise<void> {
     await this.drafts.putVm(draftId, vmId, body);
   }
 
   @Delete(':sid/vms/:vm')
   @HttpCode(200)
+  @Needs('manageVpgs')
   async removeVm(@Param('sid') draftId: string, @Param('vm') vmId: string): Promise<void> {
     await this.drafts.removeVm(draftId, vmId);
   }
@@ -104,6 +113,7 @@ export class VpgSettingsController {
   }
 
   @Put(':sid/vms/:vm/volumes/:volume')
+  @Needs('manageVpgs')
   async putVolume(
     @Param('sid') draftId: string, @Param('vm') vmId: string, @Param('volume') volumeId: string, @Body() body: VpgSettingsVmVolumeApi,
   ): Promise<void> {
@@ -123,6 +133,7 @@ export class VpgSettingsController {
   }
 
   @Put(':sid/vms/:vm/nics/:nic')
+  @Needs('manageVpgs')
   async putNic(@Param('sid') draftId: string, @Param('vm') vmId: string, @Param('nic') nicId: string, @Body() body: VpgSettingsVmNicApi): Promise<void> {
     await this.drafts.changeVm(draftId, vmId, (vm, template) => withEntry({ vm, template, kind: NICS, id: nicId, given: fromWire(body) }));
   }
@@ -130,6 +141,7 @@ export class VpgSettingsController {
   /** Back to the VPG's networks. */
   @Delete(':sid/vms/:vm/nics/:nic')
   @HttpCode(200)
+  @Needs('manageVpgs')
   async resetNic(@Param('sid') draftId: string, @Param('vm') vmId: string, @Param('nic') nicId: string): Promise<void> {
     await this.drafts.changeVm(draftId, vmId, (vm, template) => withEntry({ vm, template, kind: NICS, id: nicId, given: null }));
   }

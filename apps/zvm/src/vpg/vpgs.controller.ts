@@ -4,12 +4,14 @@ import {
   CheckpointApi, COMMIT_POLICY, EMPTY_ZORG_ID, ENTITY_TYPE, FailoverCommitDataApi, FailoverDataApi, FailOverTestStartDataApi, names, PRIORITY, RETENTION_POLICY,
   SHUTDOWN_POLICY, StopFailoverTestDataApi, VPG_STATUS, VPG_SUB_STATUS, VpgApi, VpgCheckpointsStatsApi, VpgDeleteDataApi, VpgInsertTagCheckpointDataApi,
 } from '@tidemark/contracts';
+import type { Caller } from '../access/caller.js';
+import { Needs } from '../access/needs.js';
 import { AlertService } from '../alert/alert.service.js';
 import { ZVM_CONFIG, type ZvmConfig } from '../config.js';
 import { Links } from '../http/links.js';
 import { choice, instant, matches, param, type Query } from '../http/query.js';
 import { Action } from '../http/rest.js';
-import { SessionUser } from '../session/session.guard.js';
+import { SessionCaller, SessionUser } from '../session/session.guard.js';
 import { CatalogueStore } from './catalogue.store.js';
 import { VpgActions } from './vpg-actions.service.js';
 import type { VpgRecord } from './vpg-model.js';
@@ -32,43 +34,51 @@ export class VpgsController {
 
   @Get()
   @ApiOkResponse({ type: [VpgApi] })
-  async list(@QueryParams() query: Query): Promise<VpgApi[]> {
+  @Needs('view', 'shown')
+  async list(@QueryParams() query: Query, @SessionCaller() { rights }: Caller): Promise<VpgApi[]> {
     this.vpgs.assertLoaded();
-    const views = await Promise.all(this.vpgs.visible().map((vpg) => this.#view(vpg)));
+    const views = await Promise.all(this.vpgs.visible().filter(({ definition }) => rights.sees(definition.vpgId)).map((vpg) => this.#view(vpg)));
     return views.filter((vpg) => matchesQuery(vpg, query));
   }
 
   @Get('statuses')
+  @Needs('view', 'shown')
   statuses(): string[] {
     return names(VPG_STATUS);
   }
 
   @Get('substatuses')
+  @Needs('view', 'shown')
   subStatuses(): string[] {
     return names(VPG_SUB_STATUS);
   }
 
   @Get('priorities')
+  @Needs('view', 'shown')
   priorities(): string[] {
     return names(PRIORITY);
   }
 
   @Get('entitytypes')
+  @Needs('view', 'shown')
   entityTypes(): string[] {
     return names(ENTITY_TYPE);
   }
 
   @Get('retentionpolicies')
+  @Needs('view', 'shown')
   retentionPolicies(): string[] {
     return names(RETENTION_POLICY);
   }
 
   @Get('failovershutdownpolicies')
+  @Needs('view', 'shown')
   shutdownPolicies(): string[] {
     return names(SHUTDOWN_POLICY);
   }
 
   @Get('failovercommitpolicies')
+  @Needs('view', 'shown')
   commitPolicies(): string[] {
     return names(COMMIT_POLICY);
   }
@@ -88,6 +98,7 @@ export class VpgsController {
   /** Answers the task's id. */
   @Delete(':vpg')
   @HttpCode(200)
+  @Needs('manageVpgs')
   async remove(@Param('vpg') vpgId: string, @Body() input: VpgDeleteDataApi, @SessionUser() user: string): Promise<string> {
     return await this.actions.act({ action: 'delete', vpgId, input }, user);
   }
@@ -110,50 +121,59 @@ export class VpgsController {
 
   /** Answers the task's id. */
   @Action(':vpg/checkpoints')
+  @Needs('insertCheckpoint')
   async insertCheckpoint(@Param('vpg') vpgId: string, @Body() input: VpgInsertTagCheckpointDataApi, @SessionUser() user: string): Promise<string> {
     return await this.actions.act({ action: 'insertCheckpoint', vpgId, input }, user);
   }
 
   /** Delta sync of everything, for a user who doubts the recovery volumes. Answers the task's id. */
   @Action(':vpg/forcesync')
+  @Needs('manageVpgs')
   async forceSync(@Param('vpg') vpgId: string, @SessionUser() user: string): Promise<string> {
     return await this.actions.act({ action: 'forceSync', vpgId, input: {} }, user);
   }
 
   /** Stops sending; the VPG can still be recovered to its last checkpoint. Answers the task's id. */
   @Action(':vpg/pause')
+  @Needs('manageVpgs')
   async pause(@Param('vpg') vpgId: string, @SessionUser() user: string): Promise<string> {
     return await this.actions.act({ action: 'pause', vpgId, input: {} }, user);
   }
 
   /** Sends what was kept, or what the bitmap marks. Answers the task's id. */
   @Action(':vpg/resume')
+  @Needs('manageVpgs')
   async resume(@Param('vpg') vpgId: string, @SessionUser() user: string): Promise<string> {
     return await this.actions.act({ action: 'resume', vpgId, input: {} }, user);
   }
 
   @Action(':vpg/FailoverTest')
+  @Needs('testFailover')
   async failoverTest(@Param('vpg') vpgId: string, @Body() input: FailOverTestStartDataApi, @SessionUser() user: string): Promise<string> {
     return await this.actions.act({ action: 'failoverTest', vpgId, input }, user);
   }
 
   @Action(':vpg/FailoverTestStop')
+  @Needs('testFailover')
   async failoverTestStop(@Param('vpg') vpgId: string, @Body() input: StopFailoverTestDataApi, @SessionUser() user: string): Promise<string> {
     return await this.actions.act({ action: 'failoverTestStop', vpgId, input }, user);
   }
 
   @Action(':vpg/Failover')
+  @Needs('failover')
   async failover(@Param('vpg') vpgId: string, @Body() input: FailoverDataApi, @SessionUser() user: string): Promise<string> {
     return await this.actions.act({ action: 'failover', vpgId, input }, user);
   }
 
   /** Ends the old history: no checkpoint before it can be chosen any more. */
   @Action(':vpg/FailoverCommit')
+  @Needs('failover')
   async failoverCommit(@Param('vpg') vpgId: string, @Body() input: FailoverCommitDataApi, @SessionUser() user: string): Promise<string> {
     return await this.actions.act({ action: 'failoverCommit', vpgId, input }, user);
   }
 
   @Action(':vpg/FailoverRollback')
+  @Needs('failover')
   async failoverRollback(@Param('vpg') vpgId: string, @SessionUser() user: string): Promise<string> {
     return await this.actions.act({ action: 'failoverRollback', vpgId, input: {} }, user);
   }

@@ -1,6 +1,7 @@
 import { Body, Controller, Delete, Get, HttpCode, Inject, Param, Query as QueryParams } from '@nestjs/common';
 import { ApiOkResponse, ApiTags } from '@nestjs/swagger';
 import { names, VRA_IP_CONFIGURATION_TYPE, VRA_STATUS, VraApi, VraCreateDataApi } from '@tidemark/contracts';
+import { Needs } from '../access/needs.js';
 import { ZVM_CONFIG, type ZvmConfig } from '../config.js';
 import { Links } from '../http/links.js';
 import { choice, matches, type Query } from '../http/query.js';
@@ -15,6 +16,7 @@ import { vraView } from './vra.view.js';
 
 @ApiTags('vras')
 @Controller('vras')
+@Needs('view', 'shown')
 export class VrasController {
   constructor(
     private readonly vras: VraStore,
@@ -67,6 +69,7 @@ export class VrasController {
 
   /** Answers the task's id. */
   @Action()
+  @Needs('manageVras')
   async install(@Body() body: VraCreateDataApi, @SessionUser() user: string): Promise<string> {
     return await this.operations.install(body, user);
   }
@@ -74,6 +77,7 @@ export class VrasController {
   /** Answers the task's id. */
   @Delete(':vra')
   @HttpCode(200)
+  @Needs('manageVras')
   async uninstall(@Param('vra') vraId: string, @SessionUser() user: string): Promise<string> {
     return await this.operations.uninstall(vraId, user);
   }

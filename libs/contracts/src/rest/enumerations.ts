@@ -95,6 +95,11 @@ export const EVENT_TYPE = enumeration('EventTypeApi', [
   'ResumeProtectionGroupAfterVmReadded',
 ]);
 
+/** A Tidemark addition: the reference leaves roles to the hypervisor manager. What each may do: apps/zvm `access/permissions.ts`. */
+export const ROLE = enumeration('RoleApi', ['Administrator', 'Operator', 'Tester', 'Viewer', 'FileRestoreOperator']);
+/** How an audited act ended. */
+export const AUDIT_RESULT = enumeration('AuditResultApi', ['Done', 'Refused', 'Failed']);
+
 export const AUTHENTICATION_METHOD = enumeration('AuthenticationMethodApi', ['Windows', 'VirtualizationManager']);
 
 export type VpgStatusName = NameOf<typeof VPG_STATUS>;

@@ -6,6 +6,7 @@ export * from './parse-body.js';
 export * from './session.js';
 export * from './sites.js';
 export * from './tasks.js';
+export * from './users.js';
 export * from './vms.js';
 export * from './vpg-settings.js';
 export * from './vpgs.js';
