@@ -72,6 +72,15 @@ export default tseslint.config(
     },
   },
 
+  // TCP without TLS exists for benches (what does TLS cost?) and tests. No app can build it.
+  {
+    files: ['apps/**/*.ts', 'libs/**/*.ts'],
+    ignores: SPECS,
+    rules: {
+      'no-restricted-imports': ['error', { patterns: [{ regex: '@tidemark/link/plain|plain-transport', message: 'Data connections of an app are TLS: TlsTransport of @tidemark/link.' }] }],
+    },
+  },
+
   {
     files: ['libs/core/**/*.ts'],
     ignores: SPECS,

@@ -6,7 +6,7 @@
 import { closeSync, mkdirSync, openSync, rmSync, truncateSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { startEngine } from './lib/engine.mjs';
+import { SITE_ID, startEngine } from './lib/engine.mjs';
 import { fill, settleFile } from './lib/files.mjs';
 import { runFio } from './lib/fio.mjs';
 import { cpuMicrosOf, startProcess, waitForSocket } from './lib/processes.mjs';
@@ -37,14 +37,14 @@ async function tidemark({ folder, sizeBytes }) {
   const disk = { diskId: 'disk', exportName: 'disk', path: file, sizeBytes };
   const recovery = join(folder, 'recovery');
   await recovering.call('putRecovery', {
-    vpgId: VPG, vmId: 'vm', epoch: 1, recoverers: [{ vra: recovering.address, vmIds: ['vm'] }], historyMs: 3_600_000,
+    vpgId: VPG, vmId: 'vm', protectedSiteId: SITE_ID, epoch: 1, recoverers: [{ vra: recovering.address, vmIds: ['vm'] }], historyMs: 3_600_000,
     volumes: [{ diskId: 'disk', sizeBytes, mirrorPath: join(recovery, 'mirror.raw') }], journalFolder: join(recovery, 'journal'),
     datastore: { path: recovery, capacityBytes: 1024 ** 4 },
   });
   await protecting.call('applyDesiredState', {
     revision: 1,
     attachedVms: [{ vmId: 'vm', disks: [disk] }],
-    protections: [{ vpgId: VPG, vmId: 'vm', epoch: 1, diskIds: ['disk'], recoveringVra: recovering.address, isCompressed: false, priority: 'medium' }],
+    protections: [{ vpgId: VPG, vmId: 'vm', epoch: 1, diskIds: ['disk'], recoveringVra: recovering.address, recoverySiteId: SITE_ID, isCompressed: false, priority: 'medium' }],
     barriers: [{ vpgId: VPG, version: 1, epoch: 1, intervalMs: 5000, members: [{ vra: protecting.address, vmIds: ['vm'] }] }],
   });
   return {

@@ -8,7 +8,7 @@ import { randomUUID } from 'node:crypto';
 import { closeSync, openSync, truncateSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { startEngine } from './lib/engine.mjs';
+import { SITE_ID, startEngine } from './lib/engine.mjs';
 import { startLoad } from './lib/load.mjs';
 import { readFirstSector } from './lib/nbd-read.mjs';
 import { startProcess } from './lib/processes.mjs';
@@ -39,14 +39,14 @@ async function protectedVms({ folder, count }) {
   const vpgs = Map.groupBy(vms, ({ vpgId }) => vpgId);
   const recovery = join(folder, 'recovery');
   await Promise.all(vms.map(({ vmId, vpgId }) => recovering.call('putRecovery', {
-    vpgId, vmId, epoch: 1, recoverers: [{ vra: recovering.address, vmIds: vpgs.get(vpgId).map((vm) => vm.vmId) }], historyMs: 3_600_000,
+    vpgId, vmId, protectedSiteId: SITE_ID, epoch: 1, recoverers: [{ vra: recovering.address, vmIds: vpgs.get(vpgId).map((vm) => vm.vmId) }], historyMs: 3_600_000,
     volumes: [{ diskId: 'disk', sizeBytes: SIZE_BYTES, mirrorPath: join(recovery, `${vmId}.raw`) }], journalFolder: join(recovery, 'journals', vmId),
     datastore: { path: recovery, capacityBytes: 1024 ** 4 },
   })));
   await protecting.call('applyDesiredState', {
     revision: 1,
     attachedVms: vms.map(({ vmId, exportName, path }) => ({ vmId, disks: [{ diskId: 'disk', exportName, path, sizeBytes: SIZE_BYTES }] })),
-    protections: vms.map(({ vmId, vpgId }) => ({ vpgId, vmId, epoch: 1, diskIds: ['disk'], recoveringVra: recovering.address, isCompressed: false, priority: 'medium' })),
+    protections: vms.map(({ vmId, vpgId }) => ({ vpgId, vmId, epoch: 1, diskIds: ['disk'], recoveringVra: recovering.address, recoverySiteId: SITE_ID, isCompressed: false, priority: 'medium' })),
     barriers: [...vpgs].map(([vpgId, members]) => ({ vpgId, version: 1, epoch: 1, intervalMs: 1000, members: [{ vra: protecting.address, vmIds: members.map(({ vmId }) => vmId) }] })),
   });
   return { protecting, recovering, vms };

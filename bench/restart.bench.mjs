@@ -6,7 +6,7 @@ import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { BlockFile } from '@tidemark/block-file';
-import { startEngine } from './lib/engine.mjs';
+import { SITE_ID, startEngine } from './lib/engine.mjs';
 import { fill } from './lib/files.mjs';
 import { makeJournal } from './lib/journal.mjs';
 import { median, quantile } from './lib/statistics.mjs';
@@ -38,12 +38,12 @@ async function pair({ folder, writes, sizeBytes }) {
   const protecting = await startEngine({ vraId: 'protecting', folder });
   const recovering = await startEngine({ vraId: 'recovering', folder });
   await recovering.call('putRecovery', {
-    vpgId: VPG, vmId: 'vm', epoch: 1, recoverers: [{ vra: recovering.address, vmIds: ['vm'] }], historyMs: 86_400_000, volumes: [{ diskId: 'disk', sizeBytes, mirrorPath }], journalFolder,
+    vpgId: VPG, vmId: 'vm', protectedSiteId: SITE_ID, epoch: 1, recoverers: [{ vra: recovering.address, vmIds: ['vm'] }], historyMs: 86_400_000, volumes: [{ diskId: 'disk', sizeBytes, mirrorPath }], journalFolder,
     datastore: { path: join(folder, 'recovery'), capacityBytes: 1024 ** 4 },
   });
   await protecting.call('applyDesiredState', {
     revision: 1, attachedVms: [{ vmId: 'vm', disks: [{ diskId: 'disk', exportName: 'disk', path: file, sizeBytes }] }],
-    protections: [{ vpgId: VPG, vmId: 'vm', epoch: 1, diskIds: ['disk'], recoveringVra: recovering.address, isCompressed: false, priority: 'medium' }],
+    protections: [{ vpgId: VPG, vmId: 'vm', epoch: 1, diskIds: ['disk'], recoveringVra: recovering.address, recoverySiteId: SITE_ID, isCompressed: false, priority: 'medium' }],
     barriers: [{ vpgId: VPG, version: 1, epoch: 1, intervalMs: 200, members: [{ vra: protecting.address, vmIds: ['vm'] }] }],
   });
   await until(async () => (await protecting.call('status')).protections[0]?.state === 'replicating' && newestOf(await recovering.call('listCheckpoints', LIST)) > 2);

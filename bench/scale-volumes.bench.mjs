@@ -6,7 +6,7 @@
 import { closeSync, mkdirSync, openSync, readFileSync, rmSync, truncateSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { startEngine } from './lib/engine.mjs';
+import { SITE_ID, startEngine } from './lib/engine.mjs';
 import { startLoad } from './lib/load.mjs';
 import { cpuMicrosOf } from './lib/processes.mjs';
 import { interleaved } from './lib/rounds.mjs';
@@ -56,14 +56,14 @@ async function pair({ folder, volumeCount, progress }) {
   const vpgs = Map.groupBy(vms, ({ vpgId }) => vpgId);
   const startedAtMs = performance.now();
   await Promise.all(vms.map(({ vmId, vpgId, disks }) => recovering.call('putRecovery', {
-    vpgId, vmId, epoch: 1, recoverers: [{ vra: recovering.address, vmIds: vpgs.get(vpgId).map((vm) => vm.vmId) }], historyMs: 3_600_000,
+    vpgId, vmId, protectedSiteId: SITE_ID, epoch: 1, recoverers: [{ vra: recovering.address, vmIds: vpgs.get(vpgId).map((vm) => vm.vmId) }], historyMs: 3_600_000,
     volumes: disks.map(({ diskId, sizeBytes }) => ({ diskId, sizeBytes, mirrorPath: join(recovery, `${vmId}-${diskId}.raw`) })),
     journalFolder: join(recovery, 'journals', vmId), datastore: { path: recovery, capacityBytes: 1024 ** 4 },
   })));
   await protecting.call('applyDesiredState', {
     revision: 1,
     attachedVms: vms.map(({ vmId, disks }) => ({ vmId, disks })),
-    protections: vms.map(({ vmId, vpgId, disks }) => ({ vpgId, vmId, epoch: 1, diskIds: disks.map(({ diskId }) => diskId), recoveringVra: recovering.address, isCompressed: false, priority: 'medium' })),
+    protections: vms.map(({ vmId, vpgId, disks }) => ({ vpgId, vmId, epoch: 1, diskIds: disks.map(({ diskId }) => diskId), recoveringVra: recovering.address, recoverySiteId: SITE_ID, isCompressed: false, priority: 'medium' })),
     barriers: [...vpgs].map(([vpgId, members]) => ({ vpgId, version: 1, epoch: 1, intervalMs: 5000, members: [{ vra: protecting.address, vmIds: members.map(({ vmId }) => vmId) }] })),
   });
   await settled(protecting, volumeCount);

@@ -3,15 +3,23 @@ import { once } from 'node:events';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 
+/** Of both ends: the site recovers into itself. */
+export const SITE_ID = '5d4f7a52-0000-4000-8000-000000000001';
+
 const PROGRAM = join(import.meta.dirname, '..', '..', 'libs', 'testing', 'dist', 'vra', 'engine-process.js');
+
+const nameOf = (instanceId) => ({ siteId: SITE_ID, role: 'vra', instanceId });
 
 /**
  * A VRA engine in a process of its own, on one CPU: the program that the crash tests drive too.
- * @param {{ vraId: string, folder: string, cpu?: number, captureBytesMax?: number }} options
+ * @param {{ vraId: string, folder: string, cpu?: number, captureBytesMax?: number, site?: TestSite }} options `site`: mutual TLS with certificates of its CA,
+ * as every app has it; without, TCP alone, which only this harness can have
  */
-export async function startEngine({ vraId, folder, cpu, captureBytesMax, controlPort = 0, dataPort = 0 }) {
+export async function startEngine({ vraId, folder, cpu, captureBytesMax, controlPort = 0, dataPort = 0, site }) {
   const socket = join(folder, `${vraId}.sock`);
+  await site?.identity(vraId);
   const options = {
+    ...(site ? { trustFolder: site.identityFolder(vraId) } : { plain: { self: nameOf(vraId), peer: nameOf(vraId === 'protecting' ? 'recovering' : 'protecting') } }),
     vraId, address: '127.0.0.1', controlPort, dataPort, nbdSocketPath: socket, stateFolder: join(folder, `${vraId}-state`),
     captureBytesMax: captureBytesMax ?? 414 * 1024 * 1024, // an appliance with 1 GiB of RAM
   };

@@ -2,7 +2,7 @@
 import { LinkProxy, NbdClient } from '@tidemark/testing';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { startEngine } from './engine.mjs';
+import { SITE_ID, startEngine } from './engine.mjs';
 import { fill } from './files.mjs';
 
 const VPG = 'c2f8a1d4-0000-4000-8000-000000000002';
@@ -18,13 +18,13 @@ export async function startPair({ folder, sizeBytes, intervalMs, isCompressed, l
   const proxy = await LinkProxy.listen({ target: { address: recovering.address.address, port: recovering.address.dataPort } });
   const home = join(folder, 'recovery');
   await recovering.call('putRecovery', {
-    vpgId: VPG, vmId: 'vm', epoch: 1, recoverers: [{ vra: recovering.address, vmIds: ['vm'] }], historyMs: 3_600_000,
+    vpgId: VPG, vmId: 'vm', protectedSiteId: SITE_ID, epoch: 1, recoverers: [{ vra: recovering.address, vmIds: ['vm'] }], historyMs: 3_600_000,
     volumes: [{ diskId: 'disk', sizeBytes, mirrorPath: join(home, 'mirror.raw') }], journalFolder: join(home, 'journal'), datastore: { path: home, capacityBytes: 1024 ** 4 },
   });
   await protecting.call('applyDesiredState', {
     revision: 1,
     attachedVms: [{ vmId: 'vm', disks: [{ diskId: 'disk', exportName: 'disk', path: file, sizeBytes }] }],
-    protections: [{ vpgId: VPG, vmId: 'vm', epoch: 1, diskIds: ['disk'], recoveringVra: { ...recovering.address, dataPort: proxy.port }, isCompressed, priority: 'medium' }],
+    protections: [{ vpgId: VPG, vmId: 'vm', epoch: 1, diskIds: ['disk'], recoveringVra: { ...recovering.address, dataPort: proxy.port }, recoverySiteId: SITE_ID, isCompressed, priority: 'medium' }],
     barriers: [{ vpgId: VPG, version: 1, epoch: 1, intervalMs, members: [{ vra: protecting.address, vmIds: ['vm'] }] }],
   });
   const state = async () => (await protecting.call('status')).protections[0];

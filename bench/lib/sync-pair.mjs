@@ -3,7 +3,7 @@ import { randomFillSync, randomUUID } from 'node:crypto';
 import { closeSync, fsyncSync, ftruncateSync, openSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { startEngine } from './engine.mjs';
+import { SITE_ID, startEngine } from './engine.mjs';
 import { cpuMicrosOf } from './processes.mjs';
 
 export const MiB = 1024 * 1024;
@@ -93,11 +93,11 @@ export class SyncPair {
     const cpuBefore = this.cpuMicros();
     const startedAt = performance.now();
     await this.recovering.call('putRecovery', {
-      vpgId: this.#vpgId, vmId: 'vm', epoch: 1, recoverers: [{ vra: this.recovering.address, vmIds: ['vm'] }], historyMs: 3_600_000,
+      vpgId: this.#vpgId, vmId: 'vm', protectedSiteId: SITE_ID, epoch: 1, recoverers: [{ vra: this.recovering.address, vmIds: ['vm'] }], historyMs: 3_600_000,
       volumes: [{ diskId: 'disk', sizeBytes: this.#diskState.sizeBytes, mirrorPath: mirror, isPreseeded }], journalFolder: join(datastore, `journal-${this.#vpgId}`),
       datastore: { path: datastore, capacityBytes: 1024 ** 4 },
     });
-    await this.#apply([{ vpgId: this.#vpgId, vmId: 'vm', epoch: 1, diskIds: ['disk'], recoveringVra: this.address, isCompressed: false, priority: 'medium' }]);
+    await this.#apply([{ vpgId: this.#vpgId, vmId: 'vm', epoch: 1, diskIds: ['disk'], recoveringVra: this.address, recoverySiteId: SITE_ID, isCompressed: false, priority: 'medium' }]);
     const { sentBytes } = await this.synced();
     const cpuAfter = this.cpuMicros();
     return { seconds: (performance.now() - startedAt) / 1000, sentBytes, cpuMicros: cpuAfter - cpuBefore };

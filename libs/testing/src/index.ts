@@ -1,2 +1,3 @@
 export { LinkProxy } from './net/link-proxy.js';
 export { NbdClient } from './vra/nbd-client.js';
+export { TestSite } from './vra/test-site.js';

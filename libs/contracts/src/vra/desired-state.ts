@@ -40,6 +40,8 @@ export class ProtectionV1 {
   /** Indexes of volumes with temp data (swap, page files): copied once, then never again until there is a new base. Absent: none. Does not change while the protection lives. */
   @IsOptional() @IsArray() @ArrayMaxSize(64) @IsInt({ each: true }) @Min(0, { each: true }) @Max(63, { each: true }) tempVolumes?: number[];
   @ValidateNested() @Type(() => VraAddressV1) recoveringVra!: VraAddressV1;
+  /** Whose VRA that is: its certificate has to say so. */
+  @IsUUID() recoverySiteId!: string;
   @IsBoolean() isCompressed!: boolean;
   @IsIn(['low', 'medium', 'high']) priority!: 'low' | 'medium' | 'high';
   /** Captured and kept, in memory and then as a bitmap, but not sent. */
@@ -78,6 +80,17 @@ export class ThrottleV1 {
   @IsNumber() @Min(0.0001) @Max(1) share!: number;
 }
 
+export class TrustedSiteV1 {
+  @IsUUID() siteId!: string;
+  /** PEM; two while that site's CA rotates. */
+  @IsArray() @ArrayMaxSize(4) @IsString({ each: true }) @MaxLength(16_384, { each: true }) caPem!: string[];
+}
+
+/** The own site and every paired one. Connections of VRAs of any other site end when this comes. */
+export class TrustV1 {
+  @IsArray() @ArrayMaxSize(256) @ValidateNested({ each: true }) @Type(() => TrustedSiteV1) sites!: TrustedSiteV1[];
+}
+
 /**
  * `control state.apply`: everything that the sending side of a VRA shall do, whole. The VRA persists it before it answers and goes
  * on by it alone after a restart. Taking a protection out stops its stream; it deletes nothing at the other site. What
@@ -85,6 +98,7 @@ export class ThrottleV1 {
  */
 export class DesiredStateV1 {
   @IsInt() @Min(0) revision!: number;
+  @ValidateNested() @Type(() => TrustV1) trust!: TrustV1;
   @IsArray() @ValidateNested({ each: true }) @Type(() => AttachedVmV1) attachedVms!: AttachedVmV1[];
   @IsArray() @ValidateNested({ each: true }) @Type(() => ProtectionV1) protections!: ProtectionV1[];
   @IsArray() @ValidateNested({ each: true }) @Type(() => BarrierV1) barriers!: BarrierV1[];
@@ -129,6 +143,8 @@ export class ThinningV1 {
 export class RecoveryV1 {
   @IsUUID() vpgId!: string;
   @IsString() @Length(1, 200) vmId!: string;
+  /** Only VRAs of this site may send its stream. Never changes. */
+  @IsUUID() protectedSiteId!: string;
   @IsInt() @Min(1) epoch!: number;
   /** All VMs of the VPG and the VRA that recovers each: retirement is agreed among them, the first one leads it. */
   @IsArray() @ValidateNested({ each: true }) @Type(() => BarrierMemberV1) recoverers!: BarrierMemberV1[];

@@ -1,7 +1,7 @@
 import { ProtocolError } from '@tidemark/base';
 import { decodeControlMessage, encodeControlMessage, type ControlMessage } from '@tidemark/checkpoint';
 import { decodeControl, encodeFrame, encodeJson, FrameKind } from '@tidemark/frame';
-import { crc32c, LinkKeeper, LinkServer, type Link } from '@tidemark/link';
+import { crc32c, LinkKeeper, LinkServer, type Link, type LinkTransport } from '@tidemark/link';
 import { decodeHeldMessage, isHeldType, type HeldMessage } from './held-report.js';
 import { decodeQuiesceMessage, type QuiesceMessage } from './quiesce-message.js';
 import type { Logger, VraAddress } from './types.js';
@@ -16,8 +16,9 @@ export interface MeshHandlers {
 }
 
 /**
- * Port 4007: one connection between any two VRAs that make checkpoints or retire journals together. The one with the smaller id
- * connects; each says who it is, and the connection works in both directions from the other's hello on.
+ * Port 4007: one connection between any two VRAs of this site that make checkpoints or retire journals together. The one with the smaller id
+ * connects; each says who it is, as its certificate does, and the connection works in both directions from the other's hello on. Nobody else
+ * gets a word there: no VRA of a paired site, no other component.
  */
 export class ControlMesh {
   readonly #keepers = new Map<string, { readonly address: VraAddress; readonly keeper: LinkKeeper }>();
@@ -25,14 +26,19 @@ export class ControlMesh {
   #server: LinkServer | undefined;
 
   constructor(
-    private readonly self: { readonly vraId: string; readonly address: string },
+    private readonly self: { readonly vraId: string; readonly address: string; readonly transport: LinkTransport },
     private readonly handlers: MeshHandlers,
     private readonly log: Logger,
   ) {}
 
   async listen(port: number): Promise<number> {
-    const listen = { address: this.self.address, port, link: { kinds: [FrameKind.control] } };
-    this.#server = await LinkServer.listen(listen, (link) => this.#start(link, undefined));
+    const { address, transport } = this.self;
+    this.#server = await LinkServer.listen({
+      address, port, transport,
+      link: { kinds: [FrameKind.control] },
+      admits: ({ siteId, role }) => siteId === transport.self.siteId && role === 'vra',
+      onRefused: (peer, reason) => this.log.warn({ port: this.#server?.port, peer, reason }, 'a control connection was refused'),
+    }, (link) => this.#start(link));
     return this.#server.port;
   }
 
@@ -62,21 +68,23 @@ export class ControlMesh {
       address: peer.address,
       port: peer.controlPort,
       localAddress: this.self.address,
+      transport: this.self.transport,
+      expected: { siteId: this.self.transport.self.siteId, role: 'vra', instanceId: peer.vraId },
       link: { kinds: [FrameKind.control] },
-      onLink: (link) => this.#start(link, peer.vraId),
+      onLink: (link) => this.#start(link),
     });
     this.#keepers.set(peer.vraId, { address: peer, keeper });
   }
 
-  /** `expected`: whom we called; undefined: somebody called us. */
-  #start(link: Link, expected: string | undefined): void {
+  #start(link: Link): void {
     let vraId: string | undefined;
     link.start({
       onReady: () => sendControl(link, encodeJson({ type: 'hello', vraId: this.self.vraId })),
       onFrame: (_, body) => {
         if (vraId === undefined) {
-          vraId = decodeHello(body);
-          if (expected !== undefined && vraId !== expected) throw new ProtocolError('PROTOCOL_ORDER', `VRA ${vraId} answers where ${expected} should be`);
+          const claimed = decodeHello(body);
+          if (claimed !== link.peer.instanceId) throw new ProtocolError('PROTOCOL_ORDER', `VRA ${link.peer.instanceId}, by its certificate, says that it is ${claimed}`);
+          vraId = claimed;
           this.#up(vraId, link);
         } else this.#message(vraId, body);
       },

@@ -11,6 +11,7 @@ import {
   type FrameHeader, type OpenRequest, type StreamRecord,
 } from '@tidemark/frame';
 import { crc32c } from '@tidemark/link';
+import { plainTransport } from '@tidemark/link/plain';
 import { VraEngine, type RecoverySpec } from './index.js';
 
 const silent = { info: () => undefined, warn: () => undefined, error: () => undefined };
@@ -24,7 +25,7 @@ const sockets: Socket[] = [];
 beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), 'tidemark-data-'));
   engine = await VraEngine.start({
-    vraId: 'r', address: '127.0.0.1', controlPort: 0, dataPort: 0, nbdSocketPath: join(folder, 'nbd.sock'), stateFolder: join(folder, 'state'), captureBytesMax: 16 * MiB, log: silent,
+    vraId: 'r', transport: plainTransport({ self: { siteId: 'recovery', role: 'vra', instanceId: 'r' }, peer: { siteId: 'protected', role: 'vra', instanceId: 'p' } }), address: '127.0.0.1', controlPort: 0, dataPort: 0, nbdSocketPath: join(folder, 'nbd.sock'), stateFolder: join(folder, 'state'), captureBytesMax: 16 * MiB, log: silent,
   });
   await engine.putRecovery(recovery());
 });
@@ -36,7 +37,7 @@ afterEach(async () => {
 });
 
 const recovery = (): RecoverySpec => ({
-  vpgId: VPG, vmId: 'vm', epoch: 2, recoverers: [{ vra: engine.address, vmIds: ['vm'] }], volumes: [{ diskId: 'd', sizeBytes: SIZE, mirrorPath: join(folder, 'm', 'mirror.raw') }],
+  vpgId: VPG, vmId: 'vm', protectedSiteId: 'protected', epoch: 2, recoverers: [{ vra: engine.address, vmIds: ['vm'] }], volumes: [{ diskId: 'd', sizeBytes: SIZE, mirrorPath: join(folder, 'm', 'mirror.raw') }],
   journalFolder: join(folder, 'm', 'journal'), datastore: { path: join(folder, 'm'), capacityBytes: 1024 * MiB }, historyMs: 3_600_000,
 });
 
@@ -112,6 +113,20 @@ describe('port 4008 before a peer that is wrong, late or hostile', () => {
     expect(header.kind).toBe(FrameKind.refused);
     expect(decodeRefused(body).code).toBe(code);
     expect((await peer.open(2)).header.kind).toBe(FrameKind.opened);
+  });
+
+  it('knows nothing, as far as another paired site can see, of what that site does not protect', async () => {
+    await engine.putRecovery({ ...recovery(), vmId: 'theirs', protectedSiteId: 'another', volumes: [{ diskId: 'd', sizeBytes: SIZE, mirrorPath: join(folder, 'm', 'theirs.raw') }], journalFolder: join(folder, 'm', 'theirs') });
+    const peer = await Peer.connect();
+    const { body: ofTheirs } = await peer.open(1, { vmId: 'theirs' });
+    const { body: ofNobodys } = await peer.open(2, { vmId: 'nobodys' });
+    expect(Buffer.from(ofTheirs)).toEqual(Buffer.from(ofNobodys));
+    expect((await peer.open(3)).header.kind).toBe(FrameKind.opened);
+    expect(engine.status().recoveries.map(({ state }) => state)).toEqual(['initialSync', 'waiting']);
+  });
+
+  it('does not let another site take over a recovery', async () => {
+    await expect(engine.putRecovery({ ...recovery(), protectedSiteId: 'another' })).rejects.toMatchObject({ code: 'VRA_CONFLICT' });
   });
 
   it('acknowledges only what it was sent, in order, and numbers each opening higher', async () => {

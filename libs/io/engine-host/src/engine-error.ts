@@ -9,6 +9,7 @@ export type EngineErrorCode =
   | 'VRA_EPOCH'
   | 'VRA_DISK'
   | 'VRA_CLOSED'
+  | 'VRA_IDENTITY' // its certificate is another component's
   | 'VRA_PRESEED'
   | 'VRA_PATH' // a file or folder outside the host's datastores
   | 'VRA_MOVED' // journal and mirrors belong to another VRA

@@ -57,13 +57,14 @@ export class HeldExchange {
   message(fromVraId: string, message: HeldMessage): void {
     switch (message.type) {
       case 'held':
-        this.#reports.set(`${message.vpgId}/${fromVraId}`, { report: message, atMs: performance.now() });
+        if (this.#recoverers(message.vpgId).includes(fromVraId)) this.#reports.set(`${message.vpgId}/${fromVraId}`, { report: message, atMs: performance.now() });
         return;
       case 'heldAsk':
-        if (this.around.retirements.get(message.vpgId)?.config.recoverers[0]?.vraId === fromVraId) this.around.send(fromVraId, this.#page(message));
+        if (this.#recoverers(message.vpgId)[0] === fromVraId) this.around.send(fromVraId, this.#page(message));
         return;
       case 'heldThin':
-        return this.#thinHere(message);
+        if (this.#recoverers(message.vpgId)[0] === fromVraId) this.#thinHere(message);
+        return;
       case 'heldPage':
         return this.#pageCame(fromVraId, message);
       default:
@@ -132,6 +133,11 @@ export class HeldExchange {
     if (promise?.fromId !== fromId || performance.now() >= promise.untilMs) return;
     const dropped = checkpointIds.filter((id) => promise.ids.has(id));
     for (const recovery of this.around.recoveriesOf(vpgId)) void recovery.thin(dropped);
+  }
+
+  /** The first one leads; nobody else has a say about this VPG. */
+  #recoverers(vpgId: string): readonly string[] {
+    return this.around.retirements.get(vpgId)?.config.recoverers.map(({ vraId }) => vraId) ?? [];
   }
 
   close(): void {

@@ -197,6 +197,7 @@ export class RecoveringSide {
       const known = this.#specs.get(key);
       const wrongVolumes = known && volumeChangeError(known.volumes, spec.volumes);
       if (wrongVolumes !== undefined) throw new EngineError('VRA_CONFLICT', wrongVolumes);
+      if (known && known.protectedSiteId !== spec.protectedSiteId) throw new EngineError('VRA_CONFLICT', `this recovery is for site ${known.protectedSiteId}: another one cannot take it over`);
       if (known && known.journalFolder !== spec.journalFolder) throw new EngineError('VRA_CONFLICT', 'the journal of a recovery cannot be moved');
       if (known && moveNumberOf(spec) < moveNumberOf(known)) throw new EngineError('VRA_CONFLICT', `move ${String(moveNumberOf(known))} of this recovery is known here: this is older`);
       const recovery = this.#recoveries.get(key);

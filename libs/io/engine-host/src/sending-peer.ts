@@ -1,9 +1,13 @@
 import { FrameKind } from '@tidemark/frame';
-import { LinkKeeper, type Link } from '@tidemark/link';
+import { LinkKeeper, type Link, type LinkTransport } from '@tidemark/link';
+import type { ComponentName } from '@tidemark/trust';
 import { CompareQuota } from './compare-quota.js';
 import type { Outbound, OutboundPeer } from './outbound.js';
 import type { SendingStream } from './sending-stream.js';
 import type { Logger, VraAddress } from './types.js';
+
+/** TLS 1.3: the one who calls takes the handshake for done before the other one has looked at its certificate. */
+const CLOSED_UNGREETED = 'it closed the connection without a word, as it does to sites that it does not trust: are both sites still paired, and the certificates valid?';
 
 /** The 4008 connection to one recovering VRA, with all streams that go there. */
 export class SendingPeer implements OutboundPeer {
@@ -18,18 +22,20 @@ export class SendingPeer implements OutboundPeer {
 
   constructor(
     readonly address: VraAddress,
-    localAddress: string,
-    private readonly outbound: Outbound,
-    private readonly log: Logger,
+    private readonly around: { readonly transport: LinkTransport; readonly localAddress: string; readonly outbound: Outbound; readonly log: Logger },
+    siteId: string,
   ) {
+    const expected: ComponentName = { siteId, role: 'vra', instanceId: address.vraId };
     this.#keeper = new LinkKeeper({
       address: address.address,
       port: address.dataPort,
-      localAddress,
+      localAddress: around.localAddress,
+      transport: around.transport,
+      expected,
       link: { isFlightLimited: true, kinds: [FrameKind.opened, FrameKind.refused, FrameKind.ack, FrameKind.closeStream, FrameKind.hashReply] },
       onLink: (link) => this.#linkUp(link),
       onUnreachable: (error) => {
-        if (this.#unreachable === '') log.warn({ peer: address.vraId, error: error.message }, 'recovering VRA is not reachable on 4008');
+        if (this.#unreachable !== error.message) around.log.warn({ peer: address.vraId, error: error.message }, 'recovering VRA is not reachable on 4008');
         this.#unreachable = error.message;
       },
     });
@@ -60,7 +66,7 @@ export class SendingPeer implements OutboundPeer {
   remove(stream: SendingStream): void {
     this.#streams.delete(stream);
     this.forgetStream(stream);
-    this.outbound.remove(stream);
+    this.around.outbound.remove(stream);
   }
 
   numberStream(stream: SendingStream): number {
@@ -86,7 +92,7 @@ export class SendingPeer implements OutboundPeer {
       onFrame: (header, body) => this.#numbers.get(header.stream)?.frame(header, body),
       onDrain: () => {
         this.#isFull = false;
-        this.outbound.drained(this);
+        this.around.outbound.drained(this);
       },
       onClose: (cause) => this.#linkDown(cause),
     });
@@ -96,20 +102,20 @@ export class SendingPeer implements OutboundPeer {
     this.#link = link;
     this.#isFull = false;
     this.#unreachable = '';
-    this.log.info({ peer: this.address.vraId }, 'connected to the recovering VRA on 4008');
+    this.around.log.info({ peer: this.address.vraId }, 'connected to the recovering VRA on 4008');
     for (const stream of this.#streams) stream.linkUp(link);
-    this.outbound.drained(this);
+    this.around.outbound.drained(this);
   }
 
   #linkDown(cause: Error | undefined): void {
     const wasReady = this.#link !== undefined;
     this.#link = undefined;
     this.#isFull = false;
-    this.#unreachable = cause?.message ?? 'the connection was closed';
-    this.log.warn({ peer: this.address.vraId, cause: this.#unreachable }, 'connection to the recovering VRA ended');
+    this.#unreachable = cause?.message ?? (wasReady ? 'the connection was closed' : CLOSED_UNGREETED);
+    this.around.log.warn({ peer: this.address.vraId, cause: this.#unreachable }, 'connection to the recovering VRA ended');
     if (!wasReady) return;
     for (const stream of this.#streams) stream.linkDown();
-    this.outbound.drained(this);
+    this.around.outbound.drained(this);
   }
 
   tick(nowMs: number): void {

@@ -242,11 +242,12 @@ export class SendingSide {
     this.#faults.set(key, `the sender failed and begins anew: ${String(error)}`);
   }
 
-  #ensurePeer({ recoveringVra }: ProtectionSpec): SendingPeer {
-    const key = `${recoveringVra.address}:${String(recoveringVra.dataPort)}`;
+  #ensurePeer({ recoveringVra, recoverySiteId }: ProtectionSpec): SendingPeer {
+    const key = `${recoverySiteId}/${recoveringVra.vraId} ${recoveringVra.address}:${String(recoveringVra.dataPort)}`;
     let peer = this.#peers.get(key);
     if (!peer) {
-      peer = new SendingPeer(recoveringVra, this.around.options.address, this.outbound, this.around.options.log);
+      const { transport, address, log } = this.around.options;
+      peer = new SendingPeer(recoveringVra, { transport, localAddress: address, outbound: this.outbound, log }, recoverySiteId);
       this.#peers.set(key, peer);
     }
     return peer;
@@ -346,6 +347,11 @@ export class SendingSide {
     return barrier;
   }
 
+  /** Whether that VRA protects VMs of the VPG too: nobody else has a say about its guests. */
+  isBarrierMember(vpgId: string, vraId: string): boolean {
+    return this.#barriers.get(vpgId)?.spec.members.some(({ vra }) => vra.vraId === vraId) ?? false;
+  }
+
   forEachBarrier(act: (barrier: BarrierHost) => void): void {
     for (const barrier of this.#barriers.values()) act(barrier);
   }
@@ -393,8 +399,8 @@ const isHeldElsewhere = (error: unknown): boolean =>
 const isSameVolumes = (a: ProtectionSpec, b: ProtectionSpec): boolean =>
   JSON.stringify([a.diskIds, a.volumeBytes]) === JSON.stringify([b.diskIds, b.volumeBytes]);
 
-const isSamePeer = ({ recoveringVra: a }: ProtectionSpec, { recoveringVra: b }: ProtectionSpec): boolean =>
-  a.vraId === b.vraId && a.address === b.address && a.dataPort === b.dataPort;
+const isSamePeer = ({ recoveringVra: a, recoverySiteId }: ProtectionSpec, { recoveringVra: b, ...other }: ProtectionSpec): boolean =>
+  a.vraId === b.vraId && a.address === b.address && a.dataPort === b.dataPort && recoverySiteId === other.recoverySiteId;
 
 /** A stream knows from its start what it leaves out. */
 const isSameStream = (a: ProtectionSpec, b: ProtectionSpec): boolean =>

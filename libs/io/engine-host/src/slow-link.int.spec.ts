@@ -7,6 +7,7 @@ import { afterEach, expect, it } from '@jest/globals';
 import { MiB } from '@tidemark/base';
 import { encodeFrame, encodeHello, encodeOpened, FrameDecoder, FrameKind, OWN_HELLO } from '@tidemark/frame';
 import { crc32c } from '@tidemark/link';
+import { plainTransport } from '@tidemark/link/plain';
 import { VraEngine, type DesiredState } from './index.js';
 
 const VMS = 8;
@@ -48,7 +49,7 @@ it('keeps its connection to a receiver that does not read, whatever its streams 
   closers.push(() => rm(folder, { recursive: true, force: true }));
   const receiver = await stuckReceiver();
   const engine = await VraEngine.start({
-    vraId: 'p', address: '127.0.0.1', controlPort: 0, dataPort: 0, nbdSocketPath: join(folder, 'nbd.sock'), stateFolder: join(folder, 'state'), captureBytesMax: 256 * MiB, log: silent,
+    vraId: 'p', transport: plainTransport({ self: { siteId: 'protected', role: 'vra', instanceId: 'p' }, peer: { siteId: 'recovery', role: 'vra', instanceId: 'r' } }), address: '127.0.0.1', controlPort: 0, dataPort: 0, nbdSocketPath: join(folder, 'nbd.sock'), stateFolder: join(folder, 'state'), captureBytesMax: 256 * MiB, log: silent,
   });
   closers.push(() => engine.close());
   const vms = Array.from({ length: VMS }, (_, index) => `vm-${String(index)}`);
@@ -57,7 +58,7 @@ it('keeps its connection to a receiver that does not read, whatever its streams 
   const desired: DesiredState = {
     revision: 1,
     attachedVms: vms.map((vmId) => ({ vmId, disks: [{ diskId: 'd', exportName: vmId, path: join(folder, vmId), sizeBytes: DISK_BYTES }] })),
-    protections: vms.map((vmId) => ({ vpgId: randomUUID(), vmId, epoch: 1, diskIds: ['d'], recoveringVra, isCompressed: true, priority: 'medium' })),
+    protections: vms.map((vmId) => ({ vpgId: randomUUID(), vmId, epoch: 1, diskIds: ['d'], recoveringVra, recoverySiteId: 'recovery', isCompressed: true, priority: 'medium' })),
     barriers: [],
   };
   await engine.applyDesiredState(desired);

@@ -1,3 +1,5 @@
+import type { LinkTransport } from '@tidemark/link';
+import type { TrustedSite } from '@tidemark/trust';
 import type { GuestAgents } from './guest-agent.js';
 import type { Throttle } from '@tidemark/base';
 import type { ThinningPolicy } from '@tidemark/checkpoint';
@@ -38,6 +40,8 @@ export interface ProtectionSpec {
   /** Indexes of volumes with temp data: copied once, then passed over. */
   readonly tempVolumes?: readonly number[];
   readonly recoveringVra: VraAddress;
+  /** Whose VRA that is: no other one gets a byte. */
+  readonly recoverySiteId: string;
   readonly isCompressed: boolean;
   readonly priority: 'low' | 'medium' | 'high';
   /** Captured, queued and then tracked, but not sent. */
@@ -62,8 +66,15 @@ export interface ThrottleSpec extends Throttle {
   readonly share: number;
 }
 
+/** The CA certificates of the own site and of every paired one. */
+export interface TrustSpec {
+  readonly sites: readonly TrustedSite[];
+}
+
 export interface DesiredState {
   readonly revision: number;
+  /** Absent: only the own site is believed, by what this VRA's certificate came with. */
+  readonly trust?: TrustSpec;
   readonly attachedVms: readonly AttachedVmSpec[];
   readonly protections: readonly ProtectionSpec[];
   readonly barriers: readonly BarrierSpec[];
@@ -84,6 +95,8 @@ export interface RecoveryVolumeSpec {
 export interface RecoverySpec {
   readonly vpgId: string;
   readonly vmId: string;
+  /** Only VRAs of this site may send its stream. Never changes. */
+  readonly protectedSiteId: string;
   readonly epoch: number;
   readonly recoverers: readonly BarrierMemberSpec[];
   readonly volumes: readonly RecoveryVolumeSpec[];
@@ -126,6 +139,8 @@ export interface Logger {
 
 export interface VraOptions {
   readonly vraId: string;
+  /** How VRAs reach each other; an app has only TLS. Its own name has to be this VRA's. */
+  readonly transport: LinkTransport;
   readonly address: string;
   readonly controlPort: number;
   readonly dataPort: number;

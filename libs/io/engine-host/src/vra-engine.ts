@@ -2,6 +2,7 @@ import { mkdir } from 'node:fs/promises';
 import { ExportTable, NbdServer } from '@tidemark/nbd-server';
 import type { HeldCheckpoint, ListingQuestion } from '@tidemark/journal';
 import { CodecPool } from '@tidemark/link';
+import { nameUri } from '@tidemark/trust';
 import { ControlMesh } from './control-mesh.js';
 import { DataServer } from './data-server.js';
 import { EventLoopWatch, type EventLoopDelay } from './event-loop-watch.js';
@@ -77,7 +78,7 @@ export class VraEngine {
     this.#votes = new VoteStore(`${options.stateFolder}/votes.json`);
     this.#codecs = new CodecPool({ onWorkerLost: (error) => options.log.error({ error: error.message }, 'a codec worker died; frames go uncompressed until another one runs') });
     this.#mesh = new ControlMesh(options, this.#meshHandlers(), options.log);
-    this.#dataServer = new DataServer((key) => this.#recovering.find(key), options.log);
+    this.#dataServer = new DataServer(options.transport, (key) => this.#recovering.find(key), options.log);
     this.#memory = engineMemory(options.captureBytesMax);
     this.#quiescence = new Quiescence({
       selfVraId: options.vraId,
@@ -115,6 +116,8 @@ export class VraEngine {
    * listener or the state folder cannot be had; single VMs or journals that fail are reported in the status and tried again.
    */
   static async start(options: VraOptions): Promise<VraEngine> {
+    const { self } = options.transport;
+    if (self.role !== 'vra' || self.instanceId !== options.vraId) throw new EngineError('VRA_IDENTITY', `the certificate is that of ${nameUri(self)}, not of VRA ${options.vraId}`);
     await mkdir(options.stateFolder, { recursive: true, mode: 0o700 });
     const engine = new VraEngine(options);
     try {
@@ -131,6 +134,7 @@ export class VraEngine {
     await this.#recovering.loadNames();
     const desired = await this.#desiredFile.load();
     this.#desiredRevision = desired?.revision ?? -1;
+    this.options.transport.believe(desired?.trust?.sites ?? []);
     if (desired) await this.#sending.apply({ ...desired, barriers: [] });
     this.#nbdServer = await NbdServer.listen({ socketPath: this.options.nbdSocketPath }, this.#exports, {
       onProblem: (error) => this.options.log.warn({ error: String(error) }, 'NBD connection'),
@@ -161,6 +165,8 @@ export class VraEngine {
     }
     this.#desiredRevision = desired.revision;
     await this.#desiredFile.save(desired);
+    // Durable first: a VRA that forgot an unpairing in a crash would let that site in again.
+    this.options.transport.believe(desired.trust?.sites ?? []);
     await this.#apply(desired);
   }
 
@@ -280,7 +286,9 @@ export class VraEngine {
         else this.#sending.forEachBarrier((barrier) => barrier.spec.vpgId === message.vpgId && barrier.message(fromVraId, message));
       },
       held: (fromVraId, message) => this.#recovering.held(fromVraId, message),
-      quiesce: (fromVraId, message) => this.#quiescence.message(fromVraId, message),
+      quiesce: (fromVraId, message) => {
+        if (this.#sending.isBarrierMember(message.vpgId, fromVraId)) this.#quiescence.message(fromVraId, message);
+      },
     };
   }
 
@@ -324,5 +332,6 @@ export class VraEngine {
     await this.#mesh.close();
     await this.#codecs.close();
     await this.#hashPool.close();
+    this.options.transport.close();
   }
 }

@@ -1,24 +1,24 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Link, type LinkOptions } from './link.js';
 import { LinkError } from './link-error.js';
-import { tcpTransport, type LinkTarget, type LinkTransport } from './transport.js';
+import type { LinkTarget, LinkTransport } from './transport.js';
 
 export interface ConnectOptions extends LinkTarget {
   readonly link?: LinkOptions;
-  readonly transport?: LinkTransport;
+  readonly transport: LinkTransport;
   /** Default 3000 ms. */
   readonly timeoutMs?: number;
   readonly signal?: AbortSignal;
 }
 
-/** One connection attempt. Throws LINK_UNREACHABLE. The caller starts the link. */
+/** One connection attempt. Throws LINK_UNREACHABLE, or LINK_PEER when somebody else answers. The caller starts the link. */
 export async function connectLink(options: ConnectOptions): Promise<Link> {
   const timeout = AbortSignal.timeout(options.timeoutMs ?? 3000);
   const signal = options.signal ? AbortSignal.any([timeout, options.signal]) : timeout;
   try {
-    const socket = await (options.transport ?? tcpTransport).connect(options, signal);
-    return new Link(socket, options.link);
+    return new Link(await options.transport.connect(options, signal), options.link);
   } catch (cause) {
+    if (cause instanceof LinkError) throw cause;
     throw new LinkError('LINK_UNREACHABLE', `${options.address}:${options.port}: ${String(cause)}`, { cause });
   }
 }

@@ -3,6 +3,7 @@ import { TidemarkError } from '@tidemark/base';
 export type LinkErrorCode =
   | 'LINK_LISTEN' // the address cannot be listened on
   | 'LINK_UNREACHABLE' // no connection within the time
+  | 'LINK_PEER' // the other end is not who it should be, or its site is not believed (any more)
   | 'LINK_CUT' // the connection broke, or ended inside a frame
   | 'LINK_SILENT' // the peer answers nothing any more
   | 'LINK_OVERFLOW' // more was sent than may wait

@@ -2,10 +2,12 @@ import type { Socket } from 'node:net';
 import { assert, KiB, MiB, ProtocolError, viewOf } from '@tidemark/base';
 import { agree, decodeHello, encodeFrame, encodeHello, FRAME_HEADER_BYTES, FrameKind, OWN_HELLO, type Agreement, type FrameHeader, type Hello } from '@tidemark/frame';
 import { adoptSocket } from '@tidemark/sys';
+import type { ComponentName } from '@tidemark/trust';
 import { crc32c } from './checksum.js';
 import { FlightWindow } from './flight-window.js';
 import { FrameInlet } from './frame-inlet.js';
 import { LinkError } from './link-error.js';
+import type { KnownSocket } from './transport.js';
 
 export interface LinkOptions {
   /** Frame kinds that this connection takes besides hello, ping and pong; all others end it. All, if missing. */
@@ -51,6 +53,8 @@ const LINGER_MS = 1000;
  * that vanished without a word is noticed in `silenceMs`. Nothing is read before {@link start}.
  */
 export class Link {
+  /** Who is at the other end, by its certificate. */
+  readonly peer: ComponentName;
   readonly remoteAddress: string;
   readonly localAddress: string;
   /** Resolves after `onClose`, with the same cause; never rejects. */
@@ -81,12 +85,16 @@ export class Link {
   readonly #pingIntervalMs: number;
   readonly #silenceMs: number;
 
+  private readonly socket: Socket;
+
   constructor(
-    private readonly socket: Socket,
+    { socket, peer }: KnownSocket,
     options: LinkOptions = {},
     /** Already in use by a socket that reads into its buffers. */
     inlet?: FrameInlet,
   ) {
+    this.socket = socket;
+    this.peer = peer;
     this.remoteAddress = socket.remoteAddress ?? '';
     this.localAddress = socket.localAddress ?? '';
     this.#bufferedBytesMax = options.bufferedBytesMax ?? 8 * MiB;
@@ -105,9 +113,9 @@ export class Link {
   }
 
   /** Over a socket that a server accepted and that has not read anything yet; taken over if that can be, so that long bodies are read into place. */
-  static accepted(accepted: Socket, options: LinkOptions = {}): Link {
+  static accepted({ socket, peer }: KnownSocket, options: LinkOptions = {}): Link {
     const inlet = new FrameInlet(options.kinds);
-    const own = adoptSocket(accepted, {
+    const own = adoptSocket(socket, {
       isPaused: true,
       buffer: () => inlet.next(),
       callback: (bytes, buffer) => {
@@ -115,7 +123,7 @@ export class Link {
         return true;
       },
     });
-    const link: Link = own === undefined ? new Link(accepted, options) : new Link(own, options, inlet);
+    const link: Link = own === undefined ? new Link({ socket, peer }, options) : new Link({ socket: own, peer }, options, inlet);
     return link;
   }
 

@@ -1,31 +1,36 @@
-import { connect, createServer, type Server, type Socket } from 'node:net';
+import type { Server, Socket } from 'node:net';
+import type { ComponentName, TrustedSite } from '@tidemark/trust';
 
 export interface LinkTarget {
   readonly address: string;
   readonly port: number;
   /** Own address to connect from. */
   readonly localAddress?: string;
+  /** Who has to answer there; anybody else gets nothing. */
+  readonly expected: ComponentName;
+}
+
+/** A connection whose other end is known. */
+export interface KnownSocket {
+  readonly socket: Socket;
+  /** By its certificate. */
+  readonly peer: ComponentName;
+}
+
+export interface TransportServer {
+  readonly server: Server;
+  /** Ends whatever connected and is not known yet. */
+  endHandshakes(): void;
 }
 
 /** How sockets come to be: the one place where mutual TLS enters. A socket is handed on only when the peer is known. */
 export interface LinkTransport {
-  createServer(onSocket: (socket: Socket) => void): Server;
-  /** Rejects when there is no connection, or `signal` says stop. */
-  connect(target: LinkTarget, signal: AbortSignal): Promise<Socket>;
+  /** Who this side is. */
+  readonly self: ComponentName;
+  createServer(onSocket: (known: KnownSocket) => void): TransportServer;
+  /** Rejects when there is no connection, when somebody else answers, or `signal` says stop. */
+  connect(target: LinkTarget, signal: AbortSignal): Promise<KnownSocket>;
+  /** From now on exactly these sites, and the own one, are believed: connections of all others end at once. */
+  believe(sites: readonly TrustedSite[]): void;
+  close(): void;
 }
-
-export const tcpTransport: LinkTransport = {
-  createServer: (onSocket) => createServer({ noDelay: true }, onSocket),
-  connect: ({ address, port, localAddress }, signal) =>
-    new Promise((resolve, reject) => {
-      const socket = connect({ host: address, port, noDelay: true, ...(localAddress === undefined ? {} : { localAddress }) });
-      const stop = (): void => void socket.destroy(new Error('no connection in time'));
-      signal.addEventListener('abort', stop, { once: true });
-      socket.once('error', reject);
-      socket.once('connect', () => {
-        signal.removeEventListener('abort', stop);
-        socket.off('error', reject);
-        resolve(socket);
-      });
-    }),
-};

@@ -8,6 +8,7 @@ import { MiB } from '@tidemark/base';
 import type { CheckpointListing, DesiredState, EngineStatus } from '@tidemark/engine-host';
 import { openNbdVolume } from '@tidemark/nbd-client';
 import { EngineChild } from './engine-child.js';
+import { SITE_ID } from './test-site.js';
 import { NbdClient } from './nbd-client.js';
 
 const BLOCK = 4096;
@@ -50,14 +51,14 @@ async function protect(vpgCount: number): Promise<void> {
   const vpgIds = site.vpgIds.slice(0, vpgCount);
   for (const vpgId of vpgIds) {
     await site.recovering.call('putRecovery', {
-      vpgId, vmId: VM, epoch: 1, recoverers: [{ vra: site.recovering.address, vmIds: [VM] }], historyMs: 3_600_000, journalFolder: join(site.folder, 'recovery', vpgId, 'journal'),
+      vpgId, vmId: VM, protectedSiteId: SITE_ID, epoch: 1, recoverers: [{ vra: site.recovering.address, vmIds: [VM] }], historyMs: 3_600_000, journalFolder: join(site.folder, 'recovery', vpgId, 'journal'),
       volumes: [{ diskId: 'd', sizeBytes: DISK_BYTES, mirrorPath: join(site.folder, 'recovery', vpgId, 'mirror') }],
       datastore: { path: join(site.folder, 'recovery'), capacityBytes: 8192 * MiB },
     });
   }
   const desired: DesiredState = {
     revision: 1, attachedVms: [{ vmId: VM, disks: [{ diskId: 'd', exportName: VM, path: diskPath(), sizeBytes: DISK_BYTES }] }],
-    protections: vpgIds.map((vpgId) => ({ vpgId, vmId: VM, epoch: 1, diskIds: ['d'], recoveringVra: site.recovering.address, isCompressed: false, priority: 'medium' })),
+    protections: vpgIds.map((vpgId) => ({ vpgId, vmId: VM, epoch: 1, diskIds: ['d'], recoveringVra: site.recovering.address, recoverySiteId: SITE_ID, isCompressed: false, priority: 'medium' })),
     barriers: vpgIds.map((vpgId) => ({ vpgId, version: 1, epoch: 1, intervalMs: 200, members: [{ vra: site.protecting.address, vmIds: [VM] }] })),
   };
   await site.protecting.call('applyDesiredState', desired);

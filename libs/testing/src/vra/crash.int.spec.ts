@@ -7,6 +7,7 @@ import { expect, it } from '@jest/globals';
 import { MiB } from '@tidemark/base';
 import type { CheckpointListing, DesiredState, JournalCheckpoint } from '@tidemark/engine-host';
 import { EngineChild } from './engine-child.js';
+import { SITE_ID } from './test-site.js';
 import { NbdClient } from './nbd-client.js';
 
 const BLOCK = 4096;
@@ -138,7 +139,7 @@ const desiredState = (folder: string, vmId: string, rest: Partial<DesiredState> 
 async function protect(folder: string, protecting: readonly EngineChild[], recovering: EngineChild): Promise<void> {
   for (const vmId of VMS) {
     await recovering.call('putRecovery', {
-      vpgId: VPG, vmId, epoch: 1, recoverers: [{ vra: recovering.address, vmIds: VMS }], historyMs: 3_600_000, journalFolder: join(folder, 'recovery', `${vmId}-journal`),
+      vpgId: VPG, vmId, protectedSiteId: SITE_ID, epoch: 1, recoverers: [{ vra: recovering.address, vmIds: VMS }], historyMs: 3_600_000, journalFolder: join(folder, 'recovery', `${vmId}-journal`),
       volumes: [{ diskId: 'd', sizeBytes: DISK_BYTES, mirrorPath: join(folder, 'recovery', `${vmId}.mirror`) }],
       datastore: { path: join(folder, 'recovery'), capacityBytes: 4096 * MiB },
     });
@@ -147,7 +148,7 @@ async function protect(folder: string, protecting: readonly EngineChild[], recov
   for (const [index, engine] of protecting.entries()) {
     const vmId = VMS[index] ?? '';
     await engine.call('applyDesiredState', desiredState(folder, vmId, {
-      protections: [{ vpgId: VPG, vmId, epoch: 1, diskIds: ['d'], recoveringVra: recovering.address, isCompressed: index === 0, priority: 'medium' }],
+      protections: [{ vpgId: VPG, vmId, epoch: 1, diskIds: ['d'], recoveringVra: recovering.address, recoverySiteId: SITE_ID, isCompressed: index === 0, priority: 'medium' }],
       barriers: [{ vpgId: VPG, version: 1, epoch: 1, intervalMs: 100, members }],
     }));
   }

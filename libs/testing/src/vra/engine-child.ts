@@ -6,6 +6,7 @@ import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { MiB } from '@tidemark/base';
 import type { VraAddress, VraOptions } from '@tidemark/engine-host';
+import { TestSite } from './test-site.js';
 
 const PROGRAM = join(dirname(dirname(dirname(fileURLToPath(import.meta.url)))), 'dist', 'vra', 'engine-process.js');
 
@@ -45,8 +46,10 @@ export class EngineChild {
   }
 
   async startAgain(): Promise<void> {
+    const site = await TestSite.in(this.folder);
+    await site.identity(this.vraId);
     const options = {
-      vraId: this.vraId, address: '127.0.0.1', controlPort: this.#address?.controlPort ?? 0, dataPort: this.#address?.dataPort ?? 0,
+      trustFolder: site.identityFolder(this.vraId), vraId: this.vraId, address: '127.0.0.1', controlPort: this.#address?.controlPort ?? 0, dataPort: this.#address?.dataPort ?? 0,
       nbdSocketPath: this.socketPath, stateFolder: join(this.folder, `${this.vraId}-state`), captureBytesMax: 64 * MiB, ...this.more,
     };
     const child = spawn(execPath, [PROGRAM, JSON.stringify(options)], { stdio: ['pipe', 'pipe', 'inherit'] });

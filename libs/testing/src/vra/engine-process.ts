@@ -4,13 +4,31 @@
  */
 import { argv, stdin, stdout } from 'node:process';
 import { createInterface } from 'node:readline';
+import { TlsTransport } from '@tidemark/link';
+import { plainTransport } from '@tidemark/link/plain';
+import { ComponentIdentity, type ComponentName } from '@tidemark/trust';
 import { VraEngine, type DesiredState, type RecoverySpec, type ViewSpec, type VraOptions } from '@tidemark/engine-host';
 
 const say = (message: object): void => void stdout.write(`${JSON.stringify(message)}\n`);
 const log = { info: () => undefined, warn: () => undefined, error: (fields: object, message: string) => say({ logged: `${message} ${JSON.stringify(fields)}` }) };
-const options = JSON.parse(argv[2] ?? '') as Omit<VraOptions, 'log'>;
-const engine = await VraEngine.start({ ...options, log });
+const { trustFolder, plain, ...options } = JSON.parse(argv[2] ?? '') as Omit<VraOptions, 'log' | 'transport'> & Connections;
+const engine = await VraEngine.start({ ...options, transport: await transport(), log });
 say({ address: engine.address });
+
+/** One of them. */
+interface Connections {
+  /** The VRA's own key and certificate: mutual TLS. */
+  readonly trustFolder?: string;
+  /** TCP without TLS, for benches: who this is, and for whom whoever connects is taken. */
+  readonly plain?: { readonly self: ComponentName; readonly peer: ComponentName };
+}
+
+async function transport(): Promise<VraOptions['transport']> {
+  if (plain) return plainTransport(plain);
+  const identity = await ComponentIdentity.open(trustFolder ?? '');
+  if (!identity) throw new Error(`no certificate in ${trustFolder ?? 'no folder'}`);
+  return new TlsTransport({ identity });
+}
 
 const CALLS: Record<string, (args: never) => unknown> = {
   applyDesiredState: (args: DesiredState) => engine.applyDesiredState(args),

@@ -6,6 +6,7 @@ import { afterEach, beforeEach, expect, it } from '@jest/globals';
 import { MiB } from '@tidemark/base';
 import type { EngineStatus, EventLoopDelay } from '@tidemark/engine-host';
 import { EngineChild } from './engine-child.js';
+import { SITE_ID } from './test-site.js';
 import { NbdClient } from './nbd-client.js';
 
 const VM_COUNT = 300;
@@ -35,14 +36,14 @@ async function protect(protecting: EngineChild, recovering: EngineChild): Promis
   const membersOf = (vpgId: string): string[] => vms.filter((vm) => vm.vpgId === vpgId).map(({ vmId }) => vmId);
   const recovery = join(folder, 'recovery');
   await Promise.all(vms.map(({ vmId, vpgId }) => recovering.call('putRecovery', {
-    vpgId, vmId, epoch: 1, recoverers: [{ vra: recovering.address, vmIds: membersOf(vpgId) }], historyMs: 3_600_000,
+    vpgId, vmId, protectedSiteId: SITE_ID, epoch: 1, recoverers: [{ vra: recovering.address, vmIds: membersOf(vpgId) }], historyMs: 3_600_000,
     volumes: [{ diskId: 'disk', sizeBytes: SIZE_BYTES, mirrorPath: join(recovery, `${vmId}.raw`) }], journalFolder: join(recovery, vmId),
     datastore: { path: recovery, capacityBytes: 2 ** 40 },
   })));
   await protecting.call('applyDesiredState', {
     revision: 1,
     attachedVms: vms.map(({ vmId, disk }) => ({ vmId, disks: [disk] })),
-    protections: vms.map(({ vmId, vpgId }) => ({ vpgId, vmId, epoch: 1, diskIds: ['disk'], recoveringVra: recovering.address, isCompressed: false, priority: 'medium' })),
+    protections: vms.map(({ vmId, vpgId }) => ({ vpgId, vmId, epoch: 1, diskIds: ['disk'], recoveringVra: recovering.address, recoverySiteId: SITE_ID, isCompressed: false, priority: 'medium' })),
     barriers: [...new Set(vms.map(({ vpgId }) => vpgId))].map((vpgId) => ({ vpgId, version: 1, epoch: 1, intervalMs: 1000, members: [{ vra: protecting.address, vmIds: membersOf(vpgId) }] })),
   });
   for (;;) {

@@ -8,10 +8,12 @@ import { MiB } from '@tidemark/base';
 import { VraEngine } from '@tidemark/engine-host';
 import { decodeRefused, encodeFrame, encodeHello, encodeOpen, encodeRecordsBody, FrameCodec, FrameDecoder, FrameKind, OWN_HELLO, RecordType } from '@tidemark/frame';
 import { compressBody, crc32c } from '@tidemark/link';
+import { plainTransport } from '@tidemark/link/plain';
 import { NbdClient } from './nbd-client.js';
 import { quietLog, until } from './rig.js';
+import { SITE_ID } from './test-site.js';
 
-/** A recovering VRA on real sockets among peers that mean harm, while an honest one replicates to it. */
+/** A recovering VRA on real sockets among peers that mean harm, all of them VRAs of the paired site by what the transport says, while an honest one replicates to it. */
 const DISK_BYTES = 8 * MiB;
 const VPG = randomUUID();
 let folder: string;
@@ -20,8 +22,9 @@ let recovering: VraEngine;
 const sockets: Socket[] = [];
 const timers: NodeJS.Timeout[] = [];
 
+const nameOf = (instanceId: string) => ({ siteId: SITE_ID, role: 'vra', instanceId }) as const;
 const vra = (vraId: string): Promise<VraEngine> => VraEngine.start({
-  vraId, address: '127.0.0.1', controlPort: 0, dataPort: 0, nbdSocketPath: join(folder, `${vraId}.sock`), stateFolder: join(folder, `${vraId}-state`), captureBytesMax: 64 * MiB,
+  vraId, transport: plainTransport({ self: nameOf(vraId), peer: nameOf(vraId === 'p' ? 'r' : 'p') }), address: '127.0.0.1', controlPort: 0, dataPort: 0, nbdSocketPath: join(folder, `${vraId}.sock`), stateFolder: join(folder, `${vraId}-state`), captureBytesMax: 64 * MiB,
   log: { ...quietLog, error: () => undefined },
 });
 
@@ -32,12 +35,12 @@ beforeEach(async () => {
   const home = join(folder, 'recovery');
   await mkdir(home);
   await recovering.putRecovery({
-    vpgId: VPG, vmId: 'vm', epoch: 1, recoverers: [{ vra: recovering.address, vmIds: ['vm'] }], volumes: [{ diskId: 'd', sizeBytes: DISK_BYTES, mirrorPath: join(home, 'mirror.raw') }],
+    vpgId: VPG, vmId: 'vm', protectedSiteId: SITE_ID, epoch: 1, recoverers: [{ vra: recovering.address, vmIds: ['vm'] }], volumes: [{ diskId: 'd', sizeBytes: DISK_BYTES, mirrorPath: join(home, 'mirror.raw') }],
     journalFolder: join(home, 'journal'), datastore: { path: home, capacityBytes: 10_000 * MiB }, historyMs: 3_600_000,
   });
   await protecting.applyDesiredState({
     revision: 1, attachedVms: [{ vmId: 'vm', disks: [{ diskId: 'd', exportName: 'disk', path: join(folder, 'disk'), sizeBytes: DISK_BYTES }] }],
-    protections: [{ vpgId: VPG, vmId: 'vm', epoch: 1, diskIds: ['d'], recoveringVra: recovering.address, isCompressed: true, priority: 'medium' }],
+    protections: [{ vpgId: VPG, vmId: 'vm', epoch: 1, diskIds: ['d'], recoveringVra: recovering.address, recoverySiteId: SITE_ID, isCompressed: true, priority: 'medium' }],
     barriers: [{ vpgId: VPG, version: 1, epoch: 1, intervalMs: 300, members: [{ vra: protecting.address, vmIds: ['vm'] }] }],
   });
   await until('the first checkpoint', () => recovering.listCheckpoints({ vpgId: VPG, vmId: 'vm' }).held.length > 0);

@@ -7,6 +7,7 @@ import { MiB } from '@tidemark/base';
 import { VraEngine, type DesiredState, type ProtectionSpec, type ThrottleSpec, type VraAddress } from '@tidemark/engine-host';
 import { LinkProxy, type LinkShape } from '../net/link-proxy.js';
 import { quietLog, until } from './rig.js';
+import { SITE_ID, TestSite } from './test-site.js';
 
 /** What leaves a protecting VRA, measured on real sockets: the site's limit, priorities, several peers. */
 let folder: string;
@@ -31,7 +32,7 @@ afterEach(async () => {
 
 async function vra(vraId: string): Promise<VraEngine> {
   const engine = await VraEngine.start({
-    vraId, address: '127.0.0.1', controlPort: 0, dataPort: 0, nbdSocketPath: join(folder, `${vraId}.sock`), stateFolder: join(folder, `${vraId}-state`), captureBytesMax: 64 * MiB, log: quietLog,
+    vraId, transport: await (await TestSite.in(folder)).transport(vraId), address: '127.0.0.1', controlPort: 0, dataPort: 0, nbdSocketPath: join(folder, `${vraId}.sock`), stateFolder: join(folder, `${vraId}-state`), captureBytesMax: 64 * MiB, log: quietLog,
   });
   closers.push(() => engine.close());
   return engine;
@@ -58,11 +59,11 @@ async function protectVm(vmId: string, to: { readonly engine: VraEngine; readonl
   const home = join(folder, `${vmId}-recovery`);
   await mkdir(home);
   await to.engine.putRecovery({
-    vpgId, vmId, epoch: 1, recoverers: [{ vra: to.engine.address, vmIds: [vmId] }], volumes: [{ diskId: 'd', sizeBytes: bytes, mirrorPath: join(home, 'mirror.raw') }],
+    vpgId, vmId, protectedSiteId: SITE_ID, epoch: 1, recoverers: [{ vra: to.engine.address, vmIds: [vmId] }], volumes: [{ diskId: 'd', sizeBytes: bytes, mirrorPath: join(home, 'mirror.raw') }],
     journalFolder: join(home, 'journal'), datastore: { path: home, capacityBytes: 10_000 * MiB }, historyMs: 3_600_000,
   });
   disks.set(vmId, bytes);
-  specs.push({ vpgId, vmId, epoch: 1, diskIds: ['d'], recoveringVra: to.address, isCompressed, priority });
+  specs.push({ vpgId, vmId, epoch: 1, diskIds: ['d'], recoveringVra: to.address, recoverySiteId: SITE_ID, isCompressed, priority });
 }
 
 async function apply(throttle?: ThrottleSpec): Promise<void> {

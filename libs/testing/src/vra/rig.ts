@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { MiB } from '@tidemark/base';
 import { SocketGuestAgents, VraEngine, type BarrierSpec, type DesiredState, type Logger, type ProtectionSpec, type RecoverySpec } from '@tidemark/engine-host';
+import { SITE_ID, TestSite } from './test-site.js';
 
 const run = promisify(execFile);
 
@@ -62,6 +63,7 @@ export class VraRig {
     const name = `${role}${String(index)}`;
     return await VraEngine.start({
       vraId: name,
+      transport: await (await TestSite.in(this.folder)).transport(name),
       address: '127.0.0.1',
       controlPort: ports.control ?? 0,
       dataPort: ports.data ?? 0,
@@ -144,6 +146,7 @@ export class VraRig {
       epoch: 1,
       diskIds: vm.diskBytes.map((_, disk) => `scsi:0:${String(disk)}`),
       recoveringVra: this.#vra('r', vm.recoveryHost).address,
+      recoverySiteId: SITE_ID,
       isCompressed: this.options.isCompressed ?? false,
       priority: 'medium',
     }));
@@ -175,6 +178,7 @@ export class VraRig {
     return {
       vpgId: this.vpgId,
       vmId: vm.vmId,
+      protectedSiteId: SITE_ID,
       epoch: 1,
       recoverers: hosts.map((host) => ({
         vra: this.#vra('r', host).address,

@@ -7,6 +7,7 @@ import { MiB } from '@tidemark/base';
 import { VraEngine } from '@tidemark/engine-host';
 import { NbdClient } from './nbd-client.js';
 import { qemuIo, quietLog, until } from './rig.js';
+import { SITE_ID, TestSite } from './test-site.js';
 
 const REF = { vpgId: randomUUID(), vmId: 'vm' };
 const DISKS = ['system', 'swap'];
@@ -18,7 +19,7 @@ let recovering: VraEngine;
 let revision = 0;
 
 const vra = async (vraId: string): Promise<VraEngine> => await VraEngine.start({
-  vraId, address: '127.0.0.1', controlPort: 0, dataPort: 0, nbdSocketPath: join(folder, `${vraId}.sock`), stateFolder: join(folder, `${vraId}-state`),
+  vraId, transport: await (await TestSite.in(folder)).transport(vraId), address: '127.0.0.1', controlPort: 0, dataPort: 0, nbdSocketPath: join(folder, `${vraId}.sock`), stateFolder: join(folder, `${vraId}-state`),
   captureBytesMax: 64 * MiB, log: quietLog,
 });
 
@@ -29,7 +30,7 @@ async function protect({ isProtected }: { readonly isProtected: boolean }): Prom
   await protecting.applyDesiredState({
     revision,
     attachedVms: [{ vmId: 'vm', disks: DISKS.map((name) => ({ diskId: name, exportName: name, path: join(folder, name), sizeBytes: SIZE })) }],
-    protections: isProtected ? [{ ...REF, epoch: 1, diskIds: DISKS, volumeBytes: DISKS.map(() => SIZE), tempVolumes: [1], recoveringVra: recovering.address, isCompressed: false, priority: 'medium' }] : [],
+    protections: isProtected ? [{ ...REF, epoch: 1, diskIds: DISKS, volumeBytes: DISKS.map(() => SIZE), tempVolumes: [1], recoveringVra: recovering.address, recoverySiteId: SITE_ID, isCompressed: false, priority: 'medium' }] : [],
     barriers: isProtected ? [{ vpgId: REF.vpgId, version: 1, epoch: 1, intervalMs: 150, members: [{ vra: protecting.address, vmIds: ['vm'] }] }] : [],
   });
 }
@@ -70,7 +71,7 @@ beforeEach(async () => {
   protecting = await vra('p');
   recovering = await vra('r');
   await recovering.putRecovery({
-    ...REF, epoch: 1, recoverers: [{ vra: recovering.address, vmIds: ['vm'] }], journalFolder: join(folder, 'recovery', 'journal'), historyMs: 3_600_000,
+    ...REF, protectedSiteId: SITE_ID, epoch: 1, recoverers: [{ vra: recovering.address, vmIds: ['vm'] }], journalFolder: join(folder, 'recovery', 'journal'), historyMs: 3_600_000,
     volumes: DISKS.map((diskId) => ({ diskId, sizeBytes: SIZE, mirrorPath: join(folder, 'recovery', diskId) })), datastore: { path: join(folder, 'recovery'), capacityBytes: 1e12 },
   });
 });

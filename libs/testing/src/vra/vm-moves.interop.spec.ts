@@ -5,6 +5,7 @@ import { afterEach, describe, expect, it } from '@jest/globals';
 import { MiB } from '@tidemark/base';
 import type { BarrierSpec, DesiredState, EngineStatus } from '@tidemark/engine-host';
 import { EngineChild } from './engine-child.js';
+import { SITE_ID } from './test-site.js';
 import { NbdClient } from './nbd-client.js';
 import { qemuIo, until, VraRig } from './rig.js';
 
@@ -65,7 +66,7 @@ describe('a VM that moves to another host of its site', () => {
     const site = new Site(folder, recovering);
     const address = recovering.address;
     await recovering.call('putRecovery', {
-      vpgId: VPG, vmId: 'vm', epoch: 1, recoverers: [{ vra: address, vmIds: ['vm'] }], volumes: [{ diskId: 'd', sizeBytes: 8 * MiB, mirrorPath: join(folder, 'mirror') }],
+      vpgId: VPG, vmId: 'vm', protectedSiteId: SITE_ID, epoch: 1, recoverers: [{ vra: address, vmIds: ['vm'] }], volumes: [{ diskId: 'd', sizeBytes: 8 * MiB, mirrorPath: join(folder, 'mirror') }],
       journalFolder: join(folder, 'journal'), datastore: { path: folder, capacityBytes: 1e12 }, historyMs: 3_600_000,
     });
     await site.runOn(first, [first, second]);
@@ -116,7 +117,7 @@ class Site {
     const here: DesiredState = {
       revision: this.#revision,
       attachedVms: [{ vmId: 'vm', disks: [{ diskId: 'd', exportName: 'disk', path: join(this.folder, 'disk.raw'), sizeBytes: 8 * MiB }] }],
-      protections: [{ vpgId: VPG, vmId: 'vm', epoch: 1, diskIds: ['d'], recoveringVra: this.recovering.address, isCompressed: false, priority: 'medium' }],
+      protections: [{ vpgId: VPG, vmId: 'vm', epoch: 1, diskIds: ['d'], recoveringVra: this.recovering.address, recoverySiteId: SITE_ID, isCompressed: false, priority: 'medium' }],
       barriers,
     };
     for (const vra of told) await vra.call('applyDesiredState', vra === host ? here : { ...here, attachedVms: [], protections: [], barriers: [] });

@@ -8,6 +8,7 @@ import { MiB } from '@tidemark/base';
 import { VraEngine, type RecoverySpec } from '@tidemark/engine-host';
 import { NbdClient } from './nbd-client.js';
 import { qemuIo, quietLog, until } from './rig.js';
+import { SITE_ID, TestSite } from './test-site.js';
 
 interface Disk {
   readonly diskId: string;
@@ -36,7 +37,7 @@ class Site {
 
   async #vra(vraId: string, ports?: { readonly controlPort: number; readonly dataPort: number }): Promise<VraEngine> {
     return await VraEngine.start({
-      vraId, address: '127.0.0.1', controlPort: 0, dataPort: 0, ...ports, nbdSocketPath: join(this.folder, `${vraId}.sock`), stateFolder: join(this.folder, `${vraId}-state`),
+      vraId, transport: await (await TestSite.in(this.folder)).transport(vraId), address: '127.0.0.1', controlPort: 0, dataPort: 0, ...ports, nbdSocketPath: join(this.folder, `${vraId}.sock`), stateFolder: join(this.folder, `${vraId}-state`),
       captureBytesMax: 64 * MiB, log: quietLog,
     });
   }
@@ -73,7 +74,7 @@ class Site {
       attachedVms: [{ vmId: 'vm', disks: disks.map(({ diskId, name, MiB: size }) => ({ diskId, exportName: name, path: this.path(name), sizeBytes: size * MiB })) }],
       protections: volumes.length === 0 ? [] : [{
         ...REF, epoch: 1, diskIds: volumes.map(({ diskId, isRemoved }) => (isRemoved ? '' : diskId)), volumeBytes: volumes.map(({ MiB: size, isRemoved }) => (isRemoved ? 0 : size * MiB)),
-        recoveringVra: this.recovering.address, isCompressed: false, priority: 'medium',
+        recoveringVra: this.recovering.address, recoverySiteId: SITE_ID, isCompressed: false, priority: 'medium',
       }],
       barriers: volumes.length === 0 ? [] : [{ vpgId: VPG, version: 1, epoch: 1, intervalMs: 150, members: [{ vra: this.protecting.address, vmIds: ['vm'] }] }],
     });
@@ -81,7 +82,7 @@ class Site {
 
   async recover(volumes: readonly Disk[], historyMs = 3_600_000): Promise<void> {
     const spec: RecoverySpec = {
-      ...REF, epoch: 1, recoverers: [{ vra: this.recovering.address, vmIds: ['vm'] }], journalFolder: join(this.folder, 'recovery', 'journal'),
+      ...REF, protectedSiteId: SITE_ID, epoch: 1, recoverers: [{ vra: this.recovering.address, vmIds: ['vm'] }], journalFolder: join(this.folder, 'recovery', 'journal'),
       volumes: volumes.map(({ diskId, name, MiB: size, isRemoved }) => ({ diskId, sizeBytes: size * MiB, mirrorPath: this.mirror(name), ...(isRemoved ? { isRemoved } : {}) })),
       datastore: { path: join(this.folder, 'recovery'), capacityBytes: 1e12 }, historyMs,
     };
