@@ -84,6 +84,7 @@ function recoveryOf(definition: VpgDefinition, vm: VpgVm, epoch: number): Recove
   return {
     ...(thinning === undefined ? {} : { thinning }),
     ...refOf(definition, vm),
+    protectedSiteId: definition.protectedSiteId,
     epoch,
     recoverers: recoverersOf(definition),
     volumes: vm.disks.map(({ diskId, sizeBytes, mirrorPath, isPreseeded, isRemoved }) => ({

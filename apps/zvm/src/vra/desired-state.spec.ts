@@ -3,8 +3,11 @@ import { inventory, SITE_A, SITE_B, vm, vpgDefinition, vpgRecord, vpgVm, vra } f
 import type { VpgRecord } from '../vpg/vpg-model.js';
 import { desiredContents, type SiteFacts } from './desired-state.js';
 
+const TRUST = { sites: [{ siteId: SITE_A, caPem: ['own'] }, { siteId: SITE_B, caPem: ['peer'] }] };
+
 const facts = (vpgs: VpgRecord[], values: Partial<SiteFacts> = {}): SiteFacts => ({
   siteId: SITE_A,
+  trust: TRUST,
   inventory: inventory([vm('vm1', 'h1'), vm('vm2', 'h2'), vm('vm3', 'h1')]),
   vras: [vra('11', 'h1'), vra('12', 'h2')],
   vpgs,
@@ -18,7 +21,7 @@ describe('what each VRA shall do', () => {
   it('spreads a VPG over the hosts where its VMs run, with one barrier for all', () => {
     const contents = desiredContents(facts([vpgRecord()]));
     expect(contents.get('11')?.attachedVms.map(({ vmId }) => vmId)).toEqual(['vm1', 'vm3']);
-    expect(contents.get('11')?.protections).toMatchObject([{ vmId: 'vm1', epoch: 1, diskIds: ['scsi:0:0'], recoveringVra: { vraId: '91' }, priority: 'high' }]);
+    expect(contents.get('11')?.protections).toMatchObject([{ vmId: 'vm1', epoch: 1, diskIds: ['scsi:0:0'], recoveringVra: { vraId: '91' }, recoverySiteId: SITE_B, priority: 'high' }]);
     expect(contents.get('12')?.protections).toMatchObject([{ vmId: 'vm2' }]);
     const barrier = contents.get('11')?.barriers[0];
     expect(barrier?.members.map((member) => [member.vra.vraId, member.vmIds])).toEqual([['11', ['vm1']], ['12', ['vm2']]]);
@@ -36,7 +39,7 @@ describe('what each VRA shall do', () => {
   it('follows a VM to another host', () => {
     const moved = inventory([vm('vm1', 'h2'), vm('vm2', 'h2')]);
     const contents = desiredContents(facts([vpgRecord()], { inventory: moved }));
-    expect(contents.get('11')).toEqual({ attachedVms: [], protections: [], barriers: [] });
+    expect(contents.get('11')).toEqual({ trust: TRUST, attachedVms: [], protections: [], barriers: [] });
     expect(contents.get('12')?.protections).toHaveLength(2);
   });
 

@@ -1,4 +1,4 @@
-import type { AttachedVmV1, BarrierV1, DesiredStateV1, ProtectionV1, ThrottleV1, VraAddressV1 } from '@tidemark/contracts';
+import type { AttachedVmV1, BarrierV1, DesiredStateV1, ProtectionV1, ThrottleV1, TrustV1, VraAddressV1 } from '@tidemark/contracts';
 import type { Inventory, Vm } from '@tidemark/hypervisor';
 import { actualDisk } from '../vpg/followed-disks.js';
 import { isReplicating, type VpgDefinition, type VpgRecord, type VpgVm } from '../vpg/vpg-model.js';
@@ -6,6 +6,7 @@ import type { VraRecord } from './vra-model.js';
 
 export interface SiteFacts {
   readonly siteId: string;
+  readonly trust: TrustV1;
   readonly inventory: Inventory;
   readonly vras: readonly VraRecord[];
   readonly vpgs: readonly VpgRecord[];
@@ -17,6 +18,7 @@ export interface SiteFacts {
 export type BarrierContent = Omit<BarrierV1, 'version'>;
 
 export interface VraContent {
+  readonly trust: TrustV1;
   readonly attachedVms: AttachedVmV1[];
   readonly protections: ProtectionV1[];
   /** Their versions are given by who keeps them. */
@@ -30,7 +32,7 @@ export function desiredContents(facts: SiteFacts): Map<string, VraContent> {
   const contents = new Map<string, VraContent>();
   const vraOfHost = new Map<string, VraRecord>();
   for (const vra of facts.vras) {
-    contents.set(vra.vraId, { attachedVms: [], protections: [], barriers: [] });
+    contents.set(vra.vraId, { trust: facts.trust, attachedVms: [], protections: [], barriers: [] });
     vraOfHost.set(vra.hostId, vra);
   }
   const vpgs = facts.vpgs.filter((vpg) => vpg.definition.protectedSiteId === facts.siteId && isReplicating(vpg)).sort(byId);
@@ -101,6 +103,7 @@ function protectionOf(vpg: VpgRecord, { vm, running }: { readonly vm: VpgVm; rea
     volumeBytes: vm.disks.map(({ sizeBytes, isRemoved }) => (isRemoved === true ? 0 : sizeBytes)),
     ...tempVolumesOf(vm),
     recoveringVra: vm.recoveringVra,
+    recoverySiteId: vpg.definition.recoverySiteId,
     isCompressed: facts.isCompressedOf(vpg.definition),
     priority: facts.priorityOf(vpg.definition),
     ...(vpg.definition.isPaused === true && { isPaused: true }),
@@ -125,6 +128,7 @@ export function addressOf(vra: VraRecord, ports: { readonly control: number; rea
 export function desiredState(content: VraContent, { revision, versionOf }: { readonly revision: number; readonly versionOf: (vpgId: string) => number }): DesiredStateV1 {
   return {
     revision,
+    trust: content.trust,
     attachedVms: content.attachedVms,
     protections: content.protections,
     barriers: content.barriers.map((barrier) => ({ ...barrier, version: versionOf(barrier.vpgId) })),
