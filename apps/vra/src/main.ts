@@ -1,6 +1,7 @@
 import { SocketGuestAgents, VraEngine } from '@tidemark/engine-host';
 import { pino } from 'pino';
 import { captureBytesMax, readConfig } from './config/config.js';
+import { interimTransport } from './interim-transport.js';
 
 /**
  * The data plane first: guests get their disks back before NATS, Nest or the health port are looked at, or even loaded: Nest and what hangs on it
@@ -11,6 +12,7 @@ async function main(): Promise<void> {
   const log = pino({ base: { vraId: config.vraId } });
   const engine = await VraEngine.start({
     vraId: config.vraId,
+    transport: interimTransport({ siteId: config.siteId, role: 'vra', instanceId: config.vraId }),
     address: config.address,
     controlPort: config.controlPort,
     dataPort: config.dataPort,

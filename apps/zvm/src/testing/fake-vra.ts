@@ -31,7 +31,7 @@ export interface FakeRecovery {
  * checkpoints. What a real VRA keeps on disk survives {@link silence} here.
  */
 export class FakeVra {
-  state: DesiredStateV1 = { revision: -1, attachedVms: [], protections: [], barriers: [] };
+  state: DesiredStateV1 = { revision: -1, trust: { sites: [] }, attachedVms: [], protections: [], barriers: [] };
   readonly forcedVmIds: string[] = [];
   readonly recoveries = new Map<string, FakeRecovery>();
   readonly views = new Map<string, ViewOpenV1 & { status: ViewStatusV1['state'] }>();

@@ -61,7 +61,7 @@ export class VraStateService implements OnApplicationBootstrap, OnApplicationShu
     if (!inventory || !this.vras.isLoaded || !this.vpgs.isLoaded || !this.throttle.isLoaded) return;
     const vras = this.vras.all();
     const contents = desiredContents({
-      siteId: this.config.siteId, inventory, vras, vpgs: this.vpgs.all(), priorityOf, isCompressedOf,
+      siteId: this.config.siteId, trust: { sites: [] }, inventory, vras, vpgs: this.vpgs.all(), priorityOf, isCompressedOf,
       ports: { control: this.config.vraControlPort, data: this.config.vraDataPort },
     });
     const throttles = this.throttle.perVra(vras.map(({ vraId }) => vraId));

@@ -39,7 +39,7 @@ describe('paths that messages name', () => {
   it('names every kind of path of a recovery and of a VM', async () => {
     const inside = join(root, 'ds', 'x');
     const recovery = (more: object) => ({
-      vpgId: 'g', vmId: 'v', epoch: 1, recoverers: [], volumes: [{ diskId: 'd', sizeBytes: 512, mirrorPath: inside }], journalFolder: inside, historyMs: 1000,
+      vpgId: 'g', vmId: 'v', protectedSiteId: 's', epoch: 1, recoverers: [], volumes: [{ diskId: 'd', sizeBytes: 512, mirrorPath: inside }], journalFolder: inside, historyMs: 1000,
       datastore: { path: join(root, 'ds'), capacityBytes: 1 }, ...more,
     });
     await folders.assertRecovery(recovery({}));

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { MiB } from '@tidemark/base';
 import { VraEngine, type RecoverySpec } from '@tidemark/engine-host';
 import { quietLog } from './rig.js';
+import { SITE_ID, TestSite } from './test-site.js';
 
 const vpgId = randomUUID();
 
@@ -15,7 +16,7 @@ describe('a VRA outside its datastores', () => {
   let vra: VraEngine;
   const at = (path: string): string => join(root, path);
   const recovery = (more: Partial<RecoverySpec> = {}): RecoverySpec => ({
-    vpgId, vmId: 'vm', epoch: 1, recoverers: [{ vra: vra.address, vmIds: ['vm'] }], historyMs: 3_600_000, journalFolder: at('ds/g/vm/journal'), datastore: { path: at('ds'), capacityBytes: 1024 * MiB },
+    vpgId, vmId: 'vm', protectedSiteId: SITE_ID, epoch: 1, recoverers: [{ vra: vra.address, vmIds: ['vm'] }], historyMs: 3_600_000, journalFolder: at('ds/g/vm/journal'), datastore: { path: at('ds'), capacityBytes: 1024 * MiB },
     volumes: [{ diskId: 'd', sizeBytes: MiB, mirrorPath: at('ds/g/vm/d.raw') }], ...more,
   });
 
@@ -24,7 +25,7 @@ describe('a VRA outside its datastores', () => {
     for (const folder of ['ds', 'outside/journal', 'state']) await mkdir(at(folder), { recursive: true });
     await writeFile(at('outside/journal/precious'), 'x');
     vra = await VraEngine.start({
-      vraId: 'r', address: '127.0.0.1', controlPort: 0, dataPort: 0, nbdSocketPath: at('nbd.sock'), stateFolder: at('state'), datastoreFolders: [at('ds')], captureBytesMax: 16 * MiB,
+      vraId: 'r', transport: await (await TestSite.in(root)).transport('r'), address: '127.0.0.1', controlPort: 0, dataPort: 0, nbdSocketPath: at('nbd.sock'), stateFolder: at('state'), datastoreFolders: [at('ds')], captureBytesMax: 16 * MiB,
       log: { ...quietLog, error: () => undefined },
     });
   });
