@@ -5,6 +5,7 @@ import { TASK_TYPE_TITLES } from './names.js';
 import { type ConnectionOptions, type Environment, targetOf, withClient } from './connection.js';
 import { CliError, usage } from './cli-error.js';
 import { Output } from './output.js';
+import { terminalText } from './terminal-text.js';
 import { ProgressBar } from './progress.js';
 
 export interface GlobalOptions extends ConnectionOptions {
@@ -68,7 +69,7 @@ async function confirm(streams: Streams, question: string, isConfirmed: boolean)
   if (isConfirmed || !streams.in.isTTY) return;
   const prompt = createInterface({ input: streams.in, output: streams.err });
   try {
-    const answer = await prompt.question(`${question} Type yes to go on: `);
+    const answer = await prompt.question(`${terminalText(question)} Type yes to go on: `);
     if (answer.trim().toLowerCase() !== 'yes') throw new CliError('CLI_FAILED', 'nothing was done');
   } finally {
     prompt.close();

@@ -1,5 +1,6 @@
 import Table from 'cli-table3';
 import { createColors } from 'picocolors';
+import { shownValue, terminalJson, terminalText } from './terminal-text.js';
 
 export type OutputFormat = 'table' | 'json';
 
@@ -29,7 +30,7 @@ export class Output {
 
   table<Row>(rows: readonly Row[], columns: Readonly<Record<string, (row: Row) => string>>): string {
     const table = new Table({ head: Object.keys(columns).map((name) => this.colors.bold(name)), style: { head: [], border: [], compact: true }, chars: PLAIN });
-    for (const row of rows) table.push(Object.values(columns).map((cell) => cell(row)));
+    for (const row of rows.map(shownValue)) table.push(Object.values(columns).map((cell) => terminalText(cell(row))));
     return table.toString().split('\n').map((line) => line.trimEnd()).join('\n');
   }
 
@@ -37,30 +38,30 @@ export class Output {
   facts(value: unknown, pairs: Readonly<Record<string, string>>): void {
     if (this.format === 'json') return this.json(value);
     const width = Math.max(...Object.keys(pairs).map((name) => name.length));
-    for (const [name, text] of Object.entries(pairs)) this.out.write(`${this.colors.dim(name.padEnd(width))}  ${text}\n`);
+    for (const [name, text] of Object.entries(pairs)) this.out.write(`${this.colors.dim(name.padEnd(width))}  ${terminalText(text)}\n`);
   }
 
   /** The end of an operation: `result` for programs, a sentence for people. */
   done(result: object, sentence: string): void {
     if (this.format === 'json') this.json(result);
-    else this.out.write(`${this.colors.green('✔')} ${sentence}\n`);
+    else this.out.write(`${this.colors.green('✔')} ${terminalText(sentence)}\n`);
   }
 
   json(value: unknown): void {
-    this.out.write(`${JSON.stringify(value, null, 2)}\n`);
+    this.out.write(`${terminalJson(JSON.stringify(value, null, 2))}\n`);
   }
 
   /** One object per line, for streams. */
   jsonLine(value: unknown): void {
-    this.out.write(`${JSON.stringify(value)}\n`);
+    this.out.write(`${terminalJson(JSON.stringify(value))}\n`);
   }
 
   text(text: string): void {
-    this.out.write(`${text}\n`);
+    this.out.write(`${terminalText(text)}\n`);
   }
 
   note(text: string): void {
-    this.err.write(`${text}\n`);
+    this.err.write(`${terminalText(text)}\n`);
   }
 
   /** Goes back over `lines` lines that were written before; nothing when this is no terminal. */

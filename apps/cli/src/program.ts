@@ -6,6 +6,7 @@ import { addInventoryCommands } from './commands/inventory.js';
 import { addSiteCommands } from './commands/sites.js';
 import { addTaskCommands } from './commands/tasks.js';
 import { addThrottleCommands } from './commands/throttle.js';
+import { terminalText } from './terminal-text.js';
 import { addVpgCommands } from './commands/vpgs.js';
 import type { Environment } from './connection.js';
 import { type GlobalOptions, inSession, type Session, type Streams } from './context.js';
@@ -44,7 +45,7 @@ export async function runProgram(argv: readonly string[], options: RunOptions): 
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.usage;
     if (options.signal.aborted) return EXIT.interrupted;
-    options.streams.err.write(`tidemark: ${errorText(error)}\n`);
+    options.streams.err.write(`tidemark: ${terminalText(errorText(error))}\n`);
     return exitCodeOf(error);
   }
 }

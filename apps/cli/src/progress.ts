@@ -1,3 +1,4 @@
+import { shownText } from '@tidemark/base';
 import type { Output } from './output.js';
 
 const WIDTH = 28;
@@ -11,7 +12,8 @@ export class ProgressBar {
 
   constructor(private readonly output: Output) {}
 
-  show(percent: number, label: string): void {
+  show(percent: number, text: string): void {
+    const label = shownText(text);
     const clamped = Math.max(0, Math.min(100, percent));
     if (this.output.err.isTTY) this.#draw(clamped, label);
     else this.#print(clamped, label);

@@ -1,4 +1,5 @@
 import Table from 'cli-table3';
+import { shownText } from '@tidemark/base';
 import type { LabStatus, SiteStatus } from './status.js';
 import { bytesText, paint } from './terminal.js';
 
@@ -26,7 +27,7 @@ function vmTable(site: SiteStatus): string {
   for (const vm of site.vms) {
     for (const [index, disk] of vm.disks.entries()) {
       const isFirst = index === 0;
-      table.push([isFirst ? vm.name : '', isFirst ? vm.host : '', isFirst ? vm.powerState : '', disk.nbdUri, bytesText(disk.sizeBytes)]);
+      table.push([isFirst ? shownText(vm.name) : '', isFirst ? vm.host : '', isFirst ? vm.powerState : '', disk.nbdUri, bytesText(disk.sizeBytes)]);
     }
   }
   return table.toString();

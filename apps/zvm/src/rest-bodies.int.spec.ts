@@ -77,6 +77,8 @@ describe('bodies and paths of REST requests', () => {
     ['a deeper nest than anything here', `${'{"Basic":'.repeat(20_000)}1${'}'.repeat(20_000)}`, /deep/],
     ['a null character', '{"Basic":{"Name":"a\\u0000b"}}', /null character/],
     ['half a surrogate pair', '{"Basic":{"Name":"\\ud800"}}', /surrogate/],
+    ['an escape sequence in a name', '{"Basic":{"Name":"a\\u001b[2J"}}', /control characters/],
+    ['a name that reads backwards', '{"Basic":{"Name":"\\u202egpj"}}', /direction marks/],
     ['a number for a text', '{"Basic":{"Name":5}}', /^Basic\.Name must be a string$/],
   ])('%s is refused with 400 and changes nothing', async (_name, text, message) => {
     const id = await draft();

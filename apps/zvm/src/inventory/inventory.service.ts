@@ -1,4 +1,5 @@
 import { Inject, Injectable, Logger, type OnApplicationBootstrap, type OnApplicationShutdown } from '@nestjs/common';
+import { shownText } from '@tidemark/base';
 import { type HypervisorManager, HypervisorError, type Inventory } from '@tidemark/hypervisor';
 import { Clock } from '../clock.js';
 import { messageOf, ZvmError } from '../errors.js';
@@ -57,7 +58,7 @@ export class InventoryService implements OnApplicationBootstrap, OnApplicationSh
   /** Reads it now. @throws HypervisorError */
   async refresh(): Promise<Inventory> {
     try {
-      const inventory = await this.hypervisor.inventory();
+      const inventory = withShownNames(await this.hypervisor.inventory());
       this.#inventory = inventory;
       if (this.#problem !== null) this.#log.log(`hypervisor manager answers: ${inventory.hosts.length} hosts, ${inventory.vms.length} VMs`);
       this.#problem = null;
@@ -96,4 +97,12 @@ export class InventoryService implements OnApplicationBootstrap, OnApplicationSh
     this.#stop.abort();
     await this.#following;
   }
+}
+
+/** Names that others gave, some of them users of the VMs alone: they come to logs, terminals and tables of this site and of its peers. */
+function withShownNames(inventory: Inventory): Inventory {
+  const shown = <T extends { readonly name: string }>(items: readonly T[]): T[] => items.map((item) => ({ ...item, name: shownText(item.name) }));
+  const { hosts, datastores, networks, folders } = inventory;
+  const vms = shown(inventory.vms).map((vm) => ({ ...vm, guestOs: shownText(vm.guestOs) }));
+  return { ...inventory, hosts: shown(hosts), datastores: shown(datastores), networks: shown(networks), folders: shown(folders), vms };
 }

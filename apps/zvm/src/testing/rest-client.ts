@@ -1,4 +1,4 @@
-import { request } from 'node:https';
+import { Agent, request } from 'node:https';
 
 export interface RestAnswer {
   readonly status: number;
@@ -13,6 +13,8 @@ export class RestClient {
   constructor(
     readonly baseUrl: string,
     private readonly password: string,
+    /** A connection for each request, unless one is given. */
+    readonly agent: Agent | false = false,
   ) {}
 
   call(method: string, path: string, options: { readonly body?: unknown; readonly text?: string; readonly headers?: Record<string, string> } = {}): Promise<RestAnswer> {
@@ -21,7 +23,7 @@ export class RestClient {
     // Node sends the body of a DELETE without a length unless it is told.
     if (text !== undefined) headers['content-length'] = String(Buffer.byteLength(text));
     return new Promise((resolve, reject) => {
-      const call = request(`${this.baseUrl}/v1${path}`, { method, headers, rejectUnauthorized: false, agent: false }, (response) => {
+      const call = request(`${this.baseUrl}/v1${path}`, { method, headers, rejectUnauthorized: false, agent: this.agent }, (response) => {
         const parts: Buffer[] = [];
         response.on('data', (part: Buffer) => parts.push(part));
         response.on('end', () => resolve({ status: response.statusCode ?? 0, headers: response.headers, text: Buffer.concat(parts).toString('utf8') }));

@@ -1,6 +1,7 @@
 import { serveHypervisor, SimulatedHypervisor, type HypervisorServer } from '@tidemark/hypervisor';
 import { randomUUID } from 'node:crypto';
 import { readFile, rm } from 'node:fs/promises';
+import type { Agent } from 'node:https';
 import { join } from 'node:path';
 import { readConfig, type ZvmConfig } from '../config.js';
 import { startZvm, type Zvm } from '../server.js';
@@ -74,11 +75,11 @@ export class TestSite {
   }
 
   /** Logged in, as soon as the ZVM can. */
-  async client(): Promise<RestClient> {
+  async client(agent: Agent | false = false): Promise<RestClient> {
     const until = Date.now() + 20_000;
     for (;;) {
       const password = await readFile(join(this.config.stateDir, 'admin-password'), 'utf8').catch(() => '');
-      const client = new RestClient(this.zvm?.url ?? '', password.trim());
+      const client = new RestClient(this.zvm?.url ?? '', password.trim(), agent);
       const answer = await client.logIn();
       if (answer.status === 200) return client;
       if (Date.now() > until) throw new Error(`cannot log in at ${this.config.siteName}: ${answer.status} ${answer.text}`);

@@ -8,6 +8,7 @@ import { Transform, Type } from 'class-transformer';
 import {
   ArrayMaxSize, IsArray, IsBoolean, IsInt, IsNumber, IsObject, IsOptional, IsString, Max, MaxLength, Min, MinLength, ValidateBy, ValidateNested,
 } from 'class-validator';
+import { isPlainLines, isPlainText } from '@tidemark/base';
 import { type Enumeration, parseEnumeration } from './enumerations.js';
 
 export interface FieldOptions {
@@ -33,10 +34,22 @@ function combine(options: FieldOptions, api: ApiPropertyOptions, validators: rea
 export interface TextOptions extends FieldOptions {
   readonly lengthMin?: number;
   readonly lengthMax?: number;
+  /** Line ends and tabs may be in it. */
+  readonly hasLines?: boolean;
 }
 
-export function Text({ lengthMin = 0, lengthMax = 4096, ...options }: TextOptions = {}): PropertyDecorator {
-  return combine(options, { type: 'string', maxLength: lengthMax }, [IsString(), MinLength(lengthMin), MaxLength(lengthMax)]);
+const TEXT_LENGTH_MAX = 4096;
+
+/** Names and labels come to terminals, logs and files of others: what would act there is refused where it comes in. */
+export function IsPlain({ hasLines = false, each = false }: { readonly hasLines?: boolean; readonly each?: boolean } = {}): PropertyDecorator {
+  const isPlain = hasLines ? isPlainLines : isPlainText;
+  const validate = (value: unknown): boolean => (each ? Array.isArray(value) && value.every((item) => typeof item === 'string' && isPlain(item)) : typeof value === 'string' && isPlain(value));
+  const message = (property = 'value'): string => `${each ? 'each value in ' : ''}${property} must not contain control characters, direction marks or invisible characters`;
+  return ValidateBy({ name: 'isPlain', validator: { validate, defaultMessage: (args): string => message(args?.property) } });
+}
+
+export function Text({ lengthMin = 0, lengthMax = TEXT_LENGTH_MAX, hasLines = false, ...options }: TextOptions = {}): PropertyDecorator {
+  return combine(options, { type: 'string', maxLength: lengthMax }, [IsString(), MinLength(lengthMin), MaxLength(lengthMax), IsPlain({ hasLines })]);
 }
 
 export function Int({ min = 0, max = Number.MAX_SAFE_INTEGER, ...options }: FieldOptions & { min?: number; max?: number } = {}): PropertyDecorator {
@@ -68,7 +81,9 @@ export function List(type: () => Constructor, options: FieldOptions = {}): Prope
 }
 
 export function Texts(options: FieldOptions = {}): PropertyDecorator {
-  return combine(options, { type: 'string', isArray: true }, [IsArray(), ArrayMaxSize(LIST_ITEMS_MAX), IsString({ each: true })]);
+  return combine(options, { type: 'string', isArray: true }, [
+    IsArray(), ArrayMaxSize(LIST_ITEMS_MAX), IsString({ each: true }), MaxLength(TEXT_LENGTH_MAX, { each: true }), IsPlain({ each: true }),
+  ]);
 }
 
 function isOneOf(of: Enumeration): PropertyDecorator {

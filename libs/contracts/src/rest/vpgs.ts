@@ -38,7 +38,7 @@ export class FailOverTestStartDataApi {
 /** `POST /vpgs/{vpg}/FailoverTestStop` */
 export class StopFailoverTestDataApi {
   @Flag() FailoverTestSuccess?: boolean | null;
-  @Text({ lengthMax: 4096 }) FailoverTestSummary?: string | null;
+  @Text({ hasLines: true }) FailoverTestSummary?: string | null;
 }
 
 /** `POST /vpgs/{vpg}/Failover` */
