@@ -9,14 +9,14 @@ import { startPostgres, type TestServer } from './testing/servers.js';
 import { TestSite } from './testing/test-site.js';
 
 /** In the gate; `TIDEMARK_FUZZ_ROUNDS=200 LANE=integration jest rest-fuzz` goes on from there, TIDEMARK_FUZZ_SEED elsewhere. */
-const ROUNDS = Number(process.env['TIDEMARK_FUZZ_ROUNDS'] ?? 3);
+const ROUNDS = Number(process.env['TIDEMARK_FUZZ_ROUNDS'] ?? 2);
 const SEED = Number(process.env['TIDEMARK_FUZZ_SEED'] ?? 1);
 
 /** Requests delete some. */
 const DRAFTS = 10;
 
 /** What changes by itself, or by being asked at all. */
-const RESTLESS = ['sessions', 'alerts', 'events', 'tasks', 'operations', 'audit', 'audit_entries', 'log_ins', 'login_attempts', 'migrations'];
+const RESTLESS = ['sessions', 'alerts', 'events', 'tasks', 'operations', 'audit_entries', 'login_failures', 'known_addresses', 'migrations'];
 
 let postgres: TestServer | undefined;
 let plane: FakeDataPlane | undefined;
@@ -64,13 +64,13 @@ async function stored(): Promise<string> {
 async function complaint(request: FuzzedRequest): Promise<string | undefined> {
   const before = await stored();
   const answer = await client.call(request.method, request.path, request.text === undefined ? {} : { text: request.text });
-  // Logged out, by a request that was allowed to.
-  if (answer.status === 401) client = (await site?.client(agent)) ?? client;
   // A peer or host that does not exist is out of reach: 503 says so and is nobody's bug.
   if (answer.status >= 500 && answer.status !== 503) return `answered ${answer.status}: ${answer.text.slice(0, 300)}`;
   if (answer.status >= 400 && !answer.text.includes('"Message"')) return `${answer.status} without a Message: ${answer.text.slice(0, 100)}`;
   if (answer.status < 400 || request.method === 'GET') return undefined;
   const after = await stored();
+  // Logged out, by a request that was allowed to: only the log-in itself is refused in another sense.
+  if (answer.status === 401 && !request.path.includes('session')) client = (await site?.client(agent)) ?? client;
   return after === before ? undefined : `refused with ${answer.status} and changed\n${before}\nto\n${after}`;
 }
 
