@@ -4,7 +4,7 @@ import { Output } from './output.js';
 import { terminalJson, terminalText } from './terminal-text.js';
 
 const HOSTILE = 'web\u001b]0;owned\u0007\u001b[2J\u009b1A\u202e\rroot';
-const OBEYED = /[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]/; // eslint-disable-line no-control-regex -- looked for on purpose
+const OBEYED = /[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]/;
 
 function written(format: 'table' | 'json', write: (output: Output) => void): string {
   let text = '';

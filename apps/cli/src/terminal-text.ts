@@ -1,7 +1,7 @@
 import { shownText } from '@tidemark/base';
 
 /** What we write ourselves: the end of a line, and colours. */
-const OURS = /(\n|\u001b\[\d{1,2}m)/; // eslint-disable-line no-control-regex -- the escape sequences are what this is about
+const OURS = /(\n|\u001b\[\d{1,2}m)/;
 
 /** Text for a terminal: names of VMs, messages of sites and the like cannot move its cursor, clear it, or set its title. */
 export const terminalText = (text: string): string => text.split(OURS).map((part, index) => (index % 2 === 1 ? part : shownText(part))).join('');

@@ -46,7 +46,7 @@ export function fuzzedRequest({ method, path, operation }: Route, { api, known, 
   const query = random.chance(method === 'GET' ? 0.7 : 0.1) ? `?${random.pick(QUERY_NAMES)}=${random.pick(ODD_VALUES)}&${random.pick(QUERY_NAMES)}=${random.pick(ODD_VALUES)}` : '';
   const schema = Object.values(operation.requestBody?.content ?? {})[0]?.schema;
   if (method === 'GET') return { method, path: named + query, text: undefined };
-  if (schema === undefined || random.chance(0.05)) return { method, path: named + query, text: random.chance(0.1) ? undefined : random.pick(['{}', '[]', 'null', '{"a":', '"x"', `${'['.repeat(5000)}`, '{"__proto__":{"isAdmin":true}}']) };
+  if (schema === undefined || random.chance(0.05)) return { method, path: named + query, text: random.chance(0.1) ? undefined : random.pick(['{}', '[]', 'null', '{"a":', '"x"', '['.repeat(5000), '{"__proto__":{"isAdmin":true}}']) };
   const sample = sampleOf(schema, { api, ids, random, depth: 0 });
   return { method, path: named + query, text: random.chance(0.6) ? JSON.stringify(sample) : mutatedJson(sample, random) };
 }
