@@ -5,6 +5,10 @@ import { ControlBus } from '@tidemark/nest';
 import { AlertService } from './alert/alert.service.js';
 import { AlertStore } from './alert/alert.store.js';
 import { AlertsController } from './alert/alerts.controller.js';
+import { AuditLog } from './audit/audit-log.js';
+import { AuditController } from './audit/audit.controller.js';
+import { AuditStore } from './audit/audit.store.js';
+import { RequestAudit } from './audit/request-audit.js';
 import { Clock } from './clock.js';
 import { ZVM_CONFIG, type ZvmConfig } from './config.js';
 import { EventService } from './event/event.service.js';
@@ -73,10 +77,10 @@ import { VraStateService } from './vra/vra-state.service.js';
 import { VraStore } from './vra/vra.store.js';
 import { VrasController } from './vra/vras.controller.js';
 
-const STORES = [UserStore, SessionStore, TaskStore, VpgStore, VraStore, PeerStore, CatalogueStore, DraftStore, AlertStore];
+const STORES = [AuditStore, UserStore, SessionStore, TaskStore, VpgStore, VraStore, PeerStore, CatalogueStore, DraftStore, AlertStore];
 
 const SERVICES = [
-  Lockout, UserService, TokenService, SessionService, TaskService, EventService, InventoryService, OperationService, SiteInventoryService, VraLinkService, SiteThrottle, VraStateService, VraOperations,
+  AuditLog, RequestAudit, Lockout, UserService, TokenService, SessionService, TaskService, EventService, InventoryService, OperationService, SiteInventoryService, VraLinkService, SiteThrottle, VraStateService, VraOperations,
   PeerLinkService, PeerExchange, PeerResponder, PairingService, CatalogueService, RecoverySite, ProtectedSite, RecoveredVms, RecoveryActions, VpgActions,
   VpgStatusService, VmFollower, DecisionTimer, DefinitionService, DraftService, CommitService, AlertService,
   CreateVpgOperation, ChangeVpgOperations, SteerReplicationOperations, InsertCheckpointOperation, FailoverTestOperations, FailoverOperations, FailoverCommitOperations,
@@ -120,7 +124,7 @@ export class AppModule {
       module: AppModule,
       imports: [SurroundingsModule.of(config)],
       controllers: [
-        RootController, SessionController, UsersController, TokensController, LocalSiteController, VirtualizationSitesController, PeerSitesController, VrasController, VmsController, VpgsController,
+        RootController, SessionController, UsersController, TokensController, AuditController, LocalSiteController, VirtualizationSitesController, PeerSitesController, VrasController, VmsController, VpgsController,
         // Sections before the draft's own routes: both match, and the first one wins.
         ...SECTION_CONTROLLERS, VpgSettingsController, TasksController, AlertsController, EventsController,
       ],

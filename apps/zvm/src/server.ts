@@ -6,6 +6,7 @@ import { ConsoleLogger, type LogLevel } from '@nestjs/common';
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { Socket } from 'node:net';
 import { AppModule } from './app.module.js';
+import { RequestAudit } from './audit/request-audit.js';
 import type { ZvmConfig } from './config.js';
 import { loadOrMakeCertificate } from './http/certificate.js';
 import { bodyValidation, parseBodies } from './http/rest.js';
@@ -33,6 +34,7 @@ export async function startZvm(config: ZvmConfig, { logLevels = ['log', 'warn', 
     bodyParser: false, logger: new ConsoleLogger({ json: true, colors: false, logLevels }),
   });
   const fastify = app.getHttpAdapter().getInstance() as unknown as FastifyInstance;
+  app.get(RequestAudit).attach(fastify);
   parseBodies(fastify);
   app.setGlobalPrefix('v1');
   app.useGlobalPipes(bodyValidation());

@@ -20,3 +20,6 @@ export const Needs = (permission: Permission, reach: Reach | null = null) => Set
 
 /** A route that needs no session. */
 export const Public = () => SetMetadata(IS_PUBLIC, true);
+
+/** What the guard found declared, for the audit. */
+export const NEED_OF_REQUEST = new WeakMap<object, Need>();

@@ -2,7 +2,7 @@ import { Body, Controller, Delete, Get, HttpCode, Param, Post, Req, Res } from '
 import { ApiBasicAuth, ApiOkResponse, ApiTags } from '@nestjs/swagger';
 import { CallerApi, PasswordChangeApi, SessionAddApi, SessionApi } from '@tidemark/contracts';
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import { type Caller, originOf } from '../access/caller.js';
+import { type Caller, originOf, setCaller } from '../access/caller.js';
 import { Needs } from '../access/needs.js';
 import { PERMISSIONS } from '../access/permissions.js';
 import { notFound } from '../errors.js';
@@ -25,7 +25,8 @@ export class SessionController {
   @HttpCode(200)
   @ApiBasicAuth()
   async add(@Body() _body: SessionAddApi, @Req() request: FastifyRequest, @Res() reply: FastifyReply): Promise<void> {
-    const { token } = await this.sessions.logIn(request.headers.authorization, originOf(request));
+    const { token, caller } = await this.sessions.logIn(request.headers.authorization, originOf(request));
+    setCaller(request, caller);
     await reply.status(200).header(SESSION_HEADER, token).send();
   }
 

@@ -2,7 +2,7 @@ import { CanActivate, ExecutionContext, Injectable, createParamDecorator } from 
 import { Reflector } from '@nestjs/core';
 import type { FastifyRequest } from 'fastify';
 import { type Caller as CallerValue, callerOf, setCaller } from '../access/caller.js';
-import { IS_PUBLIC, NEED, type Need, Public, type Reach } from '../access/needs.js';
+import { IS_PUBLIC, NEED, type Need, NEED_OF_REQUEST, Public, type Reach } from '../access/needs.js';
 import type { Permission } from '../access/permissions.js';
 import { forbidden, ZvmError } from '../errors.js';
 import { TokenService, TOKEN_PREFIX } from '../token/token.service.js';
@@ -30,6 +30,7 @@ export class SessionGuard implements CanActivate {
     setCaller(request, caller);
     const need = this.#needOf(context, request.method);
     if (need === undefined) throw forbidden(`no permission is declared for ${request.method} ${request.url}: nobody may call it (this is a mistake in the ZVM)`);
+    NEED_OF_REQUEST.set(request.raw, need);
     assertAllowed(caller, need, (request.params as Record<string, string | undefined>)['vpg']);
     return true;
   }

@@ -2,6 +2,7 @@ import { Injectable } from '@nestjs/common';
 import { createHash, randomUUID } from 'node:crypto';
 import type { Caller, Origin } from '../access/caller.js';
 import { Rights, type RoleGrant } from '../access/permissions.js';
+import { currentNote } from '../audit/audit-note.js';
 import { Clock } from '../clock.js';
 import { notFound, ZvmError } from '../errors.js';
 import { isRightPassword } from '../user/password.js';
@@ -38,6 +39,8 @@ export class SessionService {
   /** @throws ZvmError ZVM_UNAUTHORIZED; TooManyError while locked */
   async logIn(authorization: string | undefined, origin: Origin): Promise<OpenedSession> {
     const { name, password } = readBasic(authorization);
+    const note = currentNote();
+    if (note) note.claimedUser = name;
     const user = await this.users.findByName(name);
     const attempt = await this.lockout.begin({ userName: name, userId: user?.id, address: origin.address });
     const isRight = await isRightPassword(user?.passwordHash, password);

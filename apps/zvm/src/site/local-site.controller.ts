@@ -2,6 +2,7 @@ import { Body, Controller, Get, HttpCode, Inject, Put } from '@nestjs/common';
 import { ApiOkResponse, ApiTags } from '@nestjs/swagger';
 import { LocalSiteApi, PAIRING_STATUS, ThrottlingSettingsApi, names } from '@tidemark/contracts';
 import { Needs } from '../access/needs.js';
+import { currentNote } from '../audit/audit-note.js';
 import { ZVM_CONFIG, type ZvmConfig } from '../config.js';
 import { Links } from '../http/links.js';
 import { SessionUser } from '../session/session.guard.js';
@@ -63,7 +64,9 @@ export class LocalSiteController {
   @ApiOkResponse({ type: ThrottlingSettingsApi })
   async setThrottling(@Body() body: ThrottlingSettingsApi, @SessionUser() user: string): Promise<ThrottlingSettingsApi> {
     const settings = throttlingOf(body);
+    const before = this.throttle.settings;
     await this.throttle.set(settings);
+    currentNote()?.changed(before, settings);
     const limit = settings.bytesPerSecond === null ? 'no limit' : `${String(limitView(settings.bytesPerSecond))} MB/s`;
     await this.events.record({
       type: 'SettingsChanged', category: 'Events', entity: 'Site', userName: user, isSuccess: true, vpgIds: [],

@@ -1,8 +1,11 @@
-import { Inject, Injectable } from '@nestjs/common';
+import { Inject, Injectable, Logger } from '@nestjs/common';
 import { randomUUID } from 'node:crypto';
+import { AuditLog, SYSTEM } from '../audit/audit-log.js';
+import { currentNote } from '../audit/audit-note.js';
+import { plainText } from '../audit/redaction.js';
 import { Clock } from '../clock.js';
 import { ZVM_CONFIG, type ZvmConfig } from '../config.js';
-import { notFound } from '../errors.js';
+import { messageOf, notFound } from '../errors.js';
 import { TaskStore, type TaskRecord, type TaskRelated } from './task.store.js';
 
 export interface TaskStart {
@@ -16,9 +19,12 @@ export interface TaskStart {
 
 @Injectable()
 export class TaskService {
+  readonly #log = new Logger(TaskService.name);
+
   constructor(
     private readonly store: TaskStore,
     private readonly clock: Clock,
+    private readonly audit: AuditLog,
     @Inject(ZVM_CONFIG) private readonly config: ZvmConfig,
   ) {}
 
@@ -41,6 +47,7 @@ export class TaskService {
       generation: 1,
     };
     await this.store.save(task);
+    await this.#recordStart(task);
     return task;
   }
 
@@ -96,7 +103,33 @@ export class TaskService {
     const changed = change(task);
     if (changed.reason === task.reason && changed.progress === task.progress && changed.state === task.state) return;
     await this.store.save({ ...changed, generation: task.generation + 1 });
+    if (changed.state !== 'InProgress') await this.#record({ task: changed, action: 'task.ended', message: changed.reason });
+  }
+
+  /** What a request starts stands in the request's own entry. */
+  async #recordStart(task: TaskRecord): Promise<void> {
+    const note = currentNote();
+    if (!note) return await this.#record({ task, action: 'task.started', message: task.type });
+    note.taskId ??= task.taskId;
+    for (const entity of entitiesOf(task)) note.entities.add(entity);
+  }
+
+  /** The task goes on when this fails: what it does counts for more than the account of it. */
+  async #record({ task, action, message }: { readonly task: TaskRecord; readonly action: string; readonly message: string }): Promise<void> {
+    // Whoever asked made the task's id, which begins with its site's.
+    const isOfPeer = !task.taskId.startsWith(`${this.config.siteId}.`);
+    try {
+      await this.audit.append({
+        ...SYSTEM, user: task.initiatedBy, method: isOfPeer ? 'Peer' : 'System', action: `${action} ${task.type}`, entities: entitiesOf(task),
+        result: task.state === 'Failed' ? 'Failed' : 'Done', message: plainText(message), taskId: task.taskId,
+      });
+    } catch (error) {
+      this.#log.error(`${action} of ${task.taskId} cannot be recorded: ${messageOf(error)}`);
+    }
   }
 }
+
+const entitiesOf = ({ related }: TaskRecord): string[] =>
+  [...related.vpgIds.map((id) => `vpg:${id}`), ...related.siteIds.map((id) => `site:${id}`), ...related.hostIds.map((id) => `host:${id}`)];
 
 const isSame = (a: TaskRecord, b: TaskRecord): boolean => a.generation === b.generation && a.state === b.state && a.progress === b.progress && a.reason === b.reason;

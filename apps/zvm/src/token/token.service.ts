@@ -2,6 +2,7 @@ import { Injectable } from '@nestjs/common';
 import { createHash, randomBytes, randomUUID } from 'node:crypto';
 import type { Caller } from '../access/caller.js';
 import { type Permission, Rights, type RoleGrant } from '../access/permissions.js';
+import { currentNote } from '../audit/audit-note.js';
 import { Clock } from '../clock.js';
 import { forbidden, invalid, notFound, ZvmError } from '../errors.js';
 import { Database } from '../persistence/database.js';
@@ -76,6 +77,7 @@ export class TokenService {
       createdAt: new Date(now), expiresAt: new Date(wish.expiresAtMs), usedAt: null,
     };
     await this.database.use((db) => db.insert(ApiTokenEntity, row));
+    currentNote()?.entities.add(`token:${row.tokenId}`);
     const record: TokenRecord = {
       tokenId: row.tokenId, name: wish.name, userId, userName: owner.name, scopes: row.scopes, vpgIds: row.vpgIds, createdAtMs: now, expiresAtMs: wish.expiresAtMs, usedAtMs: null,
     };

@@ -4,6 +4,7 @@ import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Caller, Origin } from '../access/caller.js';
 import type { RoleGrant } from '../access/permissions.js';
+import { currentNote } from '../audit/audit-note.js';
 import { Clock } from '../clock.js';
 import { ZVM_CONFIG, type ZvmConfig } from '../config.js';
 import { conflict, forbidden, invalid } from '../errors.js';
@@ -52,6 +53,8 @@ export class UserService implements OnModuleInit {
       id: randomUUID(), name, passwordHash: await hashPassword(password), roles, isDisabled: false, isPasswordToBeChanged: true, createdAtMs: this.clock.nowMs(), lastLoginAtMs: null,
     };
     await this.store.add(user);
+    currentNote()?.entities.add(`user:${user.id}`);
+    currentNote()?.changed(null, shown(user));
     return { user, password };
   }
 
@@ -59,12 +62,15 @@ export class UserService implements OnModuleInit {
   async change(userId: string, change: { readonly roles?: readonly RoleGrant[]; readonly isDisabled?: boolean }): Promise<{ readonly before: User; readonly after: User }> {
     const before = await this.store.get(userId);
     if (Object.keys(change).length > 0) await this.store.change(before.id, change);
-    return { before, after: await this.store.get(userId) };
+    const after = await this.store.get(userId);
+    currentNote()?.changed(shown(before), shown(after));
+    return { before, after };
   }
 
   async remove(userId: string): Promise<User> {
     const user = await this.store.get(userId);
     await this.store.remove(user.id);
+    currentNote()?.changed(shown(user), null);
     return user;
   }
 
@@ -116,3 +122,6 @@ export class UserService implements OnModuleInit {
     this.#log.log(`first administrator '${FIRST_USER}' created; the password is in ${this.#firstPasswordFile}`);
   }
 }
+
+/** A user as the audit shows it. */
+const shown = ({ name, roles, isDisabled, isPasswordToBeChanged }: User): object => ({ name, roles, isDisabled, isPasswordToBeChanged });

@@ -1,6 +1,7 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { defaultVmSettings, defaultVpgSettings, type VmSettings, type VpgSettings } from '@tidemark/vpg';
 import { randomUUID } from 'node:crypto';
+import { currentNote } from '../audit/audit-note.js';
 import { Clock } from '../clock.js';
 import { ZVM_CONFIG, type ZvmConfig } from '../config.js';
 import { conflict, invalid, notFound } from '../errors.js';
@@ -166,7 +167,9 @@ export class DraftService {
     const id = draftId.toLowerCase();
     const work = async (): Promise<void> => {
       const draft = await this.get(id);
-      await this.drafts.save({ ...draft, settings: await change(draft) }, this.#now());
+      const settings = await change(draft);
+      await this.drafts.save({ ...draft, settings }, this.#now());
+      currentNote()?.changed(draft.settings, settings);
     };
     const mine = (this.#last.get(id) ?? Promise.resolve()).then(work);
     const settled = mine.catch(() => undefined);

@@ -1,3 +1,4 @@
+export * from './audit.js';
 export * from './enumerations.js';
 export * from './inventory.js';
 export * from './keys.js';

@@ -1,0 +1,28 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
+import type { AuditChange } from './audit-entry.js';
+import { changesBetween } from './redaction.js';
+
+/** What a handler adds to the audit entry of the request that it serves. */
+export class AuditNote {
+  readonly entities = new Set<string>();
+  changes: AuditChange[] | null = null;
+  taskId: string | null = null;
+  /** Who it claims to be, before it is known. */
+  claimedUser: string | null = null;
+  /** The answer is being written: what comes later belongs to no request. */
+  isClosed = false;
+
+  changed(before: unknown, after: unknown): void {
+    this.changes = [...(this.changes ?? []), ...changesBetween(before, after)];
+  }
+}
+
+const notes = new AsyncLocalStorage<AuditNote>();
+
+export const withNote = (note: AuditNote, work: () => void): void => notes.run(note, work);
+
+/** Of the request under way; undefined where the site acts by itself. Work that a request started and that goes on after its answer has none. */
+export function currentNote(): AuditNote | undefined {
+  const note = notes.getStore();
+  return note?.isClosed === false ? note : undefined;
+}
