@@ -19,7 +19,7 @@ export class AuditSpool {
 
   async #read(): Promise<AuditEntry[]> {
     const text = await readFile(this.path, 'utf8').catch((error: unknown) => {
-      if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return '';
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return '';
       throw error;
     });
     return text.split('\n').flatMap((line): AuditEntry[] => {
