@@ -4,12 +4,14 @@ import { invalid } from '../errors.js';
 /** Query parameters of list requests: filters AND together, values in any letter case. */
 export type Query = Readonly<Record<string, string | string[] | undefined>>;
 
-/** Parameter names are matched in any letter case, as paths are. */
+/** Parameter names are matched in any letter case, as paths are. @throws ZvmError ZVM_INVALID for text that no database takes */
 export function param(query: Query, name: string): string | undefined {
   const key = Object.keys(query).find((candidate) => candidate.toLowerCase() === name.toLowerCase());
   const value = key === undefined ? undefined : query[key];
   const text = Array.isArray(value) ? value[0] : value;
-  return text === undefined || text === '' ? undefined : text;
+  if (text === undefined || text === '') return undefined;
+  if (text.includes('\0') || !text.isWellFormed()) throw invalid(`${name}: this is no Unicode text`);
+  return text;
 }
 
 /** True if the parameter is absent or equals `actual`. */
