@@ -1,14 +1,14 @@
 import { LabError } from './lab-error.js';
 import { databaseUrlOf, type SiteIdentity } from './identity.js';
 import { type HostLayout, PORTS, type SiteLayout } from './layout.js';
-import { inStartOrder, isAlive, type ProcessRecord, ProcessRegistry } from './process/process-registry.js';
+import { inStartOrder, isAlive, type ProcessRecord, ProcessRegistry, type ProcessSpec } from './process/process-registry.js';
 import { ProcessRunner, waitUntilAnswers } from './process/process-runner.js';
 import { settleAll } from './settle-all.js';
 import { assertExternalDatabase, assertExternalNats } from './servers/external.js';
 import { hypervisorSpec, probeHypervisor } from './servers/hypervisor.js';
 import { natsSpec, probeNats } from './servers/nats.js';
 import { ensureDatabase, postgresSpec, probePostgres, removeStaleLock } from './servers/postgres.js';
-import { zvmSpec } from './servers/zvm.js';
+import { initTrust, zvmSpec } from './servers/zvm.js';
 import { probeZvm } from './rest/probe-zvm.js';
 
 /** The processes of one site. */
@@ -29,6 +29,8 @@ export class SiteProcesses {
   /** Starts NATS, PostgreSQL and the hypervisor manager where they do not run, and waits until they answer. */
   async startServers(): Promise<void> {
     const { site, identity } = this;
+    // The servers need certificates before they start, the ZVM needs the servers: its own program makes them first.
+    await initTrust(this.#zvmSpec());
     const starts: Promise<void>[] = [hypervisorSpec(site, identity).then((spec) => this.#startAndWait(spec))];
     starts.push(identity.externalNatsUrl === undefined ? this.#startNats() : assertExternalNats(site, identity.externalNatsUrl));
     starts.push(identity.externalDatabaseUrl === undefined ? this.#startPostgres() : assertExternalDatabase(site, identity.externalDatabaseUrl));
@@ -45,14 +47,17 @@ export class SiteProcesses {
   }
 
   async startZvm(): Promise<void> {
+    await this.#startAndWait(this.#zvmSpec());
+  }
+
+  #zvmSpec(): ProcessSpec {
     const { site, identity } = this;
-    const spec = zvmSpec(site, {
+    return zvmSpec(site, {
       siteId: identity.siteId,
       siteName: `site-${site.name}`,
       natsUrl: identity.externalNatsUrl ?? `nats://${site.managerAddress}:${PORTS.nats}`,
       databaseUrl: databaseUrlOf(site, identity),
     });
-    await this.#startAndWait(spec);
   }
 
   async #startAndWait(spec: Parameters<ProcessRunner['start']>[0]): Promise<void> {

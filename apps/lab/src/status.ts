@@ -3,7 +3,7 @@ import type { Lab } from './identity.js';
 import { SITE_NAMES, type SiteLayout } from './layout.js';
 import { inStartOrder, isAlive, ProcessRegistry } from './process/process-registry.js';
 import { statePath } from './servers/hypervisor.js';
-import { ADMINISTRATOR, certificatePath, readPassword } from './servers/zvm.js';
+import { ADMINISTRATOR, caPath, readPassword } from './servers/zvm.js';
 
 const INVENTORY_TIMEOUT_MS = 1500;
 
@@ -36,7 +36,7 @@ export interface SiteStatus {
   readonly user: string;
   /** null before the ZVM's first start. */
   readonly password: string | null;
-  /** The ZVM's self-signed certificate: `curl --cacert`. */
+  /** The site's CA: `curl --cacert`. */
   readonly caFile: string;
   readonly hosts: readonly { readonly name: string; readonly address: string }[];
   readonly processes: readonly ProcessStatus[];
@@ -66,7 +66,7 @@ async function siteStatus(site: SiteLayout, siteId: string): Promise<SiteStatus>
     restUrl: site.restUrl,
     user: ADMINISTRATOR,
     password: await readPassword(site),
-    caFile: certificatePath(site),
+    caFile: caPath(site),
     hosts: site.hosts.map(({ name, address }) => ({ name, address })),
     processes,
     vms: inventory ? vmsOf(inventory) : [],

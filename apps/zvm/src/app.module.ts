@@ -40,6 +40,10 @@ import { TaskStore } from './task/task.store.js';
 import { TasksController } from './task/tasks.controller.js';
 import { TokenService } from './token/token.service.js';
 import { TokensController } from './token/tokens.controller.js';
+import { RestCertificate } from './trust/rest-certificate.js';
+import { SiteTrust } from './trust/site-trust.js';
+import { TrustController } from './trust/trust.controller.js';
+import { TrustService } from './trust/trust.service.js';
 import { UserService } from './user/user.service.js';
 import { UserStore } from './user/user.store.js';
 import { UsersController } from './user/users.controller.js';
@@ -82,10 +86,16 @@ const STORES = [AuditStore, UserStore, SessionStore, TaskStore, VpgStore, VraSto
 const SERVICES = [
   AuditLog, RequestAudit, Lockout, UserService, TokenService, SessionService, TaskService, EventService, InventoryService, OperationService, SiteInventoryService, VraLinkService, SiteThrottle, VraStateService, VraOperations,
   PeerLinkService, PeerExchange, PeerResponder, PairingService, CatalogueService, RecoverySite, ProtectedSite, RecoveredVms, RecoveryActions, VpgActions,
-  VpgStatusService, VmFollower, DecisionTimer, DefinitionService, DraftService, CommitService, AlertService,
+  VpgStatusService, VmFollower, DecisionTimer, DefinitionService, DraftService, CommitService, AlertService, TrustService,
   CreateVpgOperation, ChangeVpgOperations, SteerReplicationOperations, InsertCheckpointOperation, FailoverTestOperations, FailoverOperations, FailoverCommitOperations,
   ReverseProtectionOperation, TakeReverseOperation,
 ];
+
+/** What a ZVM has before anything else: it is opened, or made, before the first module. */
+export interface OwnTrust {
+  readonly trust: SiteTrust;
+  readonly certificate: RestCertificate;
+}
 
 /** Closes the site's broker connection first of all: a ZVM that is ending answers nobody any more. */
 @Injectable()
@@ -101,30 +111,32 @@ class SiteBusOwner implements BeforeApplicationShutdown {
 @Global()
 @Module({})
 class SurroundingsModule {
-  static of(config: ZvmConfig): DynamicModule {
+  static of(config: ZvmConfig, { trust, certificate }: OwnTrust): DynamicModule {
     return {
       module: SurroundingsModule,
       providers: [
         Clock, Database,
         { provide: ZVM_CONFIG, useValue: config },
+        { provide: SiteTrust, useValue: trust },
+        { provide: RestCertificate, useValue: certificate },
         { provide: Links, useValue: new Links(`https://${config.address}:${config.restPort}`) },
         { provide: HYPERVISOR, useFactory: () => createHypervisorManager(config.hypervisor) },
         { provide: SITE_BUS, useFactory: () => new ControlBus(config.natsUrl, `zvm ${config.siteName}`) },
         SiteBusOwner,
       ],
-      exports: [Clock, Database, ZVM_CONFIG, Links, HYPERVISOR, SITE_BUS],
+      exports: [Clock, Database, ZVM_CONFIG, SiteTrust, RestCertificate, Links, HYPERVISOR, SITE_BUS],
     };
   }
 }
 
 @Module({})
 export class AppModule {
-  static of(config: ZvmConfig): DynamicModule {
+  static of(config: ZvmConfig, own: OwnTrust): DynamicModule {
     return {
       module: AppModule,
-      imports: [SurroundingsModule.of(config)],
+      imports: [SurroundingsModule.of(config, own)],
       controllers: [
-        RootController, SessionController, UsersController, TokensController, AuditController, LocalSiteController, VirtualizationSitesController, PeerSitesController, VrasController, VmsController, VpgsController,
+        RootController, SessionController, UsersController, TokensController, AuditController, LocalSiteController, TrustController, VirtualizationSitesController, PeerSitesController, VrasController, VmsController, VpgsController,
         // Sections before the draft's own routes: both match, and the first one wins.
         ...SECTION_CONTROLLERS, VpgSettingsController, TasksController, AlertsController, EventsController,
       ],

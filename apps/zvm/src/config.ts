@@ -14,6 +14,8 @@ const environmentSchema = z.object({
   TIDEMARK_NATS_URL: z.string().min(1),
   /** The site's NATS listener for paired sites; told to peers when pairing. */
   TIDEMARK_NATS_PEER_PORT: port.default(9081),
+  /** Where nats-server writes its process id, so that it can be told of a renewed certificate (SIGHUP). */
+  TIDEMARK_NATS_PID_FILE: z.string().startsWith('/').optional(),
   TIDEMARK_DATABASE_URL: z.string().min(1),
   TIDEMARK_HYPERVISOR: z.string().regex(/^[a-z]+:.+/, 'expected <kind>:<url>, e.g. simulated:http://127.0.1.2:9440'),
   TIDEMARK_STATE_DIR: z.string().min(1),
@@ -36,6 +38,7 @@ export interface ZvmConfig {
   readonly restPort: number;
   readonly natsUrl: string;
   readonly natsPeerPort: number;
+  readonly natsPidFile: string | undefined;
   readonly databaseUrl: string;
   readonly hypervisor: string;
   readonly stateDir: string;
@@ -66,6 +69,7 @@ export function readConfig(environment: Readonly<Record<string, string | undefin
     restPort: e.TIDEMARK_REST_PORT,
     natsUrl: e.TIDEMARK_NATS_URL,
     natsPeerPort: e.TIDEMARK_NATS_PEER_PORT,
+    natsPidFile: e.TIDEMARK_NATS_PID_FILE,
     databaseUrl: e.TIDEMARK_DATABASE_URL,
     hypervisor: e.TIDEMARK_HYPERVISOR,
     stateDir: e.TIDEMARK_STATE_DIR,

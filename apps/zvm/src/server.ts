@@ -5,12 +5,14 @@ import { DocumentBuilder, SwaggerModule } from '@nestjs/swagger';
 import { ConsoleLogger, type LogLevel } from '@nestjs/common';
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { Socket } from 'node:net';
+import type { Server } from 'node:tls';
 import { AppModule } from './app.module.js';
 import { RequestAudit } from './audit/request-audit.js';
 import type { ZvmConfig } from './config.js';
-import { loadOrMakeCertificate } from './http/certificate.js';
 import { bodyValidation, parseBodies } from './http/rest.js';
 import { SESSION_HEADER } from './session/session.guard.js';
+import { RestCertificate, type ServedCertificate } from './trust/rest-certificate.js';
+import { SiteTrust } from './trust/site-trust.js';
 import { ZVM_VERSION } from './version.js';
 
 const BODY_BYTES_MAX = 8 * 1024 * 1024;
@@ -24,13 +26,14 @@ export interface Zvm {
 
 /** A ZVM that listens; database, broker and hypervisor manager may come later. */
 export async function startZvm(config: ZvmConfig, { logLevels = ['log', 'warn', 'error', 'fatal'] as LogLevel[] } = {}): Promise<Zvm> {
-  const https = await loadOrMakeCertificate(config.stateDir, { address: config.address, siteName: config.siteName });
+  const trust = await SiteTrust.open(config, Date.now);
+  const certificate = await RestCertificate.open(config, trust, Date.now);
   const adapter = new FastifyAdapter({
-    https, bodyLimit: BODY_BYTES_MAX, clientErrorHandler: answerBrokenRequest,
+    https: tlsOf(certificate.current()), bodyLimit: BODY_BYTES_MAX, clientErrorHandler: answerBrokenRequest,
     frameworkErrors: (error: FastifyError, _request: FastifyRequest, reply: FastifyReply) => void reply.status(error.statusCode ?? 400).send({ Message: error.message }),
     routerOptions: { caseSensitive: false, ignoreTrailingSlash: true, maxParamLength: URL_PART_LENGTH_MAX },
   });
-  const app = await NestFactory.create<NestFastifyApplication>(AppModule.of(config), adapter, {
+  const app = await NestFactory.create<NestFastifyApplication>(AppModule.of(config, { trust, certificate }), adapter, {
     bodyParser: false, logger: new ConsoleLogger({ json: true, colors: false, logLevels }),
   });
   const fastify = app.getHttpAdapter().getInstance() as unknown as FastifyInstance;
@@ -39,9 +42,14 @@ export async function startZvm(config: ZvmConfig, { logLevels = ['log', 'warn', 
   app.setGlobalPrefix('v1');
   app.useGlobalPipes(bodyValidation());
   serveOpenApi(app, fastify);
+  // Connections that are open go on with the certificate that they began with.
+  certificate.onChange((served) => (fastify.server as unknown as Server).setSecureContext(tlsOf(served)));
   await app.listen(config.restPort, config.restHost);
   return { url: await app.getUrl(), app, close: () => app.close() };
 }
+
+/** Browsers and scripts of operators come here: TLS 1.2 as well. */
+const tlsOf = ({ key, cert }: ServedCertificate) => ({ key, cert, minVersion: 'TLSv1.2' as const });
 
 /** Bytes that are not HTTP never reach a route; whoever sent them still gets a Message. */
 function answerBrokenRequest(error: Error, socket: Socket): void {

@@ -1,7 +1,7 @@
 import { ApiError } from '@tidemark/api-client';
 import { LabError } from '../lab-error.js';
 import { PORTS, type SiteLayout } from '../layout.js';
-import { ADMINISTRATOR, certificatePath, readPassword } from '../servers/zvm.js';
+import { ADMINISTRATOR, caPath, readPassword } from '../servers/zvm.js';
 import { settleAll } from '../settle-all.js';
 import { until } from '../until.js';
 import { SiteApi } from './site-api.js';
@@ -20,7 +20,7 @@ async function logInOnce(site: SiteLayout): Promise<SiteApi | undefined> {
   const password = await readPassword(site);
   if (password === null) return undefined;
   try {
-    return await SiteApi.logIn({ restUrl: site.restUrl, user: ADMINISTRATOR, password, caFile: certificatePath(site) });
+    return await SiteApi.logIn({ restUrl: site.restUrl, user: ADMINISTRATOR, password, caFile: caPath(site) });
   } catch (error) {
     // The password's file comes before its row in the database: for a moment it is refused.
     if (error instanceof ApiError && (error.isRetryable || error.code === 'API_UNAUTHORIZED')) return undefined;

@@ -5,7 +5,7 @@ export interface SiteApiOptions {
   readonly restUrl: string;
   readonly user: string;
   readonly password: string;
-  /** PEM of the site's self-signed certificate. */
+  /** PEM of the site's CA. */
   readonly caFile: string;
 }
 

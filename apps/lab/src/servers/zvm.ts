@@ -1,8 +1,13 @@
+import { execFile } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { LabError } from '../lab-error.js';
 import { PORTS, type SiteLayout } from '../layout.js';
 import type { ProcessSpec } from '../process/process-registry.js';
 import { appEntry } from './node-programs.js';
+
+const run = promisify(execFile);
 
 /** The name of a ZVM's first administrator; its password is made by the ZVM. */
 export const ADMINISTRATOR = 'admin';
@@ -37,7 +42,18 @@ export function zvmSpec(site: SiteLayout, identity: ZvmIdentity): ProcessSpec {
   };
 }
 
-export const certificatePath = (site: SiteLayout): string => join(site.zvmFolder, 'rest-cert.pem');
+/** `zvm init`: what is there already stays. */
+export async function initTrust({ command, args, env, cwd }: ProcessSpec): Promise<void> {
+  try {
+    await run(command, [...args, 'init'], { cwd, env });
+  } catch (cause) {
+    const said = (cause as { stderr?: string }).stderr ?? String(cause);
+    throw new LabError('LAB_REFUSED', `zvm init failed: ${said.trimEnd()}`, { cause });
+  }
+}
+
+/** The site's CA certificates, which sign what its ports show. */
+export const caPath = (site: SiteLayout): string => join(site.zvmFolder, 'trust', 'ca.pem');
 
 /** The administrator's password, or null before the ZVM's first start. */
 export async function readPassword(site: SiteLayout): Promise<string | null> {

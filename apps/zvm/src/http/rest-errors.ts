@@ -1,6 +1,7 @@
 import { ArgumentsHost, Catch, type ExceptionFilter, HttpException, Logger } from '@nestjs/common';
 import { ControlError } from '@tidemark/nest';
 import { HypervisorError } from '@tidemark/hypervisor';
+import { TrustError } from '@tidemark/trust';
 import type { FastifyReply } from 'fastify';
 import { messageOf, TooManyError, ZvmError, type ZvmErrorCode } from '../errors.js';
 
@@ -31,6 +32,7 @@ export function restErrorOf(error: unknown): RestError {
   if (error instanceof HttpException) return { status: error.getStatus(), message: httpMessage(error), isInternal: false };
   if (error instanceof HypervisorError) return { status: hypervisorStatus(error), message: error.message, isInternal: false };
   if (error instanceof ControlError) return { status: error.isRetryable ? 503 : 409, message: error.message, isInternal: false };
+  if (error instanceof TrustError) return { status: error.code === 'TRUST_FILE' ? 500 : 400, message: error.message, isInternal: false };
   const status = fastifyStatus(error);
   if (status !== undefined) return { status, message: messageOf(error), isInternal: false };
   return { status: 500, message: `internal error: ${messageOf(error)}`, isInternal: true };

@@ -1,4 +1,5 @@
 export * from './audit.js';
+export * from './certificates.js';
 export * from './enumerations.js';
 export * from './inventory.js';
 export * from './keys.js';

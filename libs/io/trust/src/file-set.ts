@@ -50,6 +50,13 @@ export class FileSet<Name extends string> {
     await this.#removeOthers(target);
   }
 
+  /** Nothing is left when it resolves; a crash meanwhile leaves the whole set or none. */
+  async remove(): Promise<void> {
+    await rm(join(this.folder, CURRENT), { force: true });
+    await syncFolder(this.folder);
+    await this.#removeOthers('');
+  }
+
   async #removeOthers(target: string): Promise<void> {
     const left = (await readdir(this.folder)).filter((name) => name.startsWith('set-') && name !== target);
     for (const name of left) await rm(join(this.folder, name), { recursive: true, force: true });
