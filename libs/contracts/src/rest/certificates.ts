@@ -21,9 +21,9 @@ export class RestCertificateApi extends CertificateApi {
 
 /** `PUT /localsite/certificate` */
 export class ImportCertificateApi {
-  @Text({ isRequired: true, lengthMin: 1, lengthMax: 65_536, description: 'PEM: the certificate of the server first, then the CAs that signed it, up to the root.' })
+  @Text({ isRequired: true, lengthMin: 1, lengthMax: 65_536, hasLines: true, description: 'PEM: the certificate of the server first, then the CAs that signed it, up to the root.' })
   CertificatePem!: string;
-  @Text({ isRequired: true, lengthMin: 1, lengthMax: 65_536, description: 'PEM without a passphrase: RSA from 2048 bits, EC or Ed25519.' }) PrivateKeyPem!: string;
+  @Text({ isRequired: true, lengthMin: 1, lengthMax: 65_536, hasLines: true, description: 'PEM without a passphrase: RSA from 2048 bits, EC or Ed25519.' }) PrivateKeyPem!: string;
 }
 
 export class CaRotationApi {
@@ -37,5 +37,5 @@ export class CaRotationApi {
 export class SiteCertificatesApi {
   @List(() => CertificateApi, { isRequired: true }) Certificates!: CertificateApi[];
   @Section(() => CaRotationApi, { isRequired: true }) Rotation!: CaRotationApi;
-  @Text({ isRequired: true, description: 'PEM of what has to be trusted to believe this site.' }) CaPem!: string;
+  @Text({ isRequired: true, hasLines: true, description: 'PEM of what has to be trusted to believe this site.' }) CaPem!: string;
 }
