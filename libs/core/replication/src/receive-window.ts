@@ -1,5 +1,7 @@
-import { KiB, MiB, ProtocolError } from '@tidemark/base';
+import { MiB, ProtocolError } from '@tidemark/base';
+import { recordRawBytes } from '@tidemark/frame';
 import type { BudgetShare } from './memory-budget.js';
+import { RECORD_PAYLOAD_BYTES_MAX } from './send-queue.js';
 
 /** 16 MiB: at 80 ms round trip this allows 200 MiB/s; 1 Gbit/s needs 9.6 MiB under way, so one link stays full. */
 export const CREDIT_BYTES_MAX = 16 * MiB;
@@ -11,8 +13,8 @@ interface PendingFrame {
 
 /** What a stream that was quiet may send at once; a journal that keeps up earns more within a few round trips. */
 export const CREDIT_BYTES_FIRST = 1 * MiB;
-/** Less is not worth a frame: rather none, for now. */
-const CREDIT_BYTES_MIN = 4 * KiB;
+/** Less would not take every record of a sender: rather none, for now. */
+export const CREDIT_BYTES_MIN = recordRawBytes(RECORD_PAYLOAD_BYTES_MAX);
 /** A lower credit that the sender was told so many ticks ago is in force: what comes beyond it is sent once more. */
 const REVOKE_TICKS = 5;
 
@@ -25,6 +27,7 @@ const REVOKE_TICKS = 5;
  * it is in memory already, so the budget counts it and gives the others less.
  */
 export class ReceiveWindow {
+  readonly #creditBytesMin: number;
   #pending: PendingFrame[] = [];
   #pendingBytes = 0;
   /** Raw bytes beyond the durable position that the sender may believe to be allowed. */
@@ -42,7 +45,9 @@ export class ReceiveWindow {
   constructor(
     private readonly creditBytesMax: number,
     private readonly share: BudgetShare | undefined,
-  ) {}
+  ) {
+    this.#creditBytesMin = Math.min(CREDIT_BYTES_MIN, creditBytesMax);
+  }
 
   get pendingBytes(): number {
     return this.#pendingBytes;
@@ -51,7 +56,7 @@ export class ReceiveWindow {
   /** What the sender is to be told now; what it was told before is in force as well. 0: no memory, ask again with the next tick. */
   grant(): number {
     const wantedBytes = this.#wantedBytes();
-    for (let bytes = wantedBytes; bytes > this.#grantedBytes && bytes >= CREDIT_BYTES_MIN; bytes = Math.floor(bytes / 2)) {
+    for (let bytes = wantedBytes; bytes > this.#grantedBytes && bytes >= this.#creditBytesMin; bytes = this.#lessThan(bytes)) {
       if (!this.#tryReserve(bytes)) continue;
       this.#grantedBytes = bytes;
       break;
@@ -124,8 +129,13 @@ export class ReceiveWindow {
 
   #wantedBytes(): number {
     if (!this.share) return this.creditBytesMax;
-    const firstBytes = Math.min(CREDIT_BYTES_FIRST, Math.max(CREDIT_BYTES_MIN, this.share.guaranteedBytes));
+    const firstBytes = Math.min(CREDIT_BYTES_FIRST, Math.max(this.#creditBytesMin, this.share.guaranteedBytes));
     return Math.min(this.creditBytesMax, Math.max(firstBytes, this.#movedBytes, this.#movedBeforeBytes));
+  }
+
+  /** Half of it; the smallest credit before none. */
+  #lessThan(bytes: number): number {
+    return bytes > this.#creditBytesMin ? Math.max(this.#creditBytesMin, Math.floor(bytes / 2)) : 0;
   }
 
   #tryReserve(bytes: number): boolean {

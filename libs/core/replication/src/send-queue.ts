@@ -1,9 +1,15 @@
-import { assert, type SharedMemory } from '@tidemark/base';
-import { FRAME_BODY_BYTES_MAX, FRAME_RECORDS_MAX, recordRawBytes, RecordType, type StreamRecord } from '@tidemark/frame';
+import { assert, KiB, type SharedMemory } from '@tidemark/base';
+import { FRAME_BODY_BYTES_MAX, FRAME_RECORDS_MAX, RECORD_LENGTH_MAX, recordRawBytes, RecordType, type StreamRecord } from '@tidemark/frame';
 import type { BudgetShare } from './memory-budget.js';
 
 /** What a record costs beside its payload: the object, its slot, its descriptor. Bounds queues of records without payload too. */
 export const RECORD_OVERHEAD_BYTES = 160;
+
+/**
+ * Longer writes and sync blocks become several records: the smallest credit that a receiver gives takes one (CREDIT_BYTES_MIN), so nothing is ever
+ * sent beyond its memory. 1500 streams with one each are 96 MiB, inside the guarantees of the smallest appliance.
+ */
+export const RECORD_PAYLOAD_BYTES_MAX = 64 * KiB;
 
 /** Records leave the array in lumps, so that taking one from the front costs nothing. */
 const COMPACT_COUNT = 1024;
@@ -11,6 +17,8 @@ const COMPACT_COUNT = 1024;
 const isSync = (record: StreamRecord): boolean => record.type === RecordType.syncWrite || record.type === RecordType.syncZeroes;
 const rawBytesOf = (record: StreamRecord): number => recordRawBytes(record.payload?.byteLength ?? 0);
 const costOf = (record: StreamRecord): number => RECORD_OVERHEAD_BYTES + (record.payload?.byteLength ?? 0);
+
+type RecordPlace = Pick<StreamRecord, 'type' | 'volume'>;
 
 export interface SendLimits {
   /** Of the frame; a longer record goes alone. */
@@ -106,6 +114,26 @@ export class SendQueue {
     this.#countUnsent(record, 1);
     if (isSync(record)) this.#syncBytes += record.length;
     this.#volumeBytes += record.length;
+    return true;
+  }
+
+  /** Bytes from `offset` on, in as many records as it takes; false when the budget ended on the way. */
+  tryPushBytes({ type, volume }: RecordPlace, offset: number, bytes: Uint8Array): boolean {
+    const { byteLength } = bytes;
+    if (byteLength <= RECORD_PAYLOAD_BYTES_MAX) return this.tryPush({ type, volume, offset, length: byteLength, payload: bytes });
+    for (let at = 0; at < byteLength; at += RECORD_PAYLOAD_BYTES_MAX) {
+      const payload = bytes.subarray(at, Math.min(at + RECORD_PAYLOAD_BYTES_MAX, byteLength));
+      if (!this.tryPush({ type, volume, offset: offset + at, length: payload.byteLength, payload })) return false;
+    }
+    return true;
+  }
+
+  /** As {@link tryPushBytes}, for `[start, end)`. */
+  tryPushZeroes({ type, volume }: RecordPlace, start: number, end: number): boolean {
+    for (let offset = start; offset < end; offset += RECORD_LENGTH_MAX) {
+      const length = Math.min(RECORD_LENGTH_MAX, end - offset);
+      if (!this.tryPush({ type, volume, offset, length, payload: undefined })) return false;
+    }
     return true;
   }
 

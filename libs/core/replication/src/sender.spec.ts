@@ -33,7 +33,7 @@ describe('Sender: initial sync', () => {
     expect(bench.sender.nextSyncRead()).toBeUndefined();
     bench.sender.syncReadDone(read?.readId ?? 0, new Uint8Array(SIZE));
     expect(bench.sender.status()).toMatchObject({ state: 'initialSync', sync: { totalBytes: SIZE, remainingBytes: SIZE } });
-    expect(bench.sent()).toEqual(['syncWrite 0+64', 'syncEnd']);
+    expect(bench.sent()).toEqual(['syncWrite 0+16', 'syncWrite 16+16', 'syncWrite 32+16', 'syncWrite 48+16', 'syncEnd']);
     expect(bench.sender.status().state).toBe('initialSync');
     bench.ack();
     expect(bench.sender.status()).toMatchObject({ state: 'replicating', sync: null, lagBytes: 0 });
@@ -68,7 +68,7 @@ describe('Sender: initial sync', () => {
     const read = bench.sender.nextSyncRead();
     bench.write(3);
     bench.sender.syncReadDone(read?.readId ?? 0, new Uint8Array(SIZE));
-    expect(bench.sent()).toEqual(['write 3+1', 'syncWrite 0+3', 'syncWrite 4+60', 'syncEnd']);
+    expect(bench.sent()).toEqual(['write 3+1', 'syncWrite 0+3', 'syncWrite 4+16', 'syncWrite 20+16', 'syncWrite 36+16', 'syncWrite 52+12', 'syncEnd']);
   });
 
   it('does not end before writes are captured that a block may already hold', () => {
@@ -171,6 +171,15 @@ describe('Sender: replicating', () => {
 
   it('refuses an opened that nobody asked for', () => {
     expect(() => replicating().sender.opened(OPENED)).toThrow(ProtocolError);
+  });
+
+  it('splits a write that is longer than the smallest credit takes', () => {
+    const bench = replicating();
+    const bytes = new Uint8Array(33 * B).map((_, index) => index % 251);
+    bench.sender.capture({ volume: 0, offset: B, length: bytes.length, payload: bytes });
+    const records = bench.frames(2 ** 20).flatMap((frame) => frame.records);
+    expect(records.map(shortOf)).toEqual(['write 1+16', 'write 17+16', 'write 33+1']);
+    expect(Buffer.concat(records.map(({ payload }) => payload ?? new Uint8Array())).equals(bytes)).toBe(true);
   });
 
   it('splits zeroes that are longer than a record may be', () => {

@@ -1,5 +1,5 @@
 import { assert, ProtocolError } from '@tidemark/base';
-import { encodeMarkerWithRoom, encodeSeal, encodeSyncStart, HASH_EXTENT_BYTES_MAX, isVolumeRecord, RECORD_LENGTH_MAX, RecordType, type StreamRecord, type SyncKind } from '@tidemark/frame';
+import { encodeMarkerWithRoom, encodeSeal, encodeSyncStart, HASH_EXTENT_BYTES_MAX, isVolumeRecord, RecordType, type StreamRecord, type SyncKind } from '@tidemark/frame';
 import type { CaptureSink, GuestWrite } from '@tidemark/splitter';
 import { SyncWalk, type SyncCompare, type SyncRead } from '@tidemark/sync';
 import type { MarkedExtent } from './activity-log.js';
@@ -236,6 +236,14 @@ export class Sender implements CaptureSink, StreamPositions {
     return { incarnation: this.#incarnation, epoch: this.#options.epoch, lastSeq, ...batch };
   }
 
+  /**
+   * A stream of captured writes and nothing else: an ack lets nothing go on but what the credit held back. (While syncing it may be the turn of a comparison, of
+   * a read, or of the end.)
+   */
+  get isPlain(): boolean {
+    return this.#mode === 'streaming' && this.#sync === undefined;
+  }
+
   /** Raw bytes that wait to be sent, whatever the credit. */
   get unsentBytes(): number {
     return this.#queue.unsentSyncBytes + this.#queue.unsentOtherBytes;
@@ -255,11 +263,13 @@ export class Sender implements CaptureSink, StreamPositions {
     const done = this.#walk.readDone(readId);
     if (done === undefined) return;
     for (const { start, end } of done.parts) {
-      const payload = bytes === 'zeroes' ? undefined : bytes.subarray(start - done.extent.start, end - done.extent.start);
-      assert(payload === undefined || payload.byteLength === end - start, 'a sync read returns what was asked for');
-      const type = payload === undefined ? RecordType.syncZeroes : RecordType.syncWrite;
-      const isQueued = this.#queue.tryPush({ type, volume: done.volume, offset: start, length: end - start, payload });
-      if (!isQueued) this.#walk.mark(done.volume, start, end);
+      const { volume } = done;
+      const isQueued =
+        bytes === 'zeroes'
+          ? this.#queue.tryPushZeroes({ type: RecordType.syncZeroes, volume }, start, end)
+          : this.#queue.tryPushBytes({ type: RecordType.syncWrite, volume }, start, bytes.subarray(start - done.extent.start, end - done.extent.start));
+      assert(bytes === 'zeroes' || bytes.byteLength >= end - done.extent.start, 'a sync read returns what was asked for');
+      if (!isQueued) this.#walk.mark(volume, start, end);
     }
   }
 
@@ -388,20 +398,10 @@ export class Sender implements CaptureSink, StreamPositions {
   }
 
   /** Queues `[start, end)` of a write; false if memory ended on the way. */
-  #push(write: GuestWrite, start: number, end: number): boolean {
-    const { volume, payload } = write;
-    if (payload === undefined) return this.#pushZeroes(volume, start, end);
-    const length = end - start;
-    const part = length === payload.byteLength ? payload : payload.subarray(start - write.offset, end - write.offset);
-    return this.#queue.tryPush({ type: RecordType.write, volume, offset: start, length, payload: part });
-  }
-
-  #pushZeroes(volume: number, start: number, end: number): boolean {
-    for (let offset = start; offset < end; offset += RECORD_LENGTH_MAX) {
-      const length = Math.min(RECORD_LENGTH_MAX, end - offset);
-      if (!this.#queue.tryPush({ type: RecordType.zeroes, volume, offset, length, payload: undefined })) return false;
-    }
-    return true;
+  #push({ volume, offset, payload }: GuestWrite, start: number, end: number): boolean {
+    if (payload === undefined) return this.#queue.tryPushZeroes({ type: RecordType.zeroes, volume }, start, end);
+    const part = end - start === payload.byteLength ? payload : payload.subarray(start - offset, end - offset);
+    return this.#queue.tryPushBytes({ type: RecordType.write, volume }, start, part);
   }
 
   /** Parts on dirty blocks only leave the bit set; clean parts are streamed. Without memory they become dirty, or all does when nobody drains the queue. */

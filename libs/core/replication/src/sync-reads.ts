@@ -1,7 +1,7 @@
 import { BLOCK_BYTES, KiB, MiB } from '@tidemark/base';
 import type { SyncRead, SyncWalk } from '@tidemark/sync';
 import type { BudgetShare } from './memory-budget.js';
-import { RECORD_OVERHEAD_BYTES, type SendQueue } from './send-queue.js';
+import { RECORD_OVERHEAD_BYTES, RECORD_PAYLOAD_BYTES_MAX, type SendQueue } from './send-queue.js';
 
 /** One read of a sync. Longer ones gain little on SSDs and are voided more often by the guest's writes. */
 export const SYNC_READ_BYTES_MAX = 256 * KiB;
@@ -27,8 +27,8 @@ export class SyncReads {
     const bytesMax = this.#reserve();
     if (bytesMax === 0) return undefined;
     const read = this.walk.nextRead(bytesMax);
-    const reservedBytes = read === undefined ? 0 : read.length + RECORD_OVERHEAD_BYTES;
-    this.budget.release(bytesMax + RECORD_OVERHEAD_BYTES - reservedBytes);
+    const reservedBytes = read === undefined ? 0 : costOf(read.length);
+    this.budget.release(costOf(bytesMax) - reservedBytes);
     if (read !== undefined) this.#reservedBytes.set(read.readId, reservedBytes);
     return read;
   }
@@ -44,13 +44,15 @@ export class SyncReads {
   }
 
   /**
-   * Memory for a sync read, as much as there is: a length in whole blocks, or 0. With the overhead of the record that it becomes: reads that
+   * Memory for a sync read, as much as there is: a length in whole blocks, or 0. With the overhead of the records that it becomes: reads that
    * fill the budget to the byte would otherwise all fall back to their bitmap, be read again, and so on for ever.
    */
   #reserve(): number {
     for (let bytes = SYNC_READ_BYTES_MAX; bytes >= BLOCK_BYTES; bytes /= 2) {
-      if (this.budget.tryReserve(bytes + RECORD_OVERHEAD_BYTES)) return bytes;
+      if (this.budget.tryReserve(costOf(bytes))) return bytes;
     }
     return 0;
   }
 }
+
+const costOf = (bytes: number): number => bytes + Math.ceil(bytes / RECORD_PAYLOAD_BYTES_MAX) * RECORD_OVERHEAD_BYTES;

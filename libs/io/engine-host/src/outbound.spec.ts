@@ -82,4 +82,28 @@ describe('outbound', () => {
     expect(first.sentBytes).toBe(before);
     outbound.close();
   });
+
+  it('sends what is urgent at once, and not with it what others gather; that leaves when its time is up or enough has come together', async () => {
+    const sent: string[] = [];
+    const link: OutboundPeer = { hasRoom: true, bytesPerSecond: Infinity };
+    const streamOf = (name: string): OutboundStream => ({ priority: 'medium', peer: link, sendNext: () => (sent.at(-1) === name ? 0 : sent.push(name)) });
+    const [gathering, urgent, large] = ['gathering', 'urgent', 'large'].map(streamOf) as [OutboundStream, OutboundStream, OutboundStream];
+    const outbound = new Outbound(64 * 1024);
+    outbound.work(gathering, 4096);
+    outbound.work(urgent, 0);
+    await turn();
+    await turn();
+    expect(sent).toEqual(['urgent']);
+    await new Promise((resolve) => setTimeout(resolve, 60));
+    expect(sent).toEqual(['urgent', 'gathering']);
+    outbound.work(large, 64 * 1024);
+    await turn();
+    await turn();
+    expect(sent).toEqual(['urgent', 'gathering', 'large']);
+    outbound.work(gathering, 4096);
+    outbound.remove(gathering);
+    await new Promise((resolve) => setTimeout(resolve, 60));
+    expect(sent).toHaveLength(3);
+    outbound.close();
+  });
 });

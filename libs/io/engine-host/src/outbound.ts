@@ -8,17 +8,20 @@ import { RateMeter } from './rate.js';
  * is one write in a hundred instead of one in fifteen. Markers do not wait, so neither does a checkpoint.
  */
 const GATHER_MS_MIN = 8;
-/** Writes that spread over many streams need more time to meet their like: as many ms as streams sent last time, up to this. */
-const GATHER_MS_MAX = 50;
+/**
+ * Writes that spread over many streams need more time to meet their like: as many ms as streams wrote last time, up to this. It costs no recovery point: a
+ * marker takes along what its stream has gathered.
+ */
+const GATHER_MS_MAX = 250;
 /** One pass over the streams that have something to send goes on for so long, then guests and peers have their turn. */
 const SLICE_MS = 0.5;
-/** One frame gathers up to this much: enough that checksum, syscall and fdatasync are shared by many small writes. */
-export const FRAME_RAW_BYTES = 512 * KiB;
+/** One frame gathers up to this much: enough that checksum, syscall and fdatasync are shared by many small writes. Eight of the longest records. */
+export const FRAME_RAW_BYTES = 516 * KiB;
 /** On a slow link a frame is no longer than this time, or all others wait for it; but long enough to be compressed well. */
 const FRAME_MS = 10;
 const FRAME_RAW_BYTES_MIN = 64 * KiB;
 /** With this many whole frames queued nothing is gained by waiting, however many streams there are. */
-const SENDERS_COUNTED_MAX = 8;
+const SENDERS_COUNTED_MAX = 32;
 
 /** A connection that several streams share. */
 export interface OutboundPeer {
@@ -60,13 +63,14 @@ export class Outbound {
   readonly #lines = new Map<OutboundPeer, PeerLine>();
   /** Lines with something to send, but for those whose peer takes nothing now. */
   readonly #turns = new SendOrder<PeerLine>();
-  #queuedBytes = 0;
   #gatherTimer: NodeJS.Timeout | undefined;
   #throttleTimer: NodeJS.Timeout | undefined;
   #isPumpDue = false;
-  /** Streams that sent since the last gathering began, and in the gathering before. */
-  readonly #senders = new Set<OutboundStream>();
-  #senderCount = 1;
+  /** Streams with captured writes that wait for company. Whoever has something urgent does not take them along: their time comes. */
+  readonly #gathering = new Set<OutboundStream>();
+  #gatheredBytes = 0;
+  /** How many they were last time. */
+  #gatheredCount = 1;
   #throttledAtMs = -Infinity;
   #sentBytes = 0;
   readonly #rate = new RateMeter();
@@ -81,14 +85,35 @@ export class Outbound {
     this.#soon();
   }
 
-  /** `stream` may have something to send: soon, or at once when enough has come together. */
+  /** `gatherBytesMax`: what may wait for company, of the memory that captured writes have. */
+  constructor(private readonly gatherBytesMax = Infinity) {}
+
+  /** `stream` has captured `queuedBytes`: they leave when enough has come together, or its time is up. 0: it may have something that should not wait. */
   work(stream: OutboundStream, queuedBytes: number): void {
+    if (queuedBytes === 0) {
+      this.#add(stream);
+      return this.#soon();
+    }
+    this.#gathering.add(stream);
+    this.#gatheredBytes += queuedBytes;
+    if (this.#gatheredBytes >= Math.min(this.gatherBytesMax, FRAME_RAW_BYTES * Math.min(this.#gatheredCount, SENDERS_COUNTED_MAX))) this.#gathered();
+    else this.#gatherTimer ??= setTimeout(() => this.#gathered(), Math.min(GATHER_MS_MAX, Math.max(GATHER_MS_MIN, this.#gatheredCount)));
+  }
+
+  #add(stream: OutboundStream): void {
     const line = this.#lineOf(stream.peer);
     line.order.add(stream, stream.priority);
     this.#enqueue(line);
-    this.#queuedBytes += queuedBytes;
-    if (queuedBytes === 0 || this.#queuedBytes >= FRAME_RAW_BYTES * Math.min(this.#senderCount, SENDERS_COUNTED_MAX)) this.#soon();
-    else this.#gatherTimer ??= setTimeout(() => this.#pump(), Math.min(GATHER_MS_MAX, Math.max(GATHER_MS_MIN, this.#senderCount)));
+  }
+
+  #gathered(): void {
+    clearTimeout(this.#gatherTimer);
+    this.#gatherTimer = undefined;
+    for (const stream of this.#gathering) this.#add(stream);
+    this.#gatheredCount = Math.max(1, this.#gathering.size);
+    this.#gathering.clear();
+    this.#gatheredBytes = 0;
+    this.#soon();
   }
 
   /** The peer takes frames again, or is a new connection. */
@@ -99,6 +124,7 @@ export class Outbound {
   }
 
   remove(stream: OutboundStream): void {
+    this.#gathering.delete(stream);
     const line = this.#lines.get(stream.peer);
     if (!line) return;
     line.order.remove(stream);
@@ -146,10 +172,7 @@ export class Outbound {
   }
 
   #pump(): void {
-    clearTimeout(this.#gatherTimer);
-    this.#gatherTimer = undefined;
     this.#isPumpDue = false;
-    this.#queuedBytes = 0;
     const startedAtMs = performance.now();
     for (let line = this.#turns.next(); line && !this.#isClosed; line = this.#turns.next()) {
       const stream = line.peer.hasRoom ? line.order.next() : undefined;
@@ -161,15 +184,10 @@ export class Outbound {
       const bytesPerSecond = Math.min(line.peer.bytesPerSecond, this.#bucket.bytesPerSecond);
       const bytes = stream.sendNext({ rawBytesMax: frameBytesAt(bytesPerSecond), bytesPerSecond });
       if (bytes === 0) line.order.remove(stream);
-      else {
-        this.#charge(stream, bytes);
-        this.#senders.add(stream);
-      }
+      else this.#charge(stream, bytes);
       this.#enqueue(line);
       if (bytes > 0 && performance.now() - startedAtMs >= SLICE_MS) return this.#soon();
     }
-    this.#senderCount = Math.max(1, this.#senders.size);
-    this.#senders.clear();
   }
 
   #charge(stream: OutboundStream, bytes: number): void {

@@ -42,6 +42,8 @@ interface Stream {
 }
 
 const HAND_OVER_RETRY_MS = 50;
+/** Of the memory for captured writes: what may wait in it for company before it is sent. */
+const GATHERED_SHARE = 1 / 8;
 
 /** Everything of a VRA that concerns VMs running on its own host: their disks, streams and barriers, made to match the desired state. */
 export class SendingSide {
@@ -50,7 +52,7 @@ export class SendingSide {
   readonly #peers = new Map<string, SendingPeer>();
   readonly #barriers = new Map<string, BarrierHost>();
   readonly #faults = new Map<string, string>();
-  readonly outbound = new Outbound();
+  readonly outbound: Outbound;
   readonly #logs: ActivityLogs;
   readonly #folders: DatastoreFolders | undefined;
   #socketInode: number | undefined;
@@ -60,6 +62,7 @@ export class SendingSide {
 
   constructor(private readonly around: SendingSurroundings) {
     this.#folders = around.options.datastoreFolders && new DatastoreFolders(around.options.datastoreFolders);
+    this.outbound = new Outbound(around.memory.capturing.limitBytes * GATHERED_SHARE);
     this.#logs = new ActivityLogs(`${around.options.stateFolder}/activity`, around.options.log);
   }
 

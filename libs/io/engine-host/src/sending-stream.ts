@@ -84,6 +84,8 @@ export class SendingStream implements OutboundStream {
   readonly #compares: DeltaCompare;
   #isClosed = false;
   #isBroken = false;
+  /** There is more to send than the credit allows: the next ack lets it go on. */
+  #isHeldBack = false;
   readonly guest: GuestVm;
   #peer: StreamPeer;
   readonly #packer: FramePacker;
@@ -341,8 +343,10 @@ export class SendingStream implements OutboundStream {
 
   /** A frame of the other end for this stream. Throws ProtocolError for what it may not send. */
   frame(header: FrameHeader, body: Uint8Array): void {
+    const wasPlain = this.sender.isPlain;
     this.#guarded(() => this.#frame(header, body));
-    this.work(0);
+    // An ack that lets nothing go on must not send what is being gathered.
+    if (header.kind !== FrameKind.ack || this.#isHeldBack || !wasPlain) this.work(0);
   }
 
   #frame(header: FrameHeader, body: Uint8Array): void {
@@ -399,6 +403,7 @@ export class SendingStream implements OutboundStream {
     const link = this.#link;
     if (!link || this.#isClosed || !this.#packer.hasRoom) return 0;
     const next = this.sender.nextFrame(rawBytesMax);
+    this.#isHeldBack = !next && this.sender.unsentBytes > 0;
     if (!next) return 0;
     const frame = { ...next, records: this.#markerAges.aged(next.records, { nowMs: performance.now(), roundTripMs: link.roundTripMs ?? 0 }) };
     const { isCompressed } = this.spec;
@@ -432,23 +437,27 @@ export class SendingStream implements OutboundStream {
   }
 
   async #syncRead({ readId, volume, offset, length }: SyncRead): Promise<void> {
-    let bytes: Uint8Array | 'zeroes';
+    const memory = payloadPool.take(length);
+    payloadPool.retain(memory);
+    let isDone = false;
     try {
-      bytes = await this.#readForSync(this.#protectedVolume({ volume }), offset, length);
+      const bytes = await this.#readForSync(this.#protectedVolume({ volume }), offset, memory);
+      isDone = true;
+      if (!this.#isClosed) this.#guarded(() => this.sender.syncReadDone(readId, bytes));
     } catch (error) {
+      if (isDone) throw error;
       this.log.warn({ stream: this.key, volume, offset, length, error: String(error) }, 'the protected volume cannot be read for the sync');
       if (!this.#isClosed) this.#guarded(() => this.sender.syncReadFailed(readId));
-      return;
+      return; // a read that failed may still write into the memory: it is the collector's
     }
-    if (!this.#isClosed) this.#guarded(() => this.sender.syncReadDone(readId, bytes));
+    payloadPool.release(memory); // what was queued is held by the queue
   }
 
   /** Holes are not read: a sparse disk of terabytes takes seconds. */
-  async #readForSync(file: ReturnType<GuestVm['file']>, offset: number, length: number): Promise<Uint8Array | 'zeroes'> {
-    if (length >= HOLE_QUERY_BYTES_MIN && isAllZero(await file.allocation(offset, length))) return 'zeroes';
-    const bytes = Buffer.allocUnsafe(length);
-    await file.read(offset, bytes);
-    return isZero(bytes) ? 'zeroes' : bytes;
+  async #readForSync(file: ReturnType<GuestVm['file']>, offset: number, memory: Buffer): Promise<Uint8Array | 'zeroes'> {
+    if (memory.length >= HOLE_QUERY_BYTES_MIN && isAllZero(await file.allocation(offset, memory.length))) return 'zeroes';
+    await file.read(offset, memory);
+    return isZero(memory) ? 'zeroes' : memory;
   }
 
   status(): SenderStatus {

@@ -3,6 +3,7 @@ import { ExportTable, NbdServer } from '@tidemark/nbd-server';
 import type { HeldCheckpoint, ListingQuestion } from '@tidemark/journal';
 import { CodecPool } from '@tidemark/link';
 import { nameUri } from '@tidemark/trust';
+import { payloadPool } from '@tidemark/sys';
 import { ControlMesh } from './control-mesh.js';
 import { DataServer } from './data-server.js';
 import { EventLoopWatch, type EventLoopDelay } from './event-loop-watch.js';
@@ -147,6 +148,7 @@ export class VraEngine {
     this.#setPeers();
     this.#startTicking('recovering', (nowMs) => this.#recovering.tick(nowMs));
     this.#startTicking('sending', (nowMs) => this.#sending.tick(nowMs));
+    this.#timers.push(setInterval(() => payloadPool.trim(), TICK_MS));
   }
 
   get address(): VraAddress {

@@ -308,12 +308,12 @@ export class Link {
     return nowMs - this.#progressAtMs >= this.#progressMs ? `a frame of ${this.remoteAddress} does not come to its end` : undefined;
   }
 
-  /** All frames of one turn leave in one writev. */
+  /** All frames of one turn leave in one writev: acks of many journals, each from a callback of its own, too. */
   #cork(): void {
     if (this.#isCorked) return;
     this.#isCorked = true;
     this.socket.cork();
-    queueMicrotask(() => this.#uncork());
+    setImmediate(() => this.#uncork());
   }
 
   #uncork(): void {

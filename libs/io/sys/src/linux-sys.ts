@@ -101,8 +101,8 @@ export class LinuxSys implements Sys {
     throw sysErrorOf('preadv2(RWF_NOWAIT)', errno);
   }
 
-  dropCache(fd: number): void {
-    const errno = this.#fadvise(fd, 0, 0, POSIX_FADV_DONTNEED); // gives the number, sets no errno
+  dropCache(fd: number, { offset, length }: FileRange = { offset: 0, length: 0 }): void {
+    const errno = this.#fadvise(fd, offset, length, POSIX_FADV_DONTNEED); // gives the number, sets no errno
     if (errno !== 0) throw sysErrorOf('posix_fadvise(DONTNEED)', ERRNO_NAMES.get(errno) ?? `errno ${String(errno)}`);
   }
 

@@ -42,12 +42,22 @@ describe('PayloadPool', () => {
     expect(() => pool.release(memory)).toThrow('held');
   });
 
-  it('keeps at most 32 MiB', () => {
+  it('keeps at most 128 MiB after a burst, and 32 MiB once they were not needed between two trims', () => {
     const pool = new PayloadPool();
-    const taken = Array.from({ length: 40 }, () => pool.take(1024 * KiB));
-    for (const memory of taken) pool.retain(memory);
-    for (const memory of taken) pool.release(memory);
-    const again = Array.from({ length: 40 }, () => pool.take(1024 * KiB));
-    expect(again.filter(({ buffer }) => taken.some((memory) => memory.buffer === buffer))).toHaveLength(32);
+    const burst = (count: number): Buffer[] => Array.from({ length: count }, () => pool.take(1024 * KiB));
+    const letGo = (taken: readonly Buffer[]): void => {
+      for (const memory of taken) pool.retain(memory);
+      for (const memory of taken) pool.release(memory);
+    };
+    letGo(burst(140));
+    expect(pool.readyBytes).toBe(128 * KiB * KiB);
+    pool.trim();
+    letGo(burst(100));
+    pool.trim(); // 28 MiB lay idle
+    expect(pool.readyBytes).toBe(100 * KiB * KiB);
+    pool.trim();
+    expect(pool.readyBytes).toBe(32 * KiB * KiB);
+    pool.trim();
+    expect(pool.readyBytes).toBe(32 * KiB * KiB);
   });
 });

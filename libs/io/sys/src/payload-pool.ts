@@ -3,8 +3,10 @@ import { assert, type SharedMemory } from '@tidemark/base';
 const KiB = 1024;
 /** Below this length fresh memory costs less than keeping account of used one. */
 const POOLED_BYTES_MIN = 4 * KiB;
-/** What lies ready in the whole process, whatever the number of connections. */
-const POOL_BYTES_MAX = 32 * KiB * KiB;
+/** Lies ready in the whole process at any time, whatever the number of connections. */
+const KEPT_BYTES = 32 * KiB * KiB;
+/** Lies ready after a burst, until {@link PayloadPool.trim} finds that it is not needed: a queue that goes up and down by hundreds of MiB must not make them anew each time. */
+const READY_BYTES_MAX = 128 * KiB * KiB;
 
 interface Block {
   readonly memory: Buffer;
@@ -22,6 +24,25 @@ export class PayloadPool implements SharedMemory {
   /** By the ArrayBuffer, which every part of the memory shares. A block that nobody refers to any more goes with it. */
   readonly #blocks = new WeakMap<ArrayBufferLike, Block>();
   #bytes = 0;
+  /** The least that lay ready since the last trim: nobody needed it. */
+  #idleBytes = 0;
+
+  /** What lies ready, held by nobody. */
+  get readyBytes(): number {
+    return this.#bytes;
+  }
+
+  /** Every second or so: what lay ready all the time since the last call is not kept, down to 32 MiB. */
+  trim(): void {
+    const keptBytes = Math.max(KEPT_BYTES, this.#bytes - this.#idleBytes);
+    for (const [capacity, blocks] of [...this.#free].sort(([a], [b]) => b - a)) {
+      while (this.#bytes > keptBytes && blocks.length > 0) {
+        blocks.pop();
+        this.#bytes -= capacity;
+      }
+    }
+    this.#idleBytes = this.#bytes;
+  }
 
   /** `bytes` of memory, what they hold is undefined. Nobody holds it yet: it is used again only after a retain and its release. */
   take(bytes: number): Buffer {
@@ -30,6 +51,7 @@ export class PayloadPool implements SharedMemory {
     const used = this.#free.get(capacity)?.pop();
     if (used !== undefined) {
       this.#bytes -= capacity;
+      this.#idleBytes = Math.min(this.#idleBytes, this.#bytes);
       return bytes === capacity ? used.memory : used.memory.subarray(0, bytes);
     }
     const memory = Buffer.allocUnsafeSlow(capacity);
@@ -52,7 +74,7 @@ export class PayloadPool implements SharedMemory {
 
   #giveBack(block: Block): void {
     const capacity = block.memory.length;
-    if (this.#bytes + capacity > POOL_BYTES_MAX) {
+    if (this.#bytes + capacity > READY_BYTES_MAX) {
       this.#blocks.delete(block.memory.buffer);
       return;
     }

@@ -25,8 +25,8 @@ export interface Sys {
    * the rest would have to come from the disk (or lies beyond the end).
    */
   readCached(fd: number, target: Uint8Array, offset: number): number;
-  /** Forgets what the page cache holds of the file and need not be written: a later read sees what another host wrote meanwhile. */
-  dropCache(fd: number): void;
+  /** Forgets what the page cache holds of the file, or of whole pages of a part of it, and need not be written: a later read comes from the disk. */
+  dropCache(fd: number, range?: FileRange): void;
   /** A second descriptor of the same open file or socket; the caller closes it. */
   dup(fd: number): number;
   /** Everything written so far, and the size, is durable. In a thread; never unavailable. Rejects with Node's error, never to be retried. */
