@@ -1,5 +1,5 @@
 import { Inject, Injectable } from '@nestjs/common';
-import { VraEngine } from '@tidemark/engine-host';
+import { VraEngine, type RoleMemory } from '@tidemark/engine-host';
 import { Gauge, Registry, collectDefaultMetrics } from 'prom-client';
 
 const LABELS = ['vpg', 'vm'] as const;
@@ -14,6 +14,12 @@ export class VraMetrics {
     collectDefaultMetrics({ register: this.#registry });
     this.#plainGauge('tidemark_event_loop_delay_ms_p99', 'Delay of the event loop that answers guests, p99 of the last minute or so', () => this.engine.eventLoopDelay().p99Ms);
     this.#plainGauge('tidemark_event_loop_delay_ms_max', 'Its longest turn of the last minute or so: so long a guest write may have waited for this process', () => this.engine.eventLoopDelay().maxMs);
+    this.#plainGauge('tidemark_memory_pool_bytes', 'Memory for replicated data: both roles together never use more', () => this.engine.status().memory.poolBytes);
+    this.#plainGauge('tidemark_memory_ready_bytes', 'Memory that was used and is kept ready beside the pool', () => this.engine.status().memory.readyBytes);
+    this.#gauge('tidemark_capture_memory_bytes', 'Memory of captured writes that are not durable at the recovery site, by VPG');
+    this.#gauge('tidemark_capture_memory_guaranteed_bytes', 'What the VPG is sure of');
+    this.#gauge('tidemark_receive_memory_bytes', 'Memory promised to senders of the VPG, or filled by them and not durable');
+    this.#gauge('tidemark_receive_memory_guaranteed_bytes', 'What the VPG is sure of');
     this.#gauge('tidemark_lag_bytes', 'Captured bytes that are not durable at the recovery site');
     this.#gauge('tidemark_written_bytes', 'Bytes written by the guest since the stream began');
     this.#gauge('tidemark_sent_bytes', 'Bytes sent on 4008, after compression');
@@ -39,6 +45,13 @@ export class VraMetrics {
     this.#gauges.get(name)?.set({ vpg: ids.vpgId, vm: ids.vmId ?? '' }, value);
   }
 
+  #setMemory(role: 'capture' | 'receive', { vpgs }: RoleMemory): void {
+    for (const vpg of vpgs) {
+      this.#set(`tidemark_${role}_memory_bytes`, vpg, vpg.usedBytes);
+      this.#set(`tidemark_${role}_memory_guaranteed_bytes`, vpg, vpg.guaranteedBytes);
+    }
+  }
+
   streamStates(): Record<string, number> {
     const counts: Record<string, number> = {};
     for (const { state } of this.engine.status().protections) counts[state] = (counts[state] ?? 0) + 1;
@@ -58,6 +71,8 @@ export class VraMetrics {
       this.#set('tidemark_journal_bytes', recovery, recovery.journalBytes);
       this.#set('tidemark_durable_seq', recovery, recovery.durableSeq);
     }
+    this.#setMemory('capture', status.memory.protecting);
+    this.#setMemory('receive', status.memory.recovering);
     for (const barrier of status.barriers) {
       this.#set('tidemark_barrier_hold_ms_p99', barrier, barrier.holdMsP99);
       this.#set('tidemark_barrier_hold_ms_p50', barrier, barrier.holdMsP50);

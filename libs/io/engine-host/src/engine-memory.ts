@@ -1,4 +1,5 @@
-import { MemoryBudget, MemoryPool } from '@tidemark/replication';
+import { MemoryBudget, MemoryPool, type BudgetShare } from '@tidemark/replication';
+import { payloadPool } from '@tidemark/sys';
 
 /** Parts of the pool that a role may fill (reference §2.1). */
 const CAPTURING_SHARE = 0.9;
@@ -17,4 +18,47 @@ export interface EngineMemory {
 export function engineMemory(captureBytesMax: number): EngineMemory {
   const pool = new MemoryPool(Math.ceil(captureBytesMax / CAPTURING_SHARE));
   return { pool, capturing: new MemoryBudget(captureBytesMax, pool), receiving: new MemoryBudget(Math.floor(pool.limitBytes * RECEIVING_SHARE), pool) };
+}
+
+export interface VpgMemory {
+  readonly vpgId: string;
+  readonly usedBytes: number;
+  /** What the VPG's protections are sure of; beyond it they have what others leave. */
+  readonly guaranteedBytes: number;
+}
+
+export interface RoleMemory {
+  readonly usedBytes: number;
+  readonly limitBytes: number;
+  readonly vpgs: readonly VpgMemory[];
+}
+
+/** Of the memory for replicated data: who uses how much. */
+export interface MemoryStatus {
+  /** Both roles together never use more. */
+  readonly poolBytes: number;
+  /** Used before and kept ready, beside the pool: at most 128 MiB after a burst, 32 MiB a second later. */
+  readonly readyBytes: number;
+  /** Captured, not durable at the recovery site. */
+  readonly protecting: RoleMemory;
+  /** Credit that senders were given, and what came and is not durable. */
+  readonly recovering: RoleMemory;
+}
+
+export interface UsedMemory {
+  readonly vpgId: string;
+  readonly share: Pick<BudgetShare, 'usedBytes' | 'guaranteedBytes'>;
+}
+
+export function memoryStatus({ pool, capturing, receiving }: EngineMemory, used: { readonly protecting: readonly UsedMemory[]; readonly recovering: readonly UsedMemory[] }): MemoryStatus {
+  return { poolBytes: pool.limitBytes, readyBytes: payloadPool.readyBytes, protecting: roleMemory(capturing, used.protecting), recovering: roleMemory(receiving, used.recovering) };
+}
+
+function roleMemory({ usedBytes, limitBytes }: MemoryBudget, used: readonly UsedMemory[]): RoleMemory {
+  const vpgs = new Map<string, VpgMemory>();
+  for (const { vpgId, share } of used) {
+    const before = vpgs.get(vpgId);
+    vpgs.set(vpgId, { vpgId, usedBytes: (before?.usedBytes ?? 0) + share.usedBytes, guaranteedBytes: (before?.guaranteedBytes ?? 0) + share.guaranteedBytes });
+  }
+  return { usedBytes, limitBytes, vpgs: [...vpgs.values()] };
 }

@@ -7,3 +7,4 @@ export type { RecoveryLimits } from './space-limits.js';
 export * from './types.js';
 export * from './vra-engine.js';
 export type { EventLoopDelay } from './event-loop-watch.js';
+export type { MemoryStatus, RoleMemory, VpgMemory } from './engine-memory.js';

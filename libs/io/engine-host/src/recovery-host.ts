@@ -151,6 +151,10 @@ export class RecoveryHost {
     return { raw: this.#receivedRawBytes, onWire: this.#receivedBytes };
   }
 
+  get memory(): Pick<BudgetShare, 'usedBytes' | 'guaranteedBytes'> {
+    return this.#share;
+  }
+
   get isReceiving(): boolean {
     return this.#receiver.status().state === 'open';
   }

@@ -143,6 +143,10 @@ export class SendingStream implements OutboundStream {
     return this.#peer;
   }
 
+  get memory(): Pick<BudgetShare, 'usedBytes' | 'guaranteedBytes'> {
+    return this.#share;
+  }
+
   get priority(): ProtectionSpec['priority'] {
     return this.spec.priority;
   }

@@ -1,6 +1,7 @@
 import type { JournalPhase } from '@tidemark/journal';
 import type { SyncKind } from '@tidemark/frame';
 import type { SenderState, SyncProgress } from '@tidemark/replication';
+import { memoryStatus, type EngineMemory, type MemoryStatus } from './engine-memory.js';
 import type { OutboundStatus } from './outbound.js';
 import type { RecoveringSide } from './recovering-side.js';
 import type { RecoveryHost } from './recovery-host.js';
@@ -99,10 +100,11 @@ export interface EngineStatus {
   readonly barriers: readonly BarrierHostStatus[];
   readonly outbound: OutboundStatus;
   readonly datastores: readonly DatastoreStatus[];
+  readonly memory: MemoryStatus;
 }
 
 /** A picture of both sides, made when asked. */
-export function engineStatus(sending: SendingSide, recovering: RecoveringSide): EngineStatus {
+export function engineStatus(sending: SendingSide, recovering: RecoveringSide, memory: EngineMemory): EngineStatus {
   const nowMs = performance.now();
   const running = new Map(sending.streams.map((stream) => [stream.key, stream]));
   return {
@@ -134,6 +136,10 @@ export function engineStatus(sending: SendingSide, recovering: RecoveringSide): 
       sealedCount: status.sealedCount,
     })),
     datastores: recovering.datastores.map(({ path, capacityBytes, freeBytes, guardBytes }) => ({ path, capacityBytes, freeBytes, guardBytes })),
+    memory: memoryStatus(memory, {
+      protecting: sending.streams.map(({ spec, memory: share }) => ({ vpgId: spec.vpgId, share })),
+      recovering: recovering.recoveries.map(({ spec, memory: share }) => ({ vpgId: spec.vpgId, share })),
+    }),
   };
 }
 

@@ -268,7 +268,7 @@ export class VraEngine {
   }
 
   status(): EngineStatus {
-    return engineStatus(this.#sending, this.#recovering);
+    return engineStatus(this.#sending, this.#recovering, this.#memory);
   }
 
   #meshHandlers(): ConstructorParameters<typeof ControlMesh>[1] {

@@ -40,6 +40,11 @@ export class EngineChild {
     return join(this.folder, `${this.vraId}.sock`);
   }
 
+  get pid(): number {
+    if (this.#child?.pid === undefined) throw new Error(`${this.vraId} does not run`);
+    return this.#child.pid;
+  }
+
   get address(): VraAddress {
     if (!this.#address) throw new Error(`${this.vraId} has not started yet`);
     return this.#address;
