@@ -8,6 +8,7 @@ import { MiB } from '@tidemark/base';
 import type { EngineStatus } from '@tidemark/engine-host';
 import { EngineChild } from './engine-child.js';
 import { NbdClient } from './nbd-client.js';
+import { SITE_ID } from './test-site.js';
 
 const VOLUMES = 300;
 const SIZE_BYTES = 2 * MiB;
@@ -42,14 +43,14 @@ async function protect(protecting: EngineChild, recovering: EngineChild): Promis
   });
   const recovery = join(folder, 'recovery');
   await Promise.all(vms.map(({ vmId, vpgId }) => recovering.call('putRecovery', {
-    vpgId, vmId, epoch: 1, recoverers: [{ vra: recovering.address, vmIds: [vmId] }], historyMs: 3_600_000,
+    vpgId, vmId, protectedSiteId: SITE_ID, epoch: 1, recoverers: [{ vra: recovering.address, vmIds: [vmId] }], historyMs: 3_600_000,
     volumes: [{ diskId: 'disk', sizeBytes: SIZE_BYTES, mirrorPath: join(recovery, `${vmId}.raw`) }], journalFolder: join(recovery, vmId),
     datastore: { path: recovery, capacityBytes: 2 ** 40 },
   })));
   await protecting.call('applyDesiredState', {
     revision: 1, barriers: [],
     attachedVms: vms.map(({ vmId, disk }) => ({ vmId, disks: [disk] })),
-    protections: vms.map(({ vmId, vpgId }) => ({ vpgId, vmId, epoch: 1, diskIds: ['disk'], recoveringVra: recovering.address, isCompressed: false, priority: 'medium' })),
+    protections: vms.map(({ vmId, vpgId }) => ({ vpgId, vmId, epoch: 1, diskIds: ['disk'], recoveringVra: recovering.address, recoverySiteId: SITE_ID, isCompressed: false, priority: 'medium' })),
   });
   await allReplicate(protecting);
 }
