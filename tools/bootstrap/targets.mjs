@@ -36,6 +36,7 @@ export const TARGETS = {
   lab: { command: ['apps/lab/dist/main.js'], needs: forLab },
   cli: { command: ['apps/cli/dist/main.js'], needs: nothing },
   crash: { command: ['apps/lab/dist/crash/main.js'], needs: () => install(...SITE_SERVERS, ...GUEST_TOOLS, ...FAULT_TOOLS) },
+  security: { command: ['apps/lab/dist/security/main.js'], needs: () => install(...SITE_SERVERS, ...GUEST_TOOLS) },
   'database-guest': { command: ['apps/lab/dist/database/main.js'], needs: () => install(...SITE_SERVERS, ...GUEST_TOOLS, ...FAULT_TOOLS) },
   bench: { command: ['bench/run.mjs'], needs: forBench },
   fuzz: { command: ['libs/testing/dist/fuzz/main.js'], needs: nothing },

@@ -1,0 +1,59 @@
+import { makePeople } from './accounts.js';
+import type { Attempt, Result } from './attempt.js';
+import type { Listener } from './listeners.js';
+import { personAttempts } from './people.js';
+import { type Port, portOf } from './ports.js';
+import type { Stage } from './stage.js';
+import { type Stranger, strangerAttempts } from './strangers.js';
+import { canBeSomebodyElse, filesAttempt, socketAttempt } from './this-machine.js';
+
+export interface Plan {
+  readonly attempts: readonly Attempt[];
+  /** Listeners that nobody has described, as results that fail. */
+  readonly undescribed: readonly Result[];
+}
+
+/** Everything that is tried, from what listens now. */
+export async function attemptsOn(stage: Stage): Promise<Plan> {
+  const ports: Port[] = [];
+  const undescribed: Result[] = [];
+  for (const listener of await stage.listeners()) {
+    const port = portOf(listener, stage.pair.lab.layout.sites[listener.process.startsWith('a/') ? 'a' : 'b']);
+    if (port) ports.push(port);
+    else undescribed.push(unknownListener(listener));
+  }
+  const attempts = [...(await strangersAt(stage, ports)), ...(await peopleAt(stage, ports)), ...machineAt(stage, ports)];
+  const untried = ports.filter(({ name }) => !attempts.some(({ port }) => port === name));
+  return { attempts, undescribed: [...undescribed, ...untried.map(untriedPort)] };
+}
+
+async function strangersAt(stage: Stage, ports: readonly Port[]): Promise<Attempt[]> {
+  const { forger, pair } = stage;
+  const name = { siteId: pair.siteId('a'), role: 'zvm', instanceId: 'main' } as const;
+  const strangers: Stranger[] = [
+    { who: 'outsider with nothing' },
+    { who: 'outsider, self-made keys', tls: await forger.tls(name), natsUser: await forger.natsUser('standard') },
+  ];
+  return strangers.flatMap((stranger) => ports.flatMap((port) => strangerAttempts(stranger, port)));
+}
+
+/** The roles of one site: the other one runs the same program. */
+async function peopleAt(stage: Stage, ports: readonly Port[]): Promise<Attempt[]> {
+  const port = ports.find(({ kind, site }) => kind === 'rest' && site === 'a');
+  if (!port) return [];
+  const ids = { siteId: stage.pair.siteId('a'), vpgId: stage.vpgId, none: 'ffffffff-0000-4000-8000-000000000000' };
+  const people = await makePeople(await stage.pair.api('a'), port);
+  return people.flatMap(({ role, isElsewhere, ...person }) => personAttempts(person, role, { port, ids, isElsewhere }));
+}
+
+function machineAt(stage: Stage, ports: readonly Port[]): Attempt[] {
+  if (!canBeSomebodyElse()) return [];
+  return [...ports.filter(({ kind }) => kind === 'nbd').map(socketAttempt), filesAttempt(stage.pair.lab.layout.folder)];
+}
+
+const failure = (port: string, tried: string, seen: string): Result => ({ who: 'anybody', port, tried, isExpectedAllowed: false, isAllowed: true, isAsExpected: false, seen });
+
+const unknownListener = ({ process, kind, place, port }: Listener): Result =>
+  failure(`${process} ${kind} ${place}${port === 0 ? '' : `:${port}`}`, 'reach it', 'nobody has said what may be done here: describe it in security/ports.ts');
+
+const untriedPort = ({ name }: Port): Result => failure(name, '(nothing)', 'no attempt is made at this port');
