@@ -13,6 +13,7 @@ import { Clock } from './clock.js';
 import { ZVM_CONFIG, type ZvmConfig } from './config.js';
 import { EventService } from './event/event.service.js';
 import { EventsController } from './event/events.controller.js';
+import { CallRate } from './http/call-rate.js';
 import { Links } from './http/links.js';
 import { JsonReplies } from './http/rest.js';
 import { RestErrorFilter } from './http/rest-errors.js';
@@ -84,7 +85,7 @@ import { VrasController } from './vra/vras.controller.js';
 const STORES = [AuditStore, UserStore, SessionStore, TaskStore, VpgStore, VraStore, PeerStore, CatalogueStore, DraftStore, AlertStore];
 
 const SERVICES = [
-  AuditLog, RequestAudit, Lockout, UserService, TokenService, SessionService, TaskService, EventService, InventoryService, OperationService, SiteInventoryService, VraLinkService, SiteThrottle, VraStateService, VraOperations,
+  AuditLog, RequestAudit, CallRate, Lockout, UserService, TokenService, SessionService, TaskService, EventService, InventoryService, OperationService, SiteInventoryService, VraLinkService, SiteThrottle, VraStateService, VraOperations,
   PeerLinkService, PeerExchange, PeerResponder, PairingService, CatalogueService, RecoverySite, ProtectedSite, RecoveredVms, RecoveryActions, VpgActions,
   VpgStatusService, VmFollower, DecisionTimer, DefinitionService, DraftService, CommitService, AlertService, TrustService,
   CreateVpgOperation, ChangeVpgOperations, SteerReplicationOperations, InsertCheckpointOperation, FailoverTestOperations, FailoverOperations, FailoverCommitOperations,

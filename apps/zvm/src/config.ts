@@ -23,6 +23,8 @@ const environmentSchema = z.object({
   TIDEMARK_CONTACT_NAME: z.string().max(200).default(''),
   TIDEMARK_CONTACT_EMAIL: z.string().max(200).default(''),
   TIDEMARK_CONTACT_PHONE: z.string().max(200).default(''),
+  /** Of one session or API token; an address may make twice as many. */
+  TIDEMARK_CALLS_PER_MINUTE: z.coerce.number().int().min(10).max(10_000_000).default(3000),
   TIDEMARK_CHECKPOINT_INTERVAL_MS: z.coerce.number().int().min(200).max(3_600_000).default(5000),
   TIDEMARK_VRA_CONTROL_PORT: port.default(4007),
   TIDEMARK_VRA_DATA_PORT: port.default(4008),
@@ -44,6 +46,7 @@ export interface ZvmConfig {
   readonly stateDir: string;
   readonly location: string;
   readonly contact: { readonly name: string; readonly email: string; readonly phone: string };
+  readonly callsPerMinute: number;
   readonly checkpointIntervalMs: number;
   readonly vraControlPort: number;
   readonly vraDataPort: number;
@@ -75,6 +78,7 @@ export function readConfig(environment: Readonly<Record<string, string | undefin
     stateDir: e.TIDEMARK_STATE_DIR,
     location: e.TIDEMARK_LOCATION,
     contact: { name: e.TIDEMARK_CONTACT_NAME, email: e.TIDEMARK_CONTACT_EMAIL, phone: e.TIDEMARK_CONTACT_PHONE },
+    callsPerMinute: e.TIDEMARK_CALLS_PER_MINUTE,
     checkpointIntervalMs: e.TIDEMARK_CHECKPOINT_INTERVAL_MS,
     vraControlPort: e.TIDEMARK_VRA_CONTROL_PORT,
     vraDataPort: e.TIDEMARK_VRA_DATA_PORT,

@@ -9,6 +9,7 @@ import type { Server } from 'node:tls';
 import { AppModule } from './app.module.js';
 import { RequestAudit } from './audit/request-audit.js';
 import type { ZvmConfig } from './config.js';
+import { harden } from './http/hardening.js';
 import { bodyValidation, parseBodies } from './http/rest.js';
 import { SESSION_HEADER } from './session/session.guard.js';
 import { RestCertificate, type ServedCertificate } from './trust/rest-certificate.js';
@@ -16,6 +17,9 @@ import { SiteTrust } from './trust/site-trust.js';
 import { ZVM_VERSION } from './version.js';
 
 const BODY_BYTES_MAX = 8 * 1024 * 1024;
+/** For a request to arrive whole: who sends byte by byte does not keep a socket for ever. */
+const REQUEST_MS_MAX = 60_000;
+const CONNECTIONS_MAX = 1000;
 const URL_PART_LENGTH_MAX = 1000;
 
 export interface Zvm {
@@ -29,7 +33,7 @@ export async function startZvm(config: ZvmConfig, { logLevels = ['log', 'warn', 
   const trust = await SiteTrust.open(config, Date.now);
   const certificate = await RestCertificate.open(config, trust, Date.now);
   const adapter = new FastifyAdapter({
-    https: tlsOf(certificate.current()), bodyLimit: BODY_BYTES_MAX, clientErrorHandler: answerBrokenRequest,
+    https: tlsOf(certificate.current()), bodyLimit: BODY_BYTES_MAX, requestTimeout: REQUEST_MS_MAX, clientErrorHandler: answerBrokenRequest,
     frameworkErrors: (error: FastifyError, _request: FastifyRequest, reply: FastifyReply) => void reply.status(error.statusCode ?? 400).send({ Message: error.message }),
     routerOptions: { caseSensitive: false, ignoreTrailingSlash: true, maxParamLength: URL_PART_LENGTH_MAX },
   });
@@ -38,12 +42,14 @@ export async function startZvm(config: ZvmConfig, { logLevels = ['log', 'warn', 
   });
   const fastify = app.getHttpAdapter().getInstance() as unknown as FastifyInstance;
   app.get(RequestAudit).attach(fastify);
+  await harden(fastify, config);
   parseBodies(fastify);
   app.setGlobalPrefix('v1');
   app.useGlobalPipes(bodyValidation());
   serveOpenApi(app, fastify);
   // Connections that are open go on with the certificate that they began with.
   certificate.onChange((served) => (fastify.server as unknown as Server).setSecureContext(tlsOf(served)));
+  fastify.server.maxConnections = CONNECTIONS_MAX;
   await app.listen(config.restPort, config.restHost);
   return { url: await app.getUrl(), app, close: () => app.close() };
 }

@@ -5,6 +5,7 @@ import { type Caller as CallerValue, callerOf, setCaller } from '../access/calle
 import { IS_PUBLIC, NEED, type Need, NEED_OF_REQUEST, Public, type Reach } from '../access/needs.js';
 import type { Permission } from '../access/permissions.js';
 import { forbidden, ZvmError } from '../errors.js';
+import { CallRate } from '../http/call-rate.js';
 import { TokenService, TOKEN_PREFIX } from '../token/token.service.js';
 import { SessionService } from './session.service.js';
 
@@ -20,6 +21,7 @@ export class SessionGuard implements CanActivate {
     private readonly reflector: Reflector,
     private readonly sessions: SessionService,
     private readonly tokens: TokenService,
+    private readonly rate: CallRate,
   ) {}
 
   async canActivate(context: ExecutionContext): Promise<boolean> {
@@ -28,6 +30,7 @@ export class SessionGuard implements CanActivate {
     const request = context.switchToHttp().getRequest<FastifyRequest>();
     const caller = await this.#authenticate(request);
     setCaller(request, caller);
+    this.rate.count(caller.sessionId ?? caller.tokenId ?? caller.name);
     const need = this.#needOf(context, request.method);
     if (need === undefined) throw forbidden(`no permission is declared for ${request.method} ${request.url}: nobody may call it (this is a mistake in the ZVM)`);
     NEED_OF_REQUEST.set(request.raw, need);

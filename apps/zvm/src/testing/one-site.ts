@@ -11,10 +11,10 @@ export interface OneSite {
   close(): Promise<void>;
 }
 
-export async function openSite(vmNames: readonly string[] = []): Promise<OneSite> {
+export async function openSite(environment: Readonly<Record<string, string>> = {}): Promise<OneSite> {
   const postgres = await startPostgres();
   const plane = new FakeDataPlane();
-  const site = await TestSite.open({ name: 'a', postgres, plane, vmNames });
+  const site = await TestSite.open({ name: 'a', postgres, plane, environment });
   await site.startZvm();
   return {
     site, postgres, admin: await site.client(),

@@ -17,6 +17,8 @@ export interface TestSiteOptions {
   readonly postgres: TestServer;
   readonly plane: FakeDataPlane;
   readonly vmNames?: readonly string[];
+  /** Besides what every site of a test has. */
+  readonly environment?: Readonly<Record<string, string>>;
 }
 
 /** A whole site: own NATS server and database, a simulated hypervisor manager with two hosts, fake VRAs, and the real ZVM. */
@@ -32,7 +34,7 @@ export class TestSite {
     private readonly logLevels: ('warn' | 'error')[],
   ) {}
 
-  static async open({ name, postgres, plane, vmNames = [] }: TestSiteOptions): Promise<TestSite> {
+  static async open({ name, postgres, plane, vmNames = [], environment = {} }: TestSiteOptions): Promise<TestSite> {
     const folder = await temporaryFolder(`zvm-site-${name}`);
     const nats = await startNats();
     const siteId = randomUUID();
@@ -58,7 +60,8 @@ export class TestSite {
     const config = readConfig({
       TIDEMARK_SITE_ID: siteId, TIDEMARK_SITE_NAME: `Site ${name}`, TIDEMARK_ADDRESS: '127.0.0.1', TIDEMARK_REST_PORT: '0', TIDEMARK_NATS_URL: nats.url,
       TIDEMARK_NATS_PEER_PORT: String(nats.websocketPort), TIDEMARK_DATABASE_URL: `${postgres.url}/${await database(postgres, `site_${name}`)}`,
-      TIDEMARK_HYPERVISOR: `simulated:${hypervisorServer.url}`, TIDEMARK_STATE_DIR: join(folder, 'zvm'),
+      TIDEMARK_HYPERVISOR: `simulated:${hypervisorServer.url}`, TIDEMARK_STATE_DIR: join(folder, 'zvm'), TIDEMARK_CALLS_PER_MINUTE: '1000000',
+      ...environment,
     });
     return new TestSite(config, nats, hypervisor, hypervisorServer, folder, process.env['ZVM_TEST_LOG'] ? ['warn', 'error'] : []);
   }
