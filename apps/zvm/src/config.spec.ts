@@ -6,7 +6,7 @@ const whole = {
   TIDEMARK_SITE_NAME: 'Amsterdam',
   TIDEMARK_ADDRESS: '127.0.1.1',
   TIDEMARK_NATS_URL: 'nats://127.0.1.1:4222',
-  TIDEMARK_DATABASE_URL: 'postgres://zvm@127.0.1.1:5432/zvm',
+  TIDEMARK_DATABASE_URL: 'postgres://zvm@%2Frun%2Fpostgresql/zvm',
   TIDEMARK_HYPERVISOR: 'simulated:http://127.0.1.2:9440',
   TIDEMARK_STATE_DIR: '/var/lib/tidemark',
 };
@@ -15,6 +15,15 @@ describe('configuration', () => {
   it('takes the documented defaults', () => {
     const config = readConfig(whole);
     expect([config.restPort, config.natsPeerPort, config.checkpointIntervalMs, config.restHost]).toEqual([9669, 9081, 5000, '127.0.1.1']);
+  });
+
+  it.each([
+    ['postgres://zvm@127.0.1.1:5432/zvm', false], ['postgres://zvm@db/zvm?sslmode=require', false], ['postgres://zvm@db/zvm?sslmode=verify-ca&sslrootcert=/ca.pem', false],
+    ['postgres://zvm@/zvm', false], ['mysql://%2Frun/x', false], ['postgres://zvm:secret@db.example.org/zvm?sslmode=verify-full&sslrootcert=/ca.pem', true],
+  ])('of the database takes a UNIX socket or verified TLS: %s %p', (url, isTaken) => {
+    const read = () => readConfig({ ...whole, TIDEMARK_DATABASE_URL: url });
+    if (isTaken) expect(read().databaseUrl).toBe(url);
+    else expect(read).toThrow(/TIDEMARK_DATABASE_URL: expected a UNIX socket .* or TLS/);
   });
 
   it('names every variable that is wrong or missing at once', () => {

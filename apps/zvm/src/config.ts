@@ -3,6 +3,14 @@ import { z } from 'zod';
 
 const port = z.coerce.number().int().min(1).max(65535);
 
+/** What the database is told, and its password, are readable on a network without TLS; without `verify-full` by whoever answers instead of it. */
+function isProtected(text: string): boolean {
+  if (!URL.canParse(text)) return false;
+  const { protocol, hostname, searchParams } = new URL(text);
+  if (protocol !== 'postgres:' && protocol !== 'postgresql:') return false;
+  return /^%2f/i.test(hostname) || searchParams.get('sslmode') === 'verify-full';
+}
+
 /** Every setting of a ZVM comes from its environment; this schema is the only place that reads it. */
 const environmentSchema = z.object({
   TIDEMARK_SITE_ID: z.uuid(),
@@ -16,7 +24,7 @@ const environmentSchema = z.object({
   TIDEMARK_NATS_PEER_PORT: port.default(9081),
   /** Where nats-server writes its process id, so that it can be told of a renewed certificate (SIGHUP). */
   TIDEMARK_NATS_PID_FILE: z.string().startsWith('/').optional(),
-  TIDEMARK_DATABASE_URL: z.string().min(1),
+  TIDEMARK_DATABASE_URL: z.string().refine(isProtected, 'expected a UNIX socket (postgres://user@%2Fpath%2Fto%2Ffolder/database) or TLS (…?sslmode=verify-full&sslrootcert=/path/ca.pem)'),
   TIDEMARK_HYPERVISOR: z.string().regex(/^[a-z]+:.+/, 'expected <kind>:<url>, e.g. simulated:http://127.0.1.2:9440'),
   TIDEMARK_STATE_DIR: z.string().min(1),
   TIDEMARK_LOCATION: z.string().max(200).default(''),

@@ -14,15 +14,19 @@ const run = promisify(execFile);
 const ROLE = 'tidemark';
 const DATABASE = 'tidemark';
 const CLUSTER = 'cluster';
+/** sun_path holds 108 with the zero at its end. */
+const SOCKET_PATH_BYTES_MAX = 107;
 
+/** A UNIX socket: no other machine can get at it, and the password is asked for there as well (ADR 0027). */
 export const databaseUrl = (site: SiteLayout, password: string): string =>
-  `postgres://${ROLE}:${password}@${site.managerAddress}:${PORTS.postgres}/${DATABASE}`;
+  `postgres://${ROLE}:${password}@${encodeURIComponent(site.postgresFolder)}:${PORTS.postgres}/${DATABASE}`;
 
 /** Durability as in production (fsync stays on): what the ZVM committed must survive `lab kill`. */
 const configuration = (site: SiteLayout): string => `
-listen_addresses = '${site.managerAddress}'
+listen_addresses = ''
 port = ${PORTS.postgres}
-unix_socket_directories = ''
+unix_socket_directories = '${site.postgresFolder}'
+unix_socket_permissions = 0700
 password_encryption = scram-sha-256
 fsync = on
 shared_buffers = 32MB
@@ -34,6 +38,9 @@ timezone = 'UTC'
 export async function postgresSpec(site: SiteLayout, password: string): Promise<ProcessSpec> {
   const bin = findPostgresBin();
   const user = postgresUser();
+  if (Buffer.byteLength(socketPath(site)) > SOCKET_PATH_BYTES_MAX) {
+    throw new LabError('LAB_FOLDER', `the lab's folder is too long for UNIX sockets: ${socketPath(site)} has more than ${SOCKET_PATH_BYTES_MAX} bytes; set TIDEMARK_LAB_DIR to a shorter one`);
+  }
   const clusterFolder = join(site.postgresFolder, CLUSTER);
   if (!existsSync(join(site.postgresFolder, 'complete'))) await makeCluster(site, { bin, user, clusterFolder, password });
   return {
@@ -43,11 +50,13 @@ export async function postgresSpec(site: SiteLayout, password: string): Promise<
     env: {},
     cwd: site.postgresFolder,
     logPath: join(site.logFolder, 'postgres.log'),
-    listens: [`${site.managerAddress}:${PORTS.postgres}`],
+    listens: [],
     endSignal: 'SIGINT',
     ...(user ?? {}),
   };
 }
+
+const socketPath = (site: SiteLayout): string => join(site.postgresFolder, `.s.PGSQL.${PORTS.postgres}`);
 
 interface ClusterOptions {
   readonly bin: string;
@@ -76,17 +85,19 @@ async function makeCluster(site: SiteLayout, { bin, user, clusterFolder, passwor
 }
 
 /**
- * Removes the lock file of a postmaster that is gone. PostgreSQL itself only asks whether the pid exists, and a killed one does for as
+ * Removes the lock files of a postmaster that is gone. PostgreSQL itself only asks whether the pid exists, and a killed one does for as
  * long as nobody collects its zombie (containers without an init), or when the pid was given to somebody else.
  */
 export async function removeStaleLock(site: SiteLayout): Promise<void> {
   const clusterFolder = join(site.postgresFolder, CLUSTER);
-  const lock = join(clusterFolder, 'postmaster.pid');
-  const text = await readFile(lock, 'utf8').catch(() => undefined);
-  if (text === undefined) return;
-  const stat = procStat(Number.parseInt(text, 10));
-  if (stat && isRunning(stat) && (await readlink(`/proc/${stat.pid}/cwd`).catch(() => '')) === clusterFolder) return;
-  await rm(lock, { force: true });
+  // The socket has a lock of its own, with the same question.
+  for (const lock of [join(clusterFolder, 'postmaster.pid'), `${socketPath(site)}.lock`]) {
+    const text = await readFile(lock, 'utf8').catch(() => undefined);
+    if (text === undefined) continue;
+    const stat = procStat(Number.parseInt(text, 10));
+    if (stat && isRunning(stat) && (await readlink(`/proc/${stat.pid}/cwd`).catch(() => '')) === clusterFolder) continue;
+    await rm(lock, { force: true });
+  }
 }
 
 /** Resolves when the server takes queries. */

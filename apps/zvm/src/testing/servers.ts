@@ -31,17 +31,18 @@ export async function freePort(): Promise<number> {
   return port;
 }
 
-async function untilListening(port: number, child: ChildProcess, what: string): Promise<void> {
+/** `at`: a port of 127.0.0.1, or the path of a UNIX socket. */
+async function untilListening(at: number | string, child: ChildProcess, what: string): Promise<void> {
   const until = Date.now() + START_MS;
   for (;;) {
     if (child.exitCode !== null) throw new Error(`${what} ended with code ${child.exitCode}`);
     const isUp = await new Promise<boolean>((resolve) => {
-      const socket = connect(port, '127.0.0.1');
+      const socket = typeof at === 'number' ? connect(at, '127.0.0.1') : connect(at);
       socket.once('connect', () => resolve(true)).once('error', () => resolve(false));
       socket.once('connect', () => socket.destroy());
     });
     if (isUp) return;
-    if (Date.now() > until) throw new Error(`${what} does not listen on ${port}`);
+    if (Date.now() > until) throw new Error(`${what} does not listen on ${at}`);
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
 }
@@ -50,7 +51,7 @@ class Child {
   #process: ChildProcess | undefined;
 
   constructor(
-    private readonly options: { readonly command: string; readonly args: readonly string[]; readonly port: number; readonly ids?: { uid: number; gid: number } },
+    private readonly options: { readonly command: string; readonly args: readonly string[]; readonly listensAt: number | string; readonly ids?: { uid: number; gid: number } },
   ) {}
 
   /** Tried again for a while: backends of a killed PostgreSQL hold its shared memory for a moment longer than it. */
@@ -69,7 +70,7 @@ class Child {
   async #tryStart(): Promise<void> {
     const child = spawn(this.options.command, this.options.args, { stdio: 'ignore', cwd: '/', ...this.options.ids });
     this.#process = child;
-    await untilListening(this.options.port, child, this.options.command);
+    await untilListening(this.options.listensAt, child, this.options.command);
   }
 
   async end(signal: NodeJS.Signals): Promise<void> {
@@ -87,7 +88,7 @@ export async function startNats(): Promise<NatsTestServer> {
   const [port, websocketPort] = [await freePort(), await freePort()];
   const file = join(folder, 'nats.conf');
   await writeFile(file, `host: "127.0.0.1"\nport: ${port}\nmax_payload: 4MB\nwebsocket { host: "127.0.0.1", port: ${websocketPort}, no_tls: true }\n`);
-  const child = new Child({ command: 'nats-server', args: ['-c', file], port });
+  const child = new Child({ command: 'nats-server', args: ['-c', file], listensAt: port });
   await child.start();
   return {
     url: `nats://127.0.0.1:${port}`,
@@ -115,12 +116,11 @@ export async function startPostgres(): Promise<TestServer> {
   if (ids) await chown(folder, ids.uid, ids.gid);
   const cluster = join(folder, 'cluster');
   execFileSync(join(POSTGRES_BIN, 'initdb'), ['-D', cluster, '-U', 'tidemark', '--auth=trust', '--no-sync', '-E', 'UTF8'], { stdio: 'ignore', cwd: '/', ...ids });
-  const port = await freePort();
-  const args = ['-D', cluster, '-h', '127.0.0.1', '-p', String(port), '-k', '', '-c', 'fsync=off', '-c', 'shared_buffers=16MB', '-c', 'max_connections=60'];
-  const child = new Child({ command: join(POSTGRES_BIN, 'postgres'), args, port, ...(ids ? { ids } : {}) });
+  const args = ['-D', cluster, '-h', '', '-k', folder, '-c', 'fsync=off', '-c', 'shared_buffers=16MB', '-c', 'max_connections=60'];
+  const child = new Child({ command: join(POSTGRES_BIN, 'postgres'), args, listensAt: join(folder, '.s.PGSQL.5432'), ...(ids ? { ids } : {}) });
   await child.start();
   return {
-    url: `postgres://tidemark@127.0.0.1:${port}`,
+    url: `postgres://tidemark@${encodeURIComponent(folder)}`,
     kill: () => child.end('SIGKILL'),
     start: () => child.start(),
     close: async () => {
