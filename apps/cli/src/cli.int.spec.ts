@@ -239,6 +239,16 @@ describe('recovery', () => {
     }
   });
 
+  it('moves what a VRA recovers to other hosts, after a look at where it goes', async () => {
+    expect((await tidemark(['evacuate', 'Z-VRA-host-a1', '--dry-run'])).out).toMatch(/vm-1 +host-b2 +recovers the fewest VMs/);
+    expect((await tidemark(['evacuate', 'z-vra-host-a1'])).out).toContain('recovered elsewhere now: 2');
+    expect(posted('/vras/7/changerecoveryvra/execute')).toEqual({
+      VmsAllocations: [{ VmIdentifier: 'vm-1', HostIdentifier: 'host-2' }, { VmIdentifier: 'vm-2', HostIdentifier: 'host-2' }],
+    });
+    const refused = await tidemark(['evacuate', '7', '--to', 'host-a9']);
+    expect([refused.code, refused.err]).toEqual([1, expect.stringContaining('does not see datastore ds')]);
+  });
+
   it('shows and sets the limit of what the site replicates', async () => {
     expect((await tidemark(['throttle'])).out).toMatch(/limit +10 MB\/s\nwindow +08:00 to 18:00: 2.5 MB\/s\nin force now +2.5 MB\/s\nsending +2.48 MB\/s, held back by the limit/);
     const put = (): unknown => site.requests.findLast(({ method }) => method === 'PUT')?.body;

@@ -3,6 +3,7 @@ import { EXIT, errorText, exitCodeOf } from './cli-error.js';
 import { addCheckpointCommands } from './commands/checkpoints.js';
 import { addFailoverCommands } from './commands/failover.js';
 import { addInventoryCommands } from './commands/inventory.js';
+import { addRecoveryHostCommands } from './commands/recovery-host.js';
 import { addSiteCommands } from './commands/sites.js';
 import { addTaskCommands } from './commands/tasks.js';
 import { addThrottleCommands } from './commands/throttle.js';
@@ -70,6 +71,6 @@ function buildProgram(options: RunOptions): Command {
     .addHelpText('after', HELP)
     .showHelpAfterError('(tidemark --help tells more)');
   const session: InSession = (command, work) => inSession(command.optsWithGlobals<GlobalOptions>(), options, work);
-  for (const add of [addSiteCommands, addInventoryCommands, addVpgCommands, addCheckpointCommands, addFailoverCommands, addTaskCommands, addThrottleCommands]) add(program, session);
+  for (const add of [addSiteCommands, addInventoryCommands, addVpgCommands, addCheckpointCommands, addFailoverCommands, addTaskCommands, addThrottleCommands, addRecoveryHostCommands]) add(program, session);
   return program;
 }

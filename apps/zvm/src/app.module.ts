@@ -63,6 +63,7 @@ import { CreateVpgOperation } from './vpg/operations/create-vpg.js';
 import { FailoverCommitOperations } from './vpg/operations/failover-commit.js';
 import { FailoverTestOperations } from './vpg/operations/failover-test.js';
 import { FailoverOperations } from './vpg/operations/failover.js';
+import { MoveRecoveryOperation } from './vpg/operations/move-recovery.js';
 import { InsertCheckpointOperation } from './vpg/operations/insert-checkpoint.js';
 import { SteerReplicationOperations } from './vpg/operations/steer-replication.js';
 import { ProtectedSite } from './vpg/protected-site.service.js';
@@ -76,6 +77,9 @@ import { ReverseProtectionOperation } from './vpg/operations/reverse-protection.
 import { TakeReverseOperation } from './vpg/operations/take-reverse.js';
 import { VpgStore } from './vpg/vpg.store.js';
 import { VpgsController } from './vpg/vpgs.controller.js';
+import { ChangeRecoveryVraController } from './vra/change-recovery-vra.controller.js';
+import { ChangeRecoveryVra } from './vra/change-recovery-vra.service.js';
+import { EvacuateVraOperation } from './vra/evacuate-vra.js';
 import { SITE_BUS, VraLinkService } from './vra/vra-link.service.js';
 import { VraOperations } from './vra/vra-operations.js';
 import { VraStateService } from './vra/vra-state.service.js';
@@ -90,6 +94,7 @@ const SERVICES = [
   VpgStatusService, VmFollower, DecisionTimer, DefinitionService, DraftService, CommitService, AlertService, TrustService,
   CreateVpgOperation, ChangeVpgOperations, SteerReplicationOperations, InsertCheckpointOperation, FailoverTestOperations, FailoverOperations, FailoverCommitOperations,
   ReverseProtectionOperation, TakeReverseOperation,
+  MoveRecoveryOperation, ChangeRecoveryVra, EvacuateVraOperation,
 ];
 
 /** What a ZVM has before anything else: it is opened, or made, before the first module. */
@@ -137,7 +142,7 @@ export class AppModule {
       module: AppModule,
       imports: [SurroundingsModule.of(config, own)],
       controllers: [
-        RootController, SessionController, UsersController, TokensController, AuditController, LocalSiteController, TrustController, VirtualizationSitesController, PeerSitesController, VrasController, VmsController, VpgsController,
+        RootController, SessionController, UsersController, TokensController, AuditController, LocalSiteController, TrustController, VirtualizationSitesController, PeerSitesController, ChangeRecoveryVraController, VrasController, VmsController, VpgsController,
         // Sections before the draft's own routes: both match, and the first one wins.
         ...SECTION_CONTROLLERS, VpgSettingsController, TasksController, AlertsController, EventsController,
       ],

@@ -1,4 +1,4 @@
-import type { CheckpointApi, HostNativeApi, TaskApi, VpgApi } from '@tidemark/contracts';
+import type { VraChangeRecoveryHostRecommendationRequestApi, VraChangeRecoveryHostRecommendationResultApi, CheckpointApi, HostNativeApi, TaskApi, VpgApi } from '@tidemark/contracts';
 import { type ApiReply, type ApiRequest, type ApiServer, startApiServer } from '@tidemark/api-client/testing';
 
 const link = { href: '' };
@@ -68,6 +68,7 @@ class FakeRoutes {
     if (method === 'PUT' && path === '/localsite/settings/throttling') return { body: request.body };
     if (method === 'GET' && path === '/localsite/settings/throttling') return { body: THROTTLING };
     if (method === 'GET') return this.#get(path);
+    if (path.endsWith('/changerecoveryvra/recommendation')) return { body: recommended(request.body as VraChangeRecoveryHostRecommendationRequestApi) };
     this.#looks = 0;
     if (method === 'POST' && path.endsWith('/checkpoints')) this.state.checkpoints.push(checkpoint(12, { Tag: (request.body as { CheckpointName: string }).CheckpointName, Type: 1 }));
     return { body: 'task.1' };
@@ -80,7 +81,12 @@ class FakeRoutes {
       case 'peersites': return { body: [{ SiteIdentifier: 'site-b', PeerSiteName: 'Berlin', PairingStatus: 0, HostName: '127.0.2.1', Port: 9081, Link: link }] };
       case 'virtualizationsites': return { body: kind === 'vms' ? VMS : kind === 'hosts' ? HOSTS : SITES };
       case 'vms': return { body: [] };
-      case 'vras': return { body: [{ VraName: 'Z-VRA-host-a1', VraIdentifierStr: '7', Status: 0, IsConnected: false, Link: link }] };
+      case 'vras': return {
+        body: [
+          { VraName: 'Z-VRA-host-a1', VraIdentifierStr: '7', Status: 0, IsConnected: false, Link: link },
+          { VraName: 'Z-VRA-host-a9', VraIdentifierStr: '9', HostIdentifier: 'host-9', HostDisplayName: 'host-a9', Status: 0, IsConnected: true, Link: link },
+        ],
+      };
       case 'alerts': return { body: [{ HelpIdentifier: 'ZVM0003', Level: 1, Entity: 0, Description: "site 'Berlin' does not answer", TurnedOn: '2026-11-22T02:00:00Z', Link: link }] };
       case 'vpgs': return this.#vpgs(id, kind, path);
       default: return { status: 404, body: { Message: `no resource ${path}` } };
@@ -125,4 +131,15 @@ class FakeRoutes {
     if (this.state.taskFailure !== null) return task(4, 60, { CompleteReason: this.state.taskFailure });
     return task(6, 100, { Completed: '2026-11-22T02:00:09Z' });
   }
+}
+
+/** To host-2, unless another host is asked for; the VM `stuck` can go nowhere. */
+function recommended({ VmsToCalculate, Constraints }: VraChangeRecoveryHostRecommendationRequestApi): VraChangeRecoveryHostRecommendationResultApi {
+  const fixed = Constraints?.FixedVmsAllocations?.[0]?.HostIdentifier;
+  const wanted = VmsToCalculate?.length ? VmsToCalculate : ['vm-1', 'vm-2'];
+  return {
+    Recommendations: wanted.map((VmIdentifier) => (fixed === 'host-9'
+      ? { VmIdentifier, HostIdentifier: null, HostName: null, Reason: 'host host-9 does not see datastore ds' }
+      : { VmIdentifier, HostIdentifier: fixed ?? 'host-2', HostName: 'host-b2', Reason: 'recovers the fewest VMs (0)' })),
+  };
 }

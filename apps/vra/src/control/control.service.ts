@@ -1,6 +1,6 @@
 import { Inject, Injectable, type OnApplicationBootstrap, type OnApplicationShutdown } from '@nestjs/common';
 import {
-  CheckpointDisksRequestV1, type CheckpointDisksV1, CheckpointInsertV1, CheckpointListV1, DesiredStateV1, EpochV1, ProtectionRefV1, RecoveryRemoveV1, RecoveryV1, ViewOpenV1, ViewRefV1,
+  CheckpointDisksRequestV1, type CheckpointDisksV1, CheckpointInsertV1, CheckpointListV1, DesiredStateV1, EpochV1, ProtectionRefV1, RecoveryReleaseV1, RecoveryRemoveV1, RecoveryV1, ViewOpenV1, ViewRefV1,
   subjectOf, type Channel, type CheckpointListingV1, type VraStatusV1,
 } from '@tidemark/contracts';
 import { VraEngine } from '@tidemark/engine-host';
@@ -25,6 +25,7 @@ export class ControlService implements OnApplicationBootstrap, OnApplicationShut
   onApplicationBootstrap(): void {
     this.#answer('control', 'state.apply', DesiredStateV1, (message) => this.engine.applyDesiredState(message));
     this.#answer('control', 'recovery.put', RecoveryV1, (message) => this.engine.putRecovery(message));
+    this.#answer('control', 'recovery.release', RecoveryReleaseV1, (message) => this.engine.releaseRecovery(message));
     this.#answer('control', 'recovery.remove', RecoveryRemoveV1, (message) => this.engine.removeRecovery(message));
     this.#answer('control', 'view.open', ViewOpenV1, (message) => this.engine.openView(message));
     this.#answer('control', 'view.close', ViewRefV1, (message) => this.engine.closeView(message.viewId));

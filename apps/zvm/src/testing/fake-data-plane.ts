@@ -1,11 +1,13 @@
 import type { ReplicationState } from '@tidemark/contracts';
-import { FakeVra, type FakeVraOptions } from './fake-vra.js';
+import { type FakeRecovery, FakeVra, type FakeVraOptions } from './fake-vra.js';
 
 const CHECKPOINT_MS = 300;
 
 /** Every fake VRA of a test: carries checkpoints from those that protect to those that recover, as long as it is not paused. */
 export class FakeDataPlane {
   readonly vras = new Map<string, FakeVra>();
+  /** Journals that no VRA has open, by protection. */
+  readonly released = new Map<string, FakeRecovery>();
   /** No new checkpoints while true. */
   isPaused = false;
   #lastId = 100;

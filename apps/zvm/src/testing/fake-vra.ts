@@ -1,5 +1,5 @@
 import {
-  CheckpointDisksRequestV1, CheckpointInsertV1, CheckpointListV1, DesiredStateV1, EpochV1, type JournalCheckpointV1, ProtectionRefV1, RecoveryRemoveV1, RecoveryV1, subjectOf, ViewOpenV1, ViewRefV1,
+  CheckpointDisksRequestV1, CheckpointInsertV1, CheckpointListV1, DesiredStateV1, EpochV1, type JournalCheckpointV1, ProtectionRefV1, RecoveryReleaseV1, RecoveryRemoveV1, RecoveryV1, subjectOf, ViewOpenV1, ViewRefV1,
   type Channel, type CheckpointListingV1, type ProtectionStatusV1, type RecoveryStatusV1, type ViewStatusV1, type VraStatusV1,
 } from '@tidemark/contracts';
 import { ControlBus, ControlRefusal } from '@tidemark/nest';
@@ -40,6 +40,9 @@ export class FakeVra {
   /** What it reports of its journals and datastores, for tests of alerts. */
   journalBytes = 4096;
   isAtHardLimit = false;
+  /** It sees no datastore: whatever it shall take over is not there. */
+  refusesPut = false;
+  onReleased: () => void = () => undefined;
   clockOffsetMs = 0;
   datastores: VraStatusV1['datastores'] = [];
   outbound: VraStatusV1['outbound'] = { bytesPerSecondMax: null, isThrottled: false, bytesPerSecond: 0 };
@@ -67,6 +70,13 @@ export class FakeVra {
       this.state = state;
     });
     answer('control', 'recovery.put', RecoveryV1, (spec) => this.#putRecovery(spec));
+    answer('control', 'recovery.release', RecoveryReleaseV1, ({ vpgId, vmId }) => {
+      const key = `${vpgId}/${vmId}`;
+      const recovery = this.recoveries.get(key);
+      if (recovery) this.plane.released.set(key, recovery);
+      this.recoveries.delete(key);
+      this.onReleased();
+    });
     answer('control', 'recovery.remove', RecoveryRemoveV1, ({ vpgId, vmId }) => {
       this.recoveries.delete(`${vpgId}/${vmId}`);
     });
@@ -113,7 +123,12 @@ export class FakeVra {
 
   #putRecovery(spec: RecoveryV1): void {
     const key = `${spec.vpgId}/${spec.vmId}`;
-    const known = this.recoveries.get(key);
+    if (this.refusesPut) throw new ControlRefusal('VRA_NOTHING_THERE', `there is no journal in ${spec.journalFolder} to be taken over`);
+    // Journal and mirrors lie on the datastore, whoever has them open.
+    const released = this.plane.released.get(key);
+    if (!this.recoveries.has(key) && (spec.moveNumber ?? 0) > 0 && !released) throw new ControlRefusal('VRA_NOTHING_THERE', `${key} was not released by anybody`);
+    this.plane.released.delete(key);
+    const known = this.recoveries.get(key) ?? released;
     this.recoveries.set(key, { epoch: spec.epoch, reservedEpoch: null, held: [], lastChange: 0, ...known, spec });
   }
 

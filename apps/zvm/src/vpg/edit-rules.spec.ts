@@ -9,9 +9,12 @@ describe('what an edit may change', () => {
     expect(() => assertSameShape(before, { ...before, name: 'Other', historyMs: 1000 })).not.toThrow();
   });
 
-  it('is not the VMs, nor where they are recovered', () => {
+  it('is the host that recovers a VM', () => {
+    expect(() => assertSameShape(before, { ...before, vms: [vpgVm('vm1', { recoveryHostId: 'hb2' }), vpgVm('vm2')] })).not.toThrow();
+  });
+
+  it('is not the VMs, nor the datastores of their recovery', () => {
     expect(() => assertSameShape(before, { ...before, vms: [vpgVm('vm1')] })).toThrow('the VMs');
-    expect(() => assertSameShape(before, { ...before, vms: [vpgVm('vm1', { recoveryHostId: 'hb2' }), vpgVm('vm2')] })).toThrow("the recovery host of 'vm1'");
     const moved = vpgVm('vm2', { disks: [{ diskId: 'scsi:0:0', sizeBytes: 1 << 20, recoveryDatastoreId: 'other', mirrorPath: '/o' }] });
     expect(() => assertSameShape(before, { ...before, vms: [vpgVm('vm1'), moved] })).toThrow("the volumes of 'vm2'");
     const temp = vpgVm('vm2', { disks: [{ diskId: 'scsi:0:0', sizeBytes: 1 << 20, recoveryDatastoreId: 'dsb', mirrorPath: '/o', isTempData: true }] });

@@ -2,7 +2,7 @@ import { invalid } from '../errors.js';
 import { liveDisks } from './followed-disks.js';
 import type { VpgDefinition, VpgVm } from './vpg-model.js';
 
-/** What an edit may not change in this version: VMs and where their recovery lies. @throws ZvmError ZVM_INVALID that names it */
+/** What an edit may not change in this version: VMs, and the datastores where their recovery lies; the host that recovers them may be another one. @throws ZvmError ZVM_INVALID that names it */
 export function assertSameShape(before: VpgDefinition, after: VpgDefinition): void {
   const faults: string[] = [];
   if (before.protectedSiteId !== after.protectedSiteId || before.recoverySiteId !== after.recoverySiteId) faults.push('the sites');
@@ -12,7 +12,6 @@ export function assertSameShape(before: VpgDefinition, after: VpgDefinition): vo
     after.vms.forEach((vm, index) => {
       const old = before.vms[index];
       if (!old) return;
-      if (old.recoveryHostId !== vm.recoveryHostId) faults.push(`the recovery host of '${vm.name}'`);
       if (old.journalDatastore.id !== vm.journalDatastore.id) faults.push(`the journal datastore of '${vm.name}'`);
       if (isTempDataChanged(old, vm)) faults.push(`which volumes of '${vm.name}' hold temp data (VolumeSyncSettings)`);
       if (isDatastoreChanged(old, vm)) faults.push(`the recovery datastores of the volumes of '${vm.name}'`);

@@ -1,6 +1,6 @@
 import { Inject, Injectable } from '@nestjs/common';
 import {
-  FailoverCommitDataApi, FailoverDataApi, FailOverTestStartDataApi, StopFailoverTestDataApi, VpgDeleteDataApi, VpgInsertTagCheckpointDataApi,
+  type VraAddressV1, FailoverCommitDataApi, FailoverDataApi, FailOverTestStartDataApi, StopFailoverTestDataApi, VpgDeleteDataApi, VpgInsertTagCheckpointDataApi,
 } from '@tidemark/contracts';
 import { stateAfter, type VpgEvent, type VpgSettings } from '@tidemark/vpg';
 import type { PlanKind } from '@tidemark/recovery';
@@ -18,6 +18,8 @@ import type { FailoverTestInput, FailoverTestStopInput } from './operations/fail
 import type { InsertCheckpointInput } from './operations/insert-checkpoint.js';
 import type { TakeReverseInput } from './operations/take-reverse.js';
 import type { SteerInput } from './operations/steer-replication.js';
+import type { MoveRecoveryInput } from './operations/move-recovery.js';
+import { movedVms, withRecoveryAt } from './moved-recoveries.js';
 import { assertSameShape } from './edit-rules.js';
 import type { VpgDefinition, VpgRecord } from './vpg-model.js';
 import { VpgStore } from './vpg.store.js';
@@ -28,6 +30,11 @@ export interface ActionRequest {
   readonly input: object;
   readonly initiatedBy: string;
   readonly taskId?: string;
+}
+
+/** VMs by the host, and its VRA, that shall recover them. */
+export interface MoveTargets {
+  readonly targets: readonly { readonly vmId: string; readonly hostId: string; readonly vra: VraAddressV1 }[];
 }
 
 const WAIT_SECONDS_DEFAULT = 3600;
@@ -68,7 +75,7 @@ export class RecoveryActions {
     }
   }
 
-  async #begin({ initiatedBy, taskId }: ActionRequest, kind: PlanKind, { vpgId, protectedSiteId }: VpgDefinition, input: object): Promise<string> {
+  async #begin({ initiatedBy, taskId }: Pick<ActionRequest, 'initiatedBy' | 'taskId'>, kind: PlanKind, { vpgId, protectedSiteId }: VpgDefinition, input: object): Promise<string> {
     // The other site shows the task too, also when the VPG is gone by then.
     const related = { vpgIds: [vpgId], siteIds: [protectedSiteId] };
     return await this.operations.begin({ kind, input, vpgId, initiatedBy, related, ...(taskId === undefined ? {} : { taskId }) });
@@ -91,8 +98,21 @@ export class RecoveryActions {
     if (record.state !== 'protecting' || record.failoverTest) throw conflict(`VPG '${record.definition.name}' cannot be edited now: ${situationOf(record)}`);
     const definition = await this.definitions.define(settingsIn(request.input), record.definition.vpgId);
     assertSameShape(record.definition, definition);
-    const input: UpdateVpgInput = { before: record.definition, definition: { ...definition, vms: definition.vms.map((vm, index) => ({ ...vm, ...keptPlaces(record, index) })), isPaused: record.definition.isPaused === true } };
-    return await this.#begin(request, 'updateVpg', record.definition, input);
+    const kept: VpgDefinition = { ...definition, vms: definition.vms.map((vm, index) => ({ ...vm, ...keptPlaces(record, index) })), isPaused: record.definition.isPaused === true };
+    const moved = withRecoveryAt(kept, new Map(definition.vms.map((vm) => [vm.vmId, { hostId: vm.recoveryHostId, vra: vm.recoveringVra }])));
+    const input: UpdateVpgInput = { before: record.definition, definition: { ...moved, settings: kept.settings } };
+    return await this.#begin(request, movedVms(input.before, input.definition).length > 0 ? 'moveRecovery' : 'updateVpg', record.definition, input);
+  }
+
+  /** Of this site's own services only, which know that the hosts see the datastores: no action that a peer could ask for, for it names VRAs. */
+  async moveRecoveries(request: Omit<ActionRequest, 'action' | 'input'> & MoveTargets): Promise<string> {
+    if (request.taskId !== undefined && (await this.operations.isKnown(request.taskId))) return request.taskId;
+    const record = this.#vpg(request.vpgId);
+    if (record.state !== 'protecting' || record.failoverTest) throw conflict(`recoveries of VPG '${record.definition.name}' cannot be moved now: ${situationOf(record)}`);
+    const definition = withRecoveryAt(record.definition, new Map(request.targets.map((target) => [target.vmId, target])));
+    const input: MoveRecoveryInput = { before: record.definition, definition };
+    if (movedVms(input.before, input.definition).length === 0) throw conflict(`VPG '${record.definition.name}' is recovered there already`);
+    return await this.#begin(request, 'moveRecovery', record.definition, input);
   }
 
   /** Asked by the protected site when it has seen that VMs have other disks than their VPG knows. */
@@ -257,7 +277,7 @@ function settingsIn(input: object): VpgSettings {
 /** Where things lie is not changed by an edit. */
 function keptPlaces({ definition }: VpgRecord, index: number): object {
   const vm = definition.vms[index];
-  return vm ? { recoveringVra: vm.recoveringVra, journalFolder: vm.journalFolder, journalDatastore: vm.journalDatastore, disks: vm.disks } : {};
+  return vm ? { recoveringVra: vm.recoveringVra, ...(vm.moveNumber !== undefined && { moveNumber: vm.moveNumber }), journalFolder: vm.journalFolder, journalDatastore: vm.journalDatastore, disks: vm.disks } : {};
 }
 
 function chosenVms({ definition }: VpgRecord, wanted: readonly string[] | null | undefined): string[] {

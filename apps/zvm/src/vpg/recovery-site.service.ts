@@ -5,9 +5,10 @@ import { limitsOf, thinningOf } from '@tidemark/vpg';
 import { ZVM_CONFIG, type ZvmConfig } from '../config.js';
 import { ZvmError } from '../errors.js';
 import { PeerLinkService } from '../peer/peer-link.service.js';
-import { VraLinkService } from '../vra/vra-link.service.js';
+import { OPEN_OR_CLOSE_MS, VraLinkService } from '../vra/vra-link.service.js';
 import { settingsOf } from './vpg-definition.js';
 import { liveDisks } from './followed-disks.js';
+import { movedVms, moveNumberOf } from './moved-recoveries.js';
 import type { VpgDefinition, VpgVm } from './vpg-model.js';
 import { VpgStore } from './vpg.store.js';
 
@@ -41,6 +42,16 @@ export class RecoverySite {
 
   async putRecoveries(definition: VpgDefinition, epoch: number): Promise<void> {
     await Promise.all(definition.vms.map((vm) => this.vras.putRecovery(vm.recoveringVra.vraId, recoveryOf(definition, vm, epoch))));
+  }
+
+  /** The old VRAs let go of what the new ones shall have. */
+  async releaseRecoveries(before: VpgDefinition, after: VpgDefinition): Promise<void> {
+    await Promise.all(movedVms(before, after).map(({ from, to }) => this.vras.releaseRecovery(from.recoveringVra.vraId, refOf(before, from), moveNumberOf(to))));
+  }
+
+  /** To be called when the old VRAs have let go. */
+  async takeOverRecoveries(before: VpgDefinition, after: VpgDefinition, epoch: number): Promise<void> {
+    await Promise.all(movedVms(before, after).map(({ to }) => this.vras.putRecovery(to.recoveringVra.vraId, recoveryOf(after, to, epoch), OPEN_OR_CLOSE_MS)));
   }
 
   /** With `isForced`, a VRA that does not answer is left behind. */
@@ -91,6 +102,7 @@ function recoveryOf(definition: VpgDefinition, vm: VpgVm, epoch: number): Recove
       diskId, sizeBytes, mirrorPath, ...(isPreseeded === true && { isPreseeded }), ...(isRemoved === true && { isRemoved }),
     })),
     journalFolder: vm.journalFolder,
+    ...(moveNumberOf(vm) > 0 && { moveNumber: moveNumberOf(vm) }),
     datastore: { path: vm.journalDatastore.path, capacityBytes: vm.journalDatastore.capacityBytes },
     historyMs: definition.historyMs,
     limits: limitsOf(settings, settings.vms.find(({ vmIdentifier }) => vmIdentifier === vm.vmId), liveDisks(vm).reduce((sum, { sizeBytes }) => sum + sizeBytes, 0)),

@@ -15,6 +15,9 @@ export const SITE_BUS = Symbol('SiteBus');
 /** Silence after which a VRA counts as unreachable. */
 export const VRA_SILENCE_MS = 5000;
 
+/** A journal is opened or closed with all its files: seconds at most, unless the datastore is slow. */
+export const OPEN_OR_CLOSE_MS = 60_000;
+
 /** Applications flush for 6 s at most, and the checkpoint's own answer takes 5 s at most. */
 const FREEZE_AND_INSERT_MS = 15_000;
 
@@ -113,8 +116,12 @@ export class VraLinkService implements OnModuleInit {
     return await this.#ask<VraStatusV1>(vraId, 'control', 'status.get', {});
   }
 
-  async putRecovery(vraId: string, recovery: RecoveryV1): Promise<void> {
-    await this.#ask(vraId, 'control', 'recovery.put', recovery);
+  async putRecovery(vraId: string, recovery: RecoveryV1, timeoutMs?: number): Promise<void> {
+    await this.#ask(vraId, 'control', 'recovery.put', recovery, timeoutMs);
+  }
+
+  async releaseRecovery(vraId: string, ref: ProtectionRef, moveNumber: number): Promise<void> {
+    await this.#ask(vraId, 'control', 'recovery.release', { ...ref, moveNumber }, OPEN_OR_CLOSE_MS);
   }
 
   async removeRecovery(vraId: string, ref: ProtectionRef, isMirrorKept: boolean): Promise<void> {

@@ -46,6 +46,8 @@ export class VpgVmV1 {
   @IsString() @Length(1, 200) recoveryHostId!: string;
   @IsOptional() @IsString() @MaxLength(200) recoveryFolderId!: string | null;
   @ValidateNested() @Type(() => VraAddressV1) recoveringVra!: VraAddressV1;
+  /** How often the recovery has gone to another VRA; absent: never. */
+  @IsOptional() @IsInt() @Min(0) moveNumber?: number;
   @IsString() @Length(1, 4096) journalFolder!: string;
   @ValidateNested() @Type(() => VpgJournalDatastoreV1) journalDatastore!: VpgJournalDatastoreV1;
   @IsArray() @ArrayMaxSize(64) @ValidateNested({ each: true }) @Type(() => VpgDiskV1) disks!: VpgDiskV1[];

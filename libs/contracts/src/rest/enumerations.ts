@@ -56,6 +56,8 @@ export const VRA_STATUS = enumeration('VraStatusApi', [
   'Installed', 'UnsupportedEsxVersion', 'NotInstalled', 'Installing', 'Removing', 'InstallationError', 'HostPasswordChanged',
   'UpdatingIpSettings', 'DuringChangeHost',
 ]);
+/** Reference §2.9: 0, 1, 2. */
+export const VRA_CHANGE_RECOVERY_HOST_VM_STATUS = enumeration('VraChangeRecoveryHostVmStatusApi', ['Ok', 'Warning', 'Error']);
 export const VRA_IP_CONFIGURATION_TYPE = enumeration('VraIPConfigurationTypeApi', ['Dhcp', 'Static']);
 
 export const TASK_STATE = enumeration('TaskStatusEnumApi', [

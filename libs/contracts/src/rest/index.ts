@@ -1,5 +1,6 @@
 export * from './audit.js';
 export * from './certificates.js';
+export * from './change-recovery-vra.js';
 export * from './enumerations.js';
 export * from './inventory.js';
 export * from './keys.js';

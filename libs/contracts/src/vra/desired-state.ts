@@ -151,6 +151,8 @@ export class RecoveryV1 {
   @IsArray() @ArrayMaxSize(64) @ValidateNested({ each: true }) @Type(() => RecoveryVolumeV1) volumes!: RecoveryVolumeV1[];
   /** Folder of the journal and of scratch on the journal datastore; created when missing. */
   @IsString() @Length(1, 4096) journalFolder!: string;
+  /** Grows with every move to another VRA; absent: 0. Above 0 journal and mirrors are there already (else VRA_NOTHING_THERE) and are taken over from the VRA that released them. */
+  @IsOptional() @IsInt() @Min(0) moveNumber?: number;
   @ValidateNested() @Type(() => DatastoreV1) datastore!: DatastoreV1;
   @IsInt() @Min(1000) historyMs!: number;
   /** Absent: unlimited. */
@@ -163,6 +165,14 @@ export class RecoveryV1 {
 export class ProtectionRefV1 {
   @IsUUID() vpgId!: string;
   @IsString() @Length(1, 200) vmId!: string;
+}
+
+/**
+ * `control recovery.release`: journal and mirrors are closed and belong to nobody here any more; the VRA that is put this move number takes them over. Unknown here: done.
+ * VRA_CONFLICT while a view is open or a failover is under way.
+ */
+export class RecoveryReleaseV1 extends ProtectionRefV1 {
+  @IsInt() @Min(1) moveNumber!: number;
 }
 
 /** `control recovery.remove` */

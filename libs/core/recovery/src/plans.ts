@@ -7,6 +7,8 @@ export type StepName =
   | 'recordVpg' | 'copyToPeer' | 'prepareRecovery' | 'startProtection' | 'markProtecting'
   // updateVpg
   | 'recordSettings' | 'applySettings' | 'copySettings'
+  // moveRecovery (of one VPG's VMs) and evacuateVra
+  | 'checkRecoveryMove' | 'releaseRecoveries' | 'takeOverRecoveries' | 'recordRecoveryHost' | 'applyRecoveryHost' | 'tellRecoveryHost' | 'beginMoves' | 'awaitMoves'
   // forceSync, pauseReplication, resumeReplication
   | 'checkSyncable' | 'requestSync' | 'recordPause' | 'tellPaused' | 'recordResume' | 'tellResumed'
   // deleteVpg
@@ -33,7 +35,7 @@ export type StepName =
 export type PlanKind =
   | 'createVpg' | 'deleteVpg' | 'insertCheckpoint' | 'failoverTest' | 'failoverTestStop' | 'failover' | 'failoverCommit' | 'promotion' | 'failoverRollback'
   | 'move' | 'reverseProtection' | 'takeReverse'
-  | 'updateVpg' | 'forceSync' | 'pauseReplication' | 'resumeReplication' | 'installVra' | 'uninstallVra' | 'pair' | 'unpair';
+  | 'updateVpg' | 'moveRecovery' | 'evacuateVra' | 'forceSync' | 'pauseReplication' | 'resumeReplication' | 'installVra' | 'uninstallVra' | 'pair' | 'unpair';
 
 export interface Step {
   readonly name: StepName;
@@ -156,6 +158,19 @@ export const PLANS: Readonly<Record<PlanKind, readonly Step[]>> = {
     undoable('recordSettings', 'recording the new settings'),
     plain('applySettings', 'handing them to the recovering VRAs', 2),
     plain('copySettings', 'telling the protected site'),
+  ],
+  // The old VRA lets go before the new one takes over, and streams are sent there only when it has: one writer at any time. Until the move is recorded everything can go back.
+  moveRecovery: [
+    plain('checkRecoveryMove', 'checking that both VRAs answer and nothing stands in the way'),
+    undoable('releaseRecoveries', 'closing journals and recovery volumes at the old VRA', 2),
+    undoable('takeOverRecoveries', 'opening them at the new VRA', 3),
+    forward('recordRecoveryHost', 'recording the new recovery host'),
+    forward('applyRecoveryHost', 'telling all recovering VRAs of the VPG'),
+    forward('tellRecoveryHost', 'telling the protected site to replicate there'),
+  ],
+  evacuateVra: [
+    plain('beginMoves', 'starting the moves, VPG by VPG'),
+    plain('awaitMoves', 'moving recoveries to other VRAs', 8),
   ],
   forceSync: [
     plain('checkSyncable', 'checking that the VPG replicates'),

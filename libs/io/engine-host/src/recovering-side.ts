@@ -10,7 +10,7 @@ import type { HashPool } from './hash-pool.js';
 import { HeldExchange, type HeldSurroundings } from './held-exchange.js';
 import type { HeldMessage } from './held-report.js';
 import type { CodecPool } from '@tidemark/link';
-import { moveNumberOf } from './journal-owner.js';
+import { JournalOwner, moveNumberOf } from './journal-owner.js';
 import { volumeChangeError } from './mirror-set.js';
 import { RecoveryHost } from './recovery-host.js';
 import { removeRecoveryFiles, type Removal } from './removal.js';
@@ -204,6 +204,7 @@ export class RecoveringSide {
       if (recovery) {
         await this.#folders?.assertRecovery(spec);
         await recovery.changeVolumes(spec.volumes);
+        if (known && moveNumberOf(spec) > moveNumberOf(known)) await (await JournalOwner.look(spec, this.around.options.vraId)).claim();
         recovery.spec = { ...spec, epoch: recovery.spec.epoch };
         await this.#space(spec);
       } else await this.#open(key, spec);
