@@ -34,10 +34,18 @@ export function readCertificates(pem: string, what: string, code: TrustErrorCode
 
 function parse(pem: string, what: string, code: TrustErrorCode): ReadCertificate {
   try {
-    return describe(new x509.X509Certificate(pem));
+    const read = describe(new x509.X509Certificate(pem));
+    assertReadable(read);
+    return read;
   } catch (cause) {
     throw new TrustError(code, `${what} is no certificate: ${(cause as Error).message}`, { cause });
   }
+}
+
+/** OpenSSL judges signatures, so it has to read what the other parser has read; it refuses more. */
+function assertReadable({ pem, certificate }: ReadCertificate): void {
+  void new X509Certificate(pem).publicKey;
+  void certificate.publicKey.algorithm;
 }
 
 /** Throws what the parser throws, for bytes that are no certificate. */
