@@ -1,10 +1,11 @@
 import { Injectable, Logger, type OnApplicationBootstrap, type OnApplicationShutdown } from '@nestjs/common';
-import { alertChanges, type AlertFacts, alertsFor, type RecoveryAlertFacts, recoveryAlertsFor } from '@tidemark/vpg';
+import { alertChanges, type AlertFacts, alertsFor, certificateAlertsFor, type RecoveryAlertFacts, recoveryAlertsFor } from '@tidemark/vpg';
 import { Background } from '../background.js';
 import { Clock } from '../clock.js';
 import { EventService } from '../event/event.service.js';
 import { PeerLinkService } from '../peer/peer-link.service.js';
 import { PeerStore } from '../peer/peer.store.js';
+import { TrustService } from '../trust/trust.service.js';
 import { rpoSecondsOf } from '../vpg/vpg-definition.js';
 import { VpgStatusService } from '../vpg/vpg-status.service.js';
 import { VpgStore } from '../vpg/vpg.store.js';
@@ -34,6 +35,7 @@ export class AlertService implements OnApplicationBootstrap, OnApplicationShutdo
     private readonly vraLink: VraLinkService,
     private readonly events: EventService,
     private readonly clock: Clock,
+    private readonly trust: TrustService,
   ) {}
 
   onApplicationBootstrap(): void {
@@ -49,7 +51,10 @@ export class AlertService implements OnApplicationBootstrap, OnApplicationShutdo
   async #compare(): Promise<void> {
     if (!this.store.isLoaded || !this.vpgs.isLoaded || !this.vras.isLoaded || this.clock.monotonicMs() - this.#startedMs < GRACE_MS) return;
     for (const vpg of this.vpgs.visible()) await this.status.load(vpg);
-    const { turnedOn, turnedOff, reworded } = alertChanges(this.store.active(), [...alertsFor(this.#facts()), ...recoveryAlertsFor(this.#recoveryFacts())]);
+    const wanted = [
+      ...alertsFor(this.#facts()), ...recoveryAlertsFor(this.#recoveryFacts()), ...certificateAlertsFor(this.trust.facts(), this.clock.nowMs()),
+    ];
+    const { turnedOn, turnedOff, reworded } = alertChanges(this.store.active(), wanted);
     const at = new Date(this.clock.nowMs());
     for (const alert of turnedOff) {
       await this.store.turnOff(alert.alertId, at);

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import type { RestCertificateApi, SiteCertificatesApi } from '@tidemark/contracts';
+import type { AlertApi, RestCertificateApi, SiteCertificatesApi } from '@tidemark/contracts';
 import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
@@ -7,7 +7,9 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { connect, type TLSSocket } from 'node:tls';
+import { Clock } from '../clock.js';
 import { type OneSite, openSite } from '../testing/one-site.js';
+import { eventually } from '../testing/test-site.js';
 
 let one: OneSite;
 let folder: string;
@@ -77,6 +79,22 @@ describe('port 9669', () => {
     expect(await admin.refused(400, 'PUT', '/localsite/certificate', { CertificatePem: cert, PrivateKeyPem: key })).toContain('is not the key of the first certificate');
     expect(await admin.refused(400, 'PUT', '/localsite/certificate', { CertificatePem: cert })).toContain('PrivateKeyPem');
     (await dial()).destroy();
+  });
+
+  it('alerts before certificates end, by component, and goes on to say so until they are renewed', async () => {
+    const clock = one.site.zvm?.app.get(Clock);
+    if (!clock) throw new Error('no ZVM');
+    // The alerts' clock alone: whoever renews does not see that time has passed.
+    clock.nowMs = () => Date.now() + 84 * 86_400_000;
+    const admin = await one.site.client();
+    const alerts = await eventually('both alerts', async () => {
+      const found = (await admin.ok<AlertApi[]>('GET', '/alerts')).filter(({ HelpIdentifier }) => HelpIdentifier === 'TDM0011');
+      return found.length === 2 && found;
+    });
+    expect(alerts.map(({ Description }) => /of (the .*?) ends at/.exec(Description)?.[1]).sort()).toEqual(['the NATS server', 'the ZVM']);
+    clock.nowMs = () => Date.now();
+    const again = await one.site.client();
+    await eventually('no alert', async () => (await again.ok<AlertApi[]>('GET', '/alerts')).every(({ HelpIdentifier }) => HelpIdentifier !== 'TDM0011'));
   });
 
   it('renewed certificates are served without a restart', async () => {

@@ -1,7 +1,7 @@
 import { Inject, Injectable, Logger, type OnApplicationBootstrap, type OnApplicationShutdown } from '@nestjs/common';
 import { readCertificates } from '@tidemark/trust';
+import type { CertificateFacts } from '@tidemark/vpg';
 import { Background } from '../background.js';
-import { Clock } from '../clock.js';
 import { ZVM_CONFIG, type ZvmConfig } from '../config.js';
 import { EventService } from '../event/event.service.js';
 import { reloadNats } from './reload-nats.js';
@@ -9,18 +9,6 @@ import { RestCertificate } from './rest-certificate.js';
 import { type OwnRole, SiteTrust } from './site-trust.js';
 
 const LOOK_MS = 30_000;
-
-/** A certificate of this site whose end somebody should hear of in time. */
-export interface CertificateFact {
-  /** `the ZVM`, `VRA 'Z-VRA-host1'`, … */
-  readonly owner: string;
-  /** Never the same for two. */
-  readonly subject: string;
-  readonly notBeforeMs: number;
-  readonly notAfterMs: number;
-  /** What to do when it was not renewed by itself. */
-  readonly remedy: string;
-}
 
 const OWNERS: Readonly<Record<OwnRole, string>> = { zvm: 'the ZVM', nats: 'the NATS server', postgres: 'PostgreSQL', hypervisor: 'the hypervisor manager' };
 
@@ -34,7 +22,6 @@ export class TrustService implements OnApplicationBootstrap, OnApplicationShutdo
     readonly trust: SiteTrust,
     readonly certificate: RestCertificate,
     private readonly events: EventService,
-    private readonly clock: Clock,
     @Inject(ZVM_CONFIG) private readonly config: ZvmConfig,
   ) {}
 
@@ -65,32 +52,28 @@ export class TrustService implements OnApplicationBootstrap, OnApplicationShutdo
   }
 
   /** The site's own certificates and its CA. */
-  facts(): CertificateFact[] {
+  facts(): CertificateFacts[] {
     const own = [...this.trust.identities()].map(([role, identity]) => {
       const { notBeforeMs, notAfterMs } = identity.current();
-      return { owner: OWNERS[role], subject: role, notBeforeMs, notAfterMs, remedy: 'the ZVM renews it by itself: see its log for why it could not' };
+      return { owner: OWNERS[role], subject: role, notBeforeMs, notAfterMs, remedy: 'The ZVM renews it by itself: its log says why it could not' };
     });
     return [...own, this.#caFact(), ...this.#importedFact()];
   }
 
-  #caFact(): CertificateFact {
+  #caFact(): CertificateFacts {
     const [ca] = readCertificates(this.trust.ca.signerPem, 'the CA');
     const { notBeforeMs = 0, notAfterMs = 0 } = ca ?? {};
-    return { owner: "the site's CA", subject: 'ca', notBeforeMs, notAfterMs, remedy: 'rotate it: POST /v1/localsite/certificates/rotate' };
+    return { owner: "the site's CA", subject: 'ca', notBeforeMs, notAfterMs, remedy: 'Rotate it: POST /v1/localsite/certificates/rotate' };
   }
 
-  #importedFact(): CertificateFact[] {
+  #importedFact(): CertificateFacts[] {
     const { origin, cert } = this.certificate.current();
     if (origin === 'site') return [];
     const chain = readCertificates(cert, 'the imported certificate');
     return [{
       owner: 'port 9669 (imported)', subject: 'rest', notBeforeMs: Math.max(...chain.map(({ notBeforeMs }) => notBeforeMs)),
       notAfterMs: Math.min(...chain.map(({ notAfterMs }) => notAfterMs)),
-      remedy: "import its successor (PUT /v1/localsite/certificate), or go back to the site's own (DELETE)",
+      remedy: "Import its successor (PUT /v1/localsite/certificate), or go back to the site's own (DELETE)",
     }];
-  }
-
-  nowMs(): number {
-    return this.clock.nowMs();
   }
 }

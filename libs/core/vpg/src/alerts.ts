@@ -2,7 +2,7 @@ import { rpoLevel } from './sla.js';
 
 /** Reference §11; the ids of this version. */
 export type AlertId =
-  | 'VPG0007' | 'VPG0037' | 'VPG0038' | 'VRA0006' | 'VRA0007' | 'VRA0039' | 'VRA0040' | 'TDM0001' | 'TDM0002' | 'TDM0004' | 'TDM0005'
+  | 'VPG0007' | 'VPG0037' | 'VPG0038' | 'VRA0006' | 'VRA0007' | 'VRA0039' | 'VRA0040' | 'TDM0001' | 'TDM0002' | 'TDM0004' | 'TDM0005' | 'TDM0010' | 'TDM0011' | 'TDM0012'
   | 'VPG0009' | 'VPG0010' | 'VPG0014' | 'ZVM0002' | 'ZVM0003';
 
 export interface AlertDefinition {
@@ -22,6 +22,9 @@ export const ALERTS: Readonly<Record<AlertId, AlertDefinition>> = {
   TDM0002: { level: 'Error', entity: 'Vra' }, // the scrub found damage in a journal (ours)
   TDM0004: { level: 'Error', entity: 'Vra' }, // scratch full (ours: the reference has no id for it)
   TDM0005: { level: 'Warning', entity: 'Vra' }, // scratch at its warning threshold (ours)
+  TDM0010: { level: 'Warning', entity: 'Zvm' }, // a certificate ends within 30 days (ours)
+  TDM0011: { level: 'Error', entity: 'Zvm' }, // within 7 days (ours)
+  TDM0012: { level: 'Error', entity: 'Zvm' }, // a certificate has ended or has not begun (ours)
   VPG0009: { level: 'Warning', entity: 'Vpg' }, // RPO 15 to 25 % above its target
   VPG0010: { level: 'Error', entity: 'Vpg' }, // RPO 25 % or more above it
   VPG0014: { level: 'Warning', entity: 'Vpg' }, // failover waits for commit or rollback

@@ -1,4 +1,5 @@
 export * from './alerts.js';
+export { certificateAlertsFor, type CertificateFacts } from './certificate-alerts.js';
 export * from './defaults.js';
 export * from './facts.js';
 export * from './limits.js';
