@@ -1,8 +1,10 @@
 /**
  * Writes through the nbd-proxy while the stream is shipped to a second process and journalled with fdatasync, against (a) QEMU's mirror job to nbdkit,
  * (b) QEMU's blklogwrites, (c) qemu-nbd without protection, beside a process that makes the same bytes durable. The protected
- * end and fio run on CPU 0, the recovery end on CPU 1; the peers' ends likewise. Replication is plain TCP (no TLS).
+ * end and fio run on CPU 0, the recovery end on CPU 1; the peers' ends likewise. Each case twice: over plain TCP, which only this harness can build, and, with
+ * ` TLS` in its name, over mutual TLS 1.3, as every VRA speaks it; `ours without TLS` as the peer is the cost of that.
  */
+import { TestSite } from '@tidemark/testing';
 import { closeSync, mkdirSync, openSync, rmSync, truncateSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -27,13 +29,18 @@ const CASES = [
 ];
 /** Ours may take twice as long as unprotected qemu-nbd at the 99th percentile. */
 const P99_GOAL = 0.5;
-const PEER_NAMES = { mirror: 'blockdev-mirror', log: 'blklogwrites', plain: 'qemu-nbd' };
+/** Of what the same machine does without TLS. */
+const TLS_GOAL = 0.8;
+const PEER_NAMES = { tidemark: 'ours without TLS', mirror: 'blockdev-mirror', log: 'blklogwrites', plain: 'qemu-nbd' };
 
-async function tidemark({ folder, sizeBytes }) {
+const tidemark = ({ folder, sizeBytes }) => tidemarkPair({ folder, sizeBytes, name: 'tidemark' });
+const tidemarkTls = async ({ folder, sizeBytes }) => await tidemarkPair({ folder, sizeBytes, name: 'tidemarkTls', site: await TestSite.in(folder) });
+
+async function tidemarkPair({ folder, sizeBytes, name, site }) {
   const file = join(folder, 'tidemark.raw');
   fill(file, sizeBytes);
-  const protecting = await startEngine({ vraId: 'protecting', folder, cpu: 0 });
-  const recovering = await startEngine({ vraId: 'recovering', folder, cpu: 1 });
+  const protecting = await startEngine({ vraId: 'protecting', folder, cpu: 0, site });
+  const recovering = await startEngine({ vraId: 'recovering', folder, cpu: 1, site });
   const disk = { diskId: 'disk', exportName: 'disk', path: file, sizeBytes };
   const recovery = join(folder, 'recovery');
   await recovering.call('putRecovery', {
@@ -48,7 +55,7 @@ async function tidemark({ folder, sizeBytes }) {
     barriers: [{ vpgId: VPG, version: 1, epoch: 1, intervalMs: 5000, members: [{ vra: protecting.address, vmIds: ['vm'] }] }],
   });
   return {
-    name: 'tidemark',
+    name,
     uri: `nbd+unix:///disk?socket=${protecting.socket}`,
     pids: [protecting.pid, recovering.pid],
     /** Everything durable at the other end, no sync left over: no round pays for the one before. */
@@ -131,13 +138,19 @@ async function measure(contestant, job) {
 
 const sum = (values) => values.reduce((total, value) => total + value, 0);
 
-function rowsFor({ name, goals }, samples) {
-  const ours = samples.tidemark;
+/** First what the case is without TLS, then the same with it, and that against that without. */
+const rowsFor = ({ name, goals }, samples) => [
+  ...rowsOf({ name, goals, contestant: 'tidemark' }, samples),
+  ...rowsOf({ name: `${name} TLS`, goals: { ...goals, tidemark: TLS_GOAL }, contestant: 'tidemarkTls' }, samples),
+];
+
+function rowsOf({ name, goals, contestant: own }, samples) {
+  const ours = samples[own];
   const cpuOf = (contestant) => median(samples[contestant].map(({ cpuMicros }) => sum(cpuMicros)));
   const overflowCount = ours.filter(({ state }) => state !== 'replicating').length;
   const rows = Object.entries(goals).map(([peer, goal]) => ({
     ...rowOf({ case: name, unit: 'IOPS', goal, ours: ours.map(({ iops }) => iops), peer: samples[peer].map(({ iops }) => iops), peerName: PEER_NAMES[peer] }),
-    cpuMicros: { ours: cpuOf('tidemark'), peer: cpuOf(peer) },
+    cpuMicros: { ours: cpuOf(own), peer: cpuOf(peer) },
     cpuMicrosByEnd: { ours: [0, 1].map((end) => median(ours.map(({ cpuMicros }) => cpuMicros[end]))) },
     overflowCount,
   }));
@@ -152,7 +165,7 @@ export async function run({ rounds, isTiny, only, folder, progress }) {
   const runtimeMs = isTiny ? 100 : 1000;
   const all = [];
   try {
-    for (const start of [tidemark, mirror, log, plain]) {
+    for (const start of [tidemark, tidemarkTls, mirror, log, plain]) {
       const own = join(folder, start.name);
       mkdirSync(own);
       all.push(await start({ folder: own, sizeBytes }));

@@ -66,12 +66,13 @@ export class SyncPair {
   #vpgId = '';
   #diskState;
 
-  static async start({ folder, disk, sizeBytes, captureBytesMax }) {
+  /** `site`: over mutual TLS with its certificates. */
+  static async start({ folder, disk, sizeBytes, captureBytesMax, site }) {
     const pair = new SyncPair();
     pair.folder = folder;
     pair.#diskState = { diskId: 'disk', exportName: 'disk', path: disk, sizeBytes };
-    pair.protecting = await startEngine({ vraId: 'protecting', folder, cpu: 0, captureBytesMax });
-    pair.recovering = await startEngine({ vraId: 'recovering', folder, cpu: 1 });
+    pair.protecting = await startEngine({ vraId: 'protecting', folder, cpu: 0, captureBytesMax, site });
+    pair.recovering = await startEngine({ vraId: 'recovering', folder, cpu: 1, site });
     pair.address = pair.recovering.address;
     await pair.#apply([]);
     return pair;
