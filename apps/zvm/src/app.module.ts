@@ -67,6 +67,9 @@ import { MoveRecoveryOperation } from './vpg/operations/move-recovery.js';
 import { InsertCheckpointOperation } from './vpg/operations/insert-checkpoint.js';
 import { SteerReplicationOperations } from './vpg/operations/steer-replication.js';
 import { ProtectedSite } from './vpg/protected-site.service.js';
+import { FenceStore } from './ownership/fence.store.js';
+import { OwnershipController } from './ownership/ownership.controller.js';
+import { OwnershipService } from './ownership/ownership.service.js';
 import { RecoveredVms } from './vpg/recovered-vms.service.js';
 import { RecoveryActions } from './vpg/recovery-actions.service.js';
 import { RecoverySite } from './vpg/recovery-site.service.js';
@@ -86,7 +89,7 @@ import { VraStateService } from './vra/vra-state.service.js';
 import { VraStore } from './vra/vra.store.js';
 import { VrasController } from './vra/vras.controller.js';
 
-const STORES = [AuditStore, UserStore, SessionStore, TaskStore, VpgStore, VraStore, PeerStore, CatalogueStore, DraftStore, AlertStore];
+const STORES = [AuditStore, UserStore, SessionStore, TaskStore, VpgStore, VraStore, PeerStore, CatalogueStore, DraftStore, AlertStore, FenceStore];
 
 const SERVICES = [
   AuditLog, RequestAudit, CallRate, Lockout, UserService, TokenService, SessionService, TaskService, EventService, InventoryService, OperationService, SiteInventoryService, VraLinkService, SiteThrottle, VraStateService, VraOperations,
@@ -94,7 +97,7 @@ const SERVICES = [
   VpgStatusService, VmFollower, DecisionTimer, DefinitionService, DraftService, CommitService, AlertService, TrustService,
   CreateVpgOperation, ChangeVpgOperations, SteerReplicationOperations, InsertCheckpointOperation, FailoverTestOperations, FailoverOperations, FailoverCommitOperations,
   ReverseProtectionOperation, TakeReverseOperation,
-  MoveRecoveryOperation, ChangeRecoveryVra, EvacuateVraOperation,
+  MoveRecoveryOperation, ChangeRecoveryVra, EvacuateVraOperation, OwnershipService,
 ];
 
 /** What a ZVM has before anything else: it is opened, or made, before the first module. */
@@ -142,7 +145,7 @@ export class AppModule {
       module: AppModule,
       imports: [SurroundingsModule.of(config, own)],
       controllers: [
-        RootController, SessionController, UsersController, TokensController, AuditController, LocalSiteController, TrustController, VirtualizationSitesController, PeerSitesController, ChangeRecoveryVraController, VrasController, VmsController, VpgsController,
+        RootController, SessionController, UsersController, TokensController, AuditController, LocalSiteController, TrustController, VirtualizationSitesController, PeerSitesController, ChangeRecoveryVraController, VrasController, VmsController, VpgsController, OwnershipController,
         // Sections before the draft's own routes: both match, and the first one wins.
         ...SECTION_CONTROLLERS, VpgSettingsController, TasksController, AlertsController, EventsController,
       ],

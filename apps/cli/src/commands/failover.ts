@@ -47,6 +47,14 @@ export function addFailoverCommands(program: Command, session: InSession): void 
     .option('--no-wait', 'do not wait for the task').option('-y, --yes', 'do not ask')
     .action((wanted: string, options: CommitOptions, command: Command) => session(command, (one) => commit(one, wanted, options)));
 
+  program.command('claim').description('at a site whose VMs were failed over elsewhere: let them write here again').argument('<vpg>', 'name or identifier')
+    .option('--force', 'although the other site owns them: both sites may then run the same VMs')
+    .action((wanted: string, options: { force?: boolean }, command: Command) => session(command, async (one) => {
+      const vpg = await findVpg(one.client, wanted);
+      await one.client.post(`/vpgs/${vpg.VpgIdentifier}/ClaimOwnership`, { Force: options.force === true });
+      one.output.done({}, `the VMs of '${vpg.VpgName}' may write at this site again`);
+    }));
+
   program.command('rollback').description('delete the recovered VMs, go on protecting').argument('<vpg>', 'name or identifier')
     .option('--no-wait', 'do not wait for the task').option('-y, --yes', 'do not ask')
     .action((wanted: string, options: { wait: boolean; yes?: boolean }, command: Command) => session(command, async (one) => {

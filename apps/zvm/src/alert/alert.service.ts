@@ -3,6 +3,7 @@ import { alertChanges, type AlertFacts, alertsFor, certificateAlertsFor, type Re
 import { Background } from '../background.js';
 import { Clock } from '../clock.js';
 import { EventService } from '../event/event.service.js';
+import { OwnershipService } from '../ownership/ownership.service.js';
 import { PeerLinkService } from '../peer/peer-link.service.js';
 import { PeerStore } from '../peer/peer.store.js';
 import { TrustService } from '../trust/trust.service.js';
@@ -34,6 +35,7 @@ export class AlertService implements OnApplicationBootstrap, OnApplicationShutdo
     private readonly vras: VraStore,
     private readonly vraLink: VraLinkService,
     private readonly events: EventService,
+    private readonly ownership: OwnershipService,
     private readonly clock: Clock,
     private readonly trust: TrustService,
   ) {}
@@ -89,6 +91,7 @@ export class AlertService implements OnApplicationBootstrap, OnApplicationShutdo
           isWaitingForCommit: vpg.failover?.phase === 'beforeCommit',
         };
       }),
+      fences: this.ownership.withVms(),
       peers: this.peers.all().map((peer) => ({
         siteId: peer.siteId,
         name: peer.name,

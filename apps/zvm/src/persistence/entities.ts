@@ -56,6 +56,19 @@ export class VpgBarrierEntity {
   @Column('text') digest!: string;
 }
 
+@Entity('vpg_fences')
+export class VpgFenceEntity {
+  @PrimaryColumn('uuid', { name: 'vpg_id' }) vpgId!: string;
+  @Column('text', { name: 'vpg_name' }) vpgName!: string;
+  @Column('uuid', { name: 'owner_site_id' }) ownerSiteId!: string;
+  @Column('text', { name: 'owner_site_name' }) ownerSiteName!: string;
+  @Column('jsonb', { name: 'vm_ids' }) vmIds!: string[];
+  @Column('int') epoch!: number;
+  @Column('timestamptz', { name: 'fenced_at' }) fencedAt!: Date;
+  @Column('timestamptz', { name: 'lifted_at', nullable: true }) liftedAt!: Date | null;
+  @Column('text', { name: 'lifted_by', nullable: true }) liftedBy!: string | null;
+}
+
 @Entity('vpg_vms')
 export class VpgVmEntity {
   @PrimaryColumn('uuid', { name: 'vpg_id' }) vpgId!: string;
@@ -164,6 +177,6 @@ export class SiteSettingEntity {
 }
 
 export const ENTITIES = [
-  ...PEOPLE_ENTITIES, PeerSiteEntity, VraEntity, VpgEntity, VpgBarrierEntity, VpgVmEntity, VpgSettingsDraftEntity,
+  ...PEOPLE_ENTITIES, PeerSiteEntity, VraEntity, VpgEntity, VpgBarrierEntity, VpgFenceEntity, VpgVmEntity, VpgSettingsDraftEntity,
   TaskEntity, OperationEntity, CheckpointEntity, CatalogueEntity, CheckpointNoteEntity, AlertEntity, EventEntity, SiteSettingEntity,
 ];

@@ -166,7 +166,7 @@ export class FakeVra {
       vraId, hostId, version: 'fake', address, startedAtMs: this.#startedAtMs, revision: this.state.revision,
       attachedVmIds: this.state.attachedVms.map((vm) => vm.vmId),
       protections: this.state.protections.map((protection): ProtectionStatusV1 => ({
-        vpgId: protection.vpgId, vmId: protection.vmId, epoch: protection.epoch, state: this.plane.streamState(protection.vpgId), detail: '', sync: null,
+        vpgId: protection.vpgId, vmId: protection.vmId, epoch: protection.epoch, state: this.plane.streamState(protection.vpgId), isFenced: false, detail: '', sync: null,
         lagBytes: 0, writtenBytes: 0, writeCount: 0, sentBytes: 0, bytesPerSecond: 1024, writesPerSecond: 2,
       })),
       recoveries: [...this.recoveries.values()].map((recovery): RecoveryStatusV1 => ({

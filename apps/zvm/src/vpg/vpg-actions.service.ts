@@ -62,6 +62,12 @@ export class VpgActions {
     if (isForced && definition.recoverySiteId !== this.config.siteId && !this.link.isAlive(definition.recoverySiteId)) {
       return await this.#forgetByForce(record, initiatedBy);
     }
+    if (action === 'delete' && definition.recoverySiteId !== this.config.siteId && !this.link.isAlive(definition.recoverySiteId)) {
+      throw conflict(
+        `site ${definition.recoverySiteName} does not answer, and may have failed VPG '${definition.name}' over: then both sites run its VMs, and nothing fences those here once the VPG is deleted. ` +
+          'Delete it with Force to take that risk',
+      );
+    }
     return await this.#actAt(definition.recoverySiteId, { action, vpgId: definition.vpgId, input }, initiatedBy);
   }
 

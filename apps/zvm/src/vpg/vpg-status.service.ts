@@ -4,6 +4,7 @@ import { type VisualStatus, visualStatus, type VpgStatusFacts } from '@tidemark/
 import { Clock } from '../clock.js';
 import { ZVM_CONFIG, type ZvmConfig } from '../config.js';
 import { OperationService } from '../operation/operation.service.js';
+import { OwnershipService } from '../ownership/ownership.service.js';
 import { PeerLinkService } from '../peer/peer-link.service.js';
 import { VraLinkService } from '../vra/vra-link.service.js';
 import { VraStateService } from '../vra/vra-state.service.js';
@@ -39,6 +40,7 @@ export class VpgStatusService {
     private readonly catalogue: CatalogueService,
     private readonly catalogues: CatalogueStore,
     private readonly operations: OperationService,
+    private readonly ownership: OwnershipService,
     private readonly clock: Clock,
     @Inject(ZVM_CONFIG) private readonly config: ZvmConfig,
   ) {}
@@ -54,7 +56,8 @@ export class VpgStatusService {
     const measured = this.#measured(vpg, summary);
     const historyMs = summary.earliest ? Math.max(0, this.clock.nowMs() - summary.earliest.atMs) : null;
     const visual = visualStatus(this.#facts(vpg, { ...measured, summary, historyMs }));
-    return { visual: vpg.problem ? { ...visual, description: joinTexts(visual.description, vpg.problem) } : visual, ...measured, summary, historyMs, recoverableForMs: this.#recoverableForMs(summary) };
+    const remarks = [this.ownership.textOf(vpgId), vpg.problem ?? ''].filter((text) => text !== '');
+    return { visual: { ...visual, description: [visual.description, ...remarks].filter((text) => text !== '').join('; ') }, ...measured, summary, historyMs, recoverableForMs: this.#recoverableForMs(summary) };
   }
 
   #recoverableForMs({ firstListedAtMs }: CatalogueSummary): number | null {
@@ -133,5 +136,3 @@ export class VpgStatusService {
     return news?.areVrasAlive === false ? [...own, `a VRA of site ${heard?.news.siteName ?? ''}`] : own;
   }
 }
-
-const joinTexts = (first: string, second: string): string => (first === '' ? second : `${first}; ${second}`);

@@ -8,6 +8,7 @@ const TRUST = { sites: [{ siteId: SITE_A, caPem: ['own'] }, { siteId: SITE_B, ca
 const facts = (vpgs: VpgRecord[], values: Partial<SiteFacts> = {}): SiteFacts => ({
   siteId: SITE_A,
   trust: TRUST,
+  fencedVmIds: new Set(),
   inventory: inventory([vm('vm1', 'h1'), vm('vm2', 'h2'), vm('vm3', 'h1')]),
   vras: [vra('11', 'h1'), vra('12', 'h2')],
   vpgs,
@@ -26,6 +27,12 @@ describe('what each VRA shall do', () => {
     const barrier = contents.get('11')?.barriers[0];
     expect(barrier?.members.map((member) => [member.vra.vraId, member.vmIds])).toEqual([['11', ['vm1']], ['12', ['vm2']]]);
     expect(contents.get('12')?.barriers[0]).toEqual(barrier);
+  });
+
+  it('lets a VM that another site owns read its disks, and write nothing', () => {
+    const contents = desiredContents(facts([vpgRecord({ state: 'needsConfiguration' })], { fencedVmIds: new Set(['vm1']) }));
+    expect(contents.get('11')?.attachedVms.map(({ vmId, isFenced }) => [vmId, isFenced])).toEqual([['vm1', true], ['vm3', undefined]]);
+    expect(contents.get('11')?.protections).toEqual([]);
   });
 
   it('names volumes with temp data by their place in the stream', () => {

@@ -7,6 +7,8 @@ import type { VraRecord } from './vra-model.js';
 export interface SiteFacts {
   readonly siteId: string;
   readonly trust: TrustV1;
+  /** VMs that another site owns since a failover. */
+  readonly fencedVmIds: ReadonlySet<string>;
   readonly inventory: Inventory;
   readonly vras: readonly VraRecord[];
   readonly vpgs: readonly VpgRecord[];
@@ -39,7 +41,7 @@ export function desiredContents(facts: SiteFacts): Map<string, VraContent> {
   const protectedVmIds = new Set(vpgs.flatMap((vpg) => vpg.definition.vms.map((vm) => vm.vmId)));
   for (const vm of facts.inventory.vms) {
     const content = contents.get(vraOfHost.get(vm.hostId)?.vraId ?? '');
-    if (content && isAttached(vm, protectedVmIds)) content.attachedVms.push(attachedOf(vm));
+    if (content && isAttached(vm, protectedVmIds)) content.attachedVms.push(attachedOf(vm, facts.fencedVmIds));
   }
   for (const vpg of vpgs) addVpg(vpg, { facts, contents, vraOfHost });
   for (const content of contents.values()) content.attachedVms.sort((a, b) => (a.vmId < b.vmId ? -1 : 1));
@@ -54,9 +56,10 @@ function isAttached(vm: Vm, protectedVmIds: ReadonlySet<string>): boolean {
   return isWhole && (vm.powerState === 'poweredOn' || protectedVmIds.has(vm.id));
 }
 
-function attachedOf(vm: Vm): AttachedVmV1 {
+function attachedOf(vm: Vm, fencedVmIds: ReadonlySet<string>): AttachedVmV1 {
   return {
     vmId: vm.id,
+    ...(fencedVmIds.has(vm.id) && { isFenced: true }),
     disks: vm.disks.map((disk) => ({ diskId: disk.id, exportName: disk.exportName, path: disk.location, sizeBytes: disk.sizeBytes })),
   };
 }

@@ -5,6 +5,7 @@ import { ZVM_CONFIG, type ZvmConfig } from '../config.js';
 import { messageOf } from '../errors.js';
 import { SiteThrottle } from '../site/site-throttle.service.js';
 import { InventoryService } from '../inventory/inventory.service.js';
+import { OwnershipService } from '../ownership/ownership.service.js';
 import { isCompressedOf, priorityOf } from '../vpg/vpg-definition.js';
 import { VpgStore } from '../vpg/vpg.store.js';
 import { desiredContents, desiredState, type VraContent } from './desired-state.js';
@@ -29,12 +30,14 @@ export class VraStateService implements OnApplicationBootstrap, OnApplicationShu
     private readonly inventory: InventoryService,
     private readonly link: VraLinkService,
     private readonly throttle: SiteThrottle,
+    private readonly ownership: OwnershipService,
     @Inject(ZVM_CONFIG) private readonly config: ZvmConfig,
   ) {}
 
   onApplicationBootstrap(): void {
     this.inventory.onChange(() => this.#loop.poke());
     this.throttle.onChange(() => this.#loop.poke());
+    this.ownership.onChange(() => this.#loop.poke());
     this.#loop.start();
   }
 
@@ -58,10 +61,10 @@ export class VraStateService implements OnApplicationBootstrap, OnApplicationShu
   async #reconcile(): Promise<void> {
     const inventory = this.inventory.current;
     // Not known is not the same as not there: a document made too early would detach everything.
-    if (!inventory || !this.vras.isLoaded || !this.vpgs.isLoaded || !this.throttle.isLoaded) return;
+    if (!inventory || !this.vras.isLoaded || !this.vpgs.isLoaded || !this.throttle.isLoaded || !this.ownership.isLoaded) return;
     const vras = this.vras.all();
     const contents = desiredContents({
-      siteId: this.config.siteId, trust: { sites: [] }, inventory, vras, vpgs: this.vpgs.all(), priorityOf, isCompressedOf,
+      siteId: this.config.siteId, trust: { sites: [] }, fencedVmIds: this.ownership.fencedVmIds(), inventory, vras, vpgs: this.vpgs.all(), priorityOf, isCompressedOf,
       ports: { control: this.config.vraControlPort, data: this.config.vraDataPort },
     });
     const throttles = this.throttle.perVra(vras.map(({ vraId }) => vraId));

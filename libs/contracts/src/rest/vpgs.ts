@@ -66,6 +66,12 @@ export class VpgDeleteDataApi {
   @Flag() Force?: boolean | null;
 }
 
+/** `POST /vpgs/{vpg}/ClaimOwnership`, at the site whose VMs another one has failed over */
+export class VpgClaimOwnershipDataApi {
+  /** Without it the answer is the risk, and nothing changes. */
+  @Flag() Force?: boolean | null;
+}
+
 export class VpgEntitiesApi {
   @EnumNumber(ENTITY_TYPE, { isRequired: true }) Protected!: number;
   @EnumNumber(ENTITY_TYPE, { isRequired: true }) Recovery!: number;

@@ -26,6 +26,8 @@ export class AttachedDiskV1 {
 export class AttachedVmV1 {
   @IsString() @Length(1, 200) vmId!: string;
   @IsArray() @ArrayMaxSize(60) @ValidateNested({ each: true }) @Type(() => AttachedDiskV1) disks!: AttachedDiskV1[];
+  /** Another site owns the VM since a failover: its writes are refused here. */
+  @IsOptional() @IsBoolean() isFenced?: boolean;
 }
 
 /** One VM in one VPG, seen from the protecting VRA. The position of a disk in `diskIds` is its volume index in the stream. */

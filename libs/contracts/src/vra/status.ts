@@ -29,6 +29,8 @@ export interface ProtectionStatusV1 {
   readonly vmId: string;
   readonly epoch: number;
   readonly state: ReplicationState;
+  /** The recovery side is at a newer epoch: a failover has been committed there. */
+  readonly isFenced: boolean;
   readonly detail: string;
   readonly sync: SyncProgressV1 | null;
   /** Bytes captured and not yet durable at the recovery site (queue and bitmap). */

@@ -299,11 +299,13 @@ describe('Receiver: fencing', () => {
     expect(refusalOf(bench.open(3, { epoch: 3 }))).toBe('beginIncarnation');
   });
 
-  it('an ended protection takes nothing, of any epoch', () => {
+  it('an ended protection takes nothing, of any epoch, and fences only who has an older one', () => {
     const bench = opened();
     bench.receiver.end(bench.effects);
-    expect(refusalOf(bench.news)).toBe('fenced');
-    expect(refusalOf(bench.open(2, { epoch: 9 }))).toBe('fenced');
+    expect(refusalOf(bench.news)).toBe('unknown');
+    expect(refusalOf(bench.open(2, { epoch: 9 }))).toBe('unknown');
+    bench.receiver.setEpoch(10, bench.effects);
+    expect(refusalOf(bench.open(3, { epoch: 9 }))).toBe('fenced');
   });
 
   it('every cell of the state table leads to a state of the table', () => {

@@ -176,10 +176,13 @@ export class Receiver {
     this.#refuse('fenced', `epoch ${epoch} is in force`, effects);
   }
 
-  /** The protection has ended here (failover committed, recovery removed): nothing is taken any more. */
+  /**
+   * The protection has ended here (failover committed, recovery removed): nothing is taken any more. That alone fences nobody: a VPG that is deleted hands no
+   * ownership on. A commit has set a newer epoch before, which does.
+   */
   end(effects: ReceiverEffect[]): void {
     this.#isEnded = true;
-    this.#refuse('fenced', 'the protection has ended', effects);
+    this.#refuse('unknown', 'the protection has ended', effects);
   }
 
   /** Gives the memory back; the journal is closed, and no other call follows but late reports. */
@@ -202,8 +205,8 @@ export class Receiver {
   #refusalOf(request: OpenRequest): readonly [RefusedCode, string] | undefined {
     const { vpgId, vmId } = this.#options;
     if (request.vpgId !== vpgId || request.vmId !== vmId) return ['unknown', 'no such protection'];
-    if (this.#isEnded) return ['fenced', 'the protection has ended'];
     if (request.epoch < this.#epoch) return ['fenced', `epoch ${this.#epoch} is in force`];
+    if (this.#isEnded) return ['unknown', 'the protection has ended'];
     if (request.epoch > this.#epoch) return ['notReady', `epoch ${request.epoch} is not known here yet`];
     if (!isSameList(request.volumes, this.#volumeSizesBytes) && !isSameList(request.volumes, this.#offeredSizesBytes)) {
       return ['notReady', `volumes of ${request.volumes.join(', ')} bytes, the mirrors have ${this.#offeredSizesBytes.join(', ')}`];

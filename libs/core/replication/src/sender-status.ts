@@ -31,6 +31,7 @@ export function senderStatus(view: SenderView): SenderStatus {
     sentSeq: queue.sentSeq,
     ackedSeq: view.ackedSeq,
     incarnation: view.incarnation,
+    isFenced: view.link === 'refused' && view.refusal?.code === 'fenced',
     lostAcknowledgedCount: view.lostAcknowledgedCount,
   };
 }

@@ -75,6 +75,8 @@ export interface SenderStatus {
   readonly sentSeq: number;
   readonly ackedSeq: number;
   readonly incarnation: number;
+  /** The recovery side has another, newer owner: this one's writes are part of no history any more. */
+  readonly isFenced: boolean;
   /** How often the recovery side turned out to have lost acknowledged data. Any above 0 is an alarm. */
   readonly lostAcknowledgedCount: number;
 }

@@ -6,8 +6,17 @@ type VpgAlertFacts = AlertFacts['vpgs'][number];
 const vpg = (over: Partial<VpgAlertFacts> = {}): VpgAlertFacts => ({
   vpgId: 'v1', name: 'Shop', isReplicating: true, rpoMs: 7000, rpoTargetMs: 300_000, isWaitingForCommit: false, ...over,
 });
-const facts = (over: Partial<AlertFacts> = {}): AlertFacts => ({ vpgs: [vpg()], peers: [], vras: [], ...over });
+const facts = (over: Partial<AlertFacts> = {}): AlertFacts => ({ vpgs: [vpg()], peers: [], vras: [], fences: [], ...over });
 const idsOf = (given: AlertFacts): string[] => alertsFor(given).map(({ helpIdentifier }) => helpIdentifier);
+
+describe('a VPG that another site owns', () => {
+  const fence = { vpgId: 'v1', vpgName: 'Shop', ownerSiteName: 'B', epoch: 2, isLifted: false, liftedBy: null };
+
+  it('says that its VMs here are fenced, and after a forced claim that both sites may run them', () => {
+    expect(alertsFor(facts({ fences: [fence] }))).toMatchObject([{ helpIdentifier: 'TDM0020', level: 'Error', subject: 'v1', description: expect.stringMatching(/fenced.*site B owns them.*epoch 2/) as unknown }]);
+    expect(alertsFor(facts({ fences: [{ ...fence, isLifted: true, liftedBy: 'eve' }] }))).toMatchObject([{ helpIdentifier: 'TDM0021', description: expect.stringMatching(/'eve' has claimed.*power them off at one/) as unknown }]);
+  });
+});
 
 describe('RPO ladder', () => {
   it.each([

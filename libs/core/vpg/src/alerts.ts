@@ -2,7 +2,7 @@ import { rpoLevel } from './sla.js';
 
 /** Reference §11; the ids of this version. */
 export type AlertId =
-  | 'VPG0007' | 'VPG0037' | 'VPG0038' | 'VRA0006' | 'VRA0007' | 'VRA0039' | 'VRA0040' | 'TDM0001' | 'TDM0002' | 'TDM0004' | 'TDM0005' | 'TDM0010' | 'TDM0011' | 'TDM0012'
+  | 'VPG0007' | 'VPG0037' | 'VPG0038' | 'VRA0006' | 'VRA0007' | 'VRA0039' | 'VRA0040' | 'TDM0001' | 'TDM0002' | 'TDM0004' | 'TDM0005' | 'TDM0010' | 'TDM0011' | 'TDM0012' | 'TDM0020' | 'TDM0021'
   | 'VPG0009' | 'VPG0010' | 'VPG0014' | 'ZVM0002' | 'ZVM0003';
 
 export interface AlertDefinition {
@@ -25,6 +25,8 @@ export const ALERTS: Readonly<Record<AlertId, AlertDefinition>> = {
   TDM0010: { level: 'Warning', entity: 'Zvm' }, // a certificate ends within 30 days (ours)
   TDM0011: { level: 'Error', entity: 'Zvm' }, // within 7 days (ours)
   TDM0012: { level: 'Error', entity: 'Zvm' }, // a certificate has ended or has not begun (ours)
+  TDM0020: { level: 'Error', entity: 'Vpg' }, // another site owns the VMs since a failover; those here are fenced (ours)
+  TDM0021: { level: 'Error', entity: 'Vpg' }, // claimed here by force: both sites may run the VMs (ours)
   VPG0009: { level: 'Warning', entity: 'Vpg' }, // RPO 15 to 25 % above its target
   VPG0010: { level: 'Error', entity: 'Vpg' }, // RPO 25 % or more above it
   VPG0014: { level: 'Warning', entity: 'Vpg' }, // failover waits for commit or rollback
@@ -52,6 +54,8 @@ export interface AlertFacts {
     readonly rpoTargetMs: number;
     readonly isWaitingForCommit: boolean;
   }[];
+  /** VMs of this site that another one has failed over. */
+  readonly fences: readonly { readonly vpgId: string; readonly vpgName: string; readonly ownerSiteName: string; readonly epoch: number; readonly isLifted: boolean; readonly liftedBy: string | null }[];
   readonly peers: readonly { readonly siteId: string; readonly name: string; readonly isConnected: boolean; readonly vpgIds: readonly string[] }[];
   readonly vras: readonly { readonly vraId: string; readonly name: string; readonly isConnected: boolean; readonly vpgIds: readonly string[] }[];
 }
@@ -62,7 +66,7 @@ export function alert(helpIdentifier: AlertId, about: { subject: string; descrip
 
 /** Every alert that the facts ask for; what is on and not in here has cleared. */
 export function alertsFor(facts: AlertFacts): WantedAlert[] {
-  return [...facts.vpgs.flatMap(vpgAlerts), ...facts.vras.flatMap(vraAlert), ...facts.peers.flatMap(peerAlert)];
+  return [...facts.vpgs.flatMap(vpgAlerts), ...facts.vras.flatMap(vraAlert), ...facts.peers.flatMap(peerAlert), ...facts.fences.map(fenceAlert)];
 }
 
 function vpgAlerts(vpg: AlertFacts['vpgs'][number]): WantedAlert[] {
@@ -86,6 +90,14 @@ function vraAlert({ vraId, name, isConnected, vpgIds }: AlertFacts['vras'][numbe
 function peerAlert({ siteId, name, isConnected, vpgIds }: AlertFacts['peers'][number]): WantedAlert[] {
   if (isConnected) return [];
   return [alert('ZVM0003', { subject: siteId, description: `site '${name}' does not answer`, vpgIds })];
+}
+
+function fenceAlert({ vpgId, vpgName, ownerSiteName, epoch, isLifted, liftedBy }: AlertFacts['fences'][number]): WantedAlert {
+  const about = (description: string) => ({ subject: vpgId, description, vpgIds: [vpgId] });
+  if (isLifted) {
+    return alert('TDM0021', about(`'${liftedBy ?? ''}' has claimed the VMs of VPG '${vpgName}' by force, which site ${ownerSiteName} owns since its failover (epoch ${epoch}): power them off at one of the two sites`));
+  }
+  return alert('TDM0020', about(`the VMs of VPG '${vpgName}' are fenced at this site, their writes are refused: site ${ownerSiteName} owns them since its failover (epoch ${epoch}). Power them off, or set up reverse protection there`));
 }
 
 export interface ActiveAlert {

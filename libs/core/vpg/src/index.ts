@@ -6,6 +6,7 @@ export * from './limits.js';
 export * from './placement.js';
 export * from './settings.js';
 export * from './sla.js';
+export * from './ownership.js';
 export * from './state.js';
 export { faultsText, validateVpgSettings } from './validate.js';
 export { guardBytesOf } from './validate-storage.js';

@@ -65,6 +65,7 @@ export class GuestVm {
   readonly #reads = new Map<number, PendingRead>();
   #effects: SplitterEffect[] = [];
   #isDraining = false;
+  #isFenced = false;
 
   #gates: readonly WriteGate[];
   private readonly exports: ExportTable;
@@ -75,6 +76,14 @@ export class GuestVm {
   ) {
     this.exports = options.exports;
     this.#gates = options.gates ?? [];
+    this.#isFenced = attached.isFenced === true;
+  }
+
+  /** From now on writes are refused (EPERM), or taken again. Those in flight end as they would have. */
+  fence(isFenced: boolean): void {
+    if (isFenced === this.#isFenced) return;
+    this.#isFenced = isFenced;
+    this.options.log.warn({ vmId: this.vmId, isFenced }, isFenced ? 'another site owns this VM: its writes are refused here' : 'the fence of this VM is lifted: its writes are taken here again');
   }
 
   get spec(): AttachedVmSpec {
@@ -246,6 +255,7 @@ export class GuestVm {
   }
 
   write(volume: number, offset: number, length: number, source: Uint8Array | undefined, options: WriteZeroesOptions | undefined): Done {
+    if (this.#isFenced) throw new VolumeError('VOLUME_READ_ONLY', `VM ${this.vmId} is fenced: another site owns it since a failover`);
     const pending: PendingWrite = {
       volume, offset, length, source, options, resolve: undefined, reject: undefined, error: undefined, isDone: false,
     };

@@ -120,6 +120,7 @@ export class SendingSide {
     for (const [vmId, guest] of this.#guests) {
       const spec = wanted.get(vmId);
       if (spec) {
+        guest.fence(spec.isFenced === true);
         if (!isSameVm(spec, guest.spec)) await this.#changeVm(guest, spec);
         continue;
       }

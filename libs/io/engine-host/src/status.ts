@@ -28,6 +28,8 @@ export interface ProtectionStatus {
   readonly vmId: string;
   readonly epoch: number;
   readonly state: SenderState;
+  /** The recovery side is at a newer epoch: another site owns the VM. */
+  readonly isFenced: boolean;
   readonly detail: string;
   readonly sync: SyncStatus | null;
   readonly lagBytes: number;
@@ -152,6 +154,7 @@ function protectionStatus(stream: SendingStream, unreachableReason: string, nowM
     vmId,
     epoch,
     state: status.state,
+    isFenced: status.isFenced,
     detail: status.state === 'connecting' && unreachableReason !== '' ? unreachableReason : status.detail,
     sync: status.sync && syncStatus(status.sync, rates.syncBytesPerSecond),
     lagBytes: status.lagBytes,
@@ -171,7 +174,7 @@ function syncStatus(sync: SyncProgress, bytesPerSecond: number): SyncStatus {
 
 function notRunning({ vpgId, vmId, epoch }: ProtectionSpec, detail: string): ProtectionStatus {
   const none = { lagBytes: 0, writtenBytes: 0, writeCount: 0, sentBytes: 0, bytesPerSecond: 0, writesPerSecond: 0 };
-  return { vpgId, vmId, epoch, state: 'failed', detail, sync: null, ...none };
+  return { vpgId, vmId, epoch, state: 'failed', isFenced: false, detail, sync: null, ...none };
 }
 
 function recoveryStatus(recovery: RecoveryHost): Omit<RecoveryStatus, 'scrub'> {

@@ -26,6 +26,8 @@ export interface AttachedDisk {
 
 export interface AttachedVmSpec {
   readonly vmId: string;
+  /** Another site owns this VM since a failover: it reads its disks here, and writes nothing to them. */
+  readonly isFenced?: boolean;
   readonly disks: readonly AttachedDisk[];
 }
 

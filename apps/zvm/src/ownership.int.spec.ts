@@ -1,0 +1,61 @@
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import type { VpgApi } from '@tidemark/contracts';
+import { PairedSites } from './testing/paired-sites.js';
+import { eventually } from './testing/test-site.js';
+
+let sites: PairedSites;
+let vpgId: string;
+
+beforeAll(async () => {
+  sites = await PairedSites.open(['web', 'db']);
+  vpgId = await sites.protect('App', ['web', 'db']);
+}, 120_000);
+afterAll(async () => await sites?.close());
+
+const fencedAtA = (): string[] => [...sites.plane.vras.values()].filter((vra) => vra.options.siteId === sites.a.config.siteId)
+  .flatMap((vra) => vra.state.attachedVms.filter(({ isFenced }) => isFenced === true).map(({ vmId }) => vmId));
+const alertsAtA = async (): Promise<string[]> => (await sites.atA.ok<{ HelpIdentifier: string }[]>('GET', '/alerts?isDismissed=false')).map(({ HelpIdentifier }) => HelpIdentifier);
+const eventsAtA = async (what: RegExp): Promise<string[]> => (await sites.atA.ok<{ Description: string }[]>('GET', '/events')).map(({ Description }) => Description).filter((text) => what.test(text));
+const atA = (): Promise<VpgApi> => sites.vpg(sites.atA, vpgId);
+
+describe('a protected site that returns after a failover', () => {
+  it('is not fenced by a failover that may still be rolled back', async () => {
+    await sites.done(sites.atB, 'POST', `/vpgs/${vpgId}/Failover`, {});
+    await eventually('site a has heard of it', async () => (await atA()).Status === 4 || (await atA()).SubStatus !== 0);
+    expect(fencedAtA()).toEqual([]);
+    await sites.done(sites.atB, 'POST', `/vpgs/${vpgId}/FailoverRollback`, {});
+    await sites.untilProtected(vpgId);
+    expect(fencedAtA()).toEqual([]);
+    expect(await sites.atA.refused(409, 'POST', `/vpgs/${vpgId}/ClaimOwnership`, { Force: true })).toContain('not fenced');
+  });
+
+  it('finds its VMs fenced when the failover was committed while it was away, and says so in status, alert and event', async () => {
+    await sites.a.stopZvm();
+    await eventually('site b has noticed', async () => (await sites.vpg(sites.atB, vpgId)).SubStatus === 24);
+    await sites.done(sites.atB, 'POST', `/vpgs/${vpgId}/Failover`, {});
+    await sites.done(sites.atB, 'POST', `/vpgs/${vpgId}/FailoverCommit`, {});
+    await sites.startZvm('a');
+    await eventually('both VMs are fenced at their VRAs', async () => fencedAtA().length === 2);
+    expect((await atA()).SubStatusDescription).toContain('those at this site are fenced, their writes are refused');
+    await eventually('the alert', async () => (await alertsAtA()).includes('TDM0020'));
+    expect(await eventsAtA(/^the VMs of VPG 'App' are fenced/)).toEqual([expect.stringContaining('epoch 3')]);
+  });
+
+  it('keeps them fenced over a restart of its ZVM, and tells it once', async () => {
+    await sites.restartZvm('a');
+    await eventually('it shows the VPG', async () => (await atA()).SubStatusDescription?.includes('fenced'));
+    expect(fencedAtA()).toHaveLength(2);
+    expect(await eventsAtA(/^the VMs of VPG 'App' are fenced/)).toHaveLength(1);
+  });
+
+  it('gives them back to nobody but a person who insists after the risk was named', async () => {
+    const risk = await sites.atA.refused(409, 'POST', `/vpgs/${vpgId}/ClaimOwnership`, {});
+    expect(risk).toMatch(/both sites run the same VMs.*lost for good/);
+    expect(fencedAtA()).toHaveLength(2);
+    await sites.atA.ok('POST', `/vpgs/${vpgId}/ClaimOwnership`, { Force: true });
+    await eventually('the fence is lifted', async () => fencedAtA().length === 0);
+    await eventually('the alert names who it was', async () => (await alertsAtA()).includes('TDM0021') && !(await alertsAtA()).includes('TDM0020'));
+    expect(await eventsAtA(/has claimed the VMs of VPG 'App' for this site by force/)).toHaveLength(1);
+    expect((await atA()).SubStatusDescription).toContain('both sites may run them');
+  });
+});

@@ -1,0 +1,119 @@
+import { Inject, Injectable, type OnApplicationBootstrap, type OnApplicationShutdown } from '@nestjs/common';
+import { claimRefusal, fenceDue, isFenced } from '@tidemark/vpg';
+import { Background } from '../background.js';
+import { Clock } from '../clock.js';
+import { ZVM_CONFIG, type ZvmConfig } from '../config.js';
+import { conflict } from '../errors.js';
+import { EventService } from '../event/event.service.js';
+import { InventoryService } from '../inventory/inventory.service.js';
+import type { VpgRecord } from '../vpg/vpg-model.js';
+import { VpgStore } from '../vpg/vpg.store.js';
+import { VraLinkService } from '../vra/vra-link.service.js';
+import { FenceStore, type VpgFence } from './fence.store.js';
+
+/**
+ * VMs of this site that another one has failed over: found, fenced and, by a person who insists, claimed back. It looks each second, so a site that returns
+ * after a failover fences its VMs with the first word of the other one, from ZVM to ZVM or from VRA to VRA, whichever comes first.
+ */
+@Injectable()
+export class OwnershipService implements OnApplicationBootstrap, OnApplicationShutdown {
+  readonly #loop = new Background('ownership', 1000, () => this.#look());
+  readonly #listeners: (() => void)[] = [];
+
+  constructor(
+    private readonly fences: FenceStore,
+    private readonly vpgs: VpgStore,
+    private readonly vras: VraLinkService,
+    private readonly inventory: InventoryService,
+    private readonly events: EventService,
+    private readonly clock: Clock,
+    @Inject(ZVM_CONFIG) private readonly config: ZvmConfig,
+  ) {}
+
+  onApplicationBootstrap(): void {
+    this.#loop.start();
+  }
+
+  /** A fence was put up or lifted. */
+  onChange(listener: () => void): void {
+    this.#listeners.push(listener);
+  }
+
+  get isLoaded(): boolean {
+    return this.fences.isLoaded;
+  }
+
+  /** Whose VMs are still there: of those that a move or a reverse protection has taken away nobody has to be warned. */
+  withVms(): VpgFence[] {
+    const vmIds = new Set(this.inventory.current?.vms.map(({ id }) => id));
+    return this.fences.all().filter((fence) => fence.vmIds.some((vmId) => vmIds.has(vmId)));
+  }
+
+  fencedVmIds(): ReadonlySet<string> {
+    return new Set(this.fences.all().filter(isFenced).flatMap(({ vmIds }) => vmIds));
+  }
+
+  /** What the VPG's status says about it; empty when there is nothing to say. */
+  textOf(vpgId: string): string {
+    const fence = this.withVms().find((each) => each.vpgId === vpgId);
+    if (!fence) return '';
+    const since = `site ${fence.ownerSiteName} owns its VMs since a failover (epoch ${fence.epoch})`;
+    if (!fence.isLifted) return `${since}: those at this site are fenced, their writes are refused`;
+    return `${since}, and '${fence.liftedBy ?? ''}' has claimed them for this site by force: both sites may run them`;
+  }
+
+  async #look(): Promise<void> {
+    if (!this.vpgs.isLoaded || !this.fences.isLoaded) return;
+    for (const vpg of this.vpgs.all()) if (vpg.definition.protectedSiteId === this.config.siteId) await this.#lookAt(vpg);
+    for (const fence of this.fences.all()) await this.#forgetGone(fence);
+  }
+
+  async #lookAt(vpg: VpgRecord): Promise<void> {
+    const { vpgId } = vpg.definition;
+    const known = this.fences.find(vpgId);
+    const isStreamFenced = this.vras.protectionStatuses(vpgId).some((stream) => stream.isFenced && stream.epoch === vpg.epoch);
+    const epoch = fenceDue({ state: vpg.state, epoch: vpg.epoch, isStreamFenced }, known);
+    if (epoch !== undefined) await this.#fence(vpg, epoch);
+  }
+
+  async #fence({ definition }: VpgRecord, epoch: number): Promise<void> {
+    const { vpgId, name, recoverySiteId, recoverySiteName, vms } = definition;
+    await this.fences.put({
+      vpgId, vpgName: name, ownerSiteId: recoverySiteId, ownerSiteName: recoverySiteName, vmIds: vms.map(({ vmId }) => vmId), epoch,
+      isLifted: false, fencedAtMs: this.clock.nowMs(), liftedAtMs: null, liftedBy: null,
+    });
+    this.#changed();
+    await this.#record('VmsFenced', vpgId, 'System', `the VMs of VPG '${name}' are fenced at this site: site ${recoverySiteName} owns them since a failover (epoch ${epoch})`);
+  }
+
+  /** Reverse protection takes the old VMs away: with the last one goes its fence. Never while the VPG still calls them its own. */
+  async #forgetGone({ vpgId, vmIds }: VpgFence): Promise<void> {
+    const inventory = this.inventory.current;
+    const vpg = this.vpgs.find(vpgId);
+    if (!inventory || vpg?.definition.protectedSiteId === this.config.siteId) return;
+    if (!inventory.vms.some(({ id }) => vmIds.includes(id))) await this.fences.remove(vpgId);
+  }
+
+  /** The VMs may write here again. @throws ZvmError ZVM_CONFLICT: not fenced, or not forced; then it names the risk */
+  async claim(vpgId: string, { isForced, user }: { readonly isForced: boolean; readonly user: string }): Promise<void> {
+    const fence = this.fences.find(vpgId);
+    const vpgName = fence?.vpgName ?? this.vpgs.get(vpgId).definition.name;
+    const refusal = claimRefusal({ fence, isForced, vpgName, ownerSiteName: fence?.ownerSiteName ?? '', ownSiteName: this.config.siteName });
+    if (refusal !== undefined || !fence) throw conflict(refusal ?? '');
+    await this.fences.put({ ...fence, isLifted: true, liftedAtMs: this.clock.nowMs(), liftedBy: user });
+    this.#changed();
+    await this.#record('OwnershipClaimed', fence.vpgId, user, `'${user}' has claimed the VMs of VPG '${vpgName}' for this site by force; site ${fence.ownerSiteName} owns them since its failover (epoch ${fence.epoch})`);
+  }
+
+  async #record(type: string, vpgId: string, userName: string, description: string): Promise<void> {
+    await this.events.record({ type, category: 'Events', entity: 'VPG', description, userName, isSuccess: true, vpgIds: [vpgId] });
+  }
+
+  #changed(): void {
+    for (const listener of this.#listeners) listener();
+  }
+
+  async onApplicationShutdown(): Promise<void> {
+    await this.#loop.stop();
+  }
+}

@@ -1,0 +1,54 @@
+import type { VpgState } from './state.js';
+
+/**
+ * Who may write the VMs of a VPG, as the site sees it whose VMs they were. The other site decides a failover alone, maybe while this one is away: what it has
+ * decided comes as a newer copy of the VPG or, from VRA to VRA, as the refusal of a stream whose epoch is over. Either one fences the VMs here, for
+ * good: nothing but a person who was told the risk lifts it.
+ */
+export interface Fence {
+  /** The epoch of the owner that is known to be newer; at least that. */
+  readonly epoch: number;
+  /** By a person, by force. */
+  readonly isLifted: boolean;
+}
+
+export interface OwnershipFacts {
+  /** Of the newest copy of the VPG here. */
+  readonly state: VpgState;
+  readonly epoch: number;
+  /** A recovering VRA has refused a stream of this site because a newer epoch is in force there. */
+  readonly isStreamFenced: boolean;
+}
+
+/** States in which the recovery site has committed: its VMs are the VMs. */
+const COMMITTED: ReadonlySet<VpgState> = new Set(['promoting', 'reversing', 'needsConfiguration']);
+
+/** The epoch that fences the VMs here from now on; undefined: nothing that is not known yet. A fence that was lifted stands again only for a newer epoch. */
+export function fenceDue({ state, epoch, isStreamFenced }: OwnershipFacts, fence: Fence | undefined): number | undefined {
+  const committedEpoch = COMMITTED.has(state) ? epoch : 0;
+  // The refusal names no number; it is above that of the refused stream, and a fence that stands already says it.
+  const refusedEpoch = isStreamFenced && fence === undefined ? epoch + 1 : 0;
+  const due = Math.max(committedEpoch, refusedEpoch);
+  return due > (fence?.epoch ?? 0) ? due : undefined;
+}
+
+export const isFenced = (fence: Fence | undefined): boolean => fence !== undefined && !fence.isLifted;
+
+export interface ClaimFacts {
+  readonly fence: Fence | undefined;
+  readonly isForced: boolean;
+  readonly vpgName: string;
+  readonly ownerSiteName: string;
+  readonly ownSiteName: string;
+}
+
+/** Why the VMs may not write here again; undefined: they may. Without force the answer names what force would risk. */
+export function claimRefusal({ fence, isForced, vpgName, ownerSiteName, ownSiteName }: ClaimFacts): string | undefined {
+  if (fence === undefined) return `the VMs of VPG '${vpgName}' are not fenced at this site: there is nothing to claim`;
+  if (fence.isLifted) return `site ${ownSiteName} has claimed the VMs of VPG '${vpgName}' already`;
+  if (isForced) return undefined;
+  return (
+    `site ${ownerSiteName} owns the VMs of VPG '${vpgName}' since it failed them over (epoch ${fence.epoch}). Claiming them here lets both sites run the same VMs: what users ` +
+    `change at one site is missing at the other, and one side's changes will be lost for good. Power the VMs off at ${ownerSiteName} first. Repeat it with Force (tidemark claim --force) to claim them all the same`
+  );
+}
