@@ -95,6 +95,8 @@ export const EVENT_TYPE = enumeration('EventTypeApi', [
   'Login', 'HostEnteringMaintenanceMode', 'HostExitingMaintenanceMode', 'VmRestoredToSnapshot', 'ProtectedVmRemovedFromHypervisor',
   'ProtectedVmAddedToHypervisor', 'PauseProtectionGroupForMissingVm', 'ResumeProtectionGroupAfterUserRemovedMissingVm',
   'ResumeProtectionGroupAfterVmReadded',
+  // Tidemark's own.
+  'VmsFenced', 'OwnershipClaimed',
 ]);
 
 /** A Tidemark addition: the reference leaves roles to the hypervisor manager. What each may do: apps/zvm `access/permissions.ts`. */

@@ -6,6 +6,7 @@ export * from './journal.js';
 export * from './journal-writer.js';
 export * from './layout.js';
 export * from './recovery-table.js';
+export { epochStepError } from './rules.js';
 export * from './recovery.js';
 export * from './scanner.js';
 export * from './types.js';

@@ -3,7 +3,8 @@ import type { ViolationKind } from './world.js';
 /** How a simulated host carries out effects wrongly: what is an adapter's duty in the product is this project's own code here. */
 export type PlantFlag =
   | 'journalUnsynced' | 'mirrorUnsynced' | 'foldersUnsynced' | 'ackedOnArrival' | 'releaseHasty' | 'sealedLate' | 'holdUnbounded' | 'voteHasty' | 'capturedEarly'
-  | 'readsUnheld' | 'fenceMissing' | 'applyHasty' | 'confirmedBlindly' | 'pinIgnored' | 'epochVolatile' | 'epochNotBurned' | 'fenceForgotten' | 'mirrorHashed';
+  | 'readsUnheld' | 'fenceMissing' | 'applyHasty' | 'confirmedBlindly' | 'pinIgnored' | 'epochVolatile' | 'epochNotBurned' | 'fenceForgotten' | 'mirrorHashed'
+  | 'fenceVolatile';
 
 /**
  * A bug planted on purpose: each breaks one sentence of the design that names a danger, and the checkers must notice. A flag changes how a
@@ -17,6 +18,8 @@ export interface Plant {
   readonly seedBudget: number;
   /** What the checkers must say: another violation does not count, the run was broken by something else that the bug leads to. */
   readonly expects: readonly ViolationKind[];
+  /** Default: the data plane of two sites. */
+  readonly world?: 'ownership';
   readonly flag?: PlantFlag;
   readonly mutation?: Mutation;
 }
@@ -182,4 +185,36 @@ const RECOVERY: readonly Plant[] = [
   },
 ];
 
-export const PLANTS: readonly Plant[] = [...CAPTURE, ...SYNC, ...WIRE, ...BARRIER, ...STORAGE, ...RETIRING, ...RECOVERY];
+const OWNERSHIP_RULES = 'libs/core/vpg/src/ownership.ts';
+const PLAN_STEPS = 'libs/core/recovery/src/plans.ts';
+
+/** In the world of managers, partitions and people who fail over: ownership/run-ownership.ts. */
+const OWNERSHIP: readonly Plant[] = [
+  {
+    name: 'failover-without-reservation', world: 'ownership', breaks: 'the epoch is reserved on every recovering VRA before the first VM of a failover is started', seedBudget: 20, expects: ['ownership'],
+    mutation: { file: PLAN_STEPS, find: `    undoable('reserveEpoch', 'reserving the ownership epoch on every recovering VRA', 2),\n`, replace: '' },
+  },
+  {
+    name: 'commit-that-goes-back', world: 'ownership', breaks: 'a failover of which one VRA has committed is not rolled back', seedBudget: 100, expects: ['ownership', 'stuck'],
+    mutation: { file: PLAN_STEPS, find: `forward('commitEpoch', 'committing`, replace: `plain('commitEpoch', 'committing` },
+  },
+  {
+    name: 'rollback-without-burning', world: 'ownership', breaks: 'rollback burns the reserved epoch', seedBudget: 20, expects: ['ownership', 'stuck'],
+    mutation: { file: PLAN_STEPS, find: `    forward('burnEpoch', 'burning the reserved epoch on every recovering VRA', 2),\n`, replace: '' },
+  },
+  {
+    name: 'refusal-fences-nobody', world: 'ownership', breaks: 'a protected site that comes back is fenced by the first word of the other one, from VRA to VRA too', seedBudget: 300, expects: ['ownership'],
+    mutation: { file: OWNERSHIP_RULES, find: 'const refusedEpoch = isStreamFenced && fence === undefined ? epoch + 1 : 0;', replace: 'const refusedEpoch = isStreamFenced && fence === undefined ? 0 : 0;' },
+  },
+  {
+    name: 'fenced-before-the-commit', world: 'ownership', breaks: 'a failover that is rolled back fences nobody', seedBudget: 20, expects: ['ownership'],
+    mutation: { file: OWNERSHIP_RULES, find: `new Set(['promoting',`, replace: `new Set(['failingOver', 'promoting',` },
+  },
+  {
+    name: 'claimed-without-force', world: 'ownership', breaks: 'both sites own the VMs only after a forced action', seedBudget: 20, expects: ['ownership'],
+    mutation: { file: OWNERSHIP_RULES, find: '  if (isForced) return undefined;', replace: '  if (isForced || !isForced) return undefined;' },
+  },
+  { name: 'fence-not-durable', world: 'ownership', breaks: 'a fence outlives the manager that put it up', seedBudget: 100, expects: ['ownership'], flag: 'fenceVolatile' },
+];
+
+export const PLANTS: readonly Plant[] = [...CAPTURE, ...SYNC, ...WIRE, ...BARRIER, ...STORAGE, ...RETIRING, ...RECOVERY, ...OWNERSHIP];

@@ -4,6 +4,7 @@ import { Faults } from './faults.js';
 import { Guests } from './guests.js';
 import { GuestVm } from './guest-vm.js';
 import { Network } from './network.js';
+import { runOwnership } from './ownership/run-ownership.js';
 import type { Plant } from './plants.js';
 import { ProtectingHost } from './protecting-host.js';
 import { RecoveringHost, type RecoveryWatcher } from './recovering-host.js';
@@ -11,6 +12,7 @@ import { RecoverySite } from './recovery-site.js';
 import type { Surroundings } from './sim-host.js';
 import { ProtectedSite } from './protected-site.js';
 import { swarm, type SwarmOptions } from './swarm.js';
+import { Random } from './random.js';
 import { watchRejections } from './rejections.js';
 import { EPOCH, type VpgPlan } from './topology.js';
 import { Violation, World, type ViolationKind } from './world.js';
@@ -37,10 +39,14 @@ export interface RunResult {
   readonly eventCount: number;
 }
 
-/** One whole run: a world, faults for a while, then peace, in which everything must become whole again. One at a time. */
+/** One whole run: a world, faults for a while, then peace, in which everything must become whole again. Before it the ownership protocol alone, by the same seed. One at a time. */
 export async function run(seed: number, plant?: Plant): Promise<RunResult> {
+  const { violation } = plant === undefined || plant.world === 'ownership' ? await runOwnership(seed, plant) : { violation: undefined };
+  if (violation !== undefined || plant?.world === 'ownership') return { ...NOTHING, seed, options: swarm(new Random(seed)), violation, kind: kindOf(violation) };
   return await new Run(seed, plant).result();
 }
+
+const NOTHING = { listedCount: 0, imageChecks: 0, writeCount: 0, testCount: 0, commitCount: 0, rollbackCount: 0, eventCount: 0 };
 
 function kindOf(violation: Error | undefined): ViolationKind | undefined {
   if (violation instanceof Violation) return violation.kind;

@@ -1,0 +1,40 @@
+import { Violation, type World } from '../world.js';
+import type { RecoveringVra } from './recovering-vra.js';
+
+/** How long a site may know, with all of it up and connected, that another one owns its VMs, before they are fenced. */
+export const FENCED_WITHIN_MS = 6000;
+
+/** What really happened, seen from outside; nobody in the run knows it. */
+export class Truth {
+  /** The old site's VMs were fenced once. */
+  hasFenced = false;
+  /** A person insisted, after the risk was named. */
+  isClaimedByForce = false;
+  readonly burned = new Set<number>();
+  writeCount = 0;
+  failoverCount = 0;
+  commitCount = 0;
+  rollbackCount = 0;
+  crashCount = 0;
+
+  constructor(private readonly world: World) {}
+
+  fail(message: string): void {
+    this.world.fail(new Violation('ownership', `${message} (at ${Math.round(this.world.nowMs)} ms)`));
+  }
+
+  recoveredVmsStart(epoch: number, recovering: readonly RecoveringVra[]): void {
+    const missing = recovering.find(({ journal }) => journal.reservedEpoch !== epoch && journal.epoch !== epoch);
+    if (missing) this.fail(`recovered VMs start under epoch ${epoch}, which ${missing.name} has not reserved`);
+    if (this.burned.has(epoch)) this.fail(`recovered VMs start under epoch ${epoch}, which was burned`);
+  }
+
+  protectedVmWrote(): void {
+    this.writeCount += 1;
+    if (this.hasFenced && !this.isClaimedByForce) this.fail('a VM writes at the old site after it was fenced there, and nobody claimed it by force');
+  }
+
+  streamTook(epoch: number, { name, journal }: RecoveringVra): void {
+    if (epoch < journal.epoch) this.fail(`${name} takes a write of epoch ${epoch} into a history of epoch ${journal.epoch}`);
+  }
+}
