@@ -1,8 +1,9 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { ApiClient, type Credentials, type Trust } from '@tidemark/api-client';
+import { ApiClient, type Credentials, type Entry, type Trust } from '@tidemark/api-client';
 import { z } from 'zod';
 import { missing, usage } from './cli-error.js';
+import { keptSession } from './kept-sessions.js';
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -14,17 +15,22 @@ export interface ConnectionOptions {
   readonly labFile?: string;
   readonly url?: string;
   readonly user?: string;
-  readonly password?: string;
+  readonly passwordFile?: string;
+  readonly tokenFile?: string;
   readonly ca?: string;
   readonly fingerprint?: string;
   readonly insecure?: boolean;
 }
 
-/** Where to log in, and as whom. */
-export interface Target extends Credentials {
+/** Where to go, and how to be let in. */
+export interface Target {
   readonly url: string;
   readonly trust: Trust;
+  readonly entry: ({ readonly kind: 'password' } & Credentials) | Entry;
 }
+
+/** Asks a person at the terminal without showing what is typed; undefined: nobody is there. */
+export type AskSecret = (question: string) => Promise<string | undefined>;
 
 const LAB_FOLDER = '/var/tmp/tidemark-lab';
 
@@ -38,19 +44,46 @@ type LabSite = z.infer<typeof labSchema>['sites'][number];
  * Which site is meant. `--url` (or TIDEMARK_URL) names one; `--lab` or `--site` without an address takes it from the lab's status file. What is
  * on the command line goes before the environment. Throws CliError when it is not clear.
  */
-export async function targetOf(options: ConnectionOptions, environment: Environment): Promise<Target> {
+export async function targetOf(options: ConnectionOptions, environment: Environment, ask: AskSecret = () => Promise.resolve(undefined)): Promise<Target> {
   const url = options.url ?? (isLabMeant(options) ? undefined : environment['TIDEMARK_URL']);
   if (url !== undefined && isLabMeant(options)) throw usage('--url and --site or --lab both name a site: give one of them');
-  return url === undefined ? labTarget(options, environment) : await directTarget(url, options, environment);
+  return url === undefined ? labTarget(options, environment) : await directTarget(url, options, { environment, ask });
 }
 
 const isLabMeant = ({ lab, labFile, site }: ConnectionOptions): boolean => lab === true || labFile !== undefined || site !== undefined;
 
-async function directTarget(url: string, options: ConnectionOptions, environment: Environment): Promise<Target> {
-  const user = options.user ?? environment['TIDEMARK_USER'] ?? 'admin';
-  const password = options.password ?? environment['TIDEMARK_PASSWORD'];
-  if (password === undefined) throw usage('no password: set TIDEMARK_PASSWORD, or give --password (others can see it in the process list)');
-  return { url: normalUrl(url), user, password, trust: await trustOf(options, environment) };
+interface Surroundings {
+  readonly environment: Environment;
+  readonly ask: AskSecret;
+}
+
+async function directTarget(url: string, options: ConnectionOptions, { environment, ask }: Surroundings): Promise<Target> {
+  const site = { url: normalUrl(url), trust: await trustOf(options, environment) };
+  const tokenFile = options.tokenFile;
+  const token = tokenFile === undefined ? environment['TIDEMARK_TOKEN'] : await readSecret(tokenFile, 'the API token');
+  if (token !== undefined) return { ...site, entry: { kind: 'token', token } };
+  const password = options.passwordFile === undefined ? environment['TIDEMARK_PASSWORD'] : await readSecret(options.passwordFile, 'the password');
+  const user = options.user ?? environment['TIDEMARK_USER'];
+  if (password !== undefined) return { ...site, entry: { kind: 'password', user: user ?? 'admin', password } };
+  const kept = user === undefined ? await keptSession(site.url, environment) : undefined;
+  if (kept !== undefined) return { ...site, entry: { kind: 'session', session: kept } };
+  const typed = await ask(`Password of ${user ?? 'admin'} at ${site.url}: `);
+  if (typed === undefined) throw usage('not logged in: tidemark login asks for a password; programs set TIDEMARK_TOKEN or TIDEMARK_PASSWORD, or give --token-file or --password-file (- is standard input)');
+  return { ...site, entry: { kind: 'password', user: user ?? 'admin', password: typed } };
+}
+
+/** One line of a file, or of standard input: what is on a command line everybody on the machine can read. */
+async function readSecret(path: string, what: string): Promise<string> {
+  const text = path === '-' ? await readStandardInput() : await readText(path, what);
+  const [line = ''] = text.split('\n');
+  if (line.trim() === '') throw usage(`${path === '-' ? 'standard input' : path} does not hold ${what}`);
+  return line.replace(/\r$/, '');
+}
+
+async function readStandardInput(): Promise<string> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of process.stdin as AsyncIterable<Buffer>) chunks.push(chunk);
+  return Buffer.concat(chunks).toString('utf8');
 }
 
 /** `127.0.1.1` → `https://127.0.1.1:9669` */
@@ -81,7 +114,8 @@ async function labTarget(options: ConnectionOptions, environment: Environment): 
   }
   const site = chosenSite(await labSites(options, environment), options.site);
   const trust = hasTrust(options) || site.caFile === undefined ? await trustOf(options, {}) : { kind: 'ca' as const, pem: await readText(site.caFile, 'the certificate') };
-  return { url: site.restUrl, user: options.user ?? site.user, password: options.password ?? site.password, trust };
+  const password = options.passwordFile === undefined ? site.password : await readSecret(options.passwordFile, 'the password');
+  return { url: site.restUrl, trust, entry: { kind: 'password', user: options.user ?? site.user, password } };
 }
 
 const hasTrust = ({ ca, fingerprint, insecure }: ConnectionOptions): boolean => ca !== undefined || fingerprint !== undefined || insecure === true;
@@ -115,13 +149,16 @@ async function readText(path: string, what: string): Promise<string> {
   }
 }
 
-/** Logs in, does `work`, logs out and closes, whatever happens. */
-export async function withClient<Result>(target: Target, work: (client: ApiClient) => Promise<Result>): Promise<Result> {
-  const client = new ApiClient({ url: target.url, trust: target.trust });
+/** Goes in, does `work`, logs out where it logged in, and closes, whatever happens. */
+export async function withClient<Result>({ url, trust, entry }: Target, work: (client: ApiClient) => Promise<Result>): Promise<Result> {
+  const client = new ApiClient({ url, trust });
   try {
-    await client.login(target);
+    if (entry.kind === 'password') await client.login(entry);
+    else client.enter(entry);
     return await work(client);
   } finally {
+    // A session that was opened before this command stays open after it.
+    if (entry.kind !== 'password') client.leave();
     await client.close();
   }
 }

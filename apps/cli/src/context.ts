@@ -2,10 +2,11 @@ import { createInterface } from 'node:readline/promises';
 import type { ApiClient } from '@tidemark/api-client';
 import type { TaskApi } from '@tidemark/contracts';
 import { TASK_TYPE_TITLES } from './names.js';
-import { type ConnectionOptions, type Environment, targetOf, withClient } from './connection.js';
+import { type ConnectionOptions, type Environment, type Target, targetOf, withClient } from './connection.js';
 import { CliError, usage } from './cli-error.js';
 import { Output } from './output.js';
 import { terminalText } from './terminal-text.js';
+import { askSecret } from './ask-secret.js';
 import { ProgressBar } from './progress.js';
 
 export interface GlobalOptions extends ConnectionOptions {
@@ -23,6 +24,10 @@ export interface Session {
   readonly client: ApiClient;
   readonly output: Output;
   readonly url: string;
+  readonly entry: Target['entry'];
+  readonly environment: Environment;
+  /** Asks for something that is not shown while it is typed; undefined without a terminal. */
+  readonly ask: (question: string) => Promise<string | undefined>;
   /** Aborts when the user presses Ctrl-C. */
   readonly signal: AbortSignal;
   /** Waits for a task with a bar; throws with the task's reason. `isWaiting` false: only tells its id. */
@@ -33,10 +38,11 @@ export interface Session {
 
 export async function inSession(options: GlobalOptions, { environment, streams, signal }: { environment: Environment; streams: Streams; signal: AbortSignal }, work: (session: Session) => Promise<void>): Promise<void> {
   if (!['table', 'json'].includes(options.output)) throw usage("--output must be 'table' or 'json'");
-  const target = await targetOf(options, environment);
+  const ask = (question: string): Promise<string | undefined> => askSecret(streams, question);
+  const target = await targetOf(options, environment, ask);
   const output = new Output(options.output, streams.out, streams.err, environment);
   await withClient(target, (client) => work({
-    client, output, signal, url: target.url,
+    client, output, signal, url: target.url, entry: target.entry, environment, ask,
     task: (taskId, { isWaiting }) => waitForTask({ client, output, signal, taskId, isWaiting }),
     confirm: (question, isConfirmed) => confirm(streams, question, isConfirmed),
   }));

@@ -1,13 +1,17 @@
 import { Command, CommanderError, Option } from 'commander';
 import { EXIT, errorText, exitCodeOf } from './cli-error.js';
+import { addAuditCommands } from './commands/audit.js';
 import { addCheckpointCommands } from './commands/checkpoints.js';
 import { addFailoverCommands } from './commands/failover.js';
+import { addLoginCommands } from './commands/login.js';
 import { addInventoryCommands } from './commands/inventory.js';
 import { addRecoveryHostCommands } from './commands/recovery-host.js';
 import { addSiteCommands } from './commands/sites.js';
 import { addTaskCommands } from './commands/tasks.js';
 import { addThrottleCommands } from './commands/throttle.js';
 import { terminalText } from './terminal-text.js';
+import { addTokenCommands } from './commands/tokens.js';
+import { addUserCommands } from './commands/users.js';
 import { addVpgCommands } from './commands/vpgs.js';
 import type { Environment } from './connection.js';
 import { type GlobalOptions, inSession, type Session, type Streams } from './context.js';
@@ -17,11 +21,12 @@ export type InSession = (command: Command, work: (session: Session) => Promise<v
 
 const HELP = `
 Which site:
-  tidemark vpgs --url https://127.0.1.1:9669 --ca cert.pem      TIDEMARK_PASSWORD in the environment
+  tidemark login --url https://127.0.1.1:9669 --ca cert.pem     asks for the password; the session is kept until logout
+  tidemark vpgs --url https://127.0.1.1:9669 --ca cert.pem      in that session, or with TIDEMARK_TOKEN, or TIDEMARK_PASSWORD
   tidemark vpgs --site a                                        a site of the lab that is up here
 
 Environment:
-  TIDEMARK_URL, TIDEMARK_USER, TIDEMARK_PASSWORD, TIDEMARK_CA, TIDEMARK_FINGERPRINT   as the options
+  TIDEMARK_URL, TIDEMARK_USER, TIDEMARK_PASSWORD, TIDEMARK_TOKEN, TIDEMARK_CA, TIDEMARK_FINGERPRINT   as the options
   TIDEMARK_LAB_DIR   folder of the lab, for --lab and --site (/var/tmp/tidemark-lab)
 
 Exit codes:
@@ -63,7 +68,8 @@ function buildProgram(options: RunOptions): Command {
     .option('--lab-file <file>', "the lab whose status is in this file")
     .option('--url <address>', 'address of the site manager')
     .option('--user <name>', 'who logs in (admin)')
-    .option('--password <text>', 'better: TIDEMARK_PASSWORD')
+    .option('--password-file <file>', 'holds the password; - is standard input')
+    .option('--token-file <file>', 'holds an API token; - is standard input')
     .option('--ca <file>', "PEM of the CA, or of the site's own certificate")
     .option('--fingerprint <hex>', "SHA-256 of the site's certificate")
     .option('--insecure', 'do not check the certificate')
@@ -71,6 +77,9 @@ function buildProgram(options: RunOptions): Command {
     .addHelpText('after', HELP)
     .showHelpAfterError('(tidemark --help tells more)');
   const session: InSession = (command, work) => inSession(command.optsWithGlobals<GlobalOptions>(), options, work);
-  for (const add of [addSiteCommands, addInventoryCommands, addVpgCommands, addCheckpointCommands, addFailoverCommands, addTaskCommands, addThrottleCommands, addRecoveryHostCommands]) add(program, session);
+  for (const add of [
+    addLoginCommands, addSiteCommands, addInventoryCommands, addVpgCommands, addCheckpointCommands, addFailoverCommands, addTaskCommands, addThrottleCommands,
+    addRecoveryHostCommands, addUserCommands, addTokenCommands, addAuditCommands,
+  ]) add(program, session);
   return program;
 }

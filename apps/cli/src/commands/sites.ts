@@ -8,12 +8,6 @@ import { orDash } from '../output.js';
 import type { InSession } from '../program.js';
 
 export function addSiteCommands(program: Command, session: InSession): void {
-  program.command('login').description('check that the site can be reached and the password is right')
-    .action((_options, command: Command) => session(command, async ({ client, output, url }) => {
-      const site = await client.get<LocalSiteApi>('/localsite');
-      output.facts(site, { site: site.SiteName, identifier: site.SiteIdentifier, address: url, version: site.Version, location: orDash(site.Location) });
-    }));
-
   program.command('sites').description('this site and those paired with it')
     .action((_options, command: Command) => session(command, async ({ client, output }) => {
       const local = await client.get<LocalSiteApi>('/localsite');

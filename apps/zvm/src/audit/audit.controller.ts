@@ -35,8 +35,13 @@ export class AuditController {
   @Get('export')
   async export(@QueryParams() query: Query, @Res() reply: FastifyReply): Promise<void> {
     const entries = this.store.walk(filterOf(query), wholeNumber(query, 'afterSequence') ?? 0);
+    const limit = wholeNumber(query, 'limit') ?? Infinity;
     const lines = async function* (): AsyncGenerator<string> {
-      for await (const { seq, entry, hash } of entries) yield `${JSON.stringify({ seq, hash, entry })}\n`;
+      let count = 0;
+      for await (const { seq, entry, hash } of entries) {
+        if ((count += 1) > limit) return;
+        yield `${JSON.stringify({ seq, hash, entry })}\n`;
+      }
     };
     await reply.status(200).header('content-type', 'application/x-ndjson; charset=utf-8').send(Readable.from(lines()));
   }

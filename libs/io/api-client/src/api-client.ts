@@ -37,6 +37,9 @@ export interface WaitOptions<Task> {
 }
 
 const SESSION_HEADER = 'x-zerto-session';
+/** How a client that was not told a user and password is let in. */
+export type Entry = { readonly kind: 'session'; readonly session: string } | { readonly kind: 'token'; readonly token: string };
+
 const CALL_TIMEOUT_MS = 60_000;
 const POLL_MS = 300;
 const SILENCE_MS = 60_000;
@@ -54,6 +57,7 @@ export class ApiClient {
   readonly #timeoutMs: number;
   #credentials: Credentials | undefined;
   #session: string | undefined;
+  #token: string | undefined;
 
   constructor({ url, trust, timeoutMs = CALL_TIMEOUT_MS }: ApiClientOptions) {
     if (!URL.canParse(url) || new URL(url).protocol !== 'https:') throw new ApiError('API_PROTOCOL', `'${url}' is no https address`);
@@ -70,6 +74,24 @@ export class ApiClient {
     if (typeof session !== 'string') throw new ApiError('API_PROTOCOL', `the answer to the log-in has no header ${SESSION_HEADER}`);
     this.#session = session;
     this.#credentials = credentials;
+  }
+
+  /** Goes on with a session that was opened before, or with an API token. */
+  enter(entry: Entry): void {
+    this.#session = entry.kind === 'session' ? entry.session : undefined;
+    this.#token = entry.kind === 'token' ? entry.token : undefined;
+    this.#credentials = undefined;
+  }
+
+  /** What opens this session: a secret. */
+  get session(): string | undefined {
+    return this.#session;
+  }
+
+  /** Forgets the session here and leaves it open at the server. */
+  leave(): void {
+    this.#session = undefined;
+    this.#credentials = undefined;
   }
 
   /** Ends the session at the server. Never throws: a session that cannot be ended runs out by itself. */
@@ -141,8 +163,15 @@ export class ApiClient {
     }
   }
 
+  /** The answer as it came, for what is no JSON document. */
+  async getText(path: string, query: Query = {}): Promise<string> {
+    return (await this.#inSession('GET', withQuery(path, query))).text;
+  }
+
   #inSession(method: HttpRequest['method'], path: string, body?: object): Promise<HttpAnswer> {
-    const headers = this.#session === undefined ? {} : { [SESSION_HEADER]: this.#session };
+    const headers: Record<string, string> = {};
+    if (this.#session !== undefined) headers[SESSION_HEADER] = this.#session;
+    else if (this.#token !== undefined) headers['authorization'] = `Bearer ${this.#token}`;
     return this.#send(method, path, body === undefined ? { headers } : { headers, body });
   }
 
