@@ -38,7 +38,7 @@ export interface VmDisk {
   readonly id: string;
   readonly sizeBytes: number;
   readonly datastoreId: string;
-  /** Absolute path of the raw file that holds it, or will hold it once promotion has ended. */
+  /** Absolute path of the raw file that holds it, or will hold it once promotion has ended; or the URI of the NBD export that does (`nbd://host:port/name`, `nbd+unix:///name?socket=/path`). */
   readonly location: string;
   /** NBD export name on the host's VRA. */
   readonly exportName: string;
@@ -79,7 +79,7 @@ export interface VmDiskSpec {
   readonly id: string;
   readonly sizeBytes: number;
   readonly datastoreId: string;
-  /** Given: that file (created sparse by the hypervisor only when `isFile` and missing). Absent: the hypervisor chooses a path. */
+  /** Given: that file (created sparse by the hypervisor only when `isFile` and missing), or that NBD export. Absent: the hypervisor chooses a path. */
   readonly location?: string;
   readonly isFile: boolean;
 }

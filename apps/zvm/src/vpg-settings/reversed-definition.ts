@@ -1,5 +1,6 @@
 import type { PeerVraV1 } from '@tidemark/contracts';
 import type { Datastore, Vm, VmDisk } from '@tidemark/hypervisor';
+import { isNbdUri } from '@tidemark/nbd';
 import { defaultVmSettings, type VmSettings, type VpgSettings } from '@tidemark/vpg';
 import { conflict } from '../errors.js';
 import type { SiteInventory } from '../site/site-inventory.service.js';
@@ -87,7 +88,8 @@ function reversedVm({ before, now, old }: Turned, definition: VpgDefinition, sit
 }
 
 function volumeOf(disk: VmDisk, left: VmDisk | undefined, made: { readonly datastore: Datastore; readonly folder: string }): Pick<VpgVm['disks'][number], 'recoveryDatastoreId' | 'mirrorPath' | 'isPreseeded'> {
-  if (left?.isFile === true && left.sizeBytes === disk.sizeBytes) return { recoveryDatastoreId: left.datastoreId, mirrorPath: left.location, isPreseeded: true };
+  // A mirror is a file of this site's: what lay behind an NBD server gets a new one.
+  if (left?.isFile === true && !isNbdUri(left.location) && left.sizeBytes === disk.sizeBytes) return { recoveryDatastoreId: left.datastoreId, mirrorPath: left.location, isPreseeded: true };
   return { recoveryDatastoreId: made.datastore.id, mirrorPath: `${made.datastore.path}/${made.folder}/${pathPart(disk.id)}.raw` };
 }
 

@@ -2,6 +2,7 @@ import { Type } from 'class-transformer';
 import {
   ArrayMaxSize, IsArray, IsBoolean, IsIn, IsInt, IsNumber, IsOptional, IsString, IsUUID, Length, Max, MaxLength, Min, ValidateNested,
 } from 'class-validator';
+import { IsDiskPath } from './disk-path.js';
 
 /** Where another VRA listens. */
 export class VraAddressV1 {
@@ -18,7 +19,7 @@ export class AttachedDiskV1 {
   /** NBD export name, unique on the host; never changes while the disk lives. */
   @IsString() @Length(1, 200) exportName!: string;
   /** Absolute path of the raw file, or the URI of an NBD export: `nbd://host:port/name`, `nbd+unix:///name?socket=/path`. */
-  @IsString() @Length(1, 4096) path!: string;
+  @IsString() @Length(1, 4096) @IsDiskPath() path!: string;
   @IsInt() @Min(1) sizeBytes!: number;
 }
 

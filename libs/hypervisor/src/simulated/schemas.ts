@@ -1,3 +1,4 @@
+import { parseNbdUri } from '@tidemark/nbd';
 import { z } from 'zod';
 import { HypervisorError } from '../hypervisor-error.js';
 import type { ApplianceSpec, VmDiskSpec, VmSpec } from '../port.js';
@@ -16,11 +17,20 @@ export const DISKS_MAX = 60;
 const keySchema = z.string().min(1).max(200).regex(/^[^\p{Cc}]+$/u, 'must have no control characters');
 const bytesSchema = z.int().min(512).max(2 ** 46).refine((bytes) => bytes % 512 === 0, 'must be a multiple of 512');
 
+function isLocation(text: string): boolean {
+  if (text.startsWith('/')) return !text.includes('\0');
+  try {
+    return parseNbdUri(text).exportName !== '';
+  } catch {
+    return false;
+  }
+}
+
 const diskSpecSchema = z.object({
   id: z.string().regex(/^(scsi|ide|sata|nvme|virtio):\d{1,3}:\d{1,3}$/, 'must be like scsi:0:0'),
   sizeBytes: bytesSchema,
   datastoreId: keySchema,
-  location: z.string().min(2).max(4000).regex(/^\/[^\0]*$/, 'must be an absolute path').optional(),
+  location: z.string().min(2).max(4000).refine(isLocation, 'must be an absolute path, nbd://host:port/export or nbd+unix:///export?socket=/path').optional(),
   isFile: z.boolean(),
 });
 

@@ -58,6 +58,23 @@ describe('simulated hypervisor', () => {
     expect((await again.createVm(spec)).id).toBe(vm.id);
   });
 
+  it('a disk may be an export of another server: nothing is made, grown or deleted for it, and no other VM gets it', async () => {
+    const location = 'nbd+unix:///disk?socket=/run/storage/nbd.sock';
+    const [disk] = spec.disks;
+    if (!disk) throw new Error('the VM has a disk');
+    const withDisk = (changes: object, requestKey = 'key-nbd'): VmSpec => ({ ...spec, requestKey, disks: [{ ...disk, location, ...changes }] });
+    const vm = await site.hypervisor.createVm(withDisk({}));
+    expect(vm.disks[0]).toMatchObject({ location, isFile: true, exportName: 'vm-1-scsi-0-0' });
+    await expect(site.hypervisor.createVm(withDisk({}, 'key-2'))).rejects.toMatchObject({ code: 'HYPERVISOR_STATE' });
+    await expect(site.hypervisor.growDisk(vm.id, { diskId: 'scsi:0:0', sizeBytes: 16 * MiB })).rejects.toMatchObject({ code: 'HYPERVISOR_STATE' });
+    await expect(site.hypervisor.createVm(withDisk({ isFile: false, location: 'nbd://storage/other' }, 'key-3'))).rejects.toMatchObject({ code: 'HYPERVISOR_INVALID' });
+    for (const wrong of ['nbds://storage/disk', 'nbd+unix:///disk', 'nbd://storage/', 'relative/disk.raw']) {
+      await expect(site.hypervisor.createVm(withDisk({ location: wrong }, 'key-4'))).rejects.toThrow('must be an absolute path, nbd://');
+    }
+    await site.hypervisor.deleteVm(vm.id, { areDisksKept: false });
+    expect((await site.hypervisor.inventory()).vms).toEqual([]);
+  });
+
   it('a file left by a creation that a kill cut short does not stop the next one, and its bytes are not shown', async () => {
     const leftover = join(site.folder, 'datastore1/vm-1-db_01___ber_/scsi-0-0.raw');
     await site.makeFile(leftover, 3 * MiB);

@@ -1,4 +1,5 @@
 import { mkdir, rm } from 'node:fs/promises';
+import { isNbdUri } from '@tidemark/nbd';
 import { HypervisorError } from '../hypervisor-error.js';
 import type {
   ApplianceSpec, Datastore, HypervisorHost, HypervisorManager, Inventory, InventoryChange, Network, Vm, VmDisk, VmDiskSpec, VmFolder, VmSpec,
@@ -125,6 +126,11 @@ export class SimulatedHypervisor implements HypervisorManager {
     const missing: VmDisk[] = [];
     for (const [index, disk] of disks.entries()) {
       const isChosenHere = specs[index]?.location === undefined;
+      if (isNbdUri(disk.location)) {
+        assertServed(disk);
+        assertUnused(draft, disk.location);
+        continue;
+      }
       await assertInside(find(draft.datastores, disk.datastoreId, 'datastore').path, disk.location);
       if (!disk.isFile) continue;
       assertUnused(draft, disk.location);
@@ -169,7 +175,7 @@ export class SimulatedHypervisor implements HypervisorManager {
   async #deleteFiles(draft: SimulatedState, disks: readonly VmDisk[]): Promise<void> {
     for (const disk of disks) {
       // A disk served from a checkpoint view names the mirror volume, which is not this VM's to delete.
-      if (!disk.isFile || isUsed(draft, disk.location)) continue;
+      if (!disk.isFile || isNbdUri(disk.location) || isUsed(draft, disk.location)) continue;
       const { path } = find(draft.datastores, disk.datastoreId, 'datastore');
       await deleteDisk(path, disk.location);
       this.#usage.forget(path);
@@ -223,6 +229,7 @@ export class SimulatedHypervisor implements HypervisorManager {
       if (sizeBytes < disk.sizeBytes) throw new HypervisorError('HYPERVISOR_INVALID', `disk ${diskId} of ${vm.name} has ${disk.sizeBytes} bytes and cannot shrink to ${sizeBytes}`);
       if (!disk.isFile) throw new HypervisorError('HYPERVISOR_STATE', `disk ${diskId} of ${vm.name} is served from a checkpoint until its promotion ends`);
       if (sizeBytes === disk.sizeBytes) return;
+      if (isNbdUri(disk.location)) throw new HypervisorError('HYPERVISOR_STATE', `disk ${diskId} of ${vm.name} is an export of ${disk.location}: its size is that server's`);
       await this.#assertRoom(draft, [{ ...disk, sizeBytes: sizeBytes - disk.sizeBytes }]);
       // The file first: an inventory that promises more than there is would fail its VRA, which takes a file that is longer than its disk.
       await growSparse(disk.location, sizeBytes);
@@ -358,6 +365,11 @@ function diskOf(state: SimulatedState, disk: VmDiskSpec, vm: { readonly id: stri
     exportName: exportNameOf(vm.id, name),
     isFile: disk.isFile,
   };
+}
+
+/** Somebody else's server has the bytes: there is nothing to make here, and a recovered disk is never one. */
+function assertServed({ id, isFile }: VmDisk): void {
+  if (!isFile) throw new HypervisorError('HYPERVISOR_INVALID', `disk ${id} is served from a checkpoint and cannot be an export of another server`);
 }
 
 const isUsed = (state: SimulatedState, location: string): boolean =>

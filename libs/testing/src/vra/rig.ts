@@ -33,6 +33,8 @@ export interface RigOptions {
   readonly intervalMs?: number;
   readonly historyMs?: number;
   readonly isCompressed?: boolean;
+  /** Where a protected disk is found, of its file; default: the file itself. */
+  readonly pathOf?: (file: string) => string;
 }
 
 /** Protecting and recovering VRAs as engines in this process, on loopback sockets and real files. */
@@ -138,7 +140,7 @@ export class VraRig {
     const vms = this.options.vms.filter((vm) => this.hostOf(vm) === index);
     const attachedVms = vms.map(({ vmId, diskBytes }) => ({
       vmId,
-      disks: diskBytes.map((sizeBytes, disk) => ({ diskId: `scsi:0:${String(disk)}`, exportName: `${vmId}-${String(disk)}`, path: this.diskPath(vmId, disk), sizeBytes })),
+      disks: diskBytes.map((sizeBytes, disk) => ({ diskId: `scsi:0:${String(disk)}`, exportName: `${vmId}-${String(disk)}`, path: (this.options.pathOf ?? String)(this.diskPath(vmId, disk)), sizeBytes })),
     }));
     const protections = vms.map((vm): ProtectionSpec => ({
       vpgId: this.vpgId,

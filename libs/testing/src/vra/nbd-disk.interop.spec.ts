@@ -1,0 +1,68 @@
+import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { access, open, readFile, rm } from 'node:fs/promises';
+import { afterEach, expect, it } from '@jest/globals';
+import { MiB } from '@tidemark/base';
+import { qemuIo, until, VraRig } from './rig.js';
+
+let rig: VraRig | undefined;
+let server: ChildProcess | undefined;
+afterEach(async () => {
+  await killServer();
+  const closing = rig;
+  rig = undefined;
+  await closing?.close();
+});
+
+const socketOf = (file: string): string => `${file}.sock`;
+
+async function serve(file: string): Promise<void> {
+  await rm(socketOf(file), { force: true });
+  server = spawn('qemu-nbd', ['-f', 'raw', '-t', '-e', '8', '--discard=unmap', '-x', 'disk', '-k', socketOf(file), file], { stdio: 'inherit' });
+  while (!(await access(socketOf(file)).then(() => true, () => false))) await new Promise((resolve) => setTimeout(resolve, 20));
+}
+
+/** Nobody is asked to finish anything. */
+async function killServer(): Promise<void> {
+  if (!server || server.exitCode !== null || server.signalCode !== null) return;
+  const exited = once(server, 'exit');
+  server.kill('SIGKILL');
+  await exited;
+}
+
+/** The next checkpoint of what the guest has written by now shows the protected disk. */
+async function expectRecoverable(vras: VraRig): Promise<void> {
+  const before = Math.max(0, ...vras.listed());
+  const checkpointId = await until('two more checkpoints', () => vras.listed().find((id) => id > before + 1), 30_000);
+  const { viewIds } = await vras.openViews(checkpointId);
+  expect((await vras.image(vras.uri('r', 0, `vm-1-0-at-${checkpointId}`))).equals(await readFile(vras.diskPath('vm-1', 0)))).toBe(true);
+  for (const viewId of viewIds) await vras.recovering[0]?.closeView(viewId);
+}
+
+it('protects a disk behind qemu-nbd; when that is killed the guest waits, and what its disk forgot meanwhile is forgotten by the recovery site too', async () => {
+  const vras = await VraRig.start({
+    protectingCount: 1, recoveringCount: 1, intervalMs: 250, pathOf: (file) => `nbd+unix:///disk?socket=${socketOf(file)}`, vms: [{ vmId: 'vm-1', host: 0, recoveryHost: 0, diskBytes: [16 * MiB] }],
+  });
+  rig = vras;
+  const file = vras.diskPath('vm-1', 0);
+  await serve(file);
+  await vras.protect();
+  const guest = vras.uri('p', 0, 'vm-1-0');
+  await qemuIo(guest, 'write -P 0x11 0 4M', 'write -P 0x22 8M 64k', 'discard 1M 1M', 'flush');
+  await expectRecoverable(vras);
+
+  // Completed and never flushed: the recovery site has it, the host that lost its power has not.
+  await qemuIo(guest, 'write -P 0x33 8M 64k');
+  await expectRecoverable(vras);
+  await killServer();
+  const disk = await open(file, 'r+');
+  await disk.write(Buffer.alloc(65_536, 0x22), 0, 65_536, 8 * MiB);
+  await disk.close();
+  const waiting = qemuIo(guest, 'write -P 0x44 12M 64k');
+  await new Promise((resolve) => setTimeout(resolve, 300));
+  await serve(file);
+  await waiting;
+  await until('the sync of what is suspected', () => vras.protecting[0]?.status().protections[0]?.state === 'replicating');
+  await expectRecoverable(vras);
+  expect((await readFile(file)).subarray(8 * MiB, 8 * MiB + 4096).equals(Buffer.alloc(4096, 0x22))).toBe(true);
+}, 60_000);
