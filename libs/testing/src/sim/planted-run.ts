@@ -32,12 +32,11 @@ const compiled = (source: string): string => transformSync(source, {
 }).code;
 
 /**
- * Loads the whole simulation once more, with all packages that it runs, and the one changed module among them. The product knows nothing of it:
- * every module of this copy carries `?planted=NAME` in its address, and the loader hands out the changed source for one of them.
+ * Loads a module once more, with all packages that it loads, and the one changed module among them. The product knows nothing of it: every module of this copy
+ * carries `?planted=NAME` in its address, and the loader hands out the changed source for one of them.
  */
-export async function loadPlanted(plant: Plant): Promise<(seed: number) => ReturnType<typeof run>> {
-  const query = `?planted=${plant.name}`;
-  const { mutation } = plant;
+export async function importMutated(module: URL, name: string, mutation: Mutation | undefined): Promise<unknown> {
+  const query = `?planted=${name}`;
   const target = mutation === undefined ? undefined : pathToFileURL(join(ROOT, mutation.file.replace('/src/', '/dist/').replace(/\.ts$/, '.js'))).href;
   let isLoaded = mutation === undefined;
   const hooks = registerHooks({
@@ -53,10 +52,16 @@ export async function loadPlanted(plant: Plant): Promise<(seed: number) => Retur
     },
   });
   try {
-    const module = (await import(`${pathToFileURL(fileURLToPath(new URL('run.js', import.meta.url))).href}${query}`)) as { readonly run: typeof run };
-    if (!isLoaded) throw new Error(`planted bug ${plant.name}: the simulation does not load ${mutation?.file ?? ''}`);
-    return async (seed) => await module.run(seed, plant);
+    const loaded: unknown = await import(`${pathToFileURL(fileURLToPath(module)).href}${query}`);
+    if (!isLoaded) throw new Error(`planted bug ${name}: ${module.pathname} does not load ${mutation?.file ?? ''}`);
+    return loaded;
   } finally {
     hooks.deregister();
   }
+}
+
+/** The simulation with one bug in it. */
+export async function loadPlanted(plant: Plant): Promise<(seed: number) => ReturnType<typeof run>> {
+  const module = (await importMutated(new URL('run.js', import.meta.url), plant.name, plant.mutation)) as { readonly run: typeof run };
+  return async (seed) => await module.run(seed, plant);
 }

@@ -8,10 +8,10 @@ import { qemuIo, until, VraRig } from './rig.js';
 let rig: VraRig | undefined;
 let server: ChildProcess | undefined;
 afterEach(async () => {
-  await killServer();
   const closing = rig;
   rig = undefined;
-  await closing?.close();
+  await closing?.close(); // first: without its server a disk's last flush waits
+  await killServer();
 });
 
 const socketOf = (file: string): string => `${file}.sock`;
@@ -41,11 +41,11 @@ async function expectRecoverable(vras: VraRig): Promise<void> {
 
 it('protects a disk behind qemu-nbd; when that is killed the guest waits, and what its disk forgot meanwhile is forgotten by the recovery site too', async () => {
   const vras = await VraRig.start({
-    protectingCount: 1, recoveringCount: 1, intervalMs: 250, pathOf: (file) => `nbd+unix:///disk?socket=${socketOf(file)}`, vms: [{ vmId: 'vm-1', host: 0, recoveryHost: 0, diskBytes: [16 * MiB] }],
+    protectingCount: 1, recoveringCount: 1, intervalMs: 250, pathOf: (file) => `nbd+unix:///disk?socket=${socketOf(file)}`, onDisks: async ([file = '']) => await serve(file),
+    vms: [{ vmId: 'vm-1', host: 0, recoveryHost: 0, diskBytes: [16 * MiB] }],
   });
   rig = vras;
   const file = vras.diskPath('vm-1', 0);
-  await serve(file);
   await vras.protect();
   const guest = vras.uri('p', 0, 'vm-1-0');
   await qemuIo(guest, 'write -P 0x11 0 4M', 'write -P 0x22 8M 64k', 'discard 1M 1M', 'flush');

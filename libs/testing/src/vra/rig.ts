@@ -35,6 +35,8 @@ export interface RigOptions {
   readonly isCompressed?: boolean;
   /** Where a protected disk is found, of its file; default: the file itself. */
   readonly pathOf?: (file: string) => string;
+  /** The files of the protected disks are there; nobody has opened them yet. */
+  readonly onDisks?: (files: readonly string[]) => Promise<void>;
 }
 
 /** Protecting and recovering VRAs as engines in this process, on loopback sockets and real files. */
@@ -57,6 +59,7 @@ export class VraRig {
     for (let index = 0; index < options.protectingCount; index += 1) rig.protecting.push(await rig.startVra('p', index));
     for (let index = 0; index < options.recoveringCount; index += 1) rig.recovering.push(await rig.startVra('r', index));
     await rig.#makeDisks();
+    await options.onDisks?.(options.vms.flatMap(({ vmId, diskBytes }) => diskBytes.map((_, disk) => rig.diskPath(vmId, disk))));
     for (const index of rig.protecting.keys()) await rig.apply(index, { isProtected: false });
     return rig;
   }

@@ -86,6 +86,8 @@ export class ActivityWorld {
   #session = 0;
   #work: Work[] = [];
   #waiting: GuestWrite[] = [];
+  /** On their way to the protected volume: their marks are durable. */
+  #underWay: { readonly id: number; readonly write: GuestWrite }[] = [];
   #frames: { readonly lastSeq: number; readonly records: readonly StreamRecord[] }[] = [];
   #isLinked = false;
   #isDistrusting = false;
@@ -110,17 +112,28 @@ export class ActivityWorld {
     const earlier = this.#trusted === undefined ? undefined : { sessionId: this.#trusted, ackedSeq: this.#log.clearedSeq, suspects: [...this.#log.marked()] };
     return new Sender({
       vpgId: 'v', vmId: 'm', epoch: 1, sessionId: `s${String(this.#session)}`, volumeSizesBytes: [SIZE], budget: this.#budget,
-      fence: { fence: () => this.#nextId, isPast: () => this.#waiting.length === 0 }, ...(earlier && { earlier }),
+      fence: this.#fence, ...(earlier && { earlier }),
     });
   }
 
-  write(block: number, value: number): void {
+  readonly #fence = {
+    fence: (): number => this.#nextId,
+    isPast: (fence: number): boolean => this.#waiting.length === 0 && this.#underWay.every(({ id }) => id > fence),
+  };
+
+  /** `isSlow`: the protected volume takes it at {@link endSlowWrites}. */
+  write(block: number, value: number, { isSlow = false } = {}): void {
     this.#nextId += 1;
     const write = { volume: 0, offset: offsetOf(block), length: BLOCK_BYTES, payload: new Uint8Array(BLOCK_BYTES).fill(value) };
     // Overlapping writes are kept in order by the splitter.
-    const isBlocked = this.#waiting.some(({ offset }) => offset === write.offset);
+    const isBlocked = this.#waiting.some(({ offset }) => offset === write.offset) || this.#underWay.some((each) => each.write.offset === write.offset);
     if (isBlocked || !this.#log.touch(0, write.offset, write.length)) this.#waiting.push(write);
+    else if (isSlow) this.#underWay.push({ id: this.#nextId, write });
     else this.#writeNow(write);
+  }
+
+  endSlowWrites(): void {
+    for (const { write } of this.#underWay.splice(0)) this.#writeNow(write);
   }
 
   #writeNow(write: GuestWrite): void {
@@ -165,12 +178,12 @@ export class ActivityWorld {
   tick(): void {
     this.#nowMs += 1;
     const effects: ActivityEffect[] = [];
-    const fence = { fence: (): number => this.#nextId, isPast: (): boolean => this.#waiting.length === 0 };
+    const fence = this.#fence;
     this.#keeper.step(this.#nowMs, { fence, stream: this.#sender }, effects);
     for (const effect of effects) this.#carryOut(effect, fence);
   }
 
-  #carryOut(effect: ActivityEffect, fence: { fence(): number; isPast(): boolean }): void {
+  #carryOut(effect: ActivityEffect, fence: { fence(): number; isPast(fence: number): boolean }): void {
     const keeper = this.#keeper;
     if (effect.kind === 'flush') return this.#flush(() => keeper.flushed(this.#nowMs, true));
     const batch = this.#log.takeBatch();
@@ -252,6 +265,12 @@ export class ActivityWorld {
       }
       this.#sender.syncReadDone(read.readId, bytes);
     }
+    this.sendQueued();
+  }
+
+  /** What is queued, and nothing of a sync is read for it. */
+  sendQueued(): void {
+    if (!this.#isLinked || this.#isDistrusting) return;
     const frame = this.#sender.nextFrame(MiB);
     if (frame) this.#frames.push(frame);
   }
@@ -282,6 +301,7 @@ export class ActivityWorld {
     if (isDone) for (const work of this.#work) work.toDisk();
     this.#work = [];
     this.#waiting = [];
+    this.#underWay = [];
     this.#frames = [];
     this.#isLinked = false;
     this.#isDistrusting = false;
@@ -305,9 +325,10 @@ export class ActivityWorld {
   settle({ untilTrusted = false } = {}): Map<number, number> {
     for (let round = 0; round < 200; round += 1) {
       const { state, lagBytes } = this.#sender.status();
-      const isSettled = state === 'replicating' && lagBytes === 0 && this.#work.length === 0 && this.#waiting.length === 0;
+      const isSettled = state === 'replicating' && lagBytes === 0 && this.#work.length === 0 && this.#waiting.length === 0 && this.#underWay.length === 0;
       if (isSettled && (!untilTrusted || (this.isTrusted && this.markedBytes === 0))) return this.recovery.image;
       this.open({ isAnswerLost: false });
+      this.endSlowWrites();
       this.persist();
       while (this.#work.length > 0) this.finish();
       this.send();
