@@ -142,23 +142,6 @@ describe('VRAs', () => {
       return attached.sort().join() === '1,2';
     });
   });
-
-  it('get a disk behind an NBD server as its URI, and the VM is offered for protection like any other', async () => {
-    const { hosts, datastores, networks } = await a.hypervisor.inventory();
-    const location = 'nbd+unix:///disk?socket=/run/storage/nbd.sock';
-    const vm = await a.hypervisor.createVm({
-      requestKey: 'behind-nbd', name: 'behind-nbd', hostId: hosts[0]?.id ?? '', cpuCount: 1, memoryMiB: 512, guestOs: 'Linux',
-      disks: [{ id: 'scsi:0:0', sizeBytes: 64 * 1024 * 1024, datastoreId: datastores[0]?.id ?? '', location, isFile: true }], nics: [{ networkId: networks[0]?.id ?? '' }],
-    });
-    await a.hypervisor.powerOn(vm.id);
-    const attached = (): object[] => [...plane.vras.values()].flatMap((vra) => vra.state.attachedVms.filter(({ vmId }) => vmId === vm.id));
-    await eventually('its VRA has it', () => Promise.resolve(attached().length === 1));
-    expect(attached()).toMatchObject([{ disks: [{ diskId: 'scsi:0:0', path: location, sizeBytes: 64 * 1024 * 1024 }] }]);
-    expect(await atA.ok<Named[]>('GET', `/virtualizationsites/${a.config.siteId}/vms`)).toEqual(expect.arrayContaining([expect.objectContaining({ VmName: 'behind-nbd' })]));
-    await a.hypervisor.powerOff(vm.id, { isForced: true });
-    await a.hypervisor.deleteVm(vm.id, { areDisksKept: false });
-    await eventually('nobody has it', () => Promise.resolve(attached().length === 0));
-  });
 });
 
 describe('the limit of what the site replicates', () => {
