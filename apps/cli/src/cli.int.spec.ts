@@ -263,8 +263,10 @@ describe('recovery', () => {
   it('deletes, pairs and unpairs', async () => {
     expect((await tidemark(['vpgs', 'delete', 'Shop', '--force'])).code).toBe(0);
     expect(site.requests.findLast(({ method }) => method === 'DELETE')).toMatchObject({ path: '/vpgs/vpg-1', body: { KeepRecoveryVolumes: false, Force: true } });
-    expect((await tidemark(['pair', '127.0.2.1'])).code).toBe(0);
-    expect(posted('/peersites')).toEqual({ HostName: '127.0.2.1', Port: 9081 });
+    expect((await tidemark(['pair', '127.0.2.1'])).code).toBe(2);
+    expect((await tidemark(['pairing-token'])).out).toContain('tidemark1.pairing.abc');
+    expect((await tidemark(['pair', '127.0.2.1', '--token', 'tidemark1.pairing.abc'])).code).toBe(0);
+    expect(posted('/peersites')).toEqual({ HostName: '127.0.2.1', Port: 9081, Token: 'tidemark1.pairing.abc' });
     expect((await tidemark(['unpair', 'berlin'])).code).toBe(0);
     expect(site.requests.findLast(({ method }) => method === 'DELETE')).toMatchObject({ path: '/peersites/site-b', body: { IsKeepTargetDisks: false } });
   });

@@ -5,6 +5,7 @@ import { LabError } from './lab-error.js';
 export const PORTS = {
   nats: 4222,
   natsPeer: 9081,
+  internal: 9080,
   postgres: 5432,
   rest: 9669,
   hypervisor: 9440,

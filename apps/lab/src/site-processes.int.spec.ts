@@ -1,11 +1,14 @@
 import { existsSync } from 'node:fs';
-import { mkdtemp, rm, stat } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm, stat } from 'node:fs/promises';
 import { createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { createHypervisorManager } from '@tidemark/hypervisor';
+import { vraRights } from '@tidemark/nest';
+import { ComponentIdentity, credentials, makeNatsKey, makeRequest, NatsAuthority, SiteCa } from '@tidemark/trust';
 import pg from 'pg';
+import type { SiteLayout } from './layout.js';
 import { databaseUrlOf, findOrMakeLab, type Lab } from './identity.js';
 import { labDown, labKill, labStart, parseTarget, processesOf } from './lab.js';
 import { childrenOf, isRunning } from './process/proc.js';
@@ -87,8 +90,9 @@ describe('the servers of a lab site', () => {
     const { hosts, datastores, networks } = await manager.inventory();
     const spec = {
       vraId: '7', hostId: hosts[0]!.id, datastoreId: datastores[0]!.id, networkId: networks[0]!.id, name: 'Z-VRA-host-a1',
-      siteId: lab.identity.sites.a.siteId, natsUrl: 'nats://127.0.31.1:4222', memoryMiB: 512,
+      siteId: lab.identity.sites.a.siteId, natsUrl: 'tls://127.0.31.1:4222', memoryMiB: 512, enrolmentToken: 'used already',
     };
+    await storeVraIdentity(lab.layout.sites.a, '7', lab.identity.sites.a.siteId);
     await manager.deployAppliance(spec);
     const vra = await processOfA('vra1');
     expect(vra.isAlive).toBe(true);
@@ -171,4 +175,17 @@ function listenOn(host: string, port: number): Promise<Server> {
     server.once('error', reject);
     server.listen({ host, port }, () => resolve(server));
   });
+}
+
+/** As if it had been enrolled: without a ZVM nobody redeems a token, and a VRA that knows who it is needs none. */
+async function storeVraIdentity(site: SiteLayout, vraId: string, siteId: string): Promise<void> {
+  const [name, trust] = [{ siteId, siteName: 'site-a' }, join(site.zvmFolder, 'trust')];
+  const ca = await SiteCa.openOrMake(join(trust, 'ca'), name, Date.now);
+  const authority = await NatsAuthority.openOrMake(join(trust, 'nats-authority'), name);
+  const [request, user] = [await makeRequest(), makeNatsKey()];
+  const { certificatePem, notAfterMs } = await ca.issue(request.pem, { siteId, role: 'vra', instanceId: vraId }, []);
+  const jwt = await authority.user(user.publicKey, { ...vraRights(siteId, vraId), notAfterMs });
+  const folder = join(site.hosts[0]?.folder ?? '', 'vra', 'trust');
+  await mkdir(dirname(folder), { recursive: true, mode: 0o700 });
+  await ComponentIdentity.store(folder, { keyPem: request.keyPem, certificatePem, caPem: ca.trustedPem, natsCredentials: credentials(jwt, user.seed) });
 }

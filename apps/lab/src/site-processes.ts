@@ -38,7 +38,7 @@ export class SiteProcesses {
   }
 
   async #startNats(): Promise<void> {
-    await this.#startAndWait(await natsSpec(this.site));
+    await this.#startAndWait(natsSpec(this.site));
   }
 
   async #startPostgres(): Promise<void> {
@@ -55,7 +55,7 @@ export class SiteProcesses {
     return zvmSpec(site, {
       siteId: identity.siteId,
       siteName: `site-${site.name}`,
-      natsUrl: identity.externalNatsUrl ?? `nats://${site.managerAddress}:${PORTS.nats}`,
+      natsUrl: identity.externalNatsUrl ?? `tls://${site.managerAddress}:${PORTS.nats}`,
       databaseUrl: databaseUrlOf(site, identity),
     });
   }

@@ -1,6 +1,7 @@
 import { SocketGuestAgents, VraEngine } from '@tidemark/engine-host';
 import { pino } from 'pino';
 import { captureBytesMax, readConfig } from './config/config.js';
+import { openIdentity } from './identity/open-identity.js';
 import { interimTransport } from './interim-transport.js';
 
 /**
@@ -10,6 +11,7 @@ import { interimTransport } from './interim-transport.js';
 async function main(): Promise<void> {
   const config = readConfig(process.env);
   const log = pino({ base: { vraId: config.vraId } });
+  const identity = await openIdentity(config, log);
   const engine = await VraEngine.start({
     vraId: config.vraId,
     transport: interimTransport({ siteId: config.siteId, role: 'vra', instanceId: config.vraId }),
@@ -24,7 +26,7 @@ async function main(): Promise<void> {
     log,
   });
   const { startShell } = await import('./shell.js');
-  await startShell(config, engine);
+  await startShell(config, engine, identity);
   log.info({ address: config.address, nbdSocketPath: config.nbdSocketPath }, 'VRA is up');
 }
 

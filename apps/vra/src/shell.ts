@@ -3,12 +3,13 @@ import { ConsoleLogger } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { FastifyAdapter } from '@nestjs/platform-fastify';
 import type { VraEngine } from '@tidemark/engine-host';
+import type { ComponentIdentity } from '@tidemark/trust';
 import type { VraConfig } from './config/config.js';
 import { VraModule } from './vra.module.js';
 
 /** Control over NATS, health and metrics, around an engine that runs. Resolves when 4006 answers. */
-export async function startShell(config: VraConfig, engine: VraEngine): Promise<void> {
-  const app = await NestFactory.create(VraModule.of(config, engine), new FastifyAdapter());
+export async function startShell(config: VraConfig, engine: VraEngine, identity: ComponentIdentity): Promise<void> {
+  const app = await NestFactory.create(VraModule.of(config, engine, identity), new FastifyAdapter());
   app.useLogger(new ConsoleLogger({ logLevels: ['error', 'warn'], json: true }));
   app.enableShutdownHooks();
   await app.listen(config.healthPort, config.address);

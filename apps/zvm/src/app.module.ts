@@ -1,7 +1,8 @@
 import { type BeforeApplicationShutdown, type DynamicModule, Global, Inject, Injectable, Module } from '@nestjs/common';
 import { APP_FILTER, APP_GUARD, APP_INTERCEPTOR } from '@nestjs/core';
 import { createHypervisorManager } from '@tidemark/hypervisor';
-import { ControlBus } from '@tidemark/nest';
+import { inboxNameOf } from '@tidemark/contracts';
+import { ControlBus, ownBrokerAccess } from '@tidemark/nest';
 import { AlertService } from './alert/alert.service.js';
 import { AlertStore } from './alert/alert.store.js';
 import { AlertsController } from './alert/alerts.controller.js';
@@ -11,6 +12,10 @@ import { AuditStore } from './audit/audit.store.js';
 import { RequestAudit } from './audit/request-audit.js';
 import { Clock } from './clock.js';
 import { ZVM_CONFIG, type ZvmConfig } from './config.js';
+import { Enrolment } from './enrolment/enrolment.service.js';
+import { InternalListener } from './enrolment/internal-listener.js';
+import { TrustRenewal } from './enrolment/trust-renewal.js';
+import { TrustTokenStore } from './enrolment/trust-token.store.js';
 import { EventService } from './event/event.service.js';
 import { EventsController } from './event/events.controller.js';
 import { CallRate } from './http/call-rate.js';
@@ -19,12 +24,17 @@ import { JsonReplies } from './http/rest.js';
 import { RestErrorFilter } from './http/rest-errors.js';
 import { RootController } from './http/root.controller.js';
 import { HYPERVISOR, InventoryService } from './inventory/inventory.service.js';
+import { NatsUsers, SYSTEM_BUS } from './nats/nats-users.service.js';
+import { SystemAccess } from './nats/system-access.js';
 import { OperationService } from './operation/operation.service.js';
+import { PairingAcceptance } from './peer/pairing-acceptance.service.js';
 import { PairingService } from './peer/pairing.service.js';
 import { PeerExchange } from './peer/peer-exchange.service.js';
+import { PeerKeys } from './peer/peer-keys.js';
 import { PeerLinkService } from './peer/peer-link.service.js';
 import { PeerResponder } from './peer/peer-responder.js';
 import { PeerSitesController } from './peer/peer-sites.controller.js';
+import { PeerTrust } from './peer/peer-trust.service.js';
 import { PeerStore } from './peer/peer.store.js';
 import { Database } from './persistence/database.js';
 import { Lockout } from './session/lockout.js';
@@ -95,6 +105,7 @@ const SERVICES = [
   AuditLog, RequestAudit, CallRate, Lockout, UserService, TokenService, SessionService, TaskService, EventService, InventoryService, OperationService, SiteInventoryService, VraLinkService, SiteThrottle, VraStateService, VraOperations,
   PeerLinkService, PeerExchange, PeerResponder, PairingService, CatalogueService, RecoverySite, ProtectedSite, RecoveredVms, RecoveryActions, VpgActions,
   VpgStatusService, VmFollower, DecisionTimer, DefinitionService, DraftService, CommitService, AlertService, TrustService,
+  NatsUsers, TrustTokenStore, Enrolment, TrustRenewal, InternalListener, PeerKeys, PeerTrust, PairingAcceptance,
   CreateVpgOperation, ChangeVpgOperations, SteerReplicationOperations, InsertCheckpointOperation, FailoverTestOperations, FailoverOperations, FailoverCommitOperations,
   ReverseProtectionOperation, TakeReverseOperation,
   MoveRecoveryOperation, ChangeRecoveryVra, EvacuateVraOperation, OwnershipService,
@@ -109,11 +120,19 @@ export interface OwnTrust {
 /** Closes the site's broker connection first of all: a ZVM that is ending answers nobody any more. */
 @Injectable()
 class SiteBusOwner implements BeforeApplicationShutdown {
-  constructor(@Inject(SITE_BUS) private readonly bus: ControlBus) {}
+  constructor(
+    @Inject(SITE_BUS) private readonly bus: ControlBus,
+    @Inject(SYSTEM_BUS) private readonly system: ControlBus,
+  ) {}
 
   async beforeApplicationShutdown(): Promise<void> {
-    await this.bus.close();
+    await Promise.all([this.bus.close(), this.system.close()]);
   }
+}
+
+async function systemBus({ siteId, siteName, natsUrl }: ZvmConfig, trust: SiteTrust): Promise<ControlBus> {
+  const access = await SystemAccess.make({ siteId, authority: trust.nats, caPem: () => trust.ca.trustedPem });
+  return new ControlBus({ url: natsUrl, name: `zvm ${siteName} (system)`, access });
 }
 
 /** What the ZVM gets from outside its own code: everything that a test replaces. */
@@ -130,10 +149,11 @@ class SurroundingsModule {
         { provide: RestCertificate, useValue: certificate },
         { provide: Links, useValue: new Links(`https://${config.address}:${config.restPort}`) },
         { provide: HYPERVISOR, useFactory: () => createHypervisorManager(config.hypervisor) },
-        { provide: SITE_BUS, useFactory: () => new ControlBus(config.natsUrl, `zvm ${config.siteName}`) },
+        { provide: SITE_BUS, useFactory: () => new ControlBus({ url: config.natsUrl, name: `zvm ${config.siteName}`, access: ownBrokerAccess(trust.zvm, inboxNameOf({ kind: 'zvm' })) }) },
+        { provide: SYSTEM_BUS, useFactory: async () => await systemBus(config, trust) },
         SiteBusOwner,
       ],
-      exports: [Clock, Database, ZVM_CONFIG, SiteTrust, RestCertificate, Links, HYPERVISOR, SITE_BUS],
+      exports: [Clock, Database, ZVM_CONFIG, SiteTrust, RestCertificate, Links, HYPERVISOR, SITE_BUS, SYSTEM_BUS],
     };
   }
 }

@@ -24,6 +24,8 @@ const environmentSchema = z.object({
   TIDEMARK_NATS_PEER_PORT: port.default(9081),
   /** Where nats-server writes its process id, so that it can be told of a renewed certificate (SIGHUP). */
   TIDEMARK_NATS_PID_FILE: z.string().startsWith('/').optional(),
+  /** The internal API (9080), where VRAs are enrolled. */
+  TIDEMARK_INTERNAL_PORT: port.default(9080),
   TIDEMARK_DATABASE_URL: z.string().refine(isProtected, 'expected a UNIX socket (postgres://user@%2Fpath%2Fto%2Ffolder/database) or TLS (…?sslmode=verify-full&sslrootcert=/path/ca.pem)'),
   TIDEMARK_HYPERVISOR: z.string().regex(/^[a-z]+:.+/, 'expected <kind>:<url>, e.g. simulated:http://127.0.1.2:9440'),
   TIDEMARK_STATE_DIR: z.string().min(1),
@@ -49,6 +51,7 @@ export interface ZvmConfig {
   readonly natsUrl: string;
   readonly natsPeerPort: number;
   readonly natsPidFile: string | undefined;
+  readonly internalPort: number;
   readonly databaseUrl: string;
   readonly hypervisor: string;
   readonly stateDir: string;
@@ -81,6 +84,7 @@ export function readConfig(environment: Readonly<Record<string, string | undefin
     natsUrl: e.TIDEMARK_NATS_URL,
     natsPeerPort: e.TIDEMARK_NATS_PEER_PORT,
     natsPidFile: e.TIDEMARK_NATS_PID_FILE,
+    internalPort: e.TIDEMARK_INTERNAL_PORT,
     databaseUrl: e.TIDEMARK_DATABASE_URL,
     hypervisor: e.TIDEMARK_HYPERVISOR,
     stateDir: e.TIDEMARK_STATE_DIR,

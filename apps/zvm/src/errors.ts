@@ -31,9 +31,9 @@ export class TooManyError extends ZvmError {
   }
 }
 
-export const forbidden = (message: string): ZvmError => new ZvmError('ZVM_FORBIDDEN', message);
 export const invalid = (message: string): ZvmError => new ZvmError('ZVM_INVALID', message);
 export const conflict = (message: string): ZvmError => new ZvmError('ZVM_CONFLICT', message);
+export const forbidden = (message: string): ZvmError => new ZvmError('ZVM_FORBIDDEN', message);
 export const notFound = (what: string, id: string): ZvmError => new ZvmError('ZVM_NOT_FOUND', `${what} ${id} does not exist`);
 
 export function messageOf(error: unknown): string {

@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import type { PeerSiteApi, VpgApi, VpgSettingsApi } from '@tidemark/contracts';
 import pg from 'pg';
 import { FakeDataPlane } from './testing/fake-data-plane.js';
+import { installVras } from './testing/paired-sites.js';
 import { RestClient } from './testing/rest-client.js';
 import { startPostgres, type TestServer } from './testing/servers.js';
 import { eventually, TestSite } from './testing/test-site.js';
@@ -36,17 +37,6 @@ afterAll(async () => {
   await plane?.close();
   await postgres?.close();
 });
-
-async function installVras(site: TestSite, client: RestClient): Promise<void> {
-  const inventory = await site.hypervisor.inventory();
-  for (const host of inventory.hosts) {
-    const taskId = await client.ok<string>('POST', '/vras', {
-      HostIdentifier: host.id, DatastoreIdentifier: host.datastoreIds[0], NetworkIdentifier: host.networkIds[0], MemoryInGB: 3, GroupName: 'default_group',
-      UsePublicKeyInsteadOfCredentials: true, VraNetworkDataApi: { VraIPConfigurationTypeApi: 'Static', VraIPAddress: host.address },
-    });
-    expect(await client.task(taskId)).toMatchObject({ state: COMPLETED });
-  }
-}
 
 describe('sessions and the shape of answers', () => {
   it('lists its services without a session and nothing else', async () => {
@@ -101,18 +91,24 @@ describe('sessions and the shape of answers', () => {
 });
 
 describe('pairing', () => {
-  it('refuses an address where no site answers', async () => {
-    expect(await atA.refused(400, 'POST', '/peersites', { HostName: '127.0.0.1', Port: 1 })).toContain('127.0.0.1:1');
-    expect(await atA.refused(400, 'POST', '/peersites', { HostName: '127.0.0.1', Port: a.nats.websocketPort })).toContain('itself');
+  const tokenOf = async (client: RestClient): Promise<string> => (await client.ok<{ Token: string }>('POST', '/peersites/generatetoken')).Token;
+
+  it('refuses an address where no site answers, a token that is none, and its own', async () => {
+    const token = await tokenOf(atB);
+    expect(await atA.refused(503, 'POST', '/peersites', { HostName: '127.0.0.1', Port: 1, Token: token })).toContain('127.0.0.1:1');
+    expect(await atA.refused(400, 'POST', '/peersites', { HostName: '127.0.0.1', Port: b.config.natsPeerPort })).toContain('Token');
+    expect(await atA.refused(400, 'POST', '/peersites', { HostName: '127.0.0.1', Port: b.config.natsPeerPort, Token: 'please' })).toContain('token cannot be used');
+    expect(await atA.refused(400, 'POST', '/peersites', { HostName: '127.0.0.1', Port: a.config.natsPeerPort, Token: await tokenOf(atA) })).toContain('itself');
   });
 
   it('joins two sites, and both list each other', async () => {
-    const taskId = await atA.ok<string>('POST', '/peersites', { HostName: '127.0.0.1', Port: b.nats.websocketPort });
+    const pair = { HostName: '127.0.0.1', Port: b.config.natsPeerPort, Token: await tokenOf(atB) };
+    const taskId = await atA.ok<string>('POST', '/peersites', pair);
     expect(taskId).toMatch(/^[0-9a-f-]{36}\.[0-9a-f-]{36}$/);
     expect(await atA.task(taskId)).toMatchObject({ state: COMPLETED });
     expect(await atA.ok<PeerSiteApi[]>('GET', '/peersites')).toMatchObject([{ SiteIdentifier: b.config.siteId, PeerSiteName: 'Site b', PairingStatus: 0 }]);
-    expect(await atB.ok<PeerSiteApi[]>('GET', '/peersites')).toMatchObject([{ SiteIdentifier: a.config.siteId, PeerSiteName: 'Site a' }]);
-    expect(await atA.refused(409, 'POST', '/peersites', { HostName: '127.0.0.1', Port: b.nats.websocketPort })).toContain('already');
+    expect(await atB.ok<PeerSiteApi[]>('GET', '/peersites')).toMatchObject([{ SiteIdentifier: a.config.siteId, PeerSiteName: 'Site a', PairingStatus: 0 }]);
+    expect(await atA.refused(409, 'POST', '/peersites', pair)).toContain('already');
   });
 
   it('shows the inventory of both sites at both', async () => {
@@ -492,6 +488,7 @@ describe('unpairing', () => {
     await eventually('the sites hear each other', async () => (await atA.call('GET', `/virtualizationsites/${b.config.siteId}/vms`)).status === 200);
     const taskId = await atA.ok<string>('DELETE', `/peersites/${b.config.siteId}`, { IsKeepTargetDisks: true });
     expect(await atA.task(taskId)).toMatchObject({ state: COMPLETED });
-    expect([...(await atA.ok<object[]>('GET', '/peersites')), ...(await atB.ok<object[]>('GET', '/peersites'))]).toEqual([]);
+    expect(await atA.ok<object[]>('GET', '/peersites')).toEqual([]);
+    await eventually('the other site has let go too', async () => (await atB.ok<object[]>('GET', '/peersites')).length === 0);
   });
 });

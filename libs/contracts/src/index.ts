@@ -3,3 +3,4 @@ export * from './subjects/subjects.js';
 export * from './vra/index.js';
 export * from './peer/index.js';
 export * from './rest/index.js';
+export * from './trust/index.js';

@@ -107,6 +107,8 @@ export interface ApplianceSpec {
   readonly siteId: string;
   readonly natsUrl: string;
   readonly memoryMiB: number;
+  /** One-time, for this VRA on this host: the appliance finds it in a file of its own at its first start. A secret until it is used. */
+  readonly enrolmentToken: string;
 }
 
 /** A change is a reason to read the inventory again, not a diff: a reader that missed one loses nothing. */

@@ -1,1 +1,10 @@
-export * from './nats.js';
+export { answerMessage, checkMessage, describeErrors } from './bus/answer.js';
+export { natsUserLife } from './bus/broker-problem.js';
+export type { BusAccess } from './bus/bus-access.js';
+export * from './bus/control-bus.js';
+export * from './bus/control-error.js';
+export * from './trust/broker-access.js';
+export * from './trust/nats-configuration.js';
+export * from './trust/nats-grants.js';
+export * from './trust/enrol.js';
+export * from './trust/renew.js';

@@ -1,10 +1,10 @@
-import type { Command } from 'commander';
-import type { LocalSiteApi, PeerSiteApi } from '@tidemark/contracts';
+import { type Command, Option } from 'commander';
+import type { LocalSiteApi, PeerSiteApi, TokenResultApi, VraApi } from '@tidemark/contracts';
 import { PAIRING_STATUS } from '@tidemark/contracts/enumerations';
 import { usage } from '../cli-error.js';
 import { findOne } from '../lookup.js';
 import { nameOf } from '../names.js';
-import { orDash } from '../output.js';
+import { orDash, type Output } from '../output.js';
 import type { InSession } from '../program.js';
 
 export function addSiteCommands(program: Command, session: InSession): void {
@@ -17,11 +17,20 @@ export function addSiteCommands(program: Command, session: InSession): void {
       }, 'no sites');
     }));
 
+  program.command('pairing-token').description('a token with which one other site can be paired with this one: once, within the hour')
+    .action((_options, command: Command) => session(command, async ({ client, output }) => showToken(output, await client.post<TokenResultApi>('/peersites/generatetoken', {}))));
+
+  program.command('vra-token').description('a token with which a VRA whose identity was lost or has expired is enrolled anew: once, within the hour').argument('<vra>', 'name or identifier')
+    .action((wanted: string, _options, command: Command) => session(command, async ({ client, output }) => {
+      const vra = findOne(wanted, { items: await client.get<VraApi[]>('/vras'), idOf: (one) => one.VraIdentifierStr ?? '', nameOf: (one) => one.VraName ?? '', what: 'VRA' });
+      showToken(output, await client.post<TokenResultApi>(`/vras/${vra.VraIdentifierStr ?? ''}/enrolmenttoken`, {}));
+    }));
+
   program.command('pair').description('pair this site with another one').argument('<host>', 'where the other site listens for peers, with :port if it is not 9081')
-    .option('--token <text>', 'one-time token made at the other site').option('--no-wait', 'do not wait for the task')
-    .action((host: string, options: { token?: string; wait: boolean }, command: Command) => session(command, async ({ client, output, task }) => {
+    .addOption(new Option('--token <text>', 'one-time token made at the other site (tidemark pairing-token)').env('TIDEMARK_PAIRING_TOKEN').makeOptionMandatory()).option('--no-wait', 'do not wait for the task')
+    .action((host: string, options: { token: string; wait: boolean }, command: Command) => session(command, async ({ client, output, task }) => {
       const { name, port } = hostAndPort(host);
-      const taskId = await client.post('/peersites', { HostName: name, Port: port, ...(options.token === undefined ? {} : { Token: options.token }) });
+      const taskId = await client.post('/peersites', { HostName: name, Port: port, Token: options.token });
       await task(taskId, { isWaiting: options.wait });
       output.done({ TaskIdentifier: taskId }, options.wait ? `paired with ${host}` : `pairing with ${host}: task ${taskId}`);
     }));
@@ -35,6 +44,11 @@ export function addSiteCommands(program: Command, session: InSession): void {
       await task(taskId, { isWaiting: options.wait });
       output.done({ TaskIdentifier: taskId }, options.wait ? `unpaired from ${peer.PeerSiteName}` : `unpairing ${peer.PeerSiteName}: task ${taskId}`);
     }));
+}
+
+/** On standard output alone, so that a script can pass it on; until when it is good is for people. */
+function showToken(output: Output, result: TokenResultApi): void {
+  output.facts(result, { token: result.Token, 'good until': result.UtcExpirationDate });
 }
 
 const PEER_PORT = 9081;

@@ -69,6 +69,7 @@ class FakeRoutes {
     if (method === 'GET' && path === '/localsite/settings/throttling') return { body: THROTTLING };
     if (method === 'GET') return this.#get(path);
     if (path.endsWith('/changerecoveryvra/recommendation')) return { body: recommended(request.body as VraChangeRecoveryHostRecommendationRequestApi) };
+    if (path.endsWith('token')) return { body: { Token: path.includes('vras') ? 'tidemark1.enrolment.abc' : 'tidemark1.pairing.abc', UtcExpirationDate: '2026-11-22T03:00:00.000Z' } };
     this.#looks = 0;
     if (method === 'POST' && path.endsWith('/checkpoints')) this.state.checkpoints.push(checkpoint(12, { Tag: (request.body as { CheckpointName: string }).CheckpointName, Type: 1 }));
     return { body: 'task.1' };

@@ -1,4 +1,4 @@
-import { mkdir } from 'node:fs/promises';
+import { mkdir, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type ApplianceRunner, type ApplianceSpec, HypervisorError, type HypervisorHost, type HypervisorSeed } from '@tidemark/hypervisor';
 import { guestAgentFolder, PORTS } from '../layout.js';
@@ -7,6 +7,8 @@ import type { ProcessSpec } from '../process/process-registry.js';
 import { appEntry } from '../servers/node-programs.js';
 import type { HostConfig } from './config.js';
 
+/** In the VRA's state folder; it removes it when it has redeemed it. */
+const TOKEN_FILE = 'enrolment-token';
 /** Threads for file I/O of one VRA: libuv's default of 4 would let journal fdatasyncs starve guest reads. */
 const IO_THREADS = '16';
 
@@ -22,6 +24,7 @@ export class ApplianceProcesses implements ApplianceRunner {
     if (!config) throw new HypervisorError('HYPERVISOR_STATE', `host ${host.name} is not one of this lab: no appliance can run on it`);
     const stateFolder = join(config.folder, 'vra');
     await mkdir(stateFolder, { recursive: true, mode: 0o700 });
+    await writeToken(join(stateFolder, TOKEN_FILE), spec.enrolmentToken);
     await this.runner.start(this.#processSpec(spec, config, stateFolder));
   }
 
@@ -45,6 +48,7 @@ export class ApplianceProcesses implements ApplianceRunner {
         TIDEMARK_ADDRESS: host.address,
         TIDEMARK_NATS_URL: spec.natsUrl,
         TIDEMARK_STATE_DIR: stateFolder,
+        TIDEMARK_ENROLMENT_TOKEN_FILE: join(stateFolder, TOKEN_FILE),
         TIDEMARK_DATASTORES: this.options.seed.datastores.map(({ path }) => path).join(':'),
         TIDEMARK_NBD_SOCKET: host.nbdSocketPath,
         TIDEMARK_GUEST_AGENT_DIR: guestAgentFolder(host.nbdSocketPath),
@@ -60,4 +64,10 @@ export class ApplianceProcesses implements ApplianceRunner {
       endSignal: 'SIGTERM',
     };
   }
+}
+
+/** Whole or not at all, readable by the VRA alone: a VRA may be looking for it at this moment. */
+async function writeToken(path: string, token: string): Promise<void> {
+  await writeFile(`${path}.new`, token, { mode: 0o600 });
+  await rename(`${path}.new`, path);
 }

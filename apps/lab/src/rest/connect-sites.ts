@@ -86,7 +86,7 @@ const vraRequest = (host: NamedHost, { datastore, network, address }: VraPlace):
 export async function pairSites(from: SiteApi, peer: SiteLayout, peerApi: SiteApi): Promise<boolean> {
   const peers = await from.get<{ HostName: string }[]>('/peersites');
   if (peers.some((known) => known.HostName === peer.managerAddress)) return false;
-  const { Token: token } = await peerApi.call<{ Token?: string }>('POST', '/peersites/generatetoken').catch(() => ({ Token: undefined }));
-  await from.run('POST', '/peersites', { HostName: peer.managerAddress, Port: PORTS.natsPeer, ...(token === undefined ? {} : { Token: token }) });
+  const { Token: token } = await peerApi.call<{ Token: string }>('POST', '/peersites/generatetoken');
+  await from.run('POST', '/peersites', { HostName: peer.managerAddress, Port: PORTS.natsPeer, Token: token });
   return true;
 }

@@ -29,7 +29,7 @@ export class SelfMade {
   /** A user that may do everything, if anybody believed who signed it. */
   async natsUser(listener: 'standard' | 'websocket'): Promise<NatsUser> {
     const key = makeNatsKey();
-    const jwt = await this.authority.user(key.publicKey, { name: 'forged', publish: ['>'], subscribe: ['>'], listener, notAfterMs: Date.now() + LEAF_LIFETIME_MS });
+    const jwt = await this.authority.user(key.publicKey, { name: 'forged', publish: ['>'], subscribe: ['>'], listener, payloadBytesMax: -1, subscriptionsMax: -1, notAfterMs: Date.now() + LEAF_LIFETIME_MS });
     return readUser(credentials(jwt, key.seed));
   }
 

@@ -2,12 +2,13 @@ import { connect } from 'node:net';
 import pg from 'pg';
 import { LabError } from '../lab-error.js';
 import { PORTS, type SiteLayout } from '../layout.js';
+import { natsConfigurationPath } from './nats.js';
 
-/** A NATS server that is not ours: it must answer at its address, and as websocket where paired sites look for this one. */
+/** A NATS server that is not ours, started with the configuration that `zvm init` wrote: it must answer at its address, and as websocket where paired sites look for this one. */
 export async function assertExternalNats(site: SiteLayout, url: string): Promise<void> {
   const { hostname, port } = new URL(url);
   await assertListens({ host: hostname, port: Number(port || PORTS.nats) }, `TIDEMARK_${site.name.toUpperCase()}_NATS_URL=${url}`);
-  await assertListens({ host: site.managerAddress, port: PORTS.natsPeer }, `the websocket listener that paired sites use (websocket { listen: "${site.managerAddress}:${PORTS.natsPeer}", no_tls: true })`);
+  await assertListens({ host: site.managerAddress, port: PORTS.natsPeer }, `the websocket listener that paired sites use (its configuration: ${natsConfigurationPath(site)})`);
 }
 
 export async function assertExternalDatabase(site: SiteLayout, url: string): Promise<void> {

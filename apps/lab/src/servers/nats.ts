@@ -1,34 +1,17 @@
-import { writeFile } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { PORTS, type SiteLayout } from '../layout.js';
 import type { ProcessSpec } from '../process/process-registry.js';
 import { findProgram } from './programs.js';
 
-/**
- * Two listeners: 4222 for the site's own components, the websocket on 9081 for paired sites. client_advertise names the local one, and a
- * single server tells nobody other addresses, so a peer learns nothing but 9081.
- */
-const configuration = (site: SiteLayout): string => `
-server_name: "site-${site.name}"
-host: "${site.managerAddress}"
-port: ${PORTS.nats}
-client_advertise: "${site.managerAddress}:${PORTS.nats}"
-max_payload: 4MB
-websocket {
-  host: "${site.managerAddress}"
-  port: ${PORTS.natsPeer}
-  no_tls: true
-}
-`;
+/** What `zvm init` has written for it: listeners, certificates, and whom it believes. */
+export const natsConfigurationPath = (site: SiteLayout): string => join(site.zvmFolder, 'trust', 'nats', 'nats.conf');
 
-export async function natsSpec(site: SiteLayout): Promise<ProcessSpec> {
-  const path = join(site.runFolder, 'nats.conf');
-  await writeFile(path, configuration(site), { mode: 0o600 });
+export function natsSpec(site: SiteLayout): ProcessSpec {
   return {
     name: 'nats',
     command: findProgram('nats-server', 'nats-server'),
-    args: ['-c', path],
+    args: ['-c', natsConfigurationPath(site)],
     env: {},
     cwd: site.folder,
     logPath: join(site.logFolder, 'nats.log'),

@@ -31,13 +31,15 @@ export function zvmSpec(site: SiteLayout, identity: ZvmIdentity): ProcessSpec {
       TIDEMARK_REST_PORT: String(PORTS.rest),
       TIDEMARK_NATS_URL: identity.natsUrl,
       TIDEMARK_NATS_PEER_PORT: String(PORTS.natsPeer),
+      TIDEMARK_NATS_PID_FILE: join(site.runFolder, 'nats.pid'),
+      TIDEMARK_INTERNAL_PORT: String(PORTS.internal),
       TIDEMARK_DATABASE_URL: identity.databaseUrl,
       TIDEMARK_HYPERVISOR: `simulated:${site.hypervisorUrl}`,
       TIDEMARK_STATE_DIR: site.zvmFolder,
     },
     cwd: site.folder,
     logPath: join(site.logFolder, 'zvm.log'),
-    listens: [`${site.managerAddress}:${PORTS.rest}`],
+    listens: [PORTS.rest, PORTS.internal].map((port) => `${site.managerAddress}:${port}`),
     endSignal: 'SIGTERM',
   };
 }

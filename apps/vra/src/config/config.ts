@@ -1,3 +1,4 @@
+import { join } from 'node:path';
 import { z } from 'zod';
 
 const port = z.coerce.number().int().min(0).max(65535);
@@ -5,11 +6,13 @@ const port = z.coerce.number().int().min(0).max(65535);
 /** The VRA's environment, checked once at the start. */
 const SCHEMA = z.object({
   TIDEMARK_SITE_ID: z.uuid(),
-  TIDEMARK_VRA_ID: z.string().min(1).max(64),
+  TIDEMARK_VRA_ID: z.string().regex(/^[A-Za-z0-9_-]{1,64}$/, 'expected letters, digits, _ and -: it is part of NATS subjects'),
   TIDEMARK_HOST_ID: z.string().min(1),
   TIDEMARK_ADDRESS: z.string().min(1),
   TIDEMARK_NATS_URL: z.string().min(1),
   TIDEMARK_STATE_DIR: z.string().startsWith('/'),
+  /** Read when it is there, removed when it was redeemed; below the state folder when not set. */
+  TIDEMARK_ENROLMENT_TOKEN_FILE: z.string().startsWith('/').optional(),
   /** The host's datastores, as PATH has folders: nothing outside them is opened, made or deleted. */
   TIDEMARK_DATASTORES: z.string().transform((text) => text.split(':')).pipe(z.array(z.string().regex(/^\/[^\0]*[^/\0]$/, 'expected absolute folders, separated by colons')).min(1)),
   TIDEMARK_NBD_SOCKET: z.string().startsWith('/').max(99),
@@ -27,6 +30,8 @@ export interface VraConfig {
   readonly address: string;
   readonly natsUrl: string;
   readonly stateFolder: string;
+  /** Where whoever installs this VRA puts its one-time token. */
+  readonly enrolmentTokenFile: string;
   readonly nbdSocketPath: string;
   readonly datastoreFolders: readonly string[];
   /** Where guest agents listen; undefined: no guest has one. */
@@ -52,6 +57,7 @@ export function readConfig(environment: NodeJS.ProcessEnv): VraConfig {
     address: value.TIDEMARK_ADDRESS,
     natsUrl: value.TIDEMARK_NATS_URL,
     stateFolder: value.TIDEMARK_STATE_DIR,
+    enrolmentTokenFile: value.TIDEMARK_ENROLMENT_TOKEN_FILE ?? join(value.TIDEMARK_STATE_DIR, 'enrolment-token'),
     nbdSocketPath: value.TIDEMARK_NBD_SOCKET,
     datastoreFolders: value.TIDEMARK_DATASTORES,
     guestAgentFolder: value.TIDEMARK_GUEST_AGENT_DIR,

@@ -6,6 +6,7 @@ import {
 import { VraEngine } from '@tidemark/engine-host';
 import { ControlBus } from '@tidemark/nest';
 import { VRA_CONFIG } from '../config/config.token.js';
+import { IdentityKeeper } from '../identity/identity-keeper.js';
 import type { VraConfig } from '../config/config.js';
 
 const STATUS_INTERVAL_MS = 1000;
@@ -20,10 +21,14 @@ export class ControlService implements OnApplicationBootstrap, OnApplicationShut
     @Inject(VRA_CONFIG) private readonly config: VraConfig,
     @Inject(ControlBus) private readonly bus: ControlBus,
     @Inject(VraEngine) private readonly engine: VraEngine,
+    @Inject(IdentityKeeper) private readonly identity: IdentityKeeper,
   ) {}
 
   onApplicationBootstrap(): void {
-    this.#answer('control', 'state.apply', DesiredStateV1, (message) => this.engine.applyDesiredState(message));
+    this.#answer('control', 'state.apply', DesiredStateV1, async (message) => {
+      await this.engine.applyDesiredState(message);
+      await this.identity.learn(message.trust.sites.find(({ siteId }) => siteId === this.config.siteId)?.caPem ?? []);
+    });
     this.#answer('control', 'recovery.put', RecoveryV1, (message) => this.engine.putRecovery(message));
     this.#answer('control', 'recovery.release', RecoveryReleaseV1, (message) => this.engine.releaseRecovery(message));
     this.#answer('control', 'recovery.remove', RecoveryRemoveV1, (message) => this.engine.removeRecovery(message));

@@ -1,4 +1,5 @@
-import { Injectable, Logger, type OnApplicationBootstrap, type OnApplicationShutdown } from '@nestjs/common';
+import { Inject, Injectable, Logger, type OnApplicationBootstrap, type OnApplicationShutdown } from '@nestjs/common';
+import { ControlBus } from '@tidemark/nest';
 import { alertChanges, type AlertFacts, alertsFor, certificateAlertsFor, type RecoveryAlertFacts, recoveryAlertsFor } from '@tidemark/vpg';
 import { Background } from '../background.js';
 import { Clock } from '../clock.js';
@@ -10,7 +11,7 @@ import { TrustService } from '../trust/trust.service.js';
 import { rpoSecondsOf } from '../vpg/vpg-definition.js';
 import { VpgStatusService } from '../vpg/vpg-status.service.js';
 import { VpgStore } from '../vpg/vpg.store.js';
-import { VraLinkService } from '../vra/vra-link.service.js';
+import { SITE_BUS, VraLinkService } from '../vra/vra-link.service.js';
 import { VraStore } from '../vra/vra.store.js';
 import { AlertStore } from './alert.store.js';
 
@@ -38,6 +39,7 @@ export class AlertService implements OnApplicationBootstrap, OnApplicationShutdo
     private readonly ownership: OwnershipService,
     private readonly clock: Clock,
     private readonly trust: TrustService,
+    @Inject(SITE_BUS) private readonly bus: ControlBus,
   ) {}
 
   onApplicationBootstrap(): void {
@@ -92,12 +94,14 @@ export class AlertService implements OnApplicationBootstrap, OnApplicationShutdo
         };
       }),
       fences: this.ownership.withVms(),
-      peers: this.peers.all().map((peer) => ({
+      peers: this.peers.all().filter(({ state }) => state === 'paired').map((peer) => ({
         siteId: peer.siteId,
         name: peer.name,
         isConnected: this.link.isAlive(peer.siteId),
+        problem: this.link.problemWith(peer.siteId) ?? null,
         vpgIds: vpgs.filter((vpg) => this.status.otherSiteId(vpg) === peer.siteId).map((vpg) => vpg.definition.vpgId),
       })),
+      brokerProblem: this.bus.problem ?? null,
       vras: this.vras.all().filter((vra) => vra.state === 'Installed').map((vra) => ({
         vraId: vra.vraId,
         name: vra.name,

@@ -42,7 +42,7 @@ export class PeerExchange implements OnApplicationBootstrap, OnApplicationShutdo
   ) {}
 
   onApplicationBootstrap(): void {
-    this.link.onNews((news) => this.#hear(news));
+    this.link.onNews((siteId, news) => this.#hear(siteId, news));
     this.catalogue.onChange(() => this.#heal.poke());
     this.#news.start();
     this.#heal.start();
@@ -60,7 +60,6 @@ export class PeerExchange implements OnApplicationBootstrap, OnApplicationShutdo
     for (const peer of this.peers.all()) {
       const shared = this.vpgs.all().filter(({ definition: { protectedSiteId, recoverySiteId } }) => protectedSiteId === peer.siteId || recoverySiteId === peer.siteId);
       this.link.tell(peer.siteId, {
-        fromSiteId: this.config.siteId,
         siteName: this.config.siteName,
         location: this.config.location,
         version: ZVM_VERSION,
@@ -91,15 +90,17 @@ export class PeerExchange implements OnApplicationBootstrap, OnApplicationShutdo
     return this.vraStates.vraIdsOf(definition.vms.map((vm) => vm.vmId));
   }
 
-  #hear(news: PeerNewsV1): void {
-    void this.#take(news).catch(() => undefined);
+  #hear(siteId: string, news: PeerNewsV1): void {
+    void this.#take(siteId, news).catch(() => undefined);
     this.#heal.poke();
   }
 
   /** Owned by the news that comes each second: what fails now comes again. */
-  async #take(news: PeerNewsV1): Promise<void> {
-    for (const task of news.tasks) if (task.runnerSiteId === news.fromSiteId) await this.tasks.follow(task);
-    for (const { vpgId, catalogueRevision } of news.vpgs) this.#confirmed.set(vpgId, catalogueRevision);
+  async #take(siteId: string, news: PeerNewsV1): Promise<void> {
+    for (const task of news.tasks) if (task.runnerSiteId === siteId) await this.tasks.follow(task);
+    for (const { vpgId, catalogueRevision } of news.vpgs) {
+      if (this.vpgs.find(vpgId)?.definition.protectedSiteId === siteId) this.#confirmed.set(vpgId, catalogueRevision);
+    }
   }
 
   async #healAll(): Promise<void> {

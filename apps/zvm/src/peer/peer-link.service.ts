@@ -1,16 +1,19 @@
 import { Inject, Injectable, type OnApplicationShutdown, type OnModuleInit } from '@nestjs/common';
-import { type PeerNewsV1, type SiteCardV1, subjectOf, UNKNOWN_SITE } from '@tidemark/contracts';
-import { ControlBus, ControlError } from '@tidemark/nest';
+import { pairingInstance, peerInstance, type PeerNewsV1, type SiteCardV1, speakerOn, subjectOf } from '@tidemark/contracts';
+import { brokerTls, type BusAccess, ControlBus, ControlError } from '@tidemark/nest';
+import { credentials, type PairingToken } from '@tidemark/trust';
 import { Clock } from '../clock.js';
 import { ZVM_CONFIG, type ZvmConfig } from '../config.js';
-import { invalid, ZvmError, type ZvmErrorCode } from '../errors.js';
+import { ZvmError, type ZvmErrorCode } from '../errors.js';
 import { ZVM_VERSION } from '../version.js';
 import { SITE_BUS } from '../vra/vra-link.service.js';
-import { PeerStore, type PeerSite } from './peer.store.js';
+import { PeerKeys } from './peer-keys.js';
+import { PeerStore } from './peer.store.js';
 
 /** Silence after which a peer site counts as gone. */
 export const PEER_SILENCE_MS = 5000;
-const HELLO_MS = 5000;
+const VISIT_MS = 8000;
+const KNOCK_MS = 5000;
 
 interface Link {
   readonly url: string;
@@ -22,32 +25,41 @@ interface HeardNews {
   readonly receivedMs: number;
 }
 
-const urlOf = (address: string, port: number): string => `ws://${address.includes(':') ? `[${address}]` : address}:${port}`;
+interface Place {
+  readonly address: string;
+  readonly port: number;
+}
+
+type NewsListener = (siteId: string, news: PeerNewsV1) => void;
+
+const urlOf = (address: string, port: number): string => `wss://${address.includes(':') ? `[${address}]` : address}:${port}`;
 
 const PEER_ERROR_CODES: ReadonlySet<string> = new Set<ZvmErrorCode>([
-  'ZVM_INVALID', 'ZVM_NOT_FOUND', 'ZVM_CONFLICT', 'ZVM_DATABASE_DOWN', 'ZVM_HYPERVISOR_DOWN', 'ZVM_VRA_DOWN', 'ZVM_PEER_DOWN', 'ZVM_BROKER_DOWN',
+  'ZVM_INVALID', 'ZVM_FORBIDDEN', 'ZVM_NOT_FOUND', 'ZVM_CONFLICT', 'ZVM_DATABASE_DOWN', 'ZVM_HYPERVISOR_DOWN', 'ZVM_VRA_DOWN', 'ZVM_PEER_DOWN', 'ZVM_BROKER_DOWN',
 ]);
 
 /**
- * One connection into the broker of each paired site, and what was last heard from there. Nothing here waits for a site that is away
- * longer than its deadline, and a lost connection is refused at once.
+ * One connection into the broker of each paired site, as the user that was granted for that pairing alone, and what was last heard from there. Nothing here
+ * waits for a site that is away longer than its deadline, and a lost connection is refused at once.
  */
 @Injectable()
 export class PeerLinkService implements OnModuleInit, OnApplicationShutdown {
   readonly #links = new Map<string, Link>();
   readonly #heard = new Map<string, HeardNews>();
-  readonly #listeners: ((news: PeerNewsV1) => void)[] = [];
+  readonly #listeners: NewsListener[] = [];
 
   constructor(
     private readonly peers: PeerStore,
+    private readonly keys: PeerKeys,
     private readonly clock: Clock,
     @Inject(SITE_BUS) private readonly bus: ControlBus,
     @Inject(ZVM_CONFIG) private readonly config: ZvmConfig,
   ) {}
 
   onModuleInit(): void {
-    this.peers.onChange(() => this.#followPeers());
-    this.bus.listen<PeerNewsV1>(this.#subject(this.config.siteId, 'event', 'peer.news'), (news) => this.#hear(news));
+    this.peers.onChange(() => this.followPeers());
+    const subject = subjectOf({ siteId: this.config.siteId, service: 'zvm', instanceId: '*', channel: 'event', topic: 'peer.news' });
+    this.bus.listen<PeerNewsV1>(subject, (news, actual) => this.#hear(news, actual));
   }
 
   /** Where and who this site is, for its peers. */
@@ -56,8 +68,9 @@ export class PeerLinkService implements OnModuleInit, OnApplicationShutdown {
     return { siteId, name: siteName, location, version: ZVM_VERSION, address, port: natsPeerPort };
   }
 
-  #followPeers(): void {
-    const wanted = new Map(this.peers.all().map((site) => [site.siteId, urlOf(site.address, site.port)]));
+  /** A link for everyone who has let this site in; also to be called when that has changed. */
+  followPeers(): void {
+    const wanted = new Map(this.peers.everyone().filter(({ siteId }) => this.keys.has(siteId)).map((site) => [site.siteId, urlOf(site.address, site.port)]));
     for (const [siteId, link] of this.#links) {
       if (wanted.get(siteId) === link.url) continue;
       this.#links.delete(siteId);
@@ -65,17 +78,29 @@ export class PeerLinkService implements OnModuleInit, OnApplicationShutdown {
       void link.bus.close().catch(() => undefined);
     }
     for (const [siteId, url] of wanted) {
-      if (!this.#links.has(siteId)) this.#links.set(siteId, { url, bus: new ControlBus(url, `zvm ${this.config.siteName}`) });
+      if (!this.#links.has(siteId)) this.#links.set(siteId, { url, bus: new ControlBus({ url, name: `zvm ${this.config.siteName}`, access: this.#accessTo(siteId) }) });
     }
   }
 
-  #hear(news: PeerNewsV1): void {
-    if (!this.peers.find(news.fromSiteId) || !Array.isArray(news.vpgs) || !Array.isArray(news.tasks) || !Array.isArray(news.removedVpgIds)) return;
-    this.#heard.set(news.fromSiteId, { news, receivedMs: this.clock.monotonicMs() });
-    for (const listener of this.#listeners) listener(news);
+  #accessTo(siteId: string): BusAccess {
+    return {
+      inboxName: peerInstance(this.config.siteId),
+      credentials: () => this.keys.credentials(siteId),
+      tls: () => brokerTls(siteId, this.peers.findAny(siteId)?.caPem ?? []),
+      onChange: (listener) => this.keys.onChange(siteId, listener),
+    };
   }
 
-  onNews(listener: (news: PeerNewsV1) => void): void {
+  /** The subject says who speaks: the broker lets each site speak under its own name alone. */
+  #hear(news: PeerNewsV1, subject: string): void {
+    const speaker = speakerOn(subject);
+    if (speaker?.kind !== 'peer' || !this.peers.find(speaker.siteId)) return;
+    if (!Array.isArray(news.vpgs) || !Array.isArray(news.tasks) || !Array.isArray(news.removedVpgIds)) return;
+    this.#heard.set(speaker.siteId, { news, receivedMs: this.clock.monotonicMs() });
+    for (const listener of this.#listeners) listener(speaker.siteId, news);
+  }
+
+  onNews(listener: NewsListener): void {
     this.#listeners.push(listener);
   }
 
@@ -94,49 +119,54 @@ export class PeerLinkService implements OnModuleInit, OnApplicationShutdown {
     return this.silenceMs(siteId) < PEER_SILENCE_MS;
   }
 
+  /** Why its broker cannot be reached, for people; undefined while it can. */
+  problemWith(siteId: string): string | undefined {
+    return this.#links.has(siteId) ? this.#links.get(siteId)?.bus.problem : 'it has not let this site in yet';
+  }
+
   tell(siteId: string, news: PeerNewsV1): void {
     this.#links.get(siteId)?.bus.publish(this.#subject(siteId, 'event', 'peer.news'), news);
   }
 
-  /** @throws ZvmError ZVM_PEER_DOWN, or the error that the peer answered */
+  /** @throws ZvmError ZVM_NOT_FOUND, ZVM_PEER_DOWN, or the error that the peer answered */
   async ask<R>(siteId: string, topic: string, message: object, { timeoutMs = 5000 }: { readonly timeoutMs?: number } = {}): Promise<R> {
-    const site = this.peers.get(siteId);
-    const link = this.#links.get(site.siteId);
+    const site = this.peers.findAny(siteId) ?? this.peers.get(siteId);
+    const link = this.#links.get(siteId);
     if (!link) throw new ZvmError('ZVM_PEER_DOWN', `site ${site.name} is not connected`);
-    const body = { ...message, fromSiteId: this.config.siteId };
     try {
-      return await link.bus.request<R>(this.#subject(site.siteId, 'control', topic), body, { timeoutMs });
+      return await link.bus.request<R>(this.#subject(site.siteId, 'control', topic), message, { timeoutMs });
     } catch (error) {
       throw asZvmError(error, `site ${site.name}`);
     }
   }
 
-  /** Asks whoever listens at an address who it is. @throws ZvmError ZVM_INVALID when no site answers there */
-  async hello(address: string, port: number): Promise<SiteCardV1> {
-    return await this.#visit(address, port, (bus) => bus.request<SiteCardV1>(this.#subject(UNKNOWN_SITE, 'control', 'peer.hello'), {}, { timeoutMs: HELLO_MS }));
+  /** Whether a site answers there that has made this token. @throws as {@link askWithToken} */
+  async knock(token: PairingToken, place: Place): Promise<void> {
+    await this.#visit(token, place, () => Promise.resolve());
   }
 
-  /** Asks the site at an address to pair with this one; it answers when it has reached us in turn. */
-  async askToPair(site: PeerSite | SiteCardV1): Promise<SiteCardV1> {
-    const subject = this.#subject(site.siteId, 'control', 'peer.pair');
-    return await this.#visit(site.address, site.port, (bus) => bus.request<SiteCardV1>(subject, { site: this.card }, { timeoutMs: 3 * HELLO_MS }));
+  /** One request under the user that a pairing token carries. @throws ZvmError ZVM_PEER_DOWN, or what the other site refused with */
+  async askWithToken(token: PairingToken, place: Place, message: object): Promise<unknown> {
+    const subject = subjectOf({ siteId: token.siteId, service: 'zvm', instanceId: pairingInstance(token.tokenId), channel: 'control', topic: 'pairing.redeem' });
+    return await this.#visit(token, place, (bus) => bus.request(subject, message, { timeoutMs: VISIT_MS }));
   }
 
-  async #visit<R>(address: string, port: number, talk: (bus: ControlBus) => Promise<R>): Promise<R> {
-    const bus = new ControlBus(urlOf(address, port), `zvm ${this.config.siteName} (pairing)`);
+  async #visit<R>(token: PairingToken, { address, port }: Place, talk: (bus: ControlBus) => Promise<R>): Promise<R> {
+    const where = `${address}:${port}`;
+    const access = { inboxName: pairingInstance(token.tokenId), credentials: () => credentials(token.natsJwt, token.natsSeed), tls: () => brokerTls(token.siteId, [token.caPem]) };
+    const bus = new ControlBus({ url: urlOf(address, port), name: `zvm ${this.config.siteName} (pairing)`, access });
     try {
-      await untilConnected(bus, HELLO_MS, `${address}:${port}`);
+      await untilConnected(bus, where);
       return await talk(bus);
     } catch (error) {
-      if (error instanceof ControlError && error.isRetryable) throw invalid(`no Tidemark site answers at ${address}:${port}: ${error.message}`);
-      throw asZvmError(error, `the site at ${address}:${port}`);
+      throw asZvmError(error, `the site at ${where}`);
     } finally {
       await bus.close();
     }
   }
 
   #subject(siteId: string, channel: 'control' | 'event', topic: string): string {
-    return subjectOf({ siteId, service: 'zvm', instanceId: 'main', channel, topic });
+    return subjectOf({ siteId, service: 'zvm', instanceId: peerInstance(this.config.siteId), channel, topic });
   }
 
   async onApplicationShutdown(): Promise<void> {
@@ -144,10 +174,12 @@ export class PeerLinkService implements OnModuleInit, OnApplicationShutdown {
   }
 }
 
-async function untilConnected(bus: ControlBus, timeoutMs: number, where: string): Promise<void> {
-  const until = performance.now() + timeoutMs;
+async function untilConnected(bus: ControlBus, where: string): Promise<void> {
+  const until = performance.now() + KNOCK_MS;
   while (!bus.isConnected) {
-    if (performance.now() > until) throw invalid(`nothing answers at ${where}: is this the peer port (9081) of a Tidemark site?`);
+    const isRefused = bus.problem?.includes('refuses this user') === true;
+    if (isRefused) throw new ZvmError('ZVM_FORBIDDEN', `the site at ${where} does not take this token: ${bus.problem ?? ''}`);
+    if (performance.now() > until) throw new ZvmError('ZVM_PEER_DOWN', `no Tidemark site answers at ${where} (${bus.problem ?? ''}): is this the peer port (9081) of the site that made the token?`);
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
 }

@@ -1,70 +1,107 @@
 import { Inject, Injectable, type OnModuleInit } from '@nestjs/common';
 import {
-  CataloguePutV1, FromSiteV1, PeerCheckpointInsertV1, PeerForceSyncV1, PeerPairV1, PeerTakeReverseV1, PeerUnpairV1, type SiteCardV1, subjectOf, UNKNOWN_SITE, VmPowerV1, VpgActV1, VpgPutV1,
+  CataloguePutV1, PairingConfirmV1, PairingRedeemV1, PeerCheckpointInsertV1, PeerForceSyncV1, PeerTakeReverseV1, PeerTrustRenewV1, PeerUnpairV1, speakerOn, subjectOf, VmPowerV1, VpgActV1, VpgPutV1,
 } from '@tidemark/contracts';
 import { ControlBus, ControlRefusal } from '@tidemark/nest';
 import { ZVM_CONFIG, type ZvmConfig } from '../config.js';
 import { SiteInventoryService } from '../site/site-inventory.service.js';
 import { ProtectedSite } from '../vpg/protected-site.service.js';
 import { RecoveryActions } from '../vpg/recovery-actions.service.js';
+import { VpgStore } from '../vpg/vpg.store.js';
 import { SITE_BUS } from '../vra/vra-link.service.js';
+import { PairingAcceptance } from './pairing-acceptance.service.js';
 import { PairingService } from './pairing.service.js';
-import { PeerLinkService } from './peer-link.service.js';
-import { PeerStore } from './peer.store.js';
+import { PeerTrust } from './peer-trust.service.js';
+import { PeerStore, type PairingState } from './peer.store.js';
 
-/** Answers what paired sites ask of this one. */
+type Handler<T, R> = (message: T, siteId: string) => Promise<R> | R;
+
+const WHILE_PAIRING: readonly PairingState[] = ['pairing', 'paired'];
+
+/** Answers what paired sites ask of this one. Who asks is what the subject says; of VPGs a site reaches those that it shares with this one. */
 @Injectable()
 export class PeerResponder implements OnModuleInit {
   constructor(
     @Inject(SITE_BUS) private readonly bus: ControlBus,
     @Inject(ZVM_CONFIG) private readonly config: ZvmConfig,
     private readonly peers: PeerStore,
-    private readonly link: PeerLinkService,
     private readonly pairing: PairingService,
+    private readonly acceptance: PairingAcceptance,
+    private readonly trust: PeerTrust,
     private readonly sites: SiteInventoryService,
+    private readonly vpgs: VpgStore,
     private readonly protectedSite: ProtectedSite,
     private readonly actions: RecoveryActions,
   ) {}
 
   onModuleInit(): void {
-    // The only two that a site may send before it is paired.
-    this.bus.respond(this.#subject(UNKNOWN_SITE, 'peer.hello'), null, (): SiteCardV1 => this.link.card);
-    this.bus.respond(this.#subject(this.config.siteId, 'peer.pair'), PeerPairV1, async ({ site }) => await this.pairing.accept(site));
-
-    this.#answer('peer.unpair', PeerUnpairV1, async ({ fromSiteId, isTargetKept }) => {
-      await this.pairing.partWith(fromSiteId, { isTargetKept });
-      return {};
-    });
-    this.#answer('inventory.get', FromSiteV1, () => this.sites.own());
-    this.#answer('vpg.put', VpgPutV1, async ({ fromSiteId, record }) => {
-      if (record.definition.recoverySiteId !== fromSiteId) throw new ControlRefusal('ZVM_CONFLICT', 'only the recovery site decides over a VPG');
+    this.#answerPairing();
+    this.#answer('inventory.get', null, () => this.sites.own());
+    this.#answer('vpg.put', VpgPutV1, async ({ record }, siteId) => {
+      if (record.definition.recoverySiteId !== siteId) throw new ControlRefusal('ZVM_CONFLICT', 'only the recovery site decides over a VPG');
+      this.#assertShared(record.definition.vpgId, siteId);
       await this.protectedSite.put(record);
       return {};
     });
-    this.#answer('vpg.act', VpgActV1, async ({ taskId, action, initiatedBy, vpgId, input }) => {
-      return { taskId: await this.actions.run({ action, vpgId: vpgId ?? '', input, initiatedBy, taskId }) };
+    this.#answer('vpg.act', VpgActV1, async ({ taskId, action, initiatedBy, vpgId, input }, siteId) => {
+      this.#assertShared(vpgId ?? '', siteId);
+      return { taskId: await this.actions.run({ action, vpgId: vpgId ?? '', input, initiatedBy, taskId, askedBySiteId: siteId }) };
     });
-    this.#answer('vpg.takeReverse', PeerTakeReverseV1, async ({ fromSiteId, record, taskId, initiatedBy }) => {
-      if (record.definition.recoverySiteId !== fromSiteId) throw new ControlRefusal('ZVM_CONFLICT', 'only the site that has failed a VPG over hands it over');
+    this.#answer('vpg.takeReverse', PeerTakeReverseV1, async ({ record, taskId, initiatedBy }, siteId) => {
+      if (record.definition.recoverySiteId !== siteId) throw new ControlRefusal('ZVM_CONFLICT', 'only the site that has failed a VPG over hands it over');
+      this.#assertShared(record.definition.vpgId, siteId);
       return { taskId: await this.actions.takeReverse(record, { taskId, initiatedBy }) };
     });
-    this.#answer('checkpoint.insert', PeerCheckpointInsertV1, async ({ vpgId, tag, isApplicationConsistent = false }) => await this.protectedSite.insertCheckpoint({ vpgId, tag, isApplicationConsistent }));
-    this.#answer('vpg.forceSync', PeerForceSyncV1, async ({ vpgId }) => {
+    this.#answerOf('checkpoint.insert', PeerCheckpointInsertV1, async ({ vpgId, tag, isApplicationConsistent = false }) => await this.protectedSite.insertCheckpoint({ vpgId, tag, isApplicationConsistent }));
+    this.#answerOf('vpg.forceSync', PeerForceSyncV1, async ({ vpgId }) => {
       await this.protectedSite.forceSync(vpgId);
       return {};
     });
-    this.#answer('catalogue.put', CataloguePutV1, async (message) => await this.protectedSite.putCatalogue(message));
-    this.#answer('vm.power', VmPowerV1, async (message) => await this.protectedSite.power(message));
+    this.#answerOf('catalogue.put', CataloguePutV1, async (message) => await this.protectedSite.putCatalogue(message));
+    this.#answerOf('vm.power', VmPowerV1, async (message) => await this.protectedSite.power(message));
   }
 
-  #answer<T extends FromSiteV1, R>(topic: string, type: new () => T, handle: (message: T) => Promise<R> | R): void {
-    this.bus.respond(this.#subject(this.config.siteId, topic), type, async (message) => {
-      if (!this.peers.find(message.fromSiteId)) throw new ControlRefusal('PEER_NOT_PAIRED', `site ${message.fromSiteId} is not paired with ${this.config.siteName}`);
-      return await handle(message);
+  #answerPairing(): void {
+    this.bus.respond(this.#subject('pairing.redeem'), PairingRedeemV1, async (message, subject) => {
+      const speaker = speakerOn(subject);
+      if (speaker?.kind !== 'pairing') throw new ControlRefusal('ZVM_FORBIDDEN', 'a token is redeemed by its own user');
+      return await this.acceptance.redeem(speaker.tokenId, message);
+    });
+    this.#answer('pairing.confirm', PairingConfirmV1, async ({ userJwt }, siteId) => await this.acceptance.confirm(siteId, userJwt), WHILE_PAIRING);
+    this.#answer('pairing.seal', null, async (_message, siteId) => await this.acceptance.seal(siteId), WHILE_PAIRING);
+    this.#answer('peer.unpair', PeerUnpairV1, async ({ isTargetKept }, siteId) => {
+      await this.pairing.partWith(siteId, { isTargetKept });
+      return {};
+    }, WHILE_PAIRING);
+    this.#answer('trust.renew', PeerTrustRenewV1, async (message, siteId) => await this.trust.renewFor(siteId, message));
+  }
+
+  /** Of one VPG: a site that does not share it hears what it would hear if there were none. */
+  #answerOf<T extends { readonly vpgId: string }, R>(topic: string, type: new () => T, handle: Handler<T, R>): void {
+    this.#answer(topic, type, async (message, siteId) => {
+      this.#assertShared(message.vpgId, siteId);
+      return await handle(message, siteId);
     });
   }
 
-  #subject(siteId: string, topic: string): string {
-    return subjectOf({ siteId, service: 'zvm', instanceId: 'main', channel: 'control', topic });
+  #assertShared(vpgId: string, siteId: string): void {
+    const vpg = this.vpgs.find(vpgId);
+    if (!vpg || vpg.definition.protectedSiteId === siteId || vpg.definition.recoverySiteId === siteId) return;
+    throw new ControlRefusal('ZVM_NOT_FOUND', `VPG ${vpgId} does not exist`);
+  }
+
+  #answer<T extends object, R>(topic: string, type: (new () => T) | null, handle: Handler<T, R>, states: readonly PairingState[] = ['paired']): void {
+    this.bus.respond<T, R>(this.#subject(topic), type, async (message, subject) => {
+      const speaker = speakerOn(subject);
+      const peer = speaker?.kind === 'peer' ? this.peers.find(speaker.siteId) : undefined;
+      if (!peer || !states.includes(peer.state)) {
+        throw new ControlRefusal('PEER_NOT_PAIRED', `this site is not paired with ${this.config.siteName}; pair them anew`);
+      }
+      return await handle(message, peer.siteId);
+    });
+  }
+
+  #subject(topic: string): string {
+    return subjectOf({ siteId: this.config.siteId, service: 'zvm', instanceId: '*', channel: 'control', topic });
   }
 }

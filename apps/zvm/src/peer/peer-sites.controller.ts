@@ -1,12 +1,14 @@
 import { Body, Controller, Delete, Get, HttpCode, Inject, Param, Query as QueryParams } from '@nestjs/common';
 import { ApiOkResponse, ApiTags } from '@nestjs/swagger';
-import { names, PAIRING_STATUS, PairDataApi, PeerSiteApi, UnPairDataApi } from '@tidemark/contracts';
+import { names, PAIRING_STATUS, PairDataApi, PeerSiteApi, TokenResultApi, UnPairDataApi } from '@tidemark/contracts';
 import { Needs } from '../access/needs.js';
 import { ZVM_CONFIG, type ZvmConfig } from '../config.js';
 import { Links } from '../http/links.js';
 import { choice, matches, type Query } from '../http/query.js';
 import { Action } from '../http/rest.js';
 import { SessionUser } from '../session/session.guard.js';
+import { tokenResult } from '../enrolment/token-result.js';
+import { PairingAcceptance } from './pairing-acceptance.service.js';
 import { PairingService } from './pairing.service.js';
 import { PeerLinkService } from './peer-link.service.js';
 import { PeerStore, type PeerSite } from './peer.store.js';
@@ -21,6 +23,7 @@ export class PeerSitesController {
   constructor(
     private readonly peers: PeerStore,
     private readonly pairing: PairingService,
+    private readonly acceptance: PairingAcceptance,
     private readonly link: PeerLinkService,
     private readonly links: Links,
     @Inject(ZVM_CONFIG) private readonly config: ZvmConfig,
@@ -47,11 +50,19 @@ export class PeerSitesController {
     return this.#view(this.peers.get(siteId));
   }
 
+  /** A token with which an administrator of another site can pair it with this one: once, within the hour. */
+  @Action('generatetoken')
+  @Needs('pairSites')
+  @ApiOkResponse({ type: TokenResultApi })
+  async makeToken(@SessionUser() user: string): Promise<TokenResultApi> {
+    return tokenResult(await this.acceptance.makeToken(user));
+  }
+
   /** Answers the task's id. */
   @Action()
   @Needs('pairSites')
   async pair(@Body() body: PairDataApi, @SessionUser() user: string): Promise<string> {
-    return await this.pairing.pair(body.HostName, body.Port ?? PORT_DEFAULT, user);
+    return await this.pairing.pair({ address: body.HostName, port: body.Port ?? PORT_DEFAULT, token: body.Token }, user);
   }
 
   /** Deletes the VPGs between the sites. Answers the task's id. */
@@ -69,7 +80,7 @@ export class PeerSitesController {
       Link: this.links.site(peer.siteId, this.config.siteId),
       SiteIdentifier: peer.siteId,
       PeerSiteName: news?.siteName ?? peer.name,
-      PairingStatus: PAIRING_STATUS.numbers.Paired,
+      PairingStatus: PAIRING_STATUS.numbers[peer.state === 'paired' ? 'Paired' : 'Pairing'],
       Location: news?.location ?? peer.location,
       HostName: peer.address,
       Port: peer.port,

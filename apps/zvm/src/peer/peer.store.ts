@@ -4,8 +4,15 @@ import { notFound, ZvmError } from '../errors.js';
 import { Database } from '../persistence/database.js';
 import { PeerSiteEntity } from '../persistence/entities.js';
 
+/** `pairing`: not confirmed by both sites yet. `parting`: it is shut out here and has still to be told; nobody is shown it any more. */
+export type PairingState = 'pairing' | 'paired' | 'parting';
+
 export interface PeerSite extends Readonly<SiteCardV1> {
+  /** When the state began. */
   readonly pairedAtMs: number;
+  readonly state: PairingState;
+  /** Its CA certificates, newest first. */
+  readonly caPem: readonly string[];
 }
 
 /** Paired sites; memory holds a copy of all rows. */
@@ -21,8 +28,8 @@ export class PeerStore implements OnModuleInit {
     this.database.onReady(async () => {
       if (this.#isLoaded) return;
       for (const row of await this.database.use((db) => db.find(PeerSiteEntity))) {
-        const { hostName, pairedAt, ...site } = row;
-        this.#sites.set(row.siteId, { ...site, address: hostName, pairedAtMs: pairedAt.getTime() });
+        const { hostName, pairedAt, state, ...site } = row;
+        this.#sites.set(row.siteId, { ...site, address: hostName, state: state as PairingState, pairedAtMs: pairedAt.getTime() });
       }
       this.#isLoaded = true;
       this.#changed();
@@ -37,16 +44,31 @@ export class PeerStore implements OnModuleInit {
     for (const listener of this.#listeners) listener();
   }
 
+  get isLoaded(): boolean {
+    return this.#isLoaded;
+  }
+
   /** @throws ZvmError ZVM_DATABASE_DOWN while nothing was read yet: an empty list would be a lie */
   assertLoaded(): void {
     if (!this.#isLoaded) throw new ZvmError('ZVM_DATABASE_DOWN', 'the database of this site does not answer; trying again');
   }
 
+  /** Those that are shown: paired, or on the way to it. */
   all(): PeerSite[] {
+    return this.everyone().filter((site) => site.state !== 'parting');
+  }
+
+  /** Those that part as well. */
+  everyone(): PeerSite[] {
     return [...this.#sites.values()].sort((a, b) => a.pairedAtMs - b.pairedAtMs);
   }
 
   find(siteId: string): PeerSite | undefined {
+    const site = this.findAny(siteId);
+    return site?.state === 'parting' ? undefined : site;
+  }
+
+  findAny(siteId: string): PeerSite | undefined {
     return this.#sites.get(siteId.toLowerCase());
   }
 
@@ -59,11 +81,17 @@ export class PeerStore implements OnModuleInit {
   }
 
   async put(site: PeerSite): Promise<void> {
-    const { address, pairedAtMs, ...rest } = site;
-    const row = { siteId: rest.siteId, name: rest.name, location: rest.location, version: rest.version, port: rest.port };
-    await this.database.use((db) => db.upsert(PeerSiteEntity, { ...row, hostName: address, pairedAt: new Date(pairedAtMs) }, ['siteId']));
-    this.#sites.set(site.siteId, site);
+    const { siteId, name, location, version, port, state, address: hostName } = site;
+    const row = { siteId, name, location, version, port, state, hostName, caPem: [...site.caPem], pairedAt: new Date(site.pairedAtMs) };
+    await this.database.use((db) => db.upsert(PeerSiteEntity, row, ['siteId']));
+    this.#sites.set(siteId, site);
     this.#changed();
+  }
+
+  /** Changes what is there; a site that has gone meanwhile stays gone. */
+  async update(siteId: string, change: Partial<Omit<PeerSite, 'siteId'>>): Promise<void> {
+    const site = this.findAny(siteId);
+    if (site) await this.put({ ...site, ...change });
   }
 
   async remove(siteId: string): Promise<void> {

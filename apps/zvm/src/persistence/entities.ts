@@ -15,6 +15,8 @@ export class PeerSiteEntity {
   @Column('text', { name: 'host_name' }) hostName!: string;
   @Column('int') port!: number;
   @Column('timestamptz', { name: 'paired_at' }) pairedAt!: Date;
+  @Column('text') state!: string;
+  @Column('jsonb', { name: 'ca_pem' }) caPem!: string[];
 }
 
 @Entity('vras')
@@ -169,6 +171,33 @@ export class EventEntity {
   @Column('timestamptz', { name: 'occurred_at' }) occurredAt!: Date;
 }
 
+/** One-time tokens that this site has made. */
+@Entity('trust_tokens')
+export class TrustTokenEntity {
+  @PrimaryColumn('uuid', { name: 'token_id' }) tokenId!: string;
+  @Column('text') kind!: string;
+  /** SHA-256 of the secret. */
+  @Column('text', { name: 'secret_hash' }) secretHash!: string;
+  /** What it is good for: role, instance and host of an enrolment; its own NATS user of a pairing. */
+  @Column('jsonb') bound!: object;
+  @Column('text', { name: 'made_by' }) madeBy!: string;
+  @Column('timestamptz', { name: 'created_at' }) createdAt!: Date;
+  @Column('timestamptz', { name: 'expires_at' }) expiresAt!: Date;
+  @Column('timestamptz', { name: 'used_at', nullable: true }) usedAt!: Date | null;
+  /** Digest of the keys that it was redeemed with: the same keys may ask again, nobody else. */
+  @Column('text', { name: 'used_by', nullable: true }) usedBy!: string | null;
+}
+
+@Entity('nats_users')
+export class NatsUserEntity {
+  @PrimaryColumn('text', { name: 'public_key' }) publicKey!: string;
+  @Column('text', { name: 'owner_kind' }) ownerKind!: string;
+  @Column('text', { name: 'owner_id' }) ownerId!: string;
+  @Column('timestamptz', { name: 'created_at' }) createdAt!: Date;
+  @Column('timestamptz', { name: 'expires_at' }) expiresAt!: Date;
+  @Column('timestamptz', { name: 'revoked_at', nullable: true }) revokedAt!: Date | null;
+}
+
 /** What an administrator set for the site as a whole; one row per section. */
 @Entity('site_settings')
 export class SiteSettingEntity {
@@ -179,4 +208,5 @@ export class SiteSettingEntity {
 export const ENTITIES = [
   ...PEOPLE_ENTITIES, PeerSiteEntity, VraEntity, VpgEntity, VpgBarrierEntity, VpgFenceEntity, VpgVmEntity, VpgSettingsDraftEntity,
   TaskEntity, OperationEntity, CheckpointEntity, CatalogueEntity, CheckpointNoteEntity, AlertEntity, EventEntity, SiteSettingEntity,
+  TrustTokenEntity, NatsUserEntity,
 ];

@@ -1,8 +1,9 @@
 import {
   CheckpointDisksRequestV1, CheckpointInsertV1, CheckpointListV1, DesiredStateV1, EpochV1, type JournalCheckpointV1, ProtectionRefV1, RecoveryReleaseV1, RecoveryRemoveV1, RecoveryV1, subjectOf, ViewOpenV1, ViewRefV1,
-  type Channel, type CheckpointListingV1, type ProtectionStatusV1, type RecoveryStatusV1, type ViewStatusV1, type VraStatusV1,
+  inboxNameOf, type Channel, type CheckpointListingV1, type ProtectionStatusV1, type RecoveryStatusV1, type ViewStatusV1, type VraStatusV1,
 } from '@tidemark/contracts';
-import { ControlBus, ControlRefusal } from '@tidemark/nest';
+import { ControlBus, ControlRefusal, enrol, ownBrokerAccess } from '@tidemark/nest';
+import type { ComponentIdentity } from '@tidemark/trust';
 import { randomUUID } from 'node:crypto';
 import type { FakeDataPlane } from './fake-data-plane.js';
 
@@ -16,6 +17,8 @@ export interface FakeVraOptions {
   readonly hostId: string;
   readonly address: string;
   readonly natsUrl: string;
+  /** Where it keeps its identity. */
+  readonly folder: string;
 }
 
 export interface FakeRecovery {
@@ -48,6 +51,10 @@ export class FakeVra {
   outbound: VraStatusV1['outbound'] = { bytesPerSecondMax: null, isThrottled: false, bytesPerSecond: 0 };
   readonly #instance = randomUUID();
   readonly #startedAtMs = Date.now();
+  /** What its last attempt to enrol failed with. */
+  enrolmentProblem = '';
+  #identity: ComponentIdentity | undefined;
+  #isWanted = false;
   #bus: ControlBus | undefined;
   #timer: NodeJS.Timeout | undefined;
 
@@ -56,9 +63,30 @@ export class FakeVra {
     private readonly plane: FakeDataPlane,
   ) {}
 
-  start(): void {
-    if (this.#bus) return;
-    const bus = new ControlBus(this.options.natsUrl, `fake vra ${this.options.vraId}`);
+  /** With the token of its first start, as a hypervisor manager hands it over; later it knows who it is. */
+  start(token?: string): void {
+    this.#isWanted = true;
+    void this.#begin(token);
+  }
+
+  async #begin(token: string | undefined): Promise<void> {
+    const { siteId, vraId, hostId, folder } = this.options;
+    while (!this.#identity && this.#isWanted && token !== undefined) {
+      this.#identity = await enrol({ token, role: 'vra', siteId, instanceId: vraId, hostId, folder }).catch((error: unknown) => {
+        this.enrolmentProblem = String(error);
+        return undefined;
+      });
+      if (!this.#identity) await new Promise((resolve) => setTimeout(resolve, 200));
+    }
+    if (this.#identity && this.#isWanted && !this.#bus) this.#connect(this.#identity);
+  }
+
+  get identity(): ComponentIdentity | undefined {
+    return this.#identity;
+  }
+
+  #connect(identity: ComponentIdentity): void {
+    const bus = new ControlBus({ url: this.options.natsUrl, name: `fake vra ${this.options.vraId}`, access: ownBrokerAccess(identity, inboxNameOf({ kind: 'vra', vraId: this.options.vraId })) });
     this.#bus = bus;
     const answer = <T extends object>(channel: Channel, topic: string, type: new () => T, handle: (message: T) => object | void): void => {
       bus.respond(this.#subject(channel, topic), type, (message) => {
@@ -105,6 +133,7 @@ export class FakeVra {
 
   /** As if the process had died; {@link start} brings it back with all that it had. */
   async silence(): Promise<void> {
+    this.#isWanted = false;
     clearInterval(this.#timer);
     const bus = this.#bus;
     this.#bus = undefined;

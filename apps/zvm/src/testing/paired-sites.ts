@@ -24,7 +24,7 @@ export class PairedSites {
     const b = await TestSite.open({ name: 'b', postgres, plane });
     await Promise.all([a.startZvm(), b.startZvm()]);
     const sites = new PairedSites(postgres, plane, a, b, await a.client(), await b.client());
-    await sites.done(sites.atA, 'POST', '/peersites', { HostName: '127.0.0.1', Port: b.nats.websocketPort });
+    await pairSites(sites.atA, b, sites.atB);
     await Promise.all([installVras(a, sites.atA), installVras(b, sites.atB)]);
     return sites;
   }
@@ -85,10 +85,17 @@ export async function completed(client: RestClient, taskId: string): Promise<str
   return reason;
 }
 
-async function installVras(site: TestSite, client: RestClient): Promise<void> {
+/** One on each host. */
+export async function installVras(site: TestSite, client: RestClient): Promise<void> {
   const { hosts } = await site.hypervisor.inventory();
   for (const host of hosts) {
     const wish = { HostIdentifier: host.id, DatastoreIdentifier: host.datastoreIds[0], NetworkIdentifier: host.networkIds[0], MemoryInGB: 3, GroupName: 'default_group' };
     await completed(client, await client.ok<string>('POST', '/vras', { ...wish, VraNetworkDataApi: { VraIPConfigurationTypeApi: 'Static', VraIPAddress: host.address } }));
   }
+}
+
+/** With a token of the other site. @returns the task's text */
+export async function pairSites(from: RestClient, to: TestSite, atOther: RestClient): Promise<string> {
+  const { Token: token } = await atOther.ok<{ Token: string }>('POST', '/peersites/generatetoken');
+  return await completed(from, await from.ok<string>('POST', '/peersites', { HostName: '127.0.0.1', Port: to.config.natsPeerPort, Token: token }));
 }

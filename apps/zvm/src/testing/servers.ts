@@ -1,6 +1,6 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chown, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { chown, mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { connect, createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -16,10 +16,6 @@ export interface TestServer {
   kill(): Promise<void>;
   start(): Promise<void>;
   close(): Promise<void>;
-}
-
-export interface NatsTestServer extends TestServer {
-  readonly websocketPort: number;
 }
 
 export async function freePort(): Promise<number> {
@@ -83,23 +79,11 @@ class Child {
   }
 }
 
-export async function startNats(): Promise<NatsTestServer> {
-  const folder = await mkdtemp(join(tmpdir(), 'zvm-nats-'));
-  const [port, websocketPort] = [await freePort(), await freePort()];
-  const file = join(folder, 'nats.conf');
-  await writeFile(file, `host: "127.0.0.1"\nport: ${port}\nmax_payload: 4MB\nwebsocket { host: "127.0.0.1", port: ${websocketPort}, no_tls: true }\n`);
+/** With the configuration that the site's trust has written. */
+export async function startNats(file: string, port: number): Promise<TestServer> {
   const child = new Child({ command: 'nats-server', args: ['-c', file], listensAt: port });
   await child.start();
-  return {
-    url: `nats://127.0.0.1:${port}`,
-    websocketPort,
-    kill: () => child.end('SIGKILL'),
-    start: () => child.start(),
-    close: async () => {
-      await child.end('SIGTERM');
-      await rm(folder, { recursive: true, force: true });
-    },
-  };
+  return { url: `tls://127.0.0.1:${port}`, kill: () => child.end('SIGKILL'), start: () => child.start(), close: () => child.end('SIGTERM') };
 }
 
 /** PostgreSQL refuses root: as root, everything of it runs as, and belongs to, user `postgres`. */

@@ -7,7 +7,8 @@ import { readConfig, type ZvmConfig } from '../config.js';
 import { startZvm, type Zvm } from '../server.js';
 import type { FakeDataPlane } from './fake-data-plane.js';
 import { RestClient } from './rest-client.js';
-import { type NatsTestServer, startNats, temporaryFolder, type TestServer } from './servers.js';
+import { SiteTrust, trustFolder } from '../trust/site-trust.js';
+import { freePort, startNats, temporaryFolder, type TestServer } from './servers.js';
 
 const MIB = 1024 * 1024;
 const GIB = 1024 * MIB;
@@ -27,7 +28,7 @@ export class TestSite {
 
   private constructor(
     readonly config: ZvmConfig,
-    readonly nats: NatsTestServer,
+    readonly nats: TestServer,
     readonly hypervisor: SimulatedHypervisor,
     private readonly hypervisorServer: HypervisorServer,
     private readonly folder: string,
@@ -36,13 +37,12 @@ export class TestSite {
 
   static async open({ name, postgres, plane, vmNames = [], environment = {} }: TestSiteOptions): Promise<TestSite> {
     const folder = await temporaryFolder(`zvm-site-${name}`);
-    const nats = await startNats();
     const siteId = randomUUID();
     const hypervisor = await SimulatedHypervisor.open({
       statePath: join(folder, 'inventory.json'),
       serverGuid: randomUUID(),
       appliances: {
-        start: async (spec, host) => plane.vra({ siteId: spec.siteId, vraId: spec.vraId, hostId: spec.hostId, address: host.address, natsUrl: spec.natsUrl }).start(),
+        start: async (spec, host) => plane.vra({ siteId: spec.siteId, vraId: spec.vraId, hostId: spec.hostId, address: host.address, natsUrl: spec.natsUrl, folder: join(folder, `vra-${spec.vraId}`) }).start(spec.enrolmentToken),
         stop: async (vraId) => await plane.vras.get(vraId)?.silence(),
       },
     });
@@ -57,12 +57,16 @@ export class TestSite {
       })),
     });
     const hypervisorServer = await serveHypervisor(hypervisor, { host: '127.0.0.1', port: 0 });
+    const [natsPort, natsPeerPort, internalPort] = [await freePort(), await freePort(), await freePort()];
     const config = readConfig({
-      TIDEMARK_SITE_ID: siteId, TIDEMARK_SITE_NAME: `Site ${name}`, TIDEMARK_ADDRESS: '127.0.0.1', TIDEMARK_REST_PORT: '0', TIDEMARK_NATS_URL: nats.url,
-      TIDEMARK_NATS_PEER_PORT: String(nats.websocketPort), TIDEMARK_DATABASE_URL: `${postgres.url}/${await database(postgres, `site_${name}`)}`,
+      TIDEMARK_SITE_ID: siteId, TIDEMARK_SITE_NAME: `Site ${name}`, TIDEMARK_ADDRESS: '127.0.0.1', TIDEMARK_REST_PORT: '0', TIDEMARK_NATS_URL: `tls://127.0.0.1:${natsPort}`,
+      TIDEMARK_NATS_PEER_PORT: String(natsPeerPort), TIDEMARK_INTERNAL_PORT: String(internalPort), TIDEMARK_DATABASE_URL: `${postgres.url}/${await database(postgres, `site_${name}`)}`,
       TIDEMARK_HYPERVISOR: `simulated:${hypervisorServer.url}`, TIDEMARK_STATE_DIR: join(folder, 'zvm'), TIDEMARK_CALLS_PER_MINUTE: '1000000',
       ...environment,
     });
+    // As `zvm init` does: the server needs its certificate and its operator before there is a ZVM.
+    await SiteTrust.open(config, Date.now);
+    const nats = await startNats(join(trustFolder(config), 'nats', 'nats.conf'), natsPort);
     return new TestSite(config, nats, hypervisor, hypervisorServer, folder, process.env['ZVM_TEST_LOG'] ? ['warn', 'error'] : []);
   }
 

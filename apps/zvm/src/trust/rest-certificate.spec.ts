@@ -10,7 +10,7 @@ import { SiteTrust, type TrustConfig } from './site-trust.js';
 
 const DAY_MS = 86_400_000;
 const folder = mkdtempSync(join(tmpdir(), 'zvm-rest-'));
-const config: TrustConfig = { siteId: 'aaaaaaaa-0000-4000-8000-000000000000', siteName: 'A', stateDir: join(folder, 'zvm'), address: '127.0.1.1', restHost: '127.0.1.1', natsUrl: 'tls://127.0.1.1' };
+const config: TrustConfig = { siteId: 'aaaaaaaa-0000-4000-8000-000000000000', siteName: 'A', stateDir: join(folder, 'zvm'), address: '127.0.1.1', restHost: '127.0.1.1', natsUrl: 'tls://127.0.1.1', natsPeerPort: 9081, natsPidFile: undefined };
 let trust: SiteTrust;
 let nowMs = Date.now() + 600_000;
 

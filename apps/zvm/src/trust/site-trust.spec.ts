@@ -13,7 +13,7 @@ let config: TrustConfig;
 
 beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), 'zvm-trust-'));
-  config = { siteId: 'aaaaaaaa-0000-4000-8000-000000000000', siteName: 'A', stateDir: join(folder, 'zvm'), address: '127.0.1.1', restHost: '0.0.0.0', natsUrl: 'tls://127.0.1.9:4222' };
+  config = { siteId: 'aaaaaaaa-0000-4000-8000-000000000000', siteName: 'A', stateDir: join(folder, 'zvm'), address: '127.0.1.1', restHost: '0.0.0.0', natsUrl: 'tls://127.0.1.9:4222', natsPeerPort: 9081, natsPidFile: undefined };
 });
 afterEach(() => rm(folder, { recursive: true }));
 

@@ -1,16 +1,18 @@
-import { type CaPhase, ComponentIdentity, isThere, makeRequest, NatsAuthority, type Role, SiteCa, TrustBundle, writePublic } from '@tidemark/trust';
+import { natsConfiguration, zvmRights } from '@tidemark/nest';
+import { type CaPhase, ComponentIdentity, credentials, isThere, makeNatsKey, makeRequest, NatsAuthority, type Role, SiteCa, TrustBundle, writePublic } from '@tidemark/trust';
 import { X509Certificate } from 'node:crypto';
 import { mkdir } from 'node:fs/promises';
 import { isIP } from 'node:net';
 import { join } from 'node:path';
 import type { ZvmConfig } from '../config.js';
 
-export type TrustConfig = Pick<ZvmConfig, 'siteId' | 'siteName' | 'stateDir' | 'address' | 'restHost' | 'natsUrl'>;
+export type TrustConfig = Pick<ZvmConfig, 'siteId' | 'siteName' | 'stateDir' | 'address' | 'restHost' | 'natsUrl' | 'natsPeerPort' | 'natsPidFile'>;
 
 /** Components whose keys the ZVM makes and keeps itself, each in a folder of its role. All have the instance id `main`. */
 export type OwnRole = Exclude<Role, 'vra' | 'vba'>;
 const OWN_ROLES: readonly OwnRole[] = ['zvm', 'nats', 'postgres', 'hypervisor'];
 const MAIN = 'main';
+const NATS_PORT = 4222;
 
 export const trustFolder = ({ stateDir }: Pick<TrustConfig, 'stateDir'>): string => join(stateDir, 'trust');
 
@@ -39,7 +41,20 @@ export class SiteTrust {
     const trust = new SiteTrust(config, nowMs, ca, await NatsAuthority.openOrMake(join(folder, 'nats-authority'), site), new Map());
     await trust.publish();
     for (const role of OWN_ROLES) await trust.#keep(role, servers);
+    await trust.#writeNatsConfiguration();
     return trust;
+  }
+
+  /** `trust/nats/nats.conf`: all that nats-server is started with. It holds no key of the authority. */
+  async #writeNatsConfiguration(): Promise<void> {
+    const { siteName, address, natsUrl, natsPeerPort, natsPidFile } = this.config;
+    const { hostname, port } = new URL(natsUrl);
+    const folder = join(trustFolder(this.config), 'nats');
+    const text = natsConfiguration({
+      serverName: siteName, host: bareHost(hostname), port: port === '' ? NATS_PORT : Number(port), peerHost: address, peerPort: natsPeerPort, pidFile: natsPidFile,
+      certificatePath: this.pathOf('nats', 'certificate.pem'), keyPath: this.pathOf('nats', 'key.pem'), authority: this.nats.serverConfiguration({ resolverFolder: join(folder, 'jwt') }),
+    });
+    await writePublic(join(folder, 'nats.conf'), text);
   }
 
   /** The ZVM's own. */
@@ -114,8 +129,12 @@ export class SiteTrust {
 
   async #parts(role: OwnRole, hosts: readonly string[]): Promise<Parameters<typeof ComponentIdentity.store>[1]> {
     const { pem, keyPem } = await makeRequest();
-    const { certificatePem } = await this.ca.issue(pem, { siteId: this.config.siteId, role, instanceId: MAIN }, hosts);
-    return { keyPem, certificatePem, caPem: this.ca.trustedPem };
+    const { siteId } = this.config;
+    const { certificatePem, notAfterMs } = await this.ca.issue(pem, { siteId, role, instanceId: MAIN }, hosts);
+    const parts = { keyPem, certificatePem, caPem: this.ca.trustedPem };
+    if (role !== 'zvm') return parts;
+    const user = makeNatsKey();
+    return { ...parts, natsCredentials: credentials(await this.nats.user(user.publicKey, { ...zvmRights(siteId), notAfterMs }), user.seed) };
   }
 
   /** Undefined: nobody asked for a certificate of this role now. */
@@ -123,12 +142,13 @@ export class SiteTrust {
     const { address, restHost, natsUrl } = this.config;
     switch (role) {
       case 'zvm': return unique([address, restHost, 'localhost', '127.0.0.1']);
-      case 'nats': return unique([address, new URL(natsUrl).hostname.replace(/^\[|\]$/g, '')]);
+      case 'nats': return unique([address, bareHost(new URL(natsUrl).hostname)]);
       case 'postgres': case 'hypervisor': return servers[role];
     }
   }
 }
 
+const bareHost = (host: string): string => host.replace(/^\[|\]$/g, '');
 const ANY_ADDRESS: readonly string[] = ['0.0.0.0', '::'];
 const unique = (hosts: readonly string[]): string[] => [...new Set(hosts)].filter((host) => !ANY_ADDRESS.includes(host));
 

@@ -30,6 +30,8 @@ export interface ActionRequest {
   readonly input: object;
   readonly initiatedBy: string;
   readonly taskId?: string;
+  /** The paired site that asks; it decides over VPGs that protect its own VMs. */
+  readonly askedBySiteId?: string;
 }
 
 /** VMs by the host, and its VRA, that shall recover them. */
@@ -75,7 +77,8 @@ export class RecoveryActions {
     }
   }
 
-  async #begin({ initiatedBy, taskId }: Pick<ActionRequest, 'initiatedBy' | 'taskId'>, kind: PlanKind, { vpgId, protectedSiteId }: VpgDefinition, input: object): Promise<string> {
+  async #begin({ initiatedBy, taskId, askedBySiteId }: Pick<ActionRequest, 'initiatedBy' | 'taskId' | 'askedBySiteId'>, kind: PlanKind, { vpgId, protectedSiteId }: VpgDefinition, input: object): Promise<string> {
+    if (askedBySiteId !== undefined && askedBySiteId !== protectedSiteId) throw invalid('a paired site asks for VPGs that protect VMs of its own');
     // The other site shows the task too, also when the VPG is gone by then.
     const related = { vpgIds: [vpgId], siteIds: [protectedSiteId] };
     return await this.operations.begin({ kind, input, vpgId, initiatedBy, related, ...(taskId === undefined ? {} : { taskId }) });

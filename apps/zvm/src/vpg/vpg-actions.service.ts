@@ -85,7 +85,7 @@ export class VpgActions {
     const type = TASK_TYPES[action.action];
     if (type === undefined) throw conflict(`action ${action.action} is not known`);
     const taskId = this.tasks.newTaskId();
-    const message: Omit<VpgActV1, 'fromSiteId'> = { taskId, action: action.action, initiatedBy, vpgId: action.vpgId, input: action.input };
+    const message: VpgActV1 = { taskId, action: action.action, initiatedBy, vpgId: action.vpgId, input: action.input };
     await this.link.ask(siteId, 'vpg.act', message, { timeoutMs: ASK_MS });
     await this.tasks.startFollowed({ taskId, type, initiatedBy, related: { vpgIds: [action.vpgId] }, runnerSiteId: siteId });
     return taskId;

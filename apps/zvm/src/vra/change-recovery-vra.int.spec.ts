@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import type { VpgSettingsApi, VraApi, VraChangeRecoveryHostRecommendationResultApi, VraChangeRecoveryHostValidationResultsApi } from '@tidemark/contracts';
 import { FakeDataPlane } from '../testing/fake-data-plane.js';
 import type { FakeVra } from '../testing/fake-vra.js';
+import { pairSites } from '../testing/paired-sites.js';
 import type { RestClient } from '../testing/rest-client.js';
 import { startPostgres, type TestServer } from '../testing/servers.js';
 import { eventually, TestSite } from '../testing/test-site.js';
@@ -25,7 +26,7 @@ beforeAll(async () => {
   b = await TestSite.open({ name: 'b', postgres, plane });
   await Promise.all([a.startZvm(), b.startZvm()]);
   [atA, atB] = await Promise.all([a.client(), b.client()]);
-  await completed(atA, await atA.ok('POST', '/peersites', { HostName: '127.0.0.1', Port: b.nats.websocketPort }));
+  await pairSites(atA, b, atB);
   await Promise.all([installVras(a, atA), installVras(b, atB)]);
   vms = (await a.hypervisor.inventory()).vms.map(({ id }) => id);
   hosts = (await b.hypervisor.inventory()).hosts.map(({ id }) => id);

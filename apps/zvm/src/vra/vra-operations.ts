@@ -5,6 +5,7 @@ import { randomInt } from 'node:crypto';
 import { Clock } from '../clock.js';
 import { ZVM_CONFIG, type ZvmConfig } from '../config.js';
 import { conflict, invalid, notFound, ZvmError } from '../errors.js';
+import { Enrolment, type MadeToken } from '../enrolment/enrolment.service.js';
 import { InventoryService } from '../inventory/inventory.service.js';
 import type { OperationKind } from '../operation/operation-kind.js';
 import { OperationService, pause } from '../operation/operation.service.js';
@@ -40,6 +41,7 @@ export class VraOperations implements OnModuleInit {
     private readonly inventory: InventoryService,
     private readonly operations: OperationService,
     private readonly vpgs: VpgStore,
+    private readonly enrolment: Enrolment,
     private readonly clock: Clock,
     @Inject(ZVM_CONFIG) private readonly config: ZvmConfig,
   ) {}
@@ -86,14 +88,17 @@ export class VraOperations implements OnModuleInit {
       done: ({ input }) => `${input.name} is installed`,
       steps: {
         deployAppliance: {
-          do: async ({ input }) => {
+          do: async ({ input, initiatedBy }) => {
+            // Done again after a kill, a first token may be on its way to the host: it stays good beside this one, until one of them is used.
+            const { text: enrolmentToken } = await this.enrolment.makeToken(input, initiatedBy);
             await this.inventory.hypervisor.deployAppliance({
               vraId: input.vraId, hostId: input.hostId, datastoreId: input.settings.datastoreId, networkId: input.settings.networkId, name: input.name,
-              siteId: this.config.siteId, natsUrl: this.config.natsUrl, memoryMiB: input.settings.memoryGb * 1024,
+              siteId: this.config.siteId, natsUrl: this.config.natsUrl, memoryMiB: input.settings.memoryGb * 1024, enrolmentToken,
             });
           },
           undo: async ({ input }) => {
             await this.inventory.hypervisor.removeAppliance(input.vraId);
+            await this.enrolment.expel(input.vraId);
             await this.vras.remove(input.vraId);
           },
         },
@@ -127,6 +132,13 @@ export class VraOperations implements OnModuleInit {
     return await this.operations.begin({ kind: 'uninstallVra', input, vpgId: null, initiatedBy, related: { hostIds: [vra.hostId] } });
   }
 
+  /** Lets a VRA in anew whose identity has expired or was lost. @throws ZvmError ZVM_NOT_FOUND, ZVM_CONFLICT while it is being removed */
+  async enrolmentToken(vraId: string, madeBy: string): Promise<MadeToken> {
+    const vra = this.vras.get(vraId);
+    if (vra.state === 'Removing') throw conflict(`${vra.name} is being removed`);
+    return await this.enrolment.makeToken(vra, madeBy);
+  }
+
   /** Names of the VPGs that need this VRA. */
   usersOf(vra: VraRecord): string[] {
     const runningHere = new Set(this.inventory.current?.vms.filter((vm) => vm.hostId === vra.hostId).map((vm) => vm.id));
@@ -151,6 +163,7 @@ export class VraOperations implements OnModuleInit {
         removeAppliance: { do: async ({ input }) => await this.inventory.hypervisor.removeAppliance(input.vraId) },
         forgetVra: {
           do: async ({ input }) => {
+            await this.enrolment.expel(input.vraId);
             await this.vras.remove(input.vraId);
             this.link.forget(input.vraId);
           },

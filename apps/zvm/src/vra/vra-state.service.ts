@@ -4,8 +4,11 @@ import { Background } from '../background.js';
 import { ZVM_CONFIG, type ZvmConfig } from '../config.js';
 import { messageOf } from '../errors.js';
 import { SiteThrottle } from '../site/site-throttle.service.js';
+import type { TrustV1 } from '@tidemark/contracts';
 import { InventoryService } from '../inventory/inventory.service.js';
 import { OwnershipService } from '../ownership/ownership.service.js';
+import { PeerStore } from '../peer/peer.store.js';
+import { SiteTrust } from '../trust/site-trust.js';
 import { isCompressedOf, priorityOf } from '../vpg/vpg-definition.js';
 import { VpgStore } from '../vpg/vpg.store.js';
 import { desiredContents, desiredState, type VraContent } from './desired-state.js';
@@ -31,6 +34,8 @@ export class VraStateService implements OnApplicationBootstrap, OnApplicationShu
     private readonly link: VraLinkService,
     private readonly throttle: SiteThrottle,
     private readonly ownership: OwnershipService,
+    private readonly peers: PeerStore,
+    private readonly trust: SiteTrust,
     @Inject(ZVM_CONFIG) private readonly config: ZvmConfig,
   ) {}
 
@@ -38,6 +43,7 @@ export class VraStateService implements OnApplicationBootstrap, OnApplicationShu
     this.inventory.onChange(() => this.#loop.poke());
     this.throttle.onChange(() => this.#loop.poke());
     this.ownership.onChange(() => this.#loop.poke());
+    this.peers.onChange(() => this.#loop.poke());
     this.#loop.start();
   }
 
@@ -61,10 +67,10 @@ export class VraStateService implements OnApplicationBootstrap, OnApplicationShu
   async #reconcile(): Promise<void> {
     const inventory = this.inventory.current;
     // Not known is not the same as not there: a document made too early would detach everything.
-    if (!inventory || !this.vras.isLoaded || !this.vpgs.isLoaded || !this.throttle.isLoaded || !this.ownership.isLoaded) return;
+    if (!inventory || !this.vras.isLoaded || !this.vpgs.isLoaded || !this.throttle.isLoaded || !this.ownership.isLoaded || !this.peers.isLoaded) return;
     const vras = this.vras.all();
     const contents = desiredContents({
-      siteId: this.config.siteId, trust: { sites: [] }, fencedVmIds: this.ownership.fencedVmIds(), inventory, vras, vpgs: this.vpgs.all(), priorityOf, isCompressedOf,
+      siteId: this.config.siteId, trust: { sites: this.#trusted() }, fencedVmIds: this.ownership.fencedVmIds(), inventory, vras, vpgs: this.vpgs.all(), priorityOf, isCompressedOf,
       ports: { control: this.config.vraControlPort, data: this.config.vraDataPort },
     });
     const throttles = this.throttle.perVra(vras.map(({ vraId }) => vraId));
@@ -74,6 +80,12 @@ export class VraStateService implements OnApplicationBootstrap, OnApplicationShu
       const throttle = throttles.get(vra.vraId);
       if (content) await this.#bringTo(vra, throttle ? { ...content, throttle } : content).catch((error: unknown) => this.#log.debug(`VRA ${vra.name}: ${messageOf(error)}`));
     }));
+  }
+
+  /** Whose VRAs are believed: this site's, and those of paired ones. */
+  #trusted(): TrustV1['sites'] {
+    const { siteId, caPem } = this.trust.ownSite();
+    return [{ siteId, caPem: [...caPem] }, ...this.peers.all().map((peer) => ({ siteId: peer.siteId, caPem: [...peer.caPem] }))];
   }
 
   async #countBarriers(content: VraContent): Promise<void> {

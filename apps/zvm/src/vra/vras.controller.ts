@@ -1,8 +1,9 @@
 import { Body, Controller, Delete, Get, HttpCode, Inject, Param, Query as QueryParams } from '@nestjs/common';
 import { ApiOkResponse, ApiTags } from '@nestjs/swagger';
-import { names, VRA_IP_CONFIGURATION_TYPE, VRA_STATUS, VraApi, VraCreateDataApi } from '@tidemark/contracts';
+import { names, TokenResultApi, VRA_IP_CONFIGURATION_TYPE, VRA_STATUS, VraApi, VraCreateDataApi } from '@tidemark/contracts';
 import { Needs } from '../access/needs.js';
 import { ZVM_CONFIG, type ZvmConfig } from '../config.js';
+import { tokenResult } from '../enrolment/token-result.js';
 import { Links } from '../http/links.js';
 import { choice, matches, type Query } from '../http/query.js';
 import { Action } from '../http/rest.js';
@@ -72,6 +73,14 @@ export class VrasController {
   @Needs('manageVras')
   async install(@Body() body: VraCreateDataApi, @SessionUser() user: string): Promise<string> {
     return await this.operations.install(body, user);
+  }
+
+  /** With it the VRA of its host becomes a component of this site once more, after its identity has expired or was lost: within the hour, once. */
+  @Action(':vra/enrolmenttoken')
+  @Needs('manageVras')
+  @ApiOkResponse({ type: TokenResultApi })
+  async makeToken(@Param('vra') vraId: string, @SessionUser() user: string): Promise<TokenResultApi> {
+    return tokenResult(await this.operations.enrolmentToken(vraId, user));
   }
 
   /** Answers the task's id. */

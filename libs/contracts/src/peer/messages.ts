@@ -1,15 +1,10 @@
 import { Type } from 'class-transformer';
 import {
-  ArrayMaxSize, IsArray, IsBoolean, IsIn, IsInt, IsNumber, IsObject, IsOptional, IsString, IsUUID, Length, Max, MaxLength, Min, ValidateNested,
+  ArrayMaxSize, ArrayMinSize, IsArray, IsBoolean, IsIn, IsInt, IsNumber, IsObject, IsOptional, IsString, IsUUID, Length, Matches, Max, MaxLength, Min, ValidateNested,
 } from 'class-validator';
+import { NATS_USER_KEY } from '../trust/messages.js';
 import type { ProtectionStatusV1, RecoveryStatusV1 } from '../vra/status.js';
 import { VpgRecordV1 } from './vpg-record.js';
-
-/**
- * Site id in the subject of `control peer.hello`, the one request that a site may send before it knows whom it talks to: every ZVM answers
- * it on its own broker under this name as well.
- */
-export const UNKNOWN_SITE = 'local';
 
 /** Who a site is and where its peers reach it. */
 export class SiteCardV1 {
@@ -22,28 +17,62 @@ export class SiteCardV1 {
   @IsInt() @Min(1) @Max(65535) port!: number;
 }
 
-/** `control peer.pair`: answered with the other's {@link SiteCardV1} once it has reached the asking site in turn. */
-export class PeerPairV1 {
-  @ValidateNested() @Type(() => SiteCardV1) site!: SiteCardV1;
+/** Sizes of what certificates and NATS users are made of: far above any of ours, far below what could hurt. */
+const PEM_LENGTH_MAX = 16_384;
+const JWT_LENGTH_MAX = 8192;
+
+/** CA certificates of a site, newest first; two while it changes its CA. */
+export class SiteTrustV1 {
+  @IsArray() @ArrayMinSize(1) @ArrayMaxSize(4) @IsString({ each: true }) @MaxLength(PEM_LENGTH_MAX, { each: true }) caPem!: string[];
 }
 
-/** What every request between paired sites carries; one that is not paired is refused (PEER_NOT_PAIRED). */
-export class FromSiteV1 {
-  @IsUUID() fromSiteId!: string;
+/**
+ * `control pairing.redeem`, under the pairing token's own user: the only thing it may do. Asked again by the same site with the same key it is
+ * answered again, until it is sealed; by anyone else it is refused.
+ */
+export class PairingRedeemV1 extends SiteTrustV1 {
+  @IsString() @Length(1, 200) secret!: string;
+  @ValidateNested() @Type(() => SiteCardV1) site!: SiteCardV1;
+  /** Of the user that the asking site wants at this one. */
+  @Matches(NATS_USER_KEY) natsPublicKey!: string;
+}
+
+/** What the site that made the token answers. */
+export class PairingGrantV1 extends SiteTrustV1 {
+  @ValidateNested() @Type(() => SiteCardV1) site!: SiteCardV1;
+  /** The user that was asked for. */
+  @IsString() @Length(1, JWT_LENGTH_MAX) userJwt!: string;
+  /** Of the user that this site wants at the asking one. */
+  @Matches(NATS_USER_KEY) natsPublicKey!: string;
+}
+
+/** `control pairing.confirm`: the user that the token's site has asked for. `control pairing.seal` has no body: both directions were heard. */
+export class PairingConfirmV1 {
+  @IsString() @Length(1, JWT_LENGTH_MAX) userJwt!: string;
+}
+
+/** `control trust.renew` of a paired site: its CA certificates of today, and, when it is time, the key of its next user here. */
+export class PeerTrustRenewV1 extends SiteTrustV1 {
+  @IsOptional() @Matches(NATS_USER_KEY) natsPublicKey?: string;
+}
+
+/** Its answer; the user only if one was asked for. */
+export class PeerTrustV1 extends SiteTrustV1 {
+  @IsOptional() @IsString() @Length(1, JWT_LENGTH_MAX) userJwt?: string;
 }
 
 /** `control peer.unpair` */
-export class PeerUnpairV1 extends FromSiteV1 {
+export class PeerUnpairV1 {
   @IsBoolean() isTargetKept!: boolean;
 }
 
 /** `control vpg.put`: the recovery site's record replaces an older generation of the copy. */
-export class VpgPutV1 extends FromSiteV1 {
+export class VpgPutV1 {
   @ValidateNested() @Type(() => VpgRecordV1) record!: VpgRecordV1;
 }
 
 /** `control vpg.act`: run this at the recovery site under this task id; asked twice, it runs once. Refused with the ZVM_… code a REST client would get. */
-export class VpgActV1 extends FromSiteV1 {
+export class VpgActV1 {
   @IsString() @Length(1, 100) taskId!: string;
   @IsString() @Length(1, 50) action!: string;
   @IsString() @MaxLength(200) initiatedBy!: string;
@@ -52,21 +81,21 @@ export class VpgActV1 extends FromSiteV1 {
 }
 
 /** `control vpg.takeReverse`, to the site where a failed-over VPG's VMs ran: recover it from now on. Asked twice under one task id, it runs once. */
-export class PeerTakeReverseV1 extends FromSiteV1 {
+export class PeerTakeReverseV1 {
   @IsString() @Length(1, 100) taskId!: string;
   @IsString() @MaxLength(200) initiatedBy!: string;
   @ValidateNested() @Type(() => VpgRecordV1) record!: VpgRecordV1;
 }
 
 /** `control checkpoint.insert`, to the protected site: put a tagged checkpoint into the streams now. */
-export class PeerCheckpointInsertV1 extends FromSiteV1 {
+export class PeerCheckpointInsertV1 {
   @IsUUID() vpgId!: string;
   @IsString() @Length(1, 200) tag!: string;
   @IsOptional() @IsBoolean() isApplicationConsistent?: boolean;
 }
 
 /** `control vpg.forceSync`, to the protected site: its VRAs compare every VM of the VPG with the recovery site, now. */
-export class PeerForceSyncV1 extends FromSiteV1 {
+export class PeerForceSyncV1 {
   @IsUUID() vpgId!: string;
 }
 
@@ -81,7 +110,7 @@ export class CatalogueEntryV1 {
 }
 
 /** `control catalogue.put`: brings the protected site's copy of a checkpoint list from `baseRevision` to `revision`; isWhole replaces it. */
-export class CataloguePutV1 extends FromSiteV1 {
+export class CataloguePutV1 {
   @IsUUID() vpgId!: string;
   @IsInt() @Min(0) baseRevision!: number;
   @IsInt() @Min(0) revision!: number;
@@ -96,7 +125,7 @@ export interface CatalogueRevisionV1 {
 }
 
 /** `control vm.power`, to the protected site, for the shutdown policy of a failover and its rollback. */
-export class VmPowerV1 extends FromSiteV1 {
+export class VmPowerV1 {
   @IsUUID() vpgId!: string;
   @IsArray() @ArrayMaxSize(512) @IsString({ each: true }) vmIds!: string[];
   @IsIn(['on', 'shutdown', 'forceOff']) action!: 'on' | 'shutdown' | 'forceOff';
@@ -134,9 +163,8 @@ export interface VpgNewsV1 {
   readonly areVrasAlive: boolean;
 }
 
-/** `event peer.news`, every second, published into the peer's broker: heartbeat, and everything that the other side shows. */
+/** `event peer.news`, every second, published into the peer's broker under this site's own user there: heartbeat, and everything that the other side shows. */
 export interface PeerNewsV1 {
-  readonly fromSiteId: string;
   readonly siteName: string;
   readonly location: string;
   readonly version: string;

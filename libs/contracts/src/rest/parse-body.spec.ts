@@ -30,9 +30,9 @@ describe('parseBody', () => {
   });
 
   it('asks for what must be there', () => {
-    expect(messages(PairDataApi, {})).toEqual(['HostName must be a string']);
-    expect(messages(PairDataApi, { HostName: '' })).toEqual(['HostName must be longer than or equal to 1 characters']);
-    expect(messages(PairDataApi, { HostName: 'b', Port: 70000 })).toEqual(['Port must not be greater than 65535']);
+    expect(messages(PairDataApi, {})).toEqual(['HostName must be a string', 'Token must be a string']);
+    expect(messages(PairDataApi, { HostName: '', Token: 't' })).toEqual(['HostName must be longer than or equal to 1 characters']);
+    expect(messages(PairDataApi, { HostName: 'b', Port: 70000, Token: 't' })).toEqual(['Port must not be greater than 65535']);
   });
 
   it.each([['number', 2], ['numeral', '2'], ['name', 'High'], ['name in lower case', 'high']])('reads an enumeration given as %s', (_, Priority) => {

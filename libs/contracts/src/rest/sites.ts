@@ -57,7 +57,15 @@ export class PairDataApi {
   @Text({ isRequired: true, lengthMin: 1, lengthMax: 255 }) HostName!: string;
   /** Where the peer site listens for paired sites; 9081 when absent. */
   @Int({ min: 1, max: 65535 }) Port?: number | null;
-  @Text() Token?: string | null;
+  /** Of `POST /peersites/generatetoken` at that site. */
+  @Text({ isRequired: true, lengthMin: 1, lengthMax: 32_768 }) Token!: string;
+}
+
+/** `POST /peersites/generatetoken`, `POST /vras/{vra}/enrolmenttoken`: shown this once. */
+export class TokenResultApi {
+  @Text({ isRequired: true }) Token!: string;
+  /** Of no use from then on, UTC. */
+  @Text({ isRequired: true }) UtcExpirationDate!: string;
 }
 
 /** `DELETE /peersites/{site}` */

@@ -30,7 +30,7 @@ export type StepName =
   // installVra and uninstallVra
   | 'deployAppliance' | 'awaitHeartbeat' | 'registerVra' | 'retireVra' | 'removeAppliance' | 'forgetVra'
   // pair and unpair
-  | 'askPeer' | 'recordPeer' | 'awaitPeer' | 'removePairVpgs' | 'tellUnpaired' | 'forgetPeer';
+  | 'redeemToken' | 'confirmPeer' | 'awaitPeer' | 'sealPairing' | 'revokePeer' | 'removePairVpgs' | 'tellUnpaired';
 
 export type PlanKind =
   | 'createVpg' | 'deleteVpg' | 'insertCheckpoint' | 'failoverTest' | 'failoverTestStop' | 'failover' | 'failoverCommit' | 'promotion' | 'failoverRollback'
@@ -195,13 +195,15 @@ export const PLANS: Readonly<Record<PlanKind, readonly Step[]>> = {
     forward('forgetVra', 'forgetting it'),
   ],
   pair: [
-    plain('askPeer', 'asking the other site', 2),
-    undoable('recordPeer', 'recording the pairing'),
+    undoable('redeemToken', 'showing the token to the other site', 2),
+    plain('confirmPeer', 'letting the other site in'),
     plain('awaitPeer', 'waiting to hear from the other site', 2),
+    plain('sealPairing', 'finishing at both sites'),
   ],
+  // The door is shut first: whatever the other site still tries meanwhile is refused.
   unpair: [
+    forward('revokePeer', 'shutting the other site out'),
     forward('removePairVpgs', 'deleting the VPGs between the sites', 4),
     forward('tellUnpaired', 'telling the other site'),
-    forward('forgetPeer', 'forgetting the other site'),
   ],
 };

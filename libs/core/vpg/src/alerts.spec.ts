@@ -6,7 +6,7 @@ type VpgAlertFacts = AlertFacts['vpgs'][number];
 const vpg = (over: Partial<VpgAlertFacts> = {}): VpgAlertFacts => ({
   vpgId: 'v1', name: 'Shop', isReplicating: true, rpoMs: 7000, rpoTargetMs: 300_000, isWaitingForCommit: false, ...over,
 });
-const facts = (over: Partial<AlertFacts> = {}): AlertFacts => ({ vpgs: [vpg()], peers: [], vras: [], fences: [], ...over });
+const facts = (over: Partial<AlertFacts> = {}): AlertFacts => ({ vpgs: [vpg()], peers: [], vras: [], fences: [], brokerProblem: null, ...over });
 const idsOf = (given: AlertFacts): string[] => alertsFor(given).map(({ helpIdentifier }) => helpIdentifier);
 
 describe('a VPG that another site owns', () => {
@@ -44,7 +44,7 @@ describe('alertsFor', () => {
     const all = facts({
       vpgs: [vpg({ isWaitingForCommit: true, isReplicating: false })],
       vras: [{ vraId: 'r1', name: 'Z-VRA-h1', isConnected: false, vpgIds: ['v1'] }, { vraId: 'r2', name: 'Z-VRA-h2', isConnected: true, vpgIds: [] }],
-      peers: [{ siteId: 's2', name: 'Berlin', isConnected: false, vpgIds: ['v1'] }, { siteId: 's3', name: 'Bonn', isConnected: true, vpgIds: [] }],
+      peers: [{ siteId: 's2', name: 'Berlin', isConnected: false, problem: null, vpgIds: ['v1'] }, { siteId: 's3', name: 'Bonn', isConnected: true, problem: null, vpgIds: [] }],
     });
     expect(alertsFor(all).map(({ helpIdentifier, level, entity, subject }) => [helpIdentifier, level, entity, subject])).toEqual([
       ['VPG0014', 'Warning', 'Vpg', 'v1'], ['ZVM0002', 'Error', 'Vra', 'r1'], ['ZVM0003', 'Error', 'Zvm', 's2'],

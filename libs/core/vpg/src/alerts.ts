@@ -3,7 +3,7 @@ import { rpoLevel } from './sla.js';
 /** Reference §11; the ids of this version. */
 export type AlertId =
   | 'VPG0007' | 'VPG0037' | 'VPG0038' | 'VRA0006' | 'VRA0007' | 'VRA0039' | 'VRA0040' | 'TDM0001' | 'TDM0002' | 'TDM0004' | 'TDM0005' | 'TDM0010' | 'TDM0011' | 'TDM0012' | 'TDM0020' | 'TDM0021'
-  | 'VPG0009' | 'VPG0010' | 'VPG0014' | 'ZVM0002' | 'ZVM0003';
+  | 'VPG0009' | 'VPG0010' | 'VPG0014' | 'ZVM0002' | 'ZVM0003' | 'TDM0030';
 
 export interface AlertDefinition {
   readonly level: 'Warning' | 'Error';
@@ -32,6 +32,7 @@ export const ALERTS: Readonly<Record<AlertId, AlertDefinition>> = {
   VPG0014: { level: 'Warning', entity: 'Vpg' }, // failover waits for commit or rollback
   ZVM0002: { level: 'Error', entity: 'Vra' }, // VRA unreachable
   ZVM0003: { level: 'Error', entity: 'Zvm' }, // paired site unreachable
+  TDM0030: { level: 'Error', entity: 'Zvm' }, // the site's own broker cannot be used (ours)
 };
 
 /** An alert that should be on now. */
@@ -56,7 +57,10 @@ export interface AlertFacts {
   }[];
   /** VMs of this site that another one has failed over. */
   readonly fences: readonly { readonly vpgId: string; readonly vpgName: string; readonly ownerSiteName: string; readonly epoch: number; readonly isLifted: boolean; readonly liftedBy: string | null }[];
-  readonly peers: readonly { readonly siteId: string; readonly name: string; readonly isConnected: boolean; readonly vpgIds: readonly string[] }[];
+  /** `problem`: why its broker cannot be reached from here, null when it can. */
+  readonly peers: readonly { readonly siteId: string; readonly name: string; readonly isConnected: boolean; readonly problem: string | null; readonly vpgIds: readonly string[] }[];
+  /** Of this site's own broker; null: none. */
+  readonly brokerProblem: string | null;
   readonly vras: readonly { readonly vraId: string; readonly name: string; readonly isConnected: boolean; readonly vpgIds: readonly string[] }[];
 }
 
@@ -66,7 +70,7 @@ export function alert(helpIdentifier: AlertId, about: { subject: string; descrip
 
 /** Every alert that the facts ask for; what is on and not in here has cleared. */
 export function alertsFor(facts: AlertFacts): WantedAlert[] {
-  return [...facts.vpgs.flatMap(vpgAlerts), ...facts.vras.flatMap(vraAlert), ...facts.peers.flatMap(peerAlert), ...facts.fences.map(fenceAlert)];
+  return [...facts.vpgs.flatMap(vpgAlerts), ...facts.vras.flatMap(vraAlert), ...facts.peers.flatMap(peerAlert), ...facts.fences.map(fenceAlert), ...brokerAlert(facts.brokerProblem)];
 }
 
 function vpgAlerts(vpg: AlertFacts['vpgs'][number]): WantedAlert[] {
@@ -87,9 +91,16 @@ function vraAlert({ vraId, name, isConnected, vpgIds }: AlertFacts['vras'][numbe
   return [alert('ZVM0002', { subject: vraId, description: `VRA '${name}' does not answer: its volumes get no new checkpoints that this site could list`, vpgIds })];
 }
 
-function peerAlert({ siteId, name, isConnected, vpgIds }: AlertFacts['peers'][number]): WantedAlert[] {
-  if (isConnected) return [];
-  return [alert('ZVM0003', { subject: siteId, description: `site '${name}' does not answer`, vpgIds })];
+function peerAlert({ siteId, name, isConnected, problem, vpgIds }: AlertFacts['peers'][number]): WantedAlert[] {
+  if (isConnected && problem === null) return [];
+  const what = isConnected ? `site '${name}' is heard, but cannot be reached from here` : `site '${name}' does not answer`;
+  return [alert('ZVM0003', { subject: siteId, description: problem === null ? what : `${what}: ${problem}`, vpgIds })];
+}
+
+function brokerAlert(problem: string | null): WantedAlert[] {
+  if (problem === null) return [];
+  const description = `this site's broker (NATS) cannot be used: ${problem}. Until then no VRA and no paired site is heard; replication and checkpoints go on`;
+  return [alert('TDM0030', { subject: 'broker', description, vpgIds: [] })];
 }
 
 function fenceAlert({ vpgId, vpgName, ownerSiteName, epoch, isLifted, liftedBy }: AlertFacts['fences'][number]): WantedAlert {

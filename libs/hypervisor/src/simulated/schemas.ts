@@ -51,7 +51,7 @@ export const growSchema = z.object({ diskId: keySchema, sizeBytes: bytesSchema }
 export const removeDiskSchema = z.object({ diskId: keySchema, isFileKept: z.boolean() });
 
 export const applianceSpecSchema = z.object({
-  vraId: z.string().regex(/^[A-Za-z0-9._-]{1,64}$/, 'must be 1 to 64 letters, digits, dots, dashes').refine((id) => id !== '.' && id !== '..'),
+  vraId: z.string().regex(/^[A-Za-z0-9_-]{1,64}$/, 'must be 1 to 64 letters, digits, dashes'),
   hostId: keySchema,
   datastoreId: keySchema,
   networkId: keySchema,
@@ -59,6 +59,7 @@ export const applianceSpecSchema = z.object({
   siteId: keySchema,
   natsUrl: z.string().min(1).max(1000),
   memoryMiB: z.int().min(1).max(2 ** 24),
+  enrolmentToken: z.string().min(1).max(32_768),
 });
 
 const seedVmSchema = z.object({

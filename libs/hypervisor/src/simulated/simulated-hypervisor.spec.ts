@@ -137,7 +137,7 @@ describe('simulated hypervisor', () => {
     });
     const revision = failing.revision;
     const appliance = {
-      vraId: 'v1', hostId: spec.hostId, datastoreId: spec.disks[0]!.datastoreId, networkId: spec.nics[0]!.networkId, name: 'Z-VRA', siteId: 's', natsUrl: 'nats://x', memoryMiB: 1,
+      vraId: 'v1', hostId: spec.hostId, datastoreId: spec.disks[0]!.datastoreId, networkId: spec.nics[0]!.networkId, name: 'Z-VRA', siteId: 's', natsUrl: 'nats://x', memoryMiB: 1, enrolmentToken: 'a one-time token',
     };
     await expect(failing.deployAppliance(appliance)).rejects.toThrow('no memory');
     expect(failing.revision).toBe(revision);

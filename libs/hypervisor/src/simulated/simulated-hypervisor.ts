@@ -263,7 +263,8 @@ export class SimulatedHypervisor implements HypervisorManager {
       if (!host.isConnected) throw new HypervisorError('HYPERVISOR_STATE', `host ${host.name} is not connected`);
       const other = draft.appliances.find((appliance) => appliance.hostId === spec.hostId && appliance.vraId !== spec.vraId);
       if (other) throw new HypervisorError('HYPERVISOR_STATE', `host ${host.name} has the appliance ${other.name} already`);
-      draft.appliances = [...draft.appliances.filter((appliance) => appliance.vraId !== spec.vraId), spec];
+      const { enrolmentToken: _token, ...kept } = spec;
+      draft.appliances = [...draft.appliances.filter((appliance) => appliance.vraId !== spec.vraId), kept];
       await this.options.appliances.start(spec, hostOf(draft, host));
     });
   }

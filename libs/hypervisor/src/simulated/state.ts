@@ -12,7 +12,8 @@ export interface SimulatedState {
   networks: Network[];
   folders: VmFolder[];
   vms: StoredVm[];
-  appliances: ApplianceSpec[];
+  /** Without their tokens: those are for the appliance alone. */
+  appliances: Omit<ApplianceSpec, 'enrolmentToken'>[];
 }
 
 export type ObjectKind = 'vm' | 'host' | 'datastore' | 'network' | 'group-v' | 'disk';

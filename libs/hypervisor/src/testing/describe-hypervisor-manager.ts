@@ -55,6 +55,7 @@ export function describeHypervisorManager(name: string, make: () => Promise<Hype
       name: 'Z-VRA-host1',
       siteId: '6f9619ff-8b86-4d01-b42d-00cf4fc964ff',
       natsUrl: 'nats://127.0.0.1:4222',
+      enrolmentToken: 'tidemark1.enrolment.e30',
       memoryMiB: 512,
       ...change,
     });

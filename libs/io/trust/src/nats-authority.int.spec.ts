@@ -68,7 +68,7 @@ afterAll(async () => {
 });
 
 const grant = (name: string, part: Partial<NatsGrant> = {}): NatsGrant => ({
-  name, publish: [`tidemark.${name}.out.>`], subscribe: [`tidemark.${name}.in.>`, `_INBOX.${name}.>`], listener: 'standard', notAfterMs: Date.now() + DAY_MS, ...part,
+  name, publish: [`tidemark.${name}.out.>`], subscribe: [`tidemark.${name}.in.>`, `_INBOX.${name}.>`], listener: 'standard', payloadBytesMax: 65_536, subscriptionsMax: 64, notAfterMs: Date.now() + DAY_MS, ...part,
 });
 
 /** The transport hands everything in `tls` on to node:tls, though its type knows only files. */

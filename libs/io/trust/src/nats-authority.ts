@@ -23,6 +23,9 @@ export interface NatsGrant {
   readonly notAfterMs: number;
   /** May answer, once each, the requests that it gets, within 5 minutes. */
   readonly answers?: boolean;
+  /** Of one message; the server's own limit holds as well. */
+  readonly payloadBytesMax: number;
+  readonly subscriptionsMax: number;
 }
 
 export interface NatsKey {
@@ -94,6 +97,9 @@ export class NatsAuthority {
       pub: permission(grant.publish),
       sub: permission(grant.subscribe),
       ...(grant.answers === true ? { resp: { max: 1, ttl: RESPONSE_TTL_NS } } : {}),
+      payload: grant.payloadBytesMax,
+      subs: grant.subscriptionsMax,
+      data: -1,
       bearer_token: false,
       allowed_connection_types: [grant.listener === 'standard' ? 'STANDARD' : 'WEBSOCKET'],
     };

@@ -75,7 +75,7 @@ export class ReverseProtectionOperation implements OnModuleInit {
       return { ...record, failover: { ...record.failover, phase: 'handedOver' } };
     });
     await this.#until(context, async (record) => {
-      const message: Omit<PeerTakeReverseV1, 'fromSiteId'> = { taskId: String(context.notes['takeTaskId']), initiatedBy: context.initiatedBy, record };
+      const message: PeerTakeReverseV1 = { taskId: String(context.notes['takeTaskId']), initiatedBy: context.initiatedBy, record };
       try {
         await this.link.ask(record.definition.protectedSiteId, 'vpg.takeReverse', message, { timeoutMs: ASK_MS });
         return true;

@@ -1,0 +1,80 @@
+import { Inject, Injectable, Logger, type OnApplicationBootstrap, type OnApplicationShutdown } from '@nestjs/common';
+import { type Channel, subjectOf } from '@tidemark/contracts';
+import { ControlBus, renewIdentity } from '@tidemark/nest';
+import { ComponentIdentity } from '@tidemark/trust';
+import { VRA_CONFIG } from '../config/config.token.js';
+import type { VraConfig } from '../config/config.js';
+import { redeemTokenFile } from './redeem-token-file.js';
+
+const LOOK_MS = 5000;
+
+/** Keeps who this VRA is valid: renewed in time over NATS, or, when that was missed, enrolled anew with a token that an operator puts into its file. */
+@Injectable()
+export class IdentityKeeper implements OnApplicationBootstrap, OnApplicationShutdown {
+  readonly #log = new Logger(IdentityKeeper.name);
+  #timer: NodeJS.Timeout | undefined;
+  #running: Promise<void> | undefined;
+  #isWanted = false;
+  #lastProblem = '';
+
+  constructor(
+    @Inject(VRA_CONFIG) private readonly config: VraConfig,
+    @Inject(ControlBus) private readonly bus: ControlBus,
+    @Inject(ComponentIdentity) private readonly identity: ComponentIdentity,
+  ) {}
+
+  onApplicationBootstrap(): void {
+    // The ZVM asks for it when the site changes its CA.
+    this.bus.respond(this.#subject('control', 'trust.renew'), null, () => {
+      this.#isWanted = true;
+      this.#look();
+      return {};
+    });
+    this.#timer = setInterval(() => this.#look(), LOOK_MS);
+    this.#look();
+  }
+
+  #look(): void {
+    this.#running ??= this.#lookOnce()
+      .then(() => {
+        this.#lastProblem = '';
+      }, (error: unknown) => this.#complain(error instanceof Error ? error.message : String(error)))
+      .finally(() => {
+        this.#running = undefined;
+      });
+  }
+
+  async #lookOnce(): Promise<void> {
+    const enrolled = await redeemTokenFile(this.config, this.identity.folder, this.identity);
+    if (enrolled) return this.#log.log('this VRA was enrolled anew');
+    const isDue = this.#isWanted || this.identity.isRenewalDue(Date.now());
+    if (isDue && this.bus.isConnected) {
+      await renewIdentity(this.bus, this.identity);
+      this.#isWanted = false;
+      this.#log.log(`this VRA's certificate and NATS user are renewed until ${new Date(this.identity.expiresAtMs).toISOString()}`);
+    } else if (Date.now() > this.identity.expiresAtMs) {
+      throw new Error(`this VRA's certificate ended at ${new Date(this.identity.expiresAtMs).toISOString()}: make a new token (tidemark vra-token) and put it into ${this.config.enrolmentTokenFile}, or mend the clock`);
+    }
+  }
+
+  #complain(problem: string): void {
+    if (problem !== this.#lastProblem) this.#log.error(problem);
+    this.#lastProblem = problem;
+  }
+
+  /** The site's CA certificates of today: a broker with a certificate of the next CA is believed as soon as the ZVM has said that there is one. */
+  async learn(caPem: readonly string[]): Promise<void> {
+    const current = this.identity.current();
+    if (caPem.length === 0 || caPem.join('') === current.caPem.join('')) return;
+    await this.identity.replace({ ...current, caPem });
+  }
+
+  #subject(channel: Channel, topic: string): string {
+    return subjectOf({ siteId: this.config.siteId, service: 'vra', instanceId: this.config.vraId, channel, topic });
+  }
+
+  async onApplicationShutdown(): Promise<void> {
+    clearInterval(this.#timer);
+    await this.#running;
+  }
+}

@@ -1,0 +1,137 @@
+import { Inject, Injectable, type OnApplicationBootstrap, type OnApplicationShutdown } from '@nestjs/common';
+import type { PeerTrustRenewV1, PeerTrustV1 } from '@tidemark/contracts';
+import { peerRights } from '@tidemark/nest';
+import { LEAF_LIFETIME_MS, readCaCertificates, TrustError } from '@tidemark/trust';
+import { Background } from '../background.js';
+import { Clock } from '../clock.js';
+import { ZVM_CONFIG, type ZvmConfig } from '../config.js';
+import { invalid, ZvmError } from '../errors.js';
+import { NatsUsers } from '../nats/nats-users.service.js';
+import { SiteTrust } from '../trust/site-trust.js';
+import { PeerKeys } from './peer-keys.js';
+import { PeerLinkService } from './peer-link.service.js';
+import { PeerStore } from './peer.store.js';
+
+const LOOK_MS = 5000;
+/** A site that was shut out while it was away is told for so long; then its own broker connection has told it long since. */
+const FAREWELL_MS = 30 * 24 * 3_600_000;
+
+/** Keeps what paired sites believe of each other fresh: CA certificates, users, and the end of a pairing that could not be told at once. */
+@Injectable()
+export class PeerTrust implements OnApplicationBootstrap, OnApplicationShutdown {
+  readonly #loop = new Background('peer-trust', LOOK_MS, () => this.#lookAtAll());
+  /** CA certificates that each peer has confirmed since this ZVM started. */
+  readonly #told = new Map<string, string>();
+
+  constructor(
+    private readonly peers: PeerStore,
+    private readonly keys: PeerKeys,
+    private readonly link: PeerLinkService,
+    private readonly users: NatsUsers,
+    private readonly clock: Clock,
+    private readonly trust: SiteTrust,
+    @Inject(ZVM_CONFIG) private readonly config: ZvmConfig,
+  ) {}
+
+  onApplicationBootstrap(): void {
+    this.#loop.start();
+  }
+
+  poke(): void {
+    this.#loop.poke();
+  }
+
+  /** A user at this site's broker for a paired one. */
+  async issueUser(siteId: string, publicKey: string): Promise<string> {
+    const notAfterMs = this.clock.nowMs() + LEAF_LIFETIME_MS;
+    try {
+      return await this.users.issue({ owner: { kind: 'peer', id: siteId }, publicKey, rights: peerRights(this.config.siteId, siteId), notAfterMs });
+    } catch (error) {
+      throw error instanceof TrustError && error.code === 'TRUST_REQUEST' ? invalid(error.message) : error;
+    }
+  }
+
+  /** A paired site tells its CA certificates of today, and asks for its next user when it is time. */
+  async renewFor(siteId: string, { caPem, natsPublicKey }: PeerTrustRenewV1): Promise<PeerTrustV1> {
+    await this.#learn(siteId, caPem);
+    const own = { caPem: [...this.trust.ca.trustedPem] };
+    return natsPublicKey === undefined ? own : { ...own, userJwt: await this.issueUser(siteId, natsPublicKey) };
+  }
+
+  async #learn(siteId: string, caPem: readonly string[]): Promise<void> {
+    const site = this.peers.find(siteId);
+    if (!site || JSON.stringify(site.caPem) === JSON.stringify(caPem)) return;
+    assertCa(caPem, siteId);
+    await this.peers.update(siteId, { caPem });
+  }
+
+  async #lookAtAll(): Promise<void> {
+    if (!this.peers.isLoaded) return;
+    for (const site of this.peers.everyone()) {
+      const problem = this.link.problemWith(site.siteId);
+      if (problem !== undefined) {
+        const isShutOutThere = problem.includes('refuses this user');
+        if (site.state === 'parting' && (isShutOutThere || this.clock.nowMs() - site.pairedAtMs > FAREWELL_MS)) await this.#forget(site.siteId);
+        continue;
+      }
+      if (site.state === 'parting') await this.sayFarewell(site.siteId);
+      if (site.state === 'paired') await this.#renewAt(site.siteId);
+    }
+  }
+
+  async #renewAt(siteId: string): Promise<void> {
+    const caPem = [...this.trust.ca.trustedPem];
+    const digest = caPem.join('');
+    const isDue = this.keys.isRenewalDue(siteId, this.clock.nowMs());
+    if (!isDue && this.#told.get(siteId) === digest) return;
+    const key = isDue ? await this.keys.nextKey(siteId) : undefined;
+    const answer = await this.link.ask<PeerTrustV1>(siteId, 'trust.renew', { caPem, ...(key ? { natsPublicKey: key.publicKey } : {}) });
+    await this.#learn(siteId, answer.caPem);
+    if (key && answer.userJwt !== undefined) await this.keys.grant(siteId, answer.userJwt);
+    this.#told.set(siteId, digest);
+  }
+
+  /** Tells a site that was shut out, unless it has told us. @returns whether it knows */
+  async sayFarewell(siteId: string, { isTargetKept = true, isTold = false }: { readonly isTargetKept?: boolean; readonly isTold?: boolean } = {}): Promise<boolean> {
+    if (this.peers.findAny(siteId)?.state === 'parting' && !isTold) {
+      try {
+        await this.link.ask(siteId, 'peer.unpair', { isTargetKept });
+      } catch (error) {
+        if (error instanceof ZvmError && error.isRetryable) return false;
+        // Refused: it does not know this site any more either.
+      }
+    }
+    await this.#forget(siteId);
+    return true;
+  }
+
+  /** Only one that is still parting: it may have been paired anew meanwhile. */
+  async #forget(siteId: string): Promise<void> {
+    if (this.peers.findAny(siteId)?.state !== 'parting') return;
+    await this.peers.remove(siteId);
+    await this.keys.remove(siteId);
+    this.#told.delete(siteId);
+  }
+
+  /** Shut out from now on: its user is void, its connections are cut, its CA is no more believed by anyone here; it is told as soon as it can be. */
+  async shutOut(siteId: string): Promise<void> {
+    // First the state: what a connection that is about to be cut still asks is refused.
+    await this.peers.update(siteId, { state: 'parting', pairedAtMs: this.clock.nowMs() });
+    await this.users.revoke({ kind: 'peer', id: siteId });
+    this.#told.delete(siteId);
+    if (!this.keys.has(siteId)) await this.#forget(siteId);
+  }
+
+  async onApplicationShutdown(): Promise<void> {
+    await this.#loop.stop();
+  }
+}
+
+/** @throws ZvmError ZVM_INVALID for what is not the CA of that very site */
+export function assertCa(caPem: readonly string[], siteId: string): void {
+  try {
+    for (const pem of caPem) readCaCertificates(pem, `the CA of site ${siteId}`, siteId);
+  } catch (error) {
+    throw error instanceof TrustError ? invalid(error.message) : error;
+  }
+}

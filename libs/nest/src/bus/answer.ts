@@ -1,0 +1,53 @@
+import { TidemarkError } from '@tidemark/base';
+import type { Reply } from '@tidemark/contracts';
+import { plainToInstance } from 'class-transformer';
+import { validate, type ValidationError } from 'class-validator';
+import { ControlError, ControlRefusal } from './control-error.js';
+import { decodeMessage } from './message-codec.js';
+
+export type Constructor<T> = new () => T;
+
+/** What a responder says to the bytes of a request, whatever they are: never rejects. The handler sees only a message of its type. */
+export async function answerMessage<T extends object, R>(
+  type: Constructor<T> | null,
+  bytes: Uint8Array,
+  handle: (message: T) => Promise<R> | R,
+): Promise<Reply<R>> {
+  try {
+    const plain: unknown = bytes.length === 0 ? {} : await decodeMessage(bytes);
+    if (typeof plain !== 'object' || plain === null) return { isOk: false, code: 'CONTROL_INVALID', message: 'an object is expected' };
+    if (!type) return { isOk: true, result: await handle(plain as T) };
+    const { message, faults } = await readMessage(type, plain);
+    if (faults !== '') return { isOk: false, code: 'CONTROL_INVALID', message: faults };
+    return { isOk: true, result: await handle(message) };
+  } catch (error) {
+    if (error instanceof ControlRefusal) return { isOk: false, code: error.code, message: error.message };
+    if (error instanceof TidemarkError) return { isOk: false, code: String(error.code), message: error.message };
+    return { isOk: false, code: 'CONTROL_INTERNAL', message: error instanceof Error ? error.message : String(error) };
+  }
+}
+
+async function readMessage<T extends object>(type: Constructor<T>, plain: object): Promise<{ message: T; faults: string }> {
+  const message = plainToInstance<T, object>(type, plain);
+  return { message, faults: describeErrors(await validate(message, { whitelist: true })) };
+}
+
+/** What came from elsewhere, as a message of `type`. Throws ControlError CONTROL_INVALID that names `what` and every fault. */
+export async function checkMessage<T extends object>(type: Constructor<T>, plain: unknown, what: string): Promise<T> {
+  const isObject = typeof plain === 'object' && plain !== null && !Array.isArray(plain);
+  const { message, faults } = isObject ? await readMessage(type, plain) : { message: undefined, faults: 'an object is expected' };
+  if (message === undefined || faults !== '') throw new ControlError('CONTROL_INVALID', `${what}: ${faults}`);
+  return message;
+}
+
+/** `volumes.0.sizeBytes must not be less than 1; …` */
+export function describeErrors(errors: readonly ValidationError[], prefix = ''): string {
+  return errors
+    .map((error) => {
+      const path = prefix === '' ? error.property : `${prefix}.${error.property}`;
+      const own = Object.values(error.constraints ?? {}).map((text) => (prefix === '' ? text : `${prefix}.${text}`));
+      const nested = error.children?.length ? [describeErrors(error.children, path)] : [];
+      return [...own, ...nested].join('; ');
+    })
+    .join('; ');
+}
