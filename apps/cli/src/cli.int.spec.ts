@@ -230,6 +230,17 @@ describe('recovery', () => {
     expect(posted('/vpgs/vpg-1/checkpoints')).toEqual({ CheckpointName: 'nightly', Vss: true });
   });
 
+  it('moves, and commits and rolls back a move as one', async () => {
+    expect((await tidemark(['move', 'Shop', '--force-shutdown', '--reverse'])).code).toBe(0);
+    expect(posted('/vpgs/vpg-1/move')).toEqual({ CommitPolicy: 'None', CommitPolicyTimeout: 3600, ForceShutdown: true, ReverseProtection: true });
+    const vpg = site.state.vpgs.find(({ VpgName }) => VpgName === 'Shop');
+    if (vpg) vpg.Status = 6;
+    expect((await tidemark(['commit', 'Shop', '--reverse'])).out).toContain("move of 'Shop' committed");
+    expect(posted('/vpgs/vpg-1/movecommit')).toEqual({ ReverseProtection: true });
+    expect((await tidemark(['rollback', 'Shop'])).out).toContain("move of 'Shop' rolled back");
+    expect(posted('/vpgs/vpg-1/moverollback')).toEqual({});
+  });
+
   it('asks for reverse protection at the start or at the commit, and can take it back', async () => {
     expect((await tidemark(['failover', 'Shop', '--reverse'])).code).toBe(0);
     expect(posted('/vpgs/vpg-1/failover')).toMatchObject({ IsReverseProtection: true });

@@ -86,6 +86,9 @@ import { RecoverySite } from './vpg/recovery-site.service.js';
 import { VpgActions } from './vpg/vpg-actions.service.js';
 import { VmFollower } from './vpg/vm-follower.service.js';
 import { VpgStatusService } from './vpg/vpg-status.service.js';
+import { FailoverSteps } from './vpg/operations/failover-steps.js';
+import { MoveOperation } from './vpg/operations/move.js';
+import { MoveStreams } from './vpg/operations/move-streams.js';
 import { ReverseProtectionOperation } from './vpg/operations/reverse-protection.js';
 import { TakeReverseOperation } from './vpg/operations/take-reverse.js';
 import { VpgStore } from './vpg/vpg.store.js';
@@ -107,7 +110,7 @@ const SERVICES = [
   VpgStatusService, VmFollower, DecisionTimer, DefinitionService, DraftService, CommitService, AlertService, TrustService,
   NatsUsers, TrustTokenStore, Enrolment, TrustRenewal, InternalListener, PeerKeys, PeerTrust, PairingAcceptance,
   CreateVpgOperation, ChangeVpgOperations, SteerReplicationOperations, InsertCheckpointOperation, FailoverTestOperations, FailoverOperations, FailoverCommitOperations,
-  ReverseProtectionOperation, TakeReverseOperation,
+  FailoverSteps, MoveStreams, MoveOperation, ReverseProtectionOperation, TakeReverseOperation,
   MoveRecoveryOperation, ChangeRecoveryVra, EvacuateVraOperation, OwnershipService,
 ];
 

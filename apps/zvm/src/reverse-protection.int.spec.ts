@@ -79,6 +79,52 @@ describe('reverse protection', () => {
     expect(located.sort()).toEqual([...oldVolumes].sort());
   });
 
+  const powerAt = async (site: 'a' | 'b'): Promise<string[]> => (await sites[site].hypervisor.inventory()).vms.map(({ powerState }) => powerState);
+
+  it('a move whose VM writes on behind the last checkpoint is undone, and production runs again', async () => {
+    const [writer = ''] = (await sites.a.hypervisor.inventory()).vms.map(({ id }) => id);
+    for (const vra of sites.plane.vras.values()) vra.unsettledVmIds.add(writer);
+    const { state, reason } = await sites.atB.task(await sites.atB.ok<string>('POST', `/vpgs/${vpgId}/Move`, {}));
+    expect([state, reason]).toEqual([4, expect.stringContaining('has written')]);
+    expect([await powerAt('a'), await powerAt('b')]).toEqual([['poweredOn', 'poweredOn'], []]);
+    for (const vra of sites.plane.vras.values()) vra.unsettledVmIds.clear();
+    await sites.untilProtected(vpgId);
+  });
+
+  it('a move is refused for what would not be done, runs until commit or rollback, and is rolled back', async () => {
+    expect(await sites.atA.refused(400, 'POST', `/vpgs/${vpgId}/Move`, { ReverseProtection: true, KeepSourceVms: true })).toContain('choose one');
+    expect(await sites.atA.refused(400, 'POST', `/vpgs/${vpgId}/Move`, { KeepSourceVms: false })).toContain('powered off');
+    await sites.done(sites.atA, 'POST', `/vpgs/${vpgId}/Move`, { ForceShutdown: true });
+    expect(await sites.vpg(sites.atB, vpgId)).toMatchObject({ Status: 6, SubStatus: 19 });
+    expect([await powerAt('a'), await powerAt('b')]).toEqual([['poweredOff', 'poweredOff'], ['poweredOn', 'poweredOn']]);
+    expect(await sites.atB.refused(409, 'POST', `/vpgs/${vpgId}/FailoverCommit`, {})).toContain('MoveCommit');
+    await sites.done(sites.atB, 'POST', `/vpgs/${vpgId}/moveRollback`);
+    expect([await powerAt('a'), await powerAt('b')]).toEqual([['poweredOn', 'poweredOn'], []]);
+    await sites.untilProtected(vpgId);
+  });
+
+  it('a move with reverse protection tells both sides what the old disks were, and goes on over a restart of the moving ZVM', async () => {
+    const taskId = await sites.atB.ok<string>('POST', `/vpgs/${vpgId}/Move`, { ReverseProtection: true });
+    await sites.restartZvm('b');
+    expect(await sites.atB.task(taskId)).toMatchObject({ state: 6 });
+    const tasks = await sites.atB.ok<{ TaskIdentifier: string }[]>('GET', '/tasks?type=Move');
+    expect(tasks.map(({ TaskIdentifier }) => TaskIdentifier)).toContain(taskId);
+    await sites.done(sites.atB, 'POST', `/vpgs/${vpgId}/MoveCommit`, {});
+    await sites.untilProtected(vpgId);
+    expect(directionOf(await sites.vpg(sites.atA, vpgId))).toBe('Site b to Site a');
+    const protections = await eventually('the VRAs of site b protect', () => {
+      const found = [...sites.plane.vras.values()].flatMap((vra) => vra.state.protections);
+      return Promise.resolve(found.length === 2 && found);
+    });
+    for (const { spec } of recoveriesAt(sites.a.config.siteId)) {
+      expect(spec.basis?.fingerprints.every((fingerprint) => fingerprint.startsWith('rest of '))).toBe(true);
+      expect(protections.find(({ vmId }) => vmId === spec.vmId)?.basisId).toBe(spec.basis?.basisId);
+    }
+    await sites.done(sites.atA, 'POST', `/vpgs/${vpgId}/Move`, { ReverseProtection: true, CommitPolicy: 1, CommitPolicyTimeout: 0 });
+    await eventually('committed by its policy, and back again', async () => directionOf(await sites.vpg(sites.atB, vpgId)) === 'Site a to Site b');
+    await sites.untilProtected(vpgId);
+  });
+
   it('can be deleted while it waits, and the VMs run on', async () => {
     await sites.done(sites.atB, 'POST', `/vpgs/${vpgId}/Failover`, { IsReverseProtection: true });
     await sites.a.stopZvm();

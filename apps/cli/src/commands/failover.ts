@@ -1,8 +1,10 @@
 import { type Command, Option } from 'commander';
 import type { CheckpointApi, VpgApi } from '@tidemark/contracts';
+import { VPG_STATUS } from '@tidemark/contracts/enumerations';
 import { usage } from '../cli-error.js';
 import type { Session } from '../context.js';
 import { findCheckpoint, findVpg } from '../lookup.js';
+import { nameOf } from '../names.js';
 import { timeText } from '../output.js';
 import type { InSession } from '../program.js';
 
@@ -23,6 +25,15 @@ const COMMIT_POLICIES = { none: 'None', commit: 'Commit', rollback: 'Rollback' }
 const SHUTDOWN_POLICIES = { no: 'None', graceful: 'Shutdown', force: 'ForceShutdown' } as const;
 const DECIDE_SECONDS = 3600;
 
+interface MoveOptions {
+  readonly forceShutdown?: boolean;
+  readonly reverse?: boolean;
+  readonly commitPolicy: keyof typeof COMMIT_POLICIES;
+  readonly after?: string;
+  readonly wait: boolean;
+  readonly yes?: boolean;
+}
+
 interface CommitOptions {
   /** Absent: as was said when the failover began. */
   readonly reverse?: boolean;
@@ -41,7 +52,16 @@ export function addFailoverCommands(program: Command, session: InSession): void 
     .option('-y, --yes', 'do not ask')
     .action((wanted: string, options: FailoverOptions, command: Command) => session(command, (one) => failover(one, wanted, options)));
 
-  program.command('commit').description('keep the recovered VMs; ends the history before the failover').argument('<vpg>', 'name or identifier')
+  program.command('move').description('shut the VMs of a VPG down and start them at its recovery site, with everything they wrote; commit or rollback follows')
+    .argument('<vpg>', 'name or identifier')
+    .option('--force-shutdown', 'power off VMs that do not shut down by themselves; otherwise they stop the move')
+    .option('--reverse', 'after the commit protect the VPG in the other direction')
+    .addOption(new Option('--commit-policy <policy>', 'what happens by itself').choices(Object.keys(COMMIT_POLICIES)).default('none'))
+    .option('--after <seconds>', `when the policy acts (${DECIDE_SECONDS})`)
+    .option('--no-wait', 'do not wait for the task').option('-y, --yes', 'do not ask')
+    .action((wanted: string, options: MoveOptions, command: Command) => session(command, (one) => move(one, wanted, options)));
+
+  program.command('commit').description('keep the recovered VMs of a failover or a move; ends the history before it').argument('<vpg>', 'name or identifier')
     .option('--reverse', 'then protect in the other direction: the old VMs are powered off and taken from the inventory, their disks become recovery volumes')
     .option('--no-reverse', 'do not, whatever was said when the failover began')
     .option('--no-wait', 'do not wait for the task').option('-y, --yes', 'do not ask')
@@ -60,7 +80,7 @@ export function addFailoverCommands(program: Command, session: InSession): void 
     .action((wanted: string, options: { wait: boolean; yes?: boolean }, command: Command) => session(command, async (one) => {
       const vpg = await findVpg(one.client, wanted);
       await one.confirm(`Rolling back deletes the recovered VMs of '${vpg.VpgName}' with everything written to them.`, options.yes === true);
-      await operate(one, { vpg, path: 'FailoverRollback', body: {}, isWaiting: options.wait, doneText: `failover of '${vpg.VpgName}' rolled back` });
+      await operate(one, { vpg, path: isMoving(vpg) ? 'moveRollback' : 'FailoverRollback', body: {}, isWaiting: options.wait, doneText: `${nounOf(vpg)} of '${vpg.VpgName}' rolled back` });
     }));
 }
 
@@ -110,12 +130,26 @@ async function failover(session: Session, wanted: string, options: FailoverOptio
 async function commit(session: Session, wanted: string, { reverse, wait, yes }: CommitOptions): Promise<void> {
   const vpg = await findVpg(session.client, wanted);
   await session.confirm(`Committing keeps the recovered VMs of '${vpg.VpgName}' and ends its history: no checkpoint before the failover can be used any more.`, yes === true);
-  const body = reverse === undefined ? {} : { IsReverseProtection: reverse };
+  const body = reverse === undefined ? {} : isMoving(vpg) ? { ReverseProtection: reverse } : { IsReverseProtection: reverse };
   const next = reverse === true ? 'promotion, then protection in the other direction, go on in the background' : 'promotion goes on in the background';
-  await operate(session, { vpg, path: 'FailoverCommit', body, isWaiting: wait, doneText: `failover of '${vpg.VpgName}' committed; ${next}` });
+  await operate(session, { vpg, path: isMoving(vpg) ? 'MoveCommit' : 'FailoverCommit', body, isWaiting: wait, doneText: `${nounOf(vpg)} of '${vpg.VpgName}' committed; ${next}` });
 }
 
-function secondsOf({ commitPolicy, after }: FailoverOptions): number {
+const isMoving = (vpg: VpgApi): boolean => nameOf(VPG_STATUS, vpg.Status) === 'Moving';
+const nounOf = (vpg: VpgApi): string => (isMoving(vpg) ? 'move' : 'failover');
+
+async function move(session: Session, wanted: string, options: MoveOptions): Promise<void> {
+  const waitSeconds = secondsOf(options);
+  const vpg = await findVpg(session.client, wanted);
+  await session.confirm(`The VMs of '${vpg.VpgName}' will be shut down at ${vpg.ProtectedSiteName ?? 'their site'} and started at ${vpg.RecoverySiteName ?? 'the recovery site'}.`, options.yes === true);
+  const body = {
+    CommitPolicy: COMMIT_POLICIES[options.commitPolicy], CommitPolicyTimeout: waitSeconds, ForceShutdown: options.forceShutdown === true, ReverseProtection: options.reverse === true,
+  };
+  const next = options.commitPolicy === 'none' ? 'next: tidemark commit or rollback' : `${options.commitPolicy} follows in ${waitSeconds} s`;
+  await operate(session, { vpg, path: 'Move', body, isWaiting: options.wait, doneText: `VMs of '${vpg.VpgName}' run at ${vpg.RecoverySiteName ?? 'the recovery site'}; ${next}` });
+}
+
+function secondsOf({ commitPolicy, after }: Pick<FailoverOptions, 'commitPolicy' | 'after'>): number {
   if (after === undefined) return DECIDE_SECONDS;
   if (commitPolicy === 'none') throw usage('--after needs --commit-policy commit or rollback');
   if (!/^\d{1,5}$/.test(after) || Number(after) > 86_400) throw usage(`--after: '${after}' is not within 0 to 86400 seconds`);

@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { MiB } from '@tidemark/base';
 import type { SiteName } from '../layout.js';
 import { uriOf } from '../guest/workload.js';
+import { replicationFigures } from '../rest/vra-figures.js';
 import { type Checkpoint, VPG_STATUS } from '../rest/vpg-client.js';
 import { until } from '../until.js';
 import { Cleanups, runCommand, SitePair } from './site-pair.js';
@@ -58,6 +59,13 @@ describe('protection turns round', () => {
       return isProtected ? true : undefined;
     }, { timeoutMs: 60_000 });
   };
+  /** What the site's VRAs wrote down when each direction's first stream of the VPG was opened. */
+  const syncKindsOf = async (site: SiteName): Promise<string[]> => {
+    const { hosts, logFolder } = pair.lab.layout.sites[site];
+    const texts = await Promise.all(hosts.map(({ vraName }) => readFile(join(logFolder, `${vraName}.log`), 'utf8')));
+    const opened = texts.flatMap((text) => text.split('\n')).filter((line) => line.includes('stream opened') && line.includes(vpgId) && line.includes('"lastSessionId":null'));
+    return opened.map((line) => /"state":"(\w+)"/.exec(line)?.[1] ?? '');
+  };
   const tagged = async (site: SiteName, tag: string): Promise<{ checkpoint: Checkpoint; image: Buffer }> => {
     const checkpoint = await (await pair.vpg(site, vpgId)).insertTagged(tag);
     return { checkpoint, image: Buffer.from(disk.image) };
@@ -86,5 +94,24 @@ describe('protection turns round', () => {
     await atA.failover(turned.checkpoint.CheckpointIdentifier);
     expect((await copyOut(await running('a'))).equals(turned.image)).toBe(true);
     await atA.rollback();
+  }, 180_000);
+
+  it('after a move: only what changed since travels, and it moves back with every write', async () => {
+    await untilProtectedFrom('b');
+    await disk.write(await running('b'), 0x31, { atMiB: 10, lengthMiB: 2 });
+    const [atA, atB] = [await pair.vpg('a', vpgId), await pair.vpg('b', vpgId)];
+    await atA.move({ isReverse: true });
+    expect((await copyOut(await running('a'))).equals(disk.image)).toBe(true);
+    await disk.write(await running('a'), 0x32, { atMiB: 12, lengthMiB: 1 });
+    await atA.commitMove();
+    await disk.write(await running('a'), 0x33, { atMiB: 50, lengthMiB: 1 });
+    await untilProtectedFrom('a');
+    const { sentBytes } = await replicationFigures(pair.lab.layout.sites.a, vpgId);
+    expect(sentBytes).toBeLessThanOrEqual(1.05 * 2 * MiB);
+    expect(await syncKindsOf('a')).toEqual(['initialSync', 'bitmapSync']);
+    expect(await syncKindsOf('b')).toEqual(['deltaSync']);
+    await disk.write(await running('a'), 0x34, { atMiB: 51, lengthMiB: 1 });
+    await atB.move();
+    expect((await copyOut(await running('b'))).equals(disk.image)).toBe(true);
   }, 180_000);
 });

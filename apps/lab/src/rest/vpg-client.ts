@@ -163,6 +163,15 @@ export class VpgClient {
     return this.api.run('POST', `/vpgs/${this.vpgId}/FailoverCommit`, { IsReverseProtection: isReverse });
   }
 
+  /** Resolves when the VMs run at the recovery site; then it waits for a person to commit or roll back. */
+  move({ isReverse = false } = {}): Promise<void> {
+    return this.api.run('POST', `/vpgs/${this.vpgId}/Move`, { CommitPolicy: 2, ForceShutdown: true, ReverseProtection: isReverse });
+  }
+
+  commitMove(): Promise<void> {
+    return this.api.run('POST', `/vpgs/${this.vpgId}/MoveCommit`, {});
+  }
+
   rollback(): Promise<void> {
     return this.api.run('POST', `/vpgs/${this.vpgId}/FailoverRollback`);
   }

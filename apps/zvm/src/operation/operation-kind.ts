@@ -25,7 +25,7 @@ export interface StepHandler<Input extends object> {
 export interface OperationKind<Input extends object = object> {
   readonly kind: PlanKind;
   /** Name of the reference's TaskType. */
-  readonly taskType: string;
+  readonly taskType: string | ((input: Input) => string);
   readonly steps: Readonly<Partial<Record<StepName, StepHandler<Input>>>>;
   /** Two exclusive operations of one VPG never run at the same time. */
   readonly isExclusive: boolean;

@@ -114,7 +114,7 @@ export class OperationService implements OnModuleInit, OnModuleDestroy, OnApplic
     // Reserved before the next await, so that two calls cannot both pass the check above.
     this.#open.set(taskId, operation);
     try {
-      await this.tasks.start({ taskId, type: kind.taskType, initiatedBy: start.initiatedBy, related: start.related });
+      await this.tasks.start({ taskId, type: taskTypeOf(operation), initiatedBy: start.initiatedBy, related: start.related });
       await this.#insert(operation);
     } catch (error) {
       this.#open.delete(taskId);
@@ -127,7 +127,7 @@ export class OperationService implements OnModuleInit, OnModuleDestroy, OnApplic
   /** @throws ZvmError ZVM_CONFLICT */
   assertFree(vpgId: string | null, isExclusive: boolean): void {
     const busy = [...this.#open.values()].find((open) => vpgId !== null && open.vpgId === vpgId && open.kind.isExclusive && isExclusive);
-    if (busy) throw conflict(`the VPG is busy: task ${busy.taskId} (${busy.kind.taskType}) is under way`);
+    if (busy) throw conflict(`the VPG is busy: task ${busy.taskId} (${taskTypeOf(busy)}) is under way`);
   }
 
   async isKnown(taskId: string): Promise<boolean> {
@@ -214,11 +214,13 @@ export class OperationService implements OnModuleInit, OnModuleDestroy, OnApplic
   }
 
   /** The half of the task id that is unique is the event's id too, so that an end that is noted down twice is one event. */
-  async #recordEvent({ taskId, kind, vpgId, initiatedBy }: OpenOperation, { text, isSuccess }: { readonly text: string; readonly isSuccess: boolean }): Promise<void> {
+  async #recordEvent(operation: OpenOperation, { text, isSuccess }: { readonly text: string; readonly isSuccess: boolean }): Promise<void> {
+    const { taskId, vpgId, initiatedBy } = operation;
+    const type = taskTypeOf(operation);
     const unique = taskId.split('.')[1] ?? '';
     await this.events.record({
       ...(UUID.test(unique) ? { eventId: unique } : {}),
-      type: kind.taskType, category: 'Events', entity: entityOf(kind), description: text, userName: initiatedBy, isSuccess, vpgIds: vpgId === null ? [] : [vpgId],
+      type, category: 'Events', entity: entityOf(type), description: text, userName: initiatedBy, isSuccess, vpgIds: vpgId === null ? [] : [vpgId],
     });
   }
 
@@ -259,7 +261,9 @@ export function pause(ms: number, signal: AbortSignal): Promise<void> {
 
 const joined = (text: string, remarks: string): string => (remarks === '' ? text : `${text} (${remarks})`);
 
-function entityOf({ taskType }: OperationKind): EventRecord['entity'] {
+const taskTypeOf = ({ kind, input }: Pick<OpenOperation, 'kind' | 'input'>): string => (typeof kind.taskType === 'string' ? kind.taskType : kind.taskType(input));
+
+function entityOf(taskType: string): EventRecord['entity'] {
   if (/Vra$/.test(taskType)) return 'VRA';
   return taskType === 'Pair' || taskType === 'Unpair' ? 'Site' : 'VPG';
 }

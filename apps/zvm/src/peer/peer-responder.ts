@@ -1,6 +1,6 @@
 import { Inject, Injectable, type OnModuleInit } from '@nestjs/common';
 import {
-  CataloguePutV1, PairingConfirmV1, PairingRedeemV1, PeerCheckpointInsertV1, PeerForceSyncV1, PeerTakeReverseV1, PeerTrustRenewV1, PeerUnpairV1, speakerOn, subjectOf, VmPowerV1, VpgActV1, VpgPutV1,
+  CataloguePutV1, PairingConfirmV1, PairingRedeemV1, PeerCheckpointInsertV1, PeerForceSyncV1, PeerSettleV1, PeerTakeReverseV1, PeerTrustRenewV1, PeerUnpairV1, speakerOn, subjectOf, VmPowerV1, VpgActV1, VpgPutV1,
 } from '@tidemark/contracts';
 import { ControlBus, ControlRefusal } from '@tidemark/nest';
 import { ZVM_CONFIG, type ZvmConfig } from '../config.js';
@@ -53,6 +53,7 @@ export class PeerResponder implements OnModuleInit {
       return { taskId: await this.actions.takeReverse(record, { taskId, initiatedBy }) };
     });
     this.#answerOf('checkpoint.insert', PeerCheckpointInsertV1, async ({ vpgId, tag, isApplicationConsistent = false }) => await this.protectedSite.insertCheckpoint({ vpgId, tag, isApplicationConsistent }));
+    this.#answerOf('vpg.settle', PeerSettleV1, async ({ vpgId, checkpointId }) => ({ vms: await this.protectedSite.settle(vpgId, checkpointId) }));
     this.#answerOf('vpg.forceSync', PeerForceSyncV1, async ({ vpgId }) => {
       await this.protectedSite.forceSync(vpgId);
       return {};

@@ -1,5 +1,5 @@
 import {
-  CheckpointDisksRequestV1, CheckpointInsertV1, CheckpointListV1, DesiredStateV1, EpochV1, type JournalCheckpointV1, ProtectionRefV1, RecoveryReleaseV1, RecoveryRemoveV1, RecoveryV1, subjectOf, ViewOpenV1, ViewRefV1,
+  CheckpointDisksRequestV1, CheckpointInsertV1, CheckpointListV1, DesiredStateV1, EpochV1, type JournalCheckpointV1, ProtectionRefV1, ProtectionSettleV1, RecoveryReleaseV1, RecoveryRemoveV1, RecoveryV1, subjectOf, ViewOpenV1, ViewRefV1,
   inboxNameOf, type Channel, type CheckpointListingV1, type ProtectionStatusV1, type RecoveryStatusV1, type ViewStatusV1, type VraStatusV1,
 } from '@tidemark/contracts';
 import { ControlBus, ControlRefusal, enrol, ownBrokerAccess } from '@tidemark/nest';
@@ -36,6 +36,8 @@ export interface FakeRecovery {
 export class FakeVra {
   state: DesiredStateV1 = { revision: -1, trust: { sites: [] }, attachedVms: [], protections: [], barriers: [] };
   readonly forcedVmIds: string[] = [];
+  /** VMs that write on behind any checkpoint. */
+  readonly unsettledVmIds = new Set<string>();
   readonly recoveries = new Map<string, FakeRecovery>();
   readonly views = new Map<string, ViewOpenV1 & { status: ViewStatusV1['state'] }>();
   /** Every command, in order, for tests that look at what a ZVM asked for. */
@@ -122,6 +124,10 @@ export class FakeVra {
     answer('control', 'epoch.burn', EpochV1, (message) => this.#epoch(message, 'burn'));
     answer('control', 'protection.forceSync', ProtectionRefV1, ({ vmId }) => {
       this.forcedVmIds.push(vmId);
+    });
+    answer('control', 'protection.settle', ProtectionSettleV1, ({ vmId }) => {
+      if (this.unsettledVmIds.has(vmId)) throw new ControlRefusal('VRA_NOT_SETTLED', `VM ${vmId} has written`);
+      return { fingerprints: (this.state.protections.find((protection) => protection.vmId === vmId)?.diskIds ?? []).map((diskId) => `rest of ${vmId} ${diskId}`) };
     });
     answer('checkpoint', 'checkpoint.insert', CheckpointInsertV1, ({ vpgId, tag }) => ({ checkpointId: this.plane.insert(vpgId, tag) }));
     answer('checkpoint', 'checkpoint.disks', CheckpointDisksRequestV1, (message) => ({

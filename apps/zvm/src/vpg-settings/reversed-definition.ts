@@ -18,11 +18,16 @@ export interface ReverseFacts {
   readonly newSite: SiteInventory;
 }
 
+/** The checkpoint view that the VM runs on since the move, and what the old disks looked like then. */
+type Rest = NonNullable<VpgVm['basis']>;
+
 /** One VM on its way into the other direction: as its VPG knew it, as it runs now, and what is left of it where it ran. */
 interface Turned {
   readonly before: VpgVm;
   readonly now: Vm;
   readonly old: Vm | undefined;
+  /** By volume index before; undefined: not moved, or not all of it is known. */
+  readonly rest: Rest | undefined;
 }
 
 interface Place {
@@ -36,7 +41,11 @@ interface Place {
  */
 export function reversedDefinition({ record, oldSite, newSite }: ReverseFacts): VpgDefinition {
   const { definition, failover } = record;
-  const turned = (failover?.vms ?? []).map((recovered) => turnedOf(recovered, definition, { oldSite, newSite }));
+  const restOf = ({ vmId, viewId }: RecoveredVm): Rest | undefined => {
+    const settled = failover?.kind === 'move' ? failover.settled?.find((vm) => vm.vmId === vmId) : undefined;
+    return settled && { basisId: viewId, fingerprints: settled.fingerprints };
+  };
+  const turned = (failover?.vms ?? []).map((recovered) => ({ ...turnedOf(recovered, definition, { oldSite, newSite }), rest: restOf(recovered) }));
   if (turned.length === 0) throw conflict(`VPG '${definition.name}' has no recovered VMs to protect`);
   const vms = turned.map((one) => reversedVm(one, definition, oldSite));
   return {
@@ -51,15 +60,16 @@ export function reversedDefinition({ record, oldSite, newSite }: ReverseFacts): 
   };
 }
 
-function turnedOf(recovered: RecoveredVm, definition: VpgDefinition, { oldSite, newSite }: Pick<ReverseFacts, 'oldSite' | 'newSite'>): Turned {
+function turnedOf(recovered: RecoveredVm, definition: VpgDefinition, { oldSite, newSite }: Pick<ReverseFacts, 'oldSite' | 'newSite'>): Omit<Turned, 'rest'> {
   const before = definition.vms.find(({ vmId }) => vmId === recovered.vmId);
   const now = newSite.inventory.vms.find(({ id }) => id === recovered.recoveredVmId);
   if (!before || !now) throw conflict(`the recovered VM '${recovered.name}' is not at site ${definition.recoverySiteName} any more: it cannot be protected from there`);
   return { before, now, old: oldSite.inventory.vms.find(({ id }) => id === recovered.vmId) };
 }
 
-function reversedVm({ before, now, old }: Turned, definition: VpgDefinition, site: SiteInventory): VpgVm {
+function reversedVm({ before, now, old, rest }: Turned, definition: VpgDefinition, site: SiteInventory): VpgVm {
   const { vra, datastore } = placeOf(before, old, site);
+  const basis = rest && basisOf(rest, before, now);
   const folder = `tidemark/${definition.vpgId}/${pathPart(now.id)}`;
   return {
     vmId: now.id,
@@ -84,7 +94,14 @@ function reversedVm({ before, now, old }: Turned, definition: VpgDefinition, sit
     nics: now.nics.map((nic, index) => ({
       nicId: nic.id, mac: nic.mac, failoverNetworkId: old?.nics[index]?.networkId ?? null, isFailoverMacNew: false, testNetworkId: null, isTestMacNew: false,
     })),
+    ...(basis && { basis }),
   };
+}
+
+/** In the order of the disks that the VM has now. The recovering VRA looks whether the files are still what they were. */
+function basisOf({ basisId, fingerprints }: Rest, before: VpgVm, now: Vm): Rest | undefined {
+  const ofNow = now.disks.map(({ id }) => fingerprints[before.disks.findIndex(({ diskId, isRemoved }) => diskId === id && isRemoved !== true)] ?? '');
+  return ofNow.every((fingerprint) => fingerprint !== '') ? { basisId, fingerprints: ofNow } : undefined;
 }
 
 function volumeOf(disk: VmDisk, left: VmDisk | undefined, made: { readonly datastore: Datastore; readonly folder: string }): Pick<VpgVm['disks'][number], 'recoveryDatastoreId' | 'mirrorPath' | 'isPreseeded'> {

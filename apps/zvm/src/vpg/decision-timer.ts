@@ -25,7 +25,7 @@ export class DecisionTimer implements OnApplicationBootstrap, OnApplicationShutd
     for (const { definition, failover } of this.vpgs.visible()) {
       if (definition.recoverySiteId !== this.config.siteId || failover?.phase !== 'beforeCommit') continue;
       if (failover.decideAtMs === null || failover.decideAtMs > this.clock.nowMs()) continue;
-      const action = failover.commitPolicy === 'Commit' ? 'failoverCommit' : 'failoverRollback';
+      const action = `${failover.kind ?? 'failover'}${failover.commitPolicy === 'Commit' ? 'Commit' : 'Rollback'}`;
       await this.actions.run({ action, vpgId: definition.vpgId, input: {}, initiatedBy: 'System' });
     }
   }

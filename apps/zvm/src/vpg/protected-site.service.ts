@@ -1,5 +1,5 @@
 import { Inject, Injectable } from '@nestjs/common';
-import type { CatalogueRevisionV1, CheckpointInsertedV1, CataloguePutV1, VmPowerResultV1, VmPowerV1 } from '@tidemark/contracts';
+import type { CatalogueRevisionV1, CheckpointInsertedV1, CataloguePutV1, SettledVmV1, VmPowerResultV1, VmPowerV1 } from '@tidemark/contracts';
 import { ControlError } from '@tidemark/nest';
 import { ZVM_CONFIG, type ZvmConfig } from '../config.js';
 import { conflict, notFound, ZvmError } from '../errors.js';
@@ -83,6 +83,23 @@ export class ProtectedSite {
       if (vraId === undefined) throw new ZvmError('ZVM_VRA_DOWN', `no VRA of site ${this.config.siteName} protects VM '${name}'`);
       await this.vras.forceSync(vraId, { vpgId: definition.vpgId, vmId });
     }
+  }
+
+  /** For the last checkpoint of a move. @throws ZvmError ZVM_CONFLICT for a VM that runs, or has written behind it */
+  async settle(vpgId: string, checkpointId: number): Promise<SettledVmV1[]> {
+    const { definition } = this.vpgs.get(vpgId);
+    const { vms } = await this.inventory.refresh();
+    return await Promise.all(definition.vms.map(async ({ vmId, name }) => {
+      if (vms.find(({ id }) => id === vmId)?.powerState !== 'poweredOff') throw conflict(`VM '${name}' is not powered off any more`);
+      const [vraId] = this.vraStates.vraIdsOf([vmId]);
+      if (vraId === undefined) throw new ZvmError('ZVM_VRA_DOWN', `no VRA of site ${this.config.siteName} protects VM '${name}'`);
+      try {
+        return { vmId, fingerprints: [...(await this.vras.settle(vraId, { vpgId: definition.vpgId, vmId }, checkpointId)).fingerprints] };
+      } catch (error) {
+        if (error instanceof ControlError && error.remoteCode === 'VRA_NOT_SETTLED') throw conflict(`'${name}': ${error.message}`);
+        throw error;
+      }
+    }));
   }
 
   #leaderOf(vpgId: string): string {

@@ -1,6 +1,6 @@
 import { Inject, Injectable } from '@nestjs/common';
 import {
-  type VraAddressV1, FailoverCommitDataApi, FailoverDataApi, FailOverTestStartDataApi, StopFailoverTestDataApi, VpgDeleteDataApi, VpgInsertTagCheckpointDataApi,
+  type VraAddressV1, FailoverCommitDataApi, FailoverDataApi, FailOverTestStartDataApi, MoveCommitVpgDataApi, MoveVpgDataApi, StopFailoverTestDataApi, VpgDeleteDataApi, VpgInsertTagCheckpointDataApi,
 } from '@tidemark/contracts';
 import { stateAfter, type VpgEvent, type VpgSettings } from '@tidemark/vpg';
 import type { PlanKind } from '@tidemark/recovery';
@@ -13,7 +13,7 @@ import { DefinitionService } from '../vpg-settings/definition.service.js';
 import { CatalogueStore, type CatalogueEntry } from './catalogue.store.js';
 import type { CreateVpgInput } from './operations/create-vpg.js';
 import type { DeleteVpgInput, UpdateVpgInput } from './operations/change-vpg.js';
-import type { FailoverCommitInput, FailoverInput } from './operations/failover.js';
+import type { FailoverCommitInput, FailoverEndInput, FailoverInput } from './operations/failover.js';
 import type { FailoverTestInput, FailoverTestStopInput } from './operations/failover-test.js';
 import type { InsertCheckpointInput } from './operations/insert-checkpoint.js';
 import type { TakeReverseInput } from './operations/take-reverse.js';
@@ -69,10 +69,13 @@ export class RecoveryActions {
       case 'failoverTestStop': return await this.#failoverTestStop(request);
       case 'failover': return await this.#failover(request);
       case 'failoverCommit': return await this.#failoverCommit(request);
+      case 'move': return await this.#move(request);
+      case 'moveCommit': return await this.#moveCommit(request);
+      case 'moveRollback': return await this.#rollback(request, 'move');
       case 'forceSync': return await this.#steer(request, 'forceSync');
       case 'pause': return await this.#steer(request, 'pauseReplication');
       case 'resume': return await this.#steer(request, 'resumeReplication');
-      case 'failoverRollback': return await this.#failoverRollback(request);
+      case 'failoverRollback': return await this.#rollback(request, 'failover');
       default: throw invalid(`action '${request.action}' is not known`);
     }
   }
@@ -197,6 +200,7 @@ export class RecoveryActions {
     const checkpoint = await this.#checkpoint(record, body.CheckpointIdentifier);
     const input: FailoverInput = {
       vpgId: record.definition.vpgId,
+      kind: 'failover',
       checkpointId: checkpoint.checkpointId,
       checkpointAtMs: checkpoint.atMs,
       commitPolicy: body.CommitPolicy ?? 'None',
@@ -208,11 +212,45 @@ export class RecoveryActions {
   }
 
   async #failoverCommit(request: ActionRequest): Promise<string> {
-    const record = this.#waiting(request.vpgId, 'committed');
+    const record = this.#waiting(request.vpgId, 'failover', 'committed');
     const { IsReverseProtection } = await bodyOf(FailoverCommitDataApi, request.input);
-    // Without a word at the commit, what was said at the start of the failover holds.
-    const input: FailoverCommitInput = { vpgId: record.definition.vpgId, isReverse: IsReverseProtection ?? record.failover?.isReverse ?? false };
-    return await this.#begin(request, 'failoverCommit', record.definition, input);
+    return await this.#commit(request, record, { isReverse: IsReverseProtection, isMove: false });
+  }
+
+  /** Without a word at the commit, what was said at the start holds. */
+  async #commit(request: ActionRequest, { definition, failover }: VpgRecord, { isReverse, isMove }: { readonly isReverse: boolean | null | undefined; readonly isMove: boolean }): Promise<string> {
+    const input: FailoverCommitInput = { vpgId: definition.vpgId, isMove, isReverse: isReverse ?? failover?.isReverse ?? false };
+    return await this.#begin(request, 'failoverCommit', definition, input);
+  }
+
+  async #move(request: ActionRequest): Promise<string> {
+    const record = this.#vpg(request.vpgId);
+    const { definition } = record;
+    const body = await bodyOf(MoveVpgDataApi, request.input);
+    assertAllowed(record, 'failoverStarted', 'moved');
+    if (record.failoverTest) throw conflict(`a failover test of VPG '${definition.name}' is under way: stop it first`);
+    if (definition.isPaused === true) throw conflict(`VPG '${definition.name}' is paused: resume it first`);
+    if (!this.link.isAlive(definition.protectedSiteId)) throw conflict(`site ${definition.protectedSiteName} does not answer, and a move loses nothing: fail over instead`);
+    assertSourcesKept(body);
+    const checkpoint = await this.#checkpoint(record, null);
+    const input: FailoverInput = {
+      vpgId: definition.vpgId,
+      kind: 'move',
+      checkpointId: checkpoint.checkpointId,
+      checkpointAtMs: checkpoint.atMs,
+      commitPolicy: body.CommitPolicy ?? 'None',
+      waitMs: 1000 * (body.CommitPolicyTimeout ?? WAIT_SECONDS_DEFAULT),
+      shutdownPolicy: body.ForceShutdown === true ? 'ForceShutdown' : 'Shutdown',
+      isReverse: body.ReverseProtection ?? false,
+    };
+    return await this.#begin(request, 'move', definition, input);
+  }
+
+  async #moveCommit(request: ActionRequest): Promise<string> {
+    const record = this.#waiting(request.vpgId, 'move', 'committed');
+    const body = await bodyOf(MoveCommitVpgDataApi, request.input);
+    assertSourcesKept({ ...body, ReverseProtection: body.ReverseProtection ?? record.failover?.isReverse ?? false });
+    return await this.#commit(request, record, { isReverse: body.ReverseProtection, isMove: true });
   }
 
   /** Asked by the site that has failed the VPG over: protect it in the other direction. Answers the task id. @throws ZvmError ZVM_CONFLICT, before anything was changed */
@@ -238,14 +276,16 @@ export class RecoveryActions {
     return await this.operations.begin({ kind: 'takeReverse', input, vpgId, initiatedBy, related, taskId });
   }
 
-  async #failoverRollback(request: ActionRequest): Promise<string> {
-    const record = this.#waiting(request.vpgId, 'rolled back');
-    return await this.#begin(request, 'failoverRollback', record.definition, { vpgId: record.definition.vpgId });
+  async #rollback(request: ActionRequest, kind: 'failover' | 'move'): Promise<string> {
+    const record = this.#waiting(request.vpgId, kind, 'rolled back');
+    const input: FailoverEndInput = { vpgId: record.definition.vpgId, isMove: kind === 'move' };
+    return await this.#begin(request, 'failoverRollback', record.definition, input);
   }
 
-  #waiting(vpgId: string, what: string): VpgRecord {
+  #waiting(vpgId: string, kind: 'failover' | 'move', what: string): VpgRecord {
     const record = this.#vpg(vpgId);
-    if (record.failover?.phase !== 'beforeCommit') throw conflict(`no failover of VPG '${record.definition.name}' waits to be ${what}: ${situationOf(record)}`);
+    const isOfKind = (record.failover?.kind ?? 'failover') === kind;
+    if (record.failover?.phase !== 'beforeCommit' || !isOfKind) throw conflict(`no ${kind} of VPG '${record.definition.name}' waits to be ${what}: ${situationOf(record)}`);
     return record;
   }
 
@@ -295,6 +335,12 @@ function assertAllowed(record: VpgRecord, event: VpgEvent, what: string): void {
   if (stateAfter(record.state, event) === undefined) throw conflict(`VPG '${record.definition.name}' cannot be ${what} now: ${situationOf(record)}`);
 }
 
+/** What would be accepted and then not done is refused. */
+function assertSourcesKept({ ReverseProtection, KeepSourceVms }: MoveCommitVpgDataApi): void {
+  if (ReverseProtection === true && KeepSourceVms === true) throw invalid('KeepSourceVms: reverse protection makes their disks recovery volumes; choose one of the two');
+  if (ReverseProtection !== true && KeepSourceVms === false) throw invalid('KeepSourceVms: this version does not delete VMs of the protected site; they stay, powered off: leave it out');
+}
+
 const SITUATIONS: Readonly<Record<VpgRecord['state'], string>> = {
   creating: 'it is being created',
   protecting: 'it is protecting',
@@ -307,6 +353,6 @@ const SITUATIONS: Readonly<Record<VpgRecord['state'], string>> = {
 };
 
 function situationOf({ state, failover, failoverTest }: VpgRecord): string {
-  if (failover?.phase === 'beforeCommit') return 'its recovered VMs run and wait for commit or rollback';
+  if (failover?.phase === 'beforeCommit') return `${failover.kind === 'move' ? 'its moved VMs run and wait for MoveCommit or MoveRollback' : 'its recovered VMs run and wait for commit or rollback'}`;
   return state === 'protecting' && failoverTest ? 'a failover test is under way' : SITUATIONS[state];
 }

@@ -94,6 +94,7 @@ function recoveryOf(definition: VpgDefinition, vm: VpgVm, epoch: number): Recove
   const thinning = thinningOf(settings);
   return {
     ...(thinning === undefined ? {} : { thinning }),
+    ...(vm.basis && { basis: vm.basis }),
     ...refOf(definition, vm),
     protectedSiteId: definition.protectedSiteId,
     epoch,

@@ -1,7 +1,7 @@
 import { Body, Controller, Delete, Get, HttpCode, Inject, Param, Query as QueryParams } from '@nestjs/common';
 import { ApiOkResponse, ApiTags } from '@nestjs/swagger';
 import {
-  CheckpointApi, COMMIT_POLICY, EMPTY_ZORG_ID, ENTITY_TYPE, FailoverCommitDataApi, FailoverDataApi, FailOverTestStartDataApi, names, PRIORITY, RETENTION_POLICY,
+  CheckpointApi, COMMIT_POLICY, EMPTY_ZORG_ID, ENTITY_TYPE, FailoverCommitDataApi, FailoverDataApi, FailOverTestStartDataApi, MoveCommitVpgDataApi, MoveVpgDataApi, names, PRIORITY, RETENTION_POLICY,
   SHUTDOWN_POLICY, StopFailoverTestDataApi, VPG_STATUS, VPG_SUB_STATUS, VpgApi, VpgCheckpointsStatsApi, VpgDeleteDataApi, VpgInsertTagCheckpointDataApi,
 } from '@tidemark/contracts';
 import type { Caller } from '../access/caller.js';
@@ -170,6 +170,23 @@ export class VpgsController {
   @Needs('failover')
   async failoverCommit(@Param('vpg') vpgId: string, @Body() input: FailoverCommitDataApi, @SessionUser() user: string): Promise<string> {
     return await this.actions.act({ action: 'failoverCommit', vpgId, input }, user);
+  }
+
+  /** Planned: the VMs are shut down, everything that they wrote is sent, and they start at the recovery site. Answers the task's id. */
+  @Action(':vpg/Move')
+  async move(@Param('vpg') vpgId: string, @Body() input: MoveVpgDataApi, @SessionUser() user: string): Promise<string> {
+    return await this.actions.act({ action: 'move', vpgId, input }, user);
+  }
+
+  /** Ends the old history, as the commit of a failover does. */
+  @Action(':vpg/MoveCommit')
+  async moveCommit(@Param('vpg') vpgId: string, @Body() input: MoveCommitVpgDataApi, @SessionUser() user: string): Promise<string> {
+    return await this.actions.act({ action: 'moveCommit', vpgId, input }, user);
+  }
+
+  @Action(':vpg/moveRollback')
+  async moveRollback(@Param('vpg') vpgId: string, @SessionUser() user: string): Promise<string> {
+    return await this.actions.act({ action: 'moveRollback', vpgId, input: {} }, user);
   }
 
   @Action(':vpg/FailoverRollback')

@@ -109,6 +109,7 @@ function protectionOf(vpg: VpgRecord, { vm, running }: { readonly vm: VpgVm; rea
     recoverySiteId: vpg.definition.recoverySiteId,
     isCompressed: facts.isCompressedOf(vpg.definition),
     priority: facts.priorityOf(vpg.definition),
+    ...(vm.basis && { basisId: vm.basis.basisId }),
     ...(vpg.definition.isPaused === true && { isPaused: true }),
   };
 }

@@ -1,6 +1,6 @@
 import { Inject, Injectable, type OnModuleInit } from '@nestjs/common';
 import {
-  type CheckpointDisksV1, type CheckpointInsertedV1, type CheckpointListingV1, type Channel, type DesiredStateV1, type ProtectionStatusV1, type RecoveryStatusV1, type RecoveryV1,
+  type CheckpointDisksV1, type CheckpointInsertedV1, type CheckpointListingV1, type Channel, type DesiredStateV1, type ProtectionSettledV1, type ProtectionStatusV1, type RecoveryStatusV1, type RecoveryV1,
   subjectOf, type ViewOpenV1, type ViewStatusV1, type VraStatusV1,
 } from '@tidemark/contracts';
 import { ControlBus, ControlError } from '@tidemark/nest';
@@ -146,6 +146,11 @@ export class VraLinkService implements OnModuleInit {
 
   async forceSync(vraId: string, ref: ProtectionRef): Promise<void> {
     await this.#ask(vraId, 'control', 'protection.forceSync', ref);
+  }
+
+  /** @throws ControlError with remoteCode VRA_NOT_SETTLED */
+  async settle(vraId: string, ref: ProtectionRef, checkpointId: number): Promise<ProtectionSettledV1> {
+    return await this.#ask<ProtectionSettledV1>(vraId, 'control', 'protection.settle', { ...ref, checkpointId }, 15_000);
   }
 
   /** One page. */

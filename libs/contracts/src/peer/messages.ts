@@ -4,7 +4,7 @@ import {
 } from 'class-validator';
 import { NATS_USER_KEY } from '../trust/messages.js';
 import type { ProtectionStatusV1, RecoveryStatusV1 } from '../vra/status.js';
-import { VpgRecordV1 } from './vpg-record.js';
+import { type SettledVmV1, VpgRecordV1 } from './vpg-record.js';
 
 /** Who a site is and where its peers reach it. */
 export class SiteCardV1 {
@@ -92,6 +92,16 @@ export class PeerCheckpointInsertV1 {
   @IsUUID() vpgId!: string;
   @IsString() @Length(1, 200) tag!: string;
   @IsOptional() @IsBoolean() isApplicationConsistent?: boolean;
+}
+
+/** `control vpg.settle`, to the protected site: its VMs are off and have written nothing behind this checkpoint, else ZVM_CONFLICT. */
+export class PeerSettleV1 {
+  @IsUUID() vpgId!: string;
+  @IsInt() @Min(1) checkpointId!: number;
+}
+
+export interface VpgSettledV1 {
+  readonly vms: readonly SettledVmV1[];
 }
 
 /** `control vpg.forceSync`, to the protected site: its VRAs compare every VM of the VPG with the recovery site, now. */

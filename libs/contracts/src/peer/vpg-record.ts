@@ -2,7 +2,7 @@ import { Type } from 'class-transformer';
 import {
   ArrayMaxSize, IsArray, IsBoolean, IsIn, IsInt, IsNumber, IsObject, IsOptional, IsString, IsUUID, Length, Max, MaxLength, Min, ValidateNested,
 } from 'class-validator';
-import { VraAddressV1 } from '../vra/desired-state.js';
+import { BasisV1, VraAddressV1 } from '../vra/desired-state.js';
 
 export class VpgDiskV1 {
   @IsString() @Length(1, 64) diskId!: string;
@@ -52,6 +52,8 @@ export class VpgVmV1 {
   @ValidateNested() @Type(() => VpgJournalDatastoreV1) journalDatastore!: VpgJournalDatastoreV1;
   @IsArray() @ArrayMaxSize(64) @ValidateNested({ each: true }) @Type(() => VpgDiskV1) disks!: VpgDiskV1[];
   @IsArray() @ArrayMaxSize(32) @ValidateNested({ each: true }) @Type(() => VpgNicV1) nics!: VpgNicV1[];
+  /** Of a VPG that was turned round after a move. */
+  @IsOptional() @ValidateNested() @Type(() => BasisV1) basis?: BasisV1;
 }
 
 /** What both sites hold of a VPG, letter for letter. */
@@ -84,6 +86,12 @@ export class RecoveredVmV1 {
   @IsOptional() @IsString() @MaxLength(200) recoveredVmId!: string | null;
 }
 
+/** The disks of a VM that has not written since the last checkpoint of its move; by volume index, empty where nothing can be said. */
+export class SettledVmV1 {
+  @IsString() @Length(1, 200) vmId!: string;
+  @IsArray() @ArrayMaxSize(64) @IsString({ each: true }) @MaxLength(200, { each: true }) fingerprints!: string[];
+}
+
 export class FailoverRecordV1 {
   @IsString() @Length(1, 100) taskId!: string;
   /** Absent: a failover. */
@@ -103,6 +111,8 @@ export class FailoverRecordV1 {
   /** Protected VMs that this failover powered off. */
   @IsArray() @IsString({ each: true }) shutDownVmIds!: string[];
   @IsArray() @ValidateNested({ each: true }) @Type(() => RecoveredVmV1) vms!: RecoveredVmV1[];
+  /** Of a move. */
+  @IsOptional() @IsArray() @ValidateNested({ each: true }) @Type(() => SettledVmV1) settled?: SettledVmV1[];
 }
 
 export class FailoverTestRecordV1 {

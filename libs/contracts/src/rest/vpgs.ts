@@ -59,6 +59,26 @@ export class FailoverCommitDataApi {
   @Flag() IsReverseProtection?: boolean | null;
 }
 
+/** `POST /vpgs/{vpg}/Move` */
+export class MoveVpgDataApi {
+  /** What happens by itself when the time is up; None waits for a person. */
+  @Choice(COMMIT_POLICY) CommitPolicy?: CommitPolicyName | null;
+  /** Seconds until CommitPolicy acts; 0 acts at once. */
+  @Int({ max: 86_400 }) CommitPolicyTimeout?: number | null;
+  /** VMs that do not shut down by themselves are powered off; otherwise they stop the move. */
+  @Flag() ForceShutdown?: boolean | null;
+  @Flag() ReverseProtection?: boolean | null;
+  /** Not with ReverseProtection, which needs their disks. The VMs stay, powered off. */
+  @Flag() KeepSourceVms?: boolean | null;
+  @Flag() ContinueOnPreScriptFailure?: boolean | null;
+}
+
+/** `POST /vpgs/{vpg}/MoveCommit` */
+export class MoveCommitVpgDataApi {
+  @Flag() ReverseProtection?: boolean | null;
+  @Flag() KeepSourceVms?: boolean | null;
+}
+
 /** `DELETE /vpgs/{vpg}` */
 export class VpgDeleteDataApi {
   @Flag() KeepRecoveryVolumes?: boolean | null;

@@ -59,6 +59,16 @@ export interface CheckpointDisksV1 {
   readonly disks: readonly { readonly volume: number; readonly diskId: string; readonly sizeBytes: number }[];
 }
 
+/** `control protection.settle`, to the protecting VRA: nothing was written behind this checkpoint (else VRA_NOT_SETTLED), and so the disks are its image. */
+export class ProtectionSettleV1 extends ProtectionRefV1 {
+  @IsInt() @Min(1) checkpointId!: number;
+}
+
+/** By volume index; empty: nothing can be said of that volume. */
+export interface ProtectionSettledV1 {
+  readonly fingerprints: readonly string[];
+}
+
 /** One checkpoint that a VM's journal holds durably with marker and seal of one incarnation. */
 export interface JournalCheckpointV1 {
   readonly checkpointId: number;

@@ -47,6 +47,8 @@ export class ProtectionV1 {
   @IsUUID() recoverySiteId!: string;
   @IsBoolean() isCompressed!: boolean;
   @IsIn(['low', 'medium', 'high']) priority!: 'low' | 'medium' | 'high';
+  /** As {@link BasisV1.basisId}: the VM's disks were that image, and the VRA may know what has changed since. */
+  @IsOptional() @IsUUID() basisId?: string;
   /** Captured and kept, in memory and then as a bitmap, but not sent. */
   @IsOptional() @IsBoolean() isPaused?: boolean;
 }
@@ -120,6 +122,13 @@ export class RecoveryVolumeV1 {
   @IsOptional() @IsBoolean() isPreseeded?: boolean;
 }
 
+/** Mirrors that are preseeded with disks of which it is known what they are: the image of the VM at the checkpoint that a view, by its id, was opened at. */
+export class BasisV1 {
+  @IsUUID() basisId!: string;
+  /** By volume index, as `protection.settle` answered: a file that has another one by now is compared like any other. */
+  @IsArray() @ArrayMaxSize(64) @IsString({ each: true }) fingerprints!: string[];
+}
+
 export class DatastoreV1 {
   @IsString() @Length(1, 4096) path!: string;
   /** Declared capacity; what is allocated under `path` counts against it. */
@@ -162,6 +171,8 @@ export class RecoveryV1 {
   @IsOptional() @ValidateNested() @Type(() => RecoveryLimitsV1) limits?: RecoveryLimitsV1;
   /** Absent: off. */
   @IsOptional() @ValidateNested() @Type(() => ThinningV1) thinning?: ThinningV1;
+  /** Absent: what the mirrors hold is not known. */
+  @IsOptional() @ValidateNested() @Type(() => BasisV1) basis?: BasisV1;
 }
 
 /** Also `control protection.forceSync`, to the protecting VRA: compare everything with the recovery side. */

@@ -44,6 +44,8 @@ export interface OpenedReply {
   /** Volumes that were added to a complete base, and whose first copy has not ended. Absent: none. */
   readonly copyingVolumes?: readonly number[];
   readonly creditBytes: number;
+  /** The mirrors are this image and have not been written since; absent, null: nothing is known. */
+  readonly basisId?: string | null;
 }
 
 /** Body of `refused`. `fenced` is for good; the others may change: the sender tries again. */
@@ -58,7 +60,7 @@ const CHECKPOINT_KINDS = ['automatic', 'tagged', 'applicationConsistent'] as con
 const SYNC_KINDS = ['initialSync', 'deltaSync', 'bitmapSync'] as const;
 
 export const encodeOpen = (request: OpenRequest): Uint8Array => encodeJson(request);
-export const encodeOpened = (reply: OpenedReply): Uint8Array => encodeJson({ copyingVolumes: [], ...reply });
+export const encodeOpened = (reply: OpenedReply): Uint8Array => encodeJson({ copyingVolumes: [], basisId: null, ...reply });
 export const encodeRefused = (reply: RefusedReply): Uint8Array => encodeJson(reply);
 export const encodeMarker = (marker: CheckpointMarker): Uint8Array => encodeJson(marker);
 /** Blanks behind a marker that will be aged: its length must not change, or credit and frame length would not fit any more. */
@@ -108,6 +110,7 @@ export function decodeOpened(body: Uint8Array): OpenedReply {
     isPreseeded: fields.flag('isPreseeded'),
     copyingVolumes: fields.integers('copyingVolumes', { countMax: STREAM_VOLUMES_MAX, min: 0 }),
     creditBytes: fields.integer('creditBytes', 0),
+    basisId: fields.nullableText('basisId', ID_CHARACTERS_MAX),
   }));
 }
 

@@ -10,6 +10,9 @@ const REPLY: OpenedReply = { incarnation: 2, durableSeq: 10, lastSessionId: 's',
 
 const EARLIER = { sessionId: 'x', ackedSeq: 99, suspects: [] };
 
+const FIRST = { mode: 'tracking', ackedSeq: 0, firstQueuedSeq: 1, lastSeq: 0, basisId: 'view' } as const;
+const EMPTY = { durableSeq: 0, lastSessionId: null, isBaseComplete: false } as const;
+
 type Row = readonly [name: string, position: Partial<SenderPosition>, reply: Partial<OpenedReply>, expected: string];
 const ROWS: readonly Row[] = [
   ['nothing is missing', {}, {}, 'resume'],
@@ -22,6 +25,11 @@ const ROWS: readonly Row[] = [
   ['the queue was dropped during the initial sync', { mode: 'tracking' }, { isBaseComplete: false }, 'initialSync marked'],
   ['the first stream ever', { mode: 'tracking', ackedSeq: 0, firstQueuedSeq: 1, lastSeq: 0 }, { durableSeq: 0, lastSessionId: null, isBaseComplete: false }, 'initialSync all plain'],
   ['the first stream ever, onto disks that were put there', { mode: 'tracking', ackedSeq: 0, firstQueuedSeq: 1, lastSeq: 0 }, { durableSeq: 0, lastSessionId: null, isBaseComplete: false, isPreseeded: true }, 'deltaSync all'],
+  ['the first stream ever, onto the image that our volumes were', FIRST, { ...EMPTY, isPreseeded: true, basisId: 'view' }, 'bitmapSync changed plain'],
+  ['the first stream ever, onto disks of which nothing is proven', FIRST, { ...EMPTY, isPreseeded: true }, 'deltaSync all'],
+  ['the first stream ever, onto another image', FIRST, { ...EMPTY, isPreseeded: true, basisId: 'other' }, 'deltaSync all'],
+  ['onto the image that our volumes were, after somebody has sent', FIRST, { ...EMPTY, lastSessionId: 'x', isPreseeded: true, basisId: 'view' }, 'deltaSync all'],
+  ['onto the image that our volumes were, with something durable', FIRST, { ...EMPTY, durableSeq: 3, isPreseeded: true, basisId: 'view' }, 'deltaSync all'],
   ['another session was here', {}, { lastSessionId: 'x', durableSeq: 100 }, 'deltaSync all'],
   ['the session of our activity log was here', { earlier: EARLIER }, { lastSessionId: 'x', durableSeq: 100 }, 'deltaSync suspects'],
   ['another session than that of our activity log was here', { earlier: EARLIER }, { lastSessionId: 'y', durableSeq: 100 }, 'deltaSync all'],

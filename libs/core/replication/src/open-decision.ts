@@ -29,6 +29,8 @@ export interface SenderPosition {
   readonly trackingReason: string;
   /** What an activity log says about the session before this one. */
   readonly earlier: EarlierSession | undefined;
+  /** The image that the volumes were when tracking began; undefined: nothing is known. */
+  readonly basisId?: string | undefined;
 }
 
 export type OpenDecision =
@@ -39,8 +41,8 @@ export type OpenDecision =
       readonly kind: 'sync';
       readonly syncKind: SyncKind;
       readonly reason: string;
-      /** Which blocks: those that the bitmap marks, all, or those that the activity log of the session before this one names. */
-      readonly blocks: 'marked' | 'all' | 'suspects';
+      /** Which blocks: those that the bitmap marks, all, those that the activity log of the session before this one names, or those that changed since the basis. */
+      readonly blocks: 'marked' | 'all' | 'suspects' | 'changed';
       /** The other side holds an image, or a part of one: blocks that it may have are compared before they are sent. */
       readonly isCompared: boolean;
       /** The other side has lost what it had acknowledged. */
@@ -57,7 +59,7 @@ export function decideOpen(position: SenderPosition, reply: OpenedReply): OpenDe
     const reason = `${SyncTrigger.recoveryStorageError}: acknowledged writes are lost, durable up to ${durableSeq}, acknowledged ${position.ackedSeq}`;
     return fullSync(reply, reason, true);
   }
-  if (reply.lastSessionId === null) return fullSync(reply, reply.isPreseeded ? SyncTrigger.preseed : SyncTrigger.created, false);
+  if (reply.lastSessionId === null) return firstSync(position, reply);
   if (reply.lastSessionId !== position.sessionId) return newSessionSync(position, reply);
   // Somebody else may have opened the stream between this session's last answered open and one whose answer got lost: its records would be taken for ours.
   if (position.incarnation !== 0 && reply.incarnation !== position.incarnation + 1) {
@@ -101,6 +103,14 @@ function newSessionSync(position: SenderPosition, reply: OpenedReply): OpenDecis
  */
 function fullSync(reply: OpenedReply, reason: string, isLoss: boolean): OpenDecision & { readonly kind: 'sync' } {
   return { kind: 'sync', syncKind: hasImage(reply) ? 'deltaSync' : 'initialSync', reason, blocks: 'all', isCompared: isComparable(reply), isLoss };
+}
+
+/** Nobody has ever sent anything there. Only then can the image that both sides name be the one that its mirrors hold. */
+function firstSync({ basisId }: SenderPosition, reply: OpenedReply): OpenDecision {
+  const isKnown = basisId !== undefined && reply.basisId === basisId && reply.isPreseeded && !reply.isBaseComplete && reply.durableSeq === 0;
+  if (isKnown) return { kind: 'sync', syncKind: 'bitmapSync', reason: SyncTrigger.reversed, blocks: 'changed', isCompared: false, isLoss: false };
+  if (basisId !== undefined) return fullSync(reply, `${SyncTrigger.reversed}: the old volumes are not what they were when the VMs moved`, false);
+  return fullSync(reply, reply.isPreseeded ? SyncTrigger.preseed : SyncTrigger.created, false);
 }
 
 /** The bitmap holds all that is not durable there. Without a base that is the rest of the initial sync of this session. */

@@ -29,6 +29,7 @@ export class Receiver {
   #window: ReceiveWindow;
   /** As the sender was told last. */
   #creditBytes = 0;
+  #basisId: string | undefined;
   /** In force for the stream that is open. */
   #volumeSizesBytes: readonly number[];
   /** What a stream may open with, too. */
@@ -41,6 +42,11 @@ export class Receiver {
     this.#epoch = options.epoch;
     this.#volumeSizesBytes = options.volumeSizesBytes;
     this.#offeredSizesBytes = options.volumeSizesBytes;
+  }
+
+  /** The mirrors are this image, and nobody has written to them since. To be said before the first `open`. */
+  proveBasis(basisId: string): void {
+    this.#basisId = basisId;
   }
 
   get volumeSizesBytes(): readonly number[] {
@@ -92,7 +98,7 @@ export class Receiver {
     this.#window = this.#newWindow();
     const { incarnation, durableSeq, lastSessionId, isBaseComplete, copyingVolumes = [] } = result;
     const isPreseeded = this.#options.isPreseeded ?? false;
-    effects.push({ kind: 'sendOpened', connection, reply: { incarnation, durableSeq, lastSessionId, isBaseComplete, isPreseeded, copyingVolumes, creditBytes: this.#grant() } });
+    effects.push({ kind: 'sendOpened', connection, reply: { incarnation, durableSeq, lastSessionId, isBaseComplete, isPreseeded, copyingVolumes, creditBytes: this.#grant(), ...(this.#basisId !== undefined && { basisId: this.#basisId }) } });
   }
 
   /**

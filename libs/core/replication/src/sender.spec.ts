@@ -239,6 +239,32 @@ describe('Sender: replicating', () => {
   });
 });
 
+describe('Sender: from a basis that both sides have', () => {
+  const basis = { basisId: 'view', extents: [{ volume: 0, start: 2 * B, end: 4 * B }] };
+  const FIRST = { lastSessionId: null, isPreseeded: true } as const;
+
+  it('sends what has changed since, and what is written before the stream is open, without a comparison', () => {
+    const bench = new Bench({ basis });
+    bench.write(9);
+    bench.open({ ...FIRST, basisId: 'view' });
+    expect(bench.sender.status()).toMatchObject({ state: 'bitmapSync', dirtyBytes: 3 * B, sync: { reason: 'Reverse Protection', unverifiedBytes: 0 } });
+    expect(bench.sender.nextCompare()).toBeUndefined();
+    expect(bench.sender.isEverythingDirty).toBe(true);
+  });
+
+  it('compares everything when the other side is not sure', () => {
+    const bench = new Bench({ basis });
+    bench.open(FIRST);
+    expect(bench.sender.status()).toMatchObject({ state: 'deltaSync', dirtyBytes: SIZE, sync: { unverifiedBytes: SIZE } });
+  });
+
+  it('with an answer lost on the way it compares: nobody knows what came of the first one', () => {
+    const bench = new Bench({ basis });
+    bench.open({ ...FIRST, lastSessionId: 's', basisId: 'view', incarnation: 2 });
+    expect(bench.sender.status()).toMatchObject({ state: 'deltaSync', dirtyBytes: SIZE });
+  });
+});
+
 describe('Sender: falling back to the bitmap', () => {
   it('marks all that is not acknowledged when memory ends, gives the memory back, and asks for a new stream', () => {
     const bench = replicating({ budgetBytes: 10 * B });

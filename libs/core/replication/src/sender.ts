@@ -180,6 +180,7 @@ export class Sender implements CaptureSink, StreamPositions {
     this.#dropQueue(decision.reason);
     if (decision.blocks === 'all') this.#walk.markUnverified();
     if (decision.blocks === 'suspects') this.#walk.restrictUnverified(this.#options.earlier?.suspects ?? []);
+    if (decision.blocks === 'changed') this.#walk.restrictUnverified(this.#options.basis?.extents ?? []);
     if (!decision.isCompared) this.#walk.forgetUnverified();
     this.#compareAtSeq = reply.durableSeq;
     if (decision.blocks === 'suspects') this.#isEverythingDirty = false;
@@ -394,6 +395,7 @@ export class Sender implements CaptureSink, StreamPositions {
       hasUnverified: this.#walk.unverifiedBytes > 0,
       trackingReason: this.#trackingReason,
       earlier: this.#options.earlier,
+      basisId: this.#options.basis?.basisId,
     };
   }
 

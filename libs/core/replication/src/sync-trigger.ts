@@ -16,5 +16,6 @@ export const SyncTrigger = {
   /** Another VRA captured it before. */
   vmMoved: 'VM Moved',
   vpgChanged: 'VPG Configuration Changed',
+  reversed: 'Reverse Protection',
 } as const;
 export type SyncTrigger = (typeof SyncTrigger)[keyof typeof SyncTrigger];

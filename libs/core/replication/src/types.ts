@@ -28,6 +28,8 @@ export interface SenderOptions {
   /** From {@link MemoryBudget.share}. */
   readonly budget: BudgetShare;
   readonly earlier?: EarlierSession;
+  /** The volumes were the image that `basisId` names, and have changed in `extents` since. Good for a recovery side that holds that image and nothing else. */
+  readonly basis?: { readonly basisId: string; readonly extents: readonly VolumeExtent[] };
   /** The VM's Splitter. Without it a sync may end while a write that a sync block already contains is not yet captured. */
   readonly fence?: CaptureFence;
   /** Where payloads come from: queued ones are retained, acknowledged ones released. */

@@ -1,10 +1,14 @@
 import type { BlockFile } from '@tidemark/block-file';
+import type { DirtyBitmap } from '@tidemark/extent';
+import type { GuestChanges } from './guest-changes.js';
 import type { AttachedVmSpec, RecoverySpec } from './types.js';
 import type { ViewHost } from './view-host.js';
 
 /** What a promoted view hands to the VM that now has its disks. */
 export interface HandOver {
   readonly files: ReadonlyMap<string, BlockFile>;
+  /** What the guest has changed since the view's checkpoint; absent: not known for every disk. */
+  readonly changes: GuestChanges | undefined;
   /** The VM could not be attached: the view serves on. */
   giveBack(): void;
 }
@@ -38,7 +42,20 @@ export function handOver(spec: AttachedVmSpec, held: Held): HandOver | 'notYet' 
       view.recovery.giveBackMirror(index);
     }
   };
-  return { files, giveBack };
+  return { files, changes: changesOf(spec, owners), giveBack };
+}
+
+/** All disks come from one view that has seen every write, or nothing is said. */
+function changesOf({ disks }: AttachedVmSpec, owners: readonly { readonly view: ViewHost; readonly index: number; readonly exportName: string }[]): GuestChanges | undefined {
+  const [first] = owners;
+  if (!first || owners.length < disks.length) return undefined;
+  const bitmaps = new Map<string, DirtyBitmap>();
+  for (const { view, index, exportName } of owners) {
+    const bitmap = view.changedBlocks(index);
+    if (view !== first.view || !bitmap) return undefined;
+    bitmaps.set(exportName, bitmap);
+  }
+  return { basisId: first.view.spec.viewId, bitmaps };
 }
 
 function ownerOf(views: readonly ViewHost[], exportName: string): { readonly view: ViewHost; readonly index: number } | undefined {

@@ -8,6 +8,7 @@ export type EngineErrorCode =
   | 'VRA_CONFLICT'
   | 'VRA_EPOCH'
   | 'VRA_DISK'
+  | 'VRA_NOT_SETTLED' // a VM has written, or may have, behind the checkpoint that was to be its last
   | 'VRA_CLOSED'
   | 'VRA_IDENTITY' // its certificate is another component's
   | 'VRA_PRESEED'

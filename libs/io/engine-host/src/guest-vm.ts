@@ -4,6 +4,7 @@ import type { ExportTable } from '@tidemark/nbd-server';
 import { Splitter, type CaptureSink, type SplitterEffect } from '@tidemark/splitter';
 import { VolumeError, type AllocationRun, type Volume, type WriteOptions, type WriteZeroesOptions } from '@tidemark/volume';
 import { EngineError } from './engine-error.js';
+import { type GuestChanges, TrackedChanges } from './guest-changes.js';
 import { openProtectedVolume, type ProtectedVolume } from './protected-volume.js';
 import type { AttachedDisk, AttachedVmSpec, Logger } from './types.js';
 
@@ -34,6 +35,8 @@ export interface GuestVmOptions {
   readonly exports: ExportTable;
   readonly log: Logger;
   readonly takenOver?: TakenOver;
+  /** Tracking goes on where the view that hands the disks over has it. */
+  readonly changes?: GuestChanges | undefined;
   /** In place before the first write. */
   readonly gates?: readonly WriteGate[];
   /** A disk may have forgotten writes that were not flushed. */
@@ -66,6 +69,7 @@ export class GuestVm {
   #effects: SplitterEffect[] = [];
   #isDraining = false;
   #isFenced = false;
+  #changes: TrackedChanges | undefined;
 
   #gates: readonly WriteGate[];
   private readonly exports: ExportTable;
@@ -77,6 +81,7 @@ export class GuestVm {
     this.exports = options.exports;
     this.#gates = options.gates ?? [];
     this.#isFenced = attached.isFenced === true;
+    if (options.changes) this.#changes = new TrackedChanges(options.changes.basisId, attached.disks.map(({ exportName }) => exportName), options.changes);
   }
 
   /** From now on writes are refused (EPERM), or taken again. Those in flight end as they would have. */
@@ -119,6 +124,8 @@ export class GuestVm {
    */
   async change(spec: AttachedVmSpec, log: Logger): Promise<void> {
     const wanted = new Map(spec.disks.map((disk) => [disk.exportName, disk]));
+    // The disks are not those of the basis any more.
+    if (JSON.stringify(spec.disks) !== JSON.stringify(this.attached.disks)) this.#changes = undefined;
     for (const [index, slot] of this.#slots.entries()) {
       const disk = slot && wanted.get(slot.disk.exportName);
       if (slot && (!disk || disk.path !== slot.disk.path || disk.sizeBytes < slot.disk.sizeBytes)) await this.#remove(index, slot, log);
@@ -235,6 +242,14 @@ export class GuestVm {
     this.#gates = this.#gates.filter((each) => each !== gate);
   }
 
+  /** Gives up what was tracked since that basis: whoever takes it captures from now on. */
+  takeChanges(basisId: string | undefined): TrackedChanges | undefined {
+    if (basisId === undefined || this.#changes?.basisId !== basisId) return undefined;
+    const changes = this.#changes;
+    this.#changes = undefined;
+    return changes;
+  }
+
   addSink(key: string, sink: CaptureSink): void {
     this.splitter.addSink(key, sink);
   }
@@ -256,6 +271,7 @@ export class GuestVm {
 
   write(volume: number, offset: number, length: number, source: Uint8Array | undefined, options: WriteZeroesOptions | undefined): Done {
     if (this.#isFenced) throw new VolumeError('VOLUME_READ_ONLY', `VM ${this.vmId} is fenced: another site owns it since a failover`);
+    this.#changes?.mark(volume, offset, length);
     const pending: PendingWrite = {
       volume, offset, length, source, options, resolve: undefined, reject: undefined, error: undefined, isDone: false,
     };

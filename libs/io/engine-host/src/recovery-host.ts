@@ -12,6 +12,7 @@ import { MemoryVolume } from '@tidemark/volume';
 import { Receiver, type BudgetShare, type MemoryBudget, type ReceiverEffect } from '@tidemark/replication';
 import { payloadPool } from '@tidemark/sys';
 import type { DatastoreSpace } from './datastore-space.js';
+import { fingerprintOf } from './disk-fingerprint.js';
 import { EngineError } from './engine-error.js';
 import { JournalOwner } from './journal-owner.js';
 import { FrameIntake, type TakenFrame } from './frame-intake.js';
@@ -99,12 +100,21 @@ export class RecoveryHost {
       const owner = await JournalOwner.look(spec, hooks.vraId);
       await host.#mirrors.open(spec.volumes, owner);
       await owner.claim();
+      await host.#proveBasis();
       await host.#openJournal();
     } catch (error) {
       await host.close();
       throw error;
     }
     return host;
+  }
+
+  /** After the files were locked. A journal that has taken anything says so by its last session, and no sender uses the basis any more. */
+  async #proveBasis(): Promise<void> {
+    const { basis, volumes } = this.spec;
+    if (!basis) return;
+    const found = await Promise.all(volumes.map(({ mirrorPath }) => fingerprintOf(mirrorPath)));
+    if (found.every((fingerprint, index) => fingerprint !== '' && fingerprint === basis.fingerprints[index])) this.#receiver.proveBasis(basis.basisId);
   }
 
   async #openJournal({ isIndexDistrusted = false } = {}): Promise<void> {

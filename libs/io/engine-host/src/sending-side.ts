@@ -9,7 +9,9 @@ import { BarrierHost, type BarrierSurroundings } from './barrier-host.js';
 import { DatastoreFolders } from './datastore-folders.js';
 import { EngineError } from './engine-error.js';
 import type { EngineMemory } from './engine-memory.js';
-import { GuestVm, type TakenOver } from './guest-vm.js';
+import type { HandOver } from './disk-hand-over.js';
+import { restingFingerprint } from './disk-fingerprint.js';
+import { GuestVm } from './guest-vm.js';
 import type { HashPool } from './hash-pool.js';
 import type { Quiescence } from './quiescence.js';
 import { Outbound } from './outbound.js';
@@ -33,7 +35,7 @@ export interface SendingSurroundings {
    * What stands in the way of attaching: a recovery that still owns the disk's file or its export. Otherwise the exports that a
    * promoted view hands over.
    */
-  takeOver(spec: AttachedVmSpec): { readonly files: TakenOver; giveBack(): void } | 'notYet';
+  takeOver(spec: AttachedVmSpec): HandOver | 'notYet';
 }
 
 interface Stream {
@@ -154,7 +156,7 @@ export class SendingSide {
       const gates = await this.#logs.openBefore(spec, protections);
       const { exports, options } = this.around;
       const onSuspect = (slot: number): void => this.#suspect(spec.vmId, slot);
-      this.#guests.set(spec.vmId, await GuestVm.attach(spec, { exports, log: options.log, takenOver: takenOver.files, gates, onSuspect }));
+      this.#guests.set(spec.vmId, await GuestVm.attach(spec, { exports, log: options.log, takenOver: takenOver.files, changes: takenOver.changes, gates, onSuspect }));
       this.#faults.delete(spec.vmId);
       this.around.options.log.info({ vmId: spec.vmId, disks: spec.disks.length }, 'VM attached');
     } catch (error) {
@@ -365,6 +367,27 @@ export class SendingSide {
     const entry = this.#streams.get(protectionKey(ref));
     if (!entry) throw new EngineError('VRA_UNKNOWN_PROTECTION', `VM ${ref.vmId} of VPG ${ref.vpgId} is not replicated from here`);
     entry.stream.forceSync();
+  }
+
+  /**
+   * The fingerprints of a VM's disks, by volume index, when nothing was captured behind the marker of its last checkpoint, and everything before it is durable at the recovery
+   * site. Empty for a volume that is no file, or whose writes are not all replicated. @throws EngineError VRA_NOT_SETTLED
+   */
+  async settle({ checkpointId, ...ref }: ProtectionRef & { readonly checkpointId: number }): Promise<readonly string[]> {
+    const entry = this.#streams.get(protectionKey(ref));
+    const guest = this.#guests.get(ref.vmId);
+    if (!entry || !guest) throw new EngineError('VRA_UNKNOWN_PROTECTION', `VM ${ref.vmId} of VPG ${ref.vpgId} is not replicated from here`);
+    const { stream } = entry;
+    stream.checkSettled(checkpointId);
+    const fingerprints = await Promise.all(stream.spec.diskIds.map(async (diskId, volume) => {
+      const slot = diskId === '' ? -1 : guest.slotOf(diskId);
+      const disk = guest.disk(slot);
+      if (!disk || stream.spec.tempVolumes?.includes(volume) === true) return '';
+      await guest.file(slot).flush();
+      return await restingFingerprint(disk.path);
+    }));
+    stream.checkSettled(checkpointId);
+    return fingerprints;
   }
 
   /** The windows of the limit follow the wall clock of this host: they hold while no ZVM says anything. */

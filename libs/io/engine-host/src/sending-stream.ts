@@ -5,12 +5,14 @@ import {
   type CheckpointMarker, type CheckpointSeal, type FrameHeader,
 } from '@tidemark/frame';
 import { crc32c, type CodecPool, type Link } from '@tidemark/link';
-import { Sender, SESSION_MARK, type BudgetShare, type MemoryBudget, type SenderStatus, type SyncCompare, type SyncRead } from '@tidemark/replication';
+import { Sender, SESSION_MARK, type BudgetShare, type MemoryBudget, type SenderOptions, type SenderStatus, type SyncCompare, type SyncRead } from '@tidemark/replication';
 import type { CaptureSink } from '@tidemark/splitter';
 import { payloadPool } from '@tidemark/sys';
 import type { ActivityLogFile } from './activity-log-file.js';
 import type { CompareQuota } from './compare-quota.js';
 import { DeltaCompare } from './delta-compare.js';
+import { WritesAtMarkers } from './disk-fingerprint.js';
+import { EngineError } from './engine-error.js';
 import { FramePacker } from './frame-packer.js';
 import type { GuestVm } from './guest-vm.js';
 import { HOLE_QUERY_BYTES_MIN, hashExtent, isAllZero } from './hash-extent.js';
@@ -81,6 +83,7 @@ export class SendingStream implements OutboundStream {
   readonly #syncRate = new RateMeter();
   readonly #share: BudgetShare;
   readonly #markerAges = new MarkerAges();
+  readonly #writesAtMarkers = new WritesAtMarkers();
   readonly #compares: DeltaCompare;
   #isClosed = false;
   #isBroken = false;
@@ -105,6 +108,7 @@ export class SendingStream implements OutboundStream {
     this.#map = new VolumeMap(spec, guest);
     const sessionId = `${around.vraId}${SESSION_MARK}${randomUUID()}`;
     const earlier = around.activity?.earlier();
+    const basis = this.#basisOf(spec);
     this.sender = new Sender({
       vpgId: spec.vpgId,
       vmId: spec.vmId,
@@ -115,6 +119,7 @@ export class SendingStream implements OutboundStream {
       ...(spec.tempVolumes && { tempVolumes: spec.tempVolumes }),
       fence: guest.splitter,
       ...(earlier && { earlier }),
+      ...(basis && { basis }),
       memory: payloadPool,
     });
     this.#packer = this.#makePacker();
@@ -125,6 +130,12 @@ export class SendingStream implements OutboundStream {
     });
     this.#sink = this.#makeSink();
     guest.addSink(this.key, this.#sink);
+  }
+
+  /** Asked before this stream captures: what is written from then on it knows itself. */
+  #basisOf({ basisId = '' }: ProtectionSpec): SenderOptions['basis'] {
+    const extents = this.guest.takeChanges(basisId)?.extents(this.#map.sizesBytes, (volume) => this.#map.slotOf(volume));
+    return extents && { basisId, extents };
   }
 
   #makePacker(): FramePacker {
@@ -254,7 +265,15 @@ export class SendingStream implements OutboundStream {
   placeMarker(marker: CheckpointMarker): boolean {
     if (this.#isBroken || !this.sender.placeMarker(marker)) return false;
     this.#markerAges.placed(marker.checkpointId, performance.now());
+    this.#writesAtMarkers.placed(marker.checkpointId, this.sender.status().writeCount);
     return true;
+  }
+
+  /** Throws VRA_NOT_SETTLED unless the recovery site has everything and nothing was captured behind that marker. */
+  checkSettled(checkpointId: number): void {
+    const { state, writeCount, lagBytes } = this.status();
+    const isSettled = this.#writesAtMarkers.at(checkpointId) === writeCount && state === 'replicating' && lagBytes === 0;
+    if (!isSettled) throw new EngineError('VRA_NOT_SETTLED', `VM ${this.spec.vmId} has written since checkpoint ${String(checkpointId)}, or it is not known that it has not`);
   }
 
   /** See {@link Sender.forceSync}. */

@@ -46,6 +46,8 @@ export interface ProtectionSpec {
   readonly recoverySiteId: string;
   readonly isCompressed: boolean;
   readonly priority: 'low' | 'medium' | 'high';
+  /** What the recovery volumes were before the VM changed them here; see {@link RecoverySpec.basis}. */
+  readonly basisId?: string;
   /** Captured, queued and then tracked, but not sent. */
   readonly isPaused?: boolean;
 }
@@ -103,6 +105,8 @@ export interface RecoverySpec {
   readonly recoverers: readonly BarrierMemberSpec[];
   readonly volumes: readonly RecoveryVolumeSpec[];
   readonly journalFolder: string;
+  /** The mirrors are the image that `basisId` names, as long as each file (by volume index) still has its fingerprint. */
+  readonly basis?: { readonly basisId: string; readonly fingerprints: readonly string[] } | undefined;
   /**
    * Grows with every move of this recovery to another VRA; absent: 0. Above 0 journal and mirrors are there already: the VRA takes them over from the one that
    * has released them, and never makes them.

@@ -1,5 +1,6 @@
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { DirtyBitmap } from '@tidemark/extent';
 import type { JournalVolumeState } from '@tidemark/journal';
 import type { CheckpointView } from '@tidemark/journal-file';
 import type { ExportTable } from '@tidemark/nbd-server';
@@ -73,6 +74,11 @@ export class ViewHost {
   /** Of the disk that had this id at the checkpoint: before and after, another one may have had it. */
   volumeIndexOf(diskId: string): number {
     return this.#volumes.findIndex((volume) => volume.diskId === diskId && volume.sizeBytes > 0);
+  }
+
+  /** What the guest has written since the checkpoint; undefined: not known. */
+  changedBlocks(index: number): DirtyBitmap | undefined {
+    return this.view.volumes[index]?.changedBlocks;
   }
 
   /** Starts promotion, or finds it under way. It runs on in the background; {@link progress} tells. */

@@ -225,6 +225,11 @@ export class VraEngine {
     this.#sending.forceSync(ref);
   }
 
+  /** See {@link SendingSide.settle}. */
+  settle(request: ProtectionRef & { readonly checkpointId: number }): Promise<readonly string[]> {
+    return this.#sending.settle(request);
+  }
+
   /** CHECKPOINT_FREEZE: `isApplicationConsistent` was asked for, and not every VM of the VPG could be frozen. */
   async insertCheckpoint({ vpgId, tag, isApplicationConsistent = false }: CheckpointInsert): Promise<{ readonly checkpointId: number }> {
     const barrier = this.#sending.barrierOf(vpgId);

@@ -1,5 +1,5 @@
 import { assert, type Done } from '@tidemark/base';
-import { ExtentMap } from '@tidemark/extent';
+import { DirtyBitmap, ExtentMap } from '@tidemark/extent';
 import { RECORD_LENGTH_MAX } from '@tidemark/frame';
 import type { FramePlace, ImageMap, ImagePiece } from '@tidemark/journal';
 import {
@@ -47,6 +47,8 @@ export class ViewVolume implements Volume {
   readonly sizeBytes: number;
   readonly isReadOnly: boolean;
   readonly #overlay = new ExtentMap<FramePlace>((place, skip) => (place.segment === 0 ? place : { segment: place.segment, at: place.at + skip }));
+  /** Every block written since the checkpoint, marked before the write begins; undefined: this view has not seen them all. */
+  readonly changedBlocks: DirtyBitmap | undefined;
   /** Scratch that the mirror lacks, while a promotion is under way. */
   #dirty: ExtentMap<true> | undefined;
   #isPromoted: boolean;
@@ -57,10 +59,12 @@ export class ViewVolume implements Volume {
     this.sizeBytes = parts.sizeBytes;
     this.isReadOnly = parts.isReadOnly;
     this.#isPromoted = parts.base === undefined;
+    this.changedBlocks = parts.scratch === undefined || parts.base === undefined ? undefined : new DirtyBitmap(parts.sizeBytes);
   }
 
   /** The scratch journal holds a write now, in this order. */
   noteScratch(offset: number, length: number, place: FramePlace | undefined): void {
+    this.changedBlocks?.mark(offset, offset + length);
     this.#overlay.insert(offset, offset + length, place ?? SCRATCH_ZEROES);
     this.#dirty?.insert(offset, offset + length, true);
   }
@@ -108,6 +112,7 @@ export class ViewVolume implements Volume {
     assertInVolume(this, offset, source.byteLength);
     checkWritable(this, this.#isClosed);
     if (source.byteLength === 0) return;
+    this.changedBlocks?.mark(offset, offset + source.byteLength);
     await this.parts.gate.run(async () => {
       if (this.#isPromoted) await this.parts.mirror.write(offset, source, options);
       else await this.#writeScratch({ offset, length: source.byteLength, payload: source }, options);
@@ -118,6 +123,7 @@ export class ViewVolume implements Volume {
     assertInVolume(this, offset, length);
     checkWritable(this, this.#isClosed);
     if (length === 0) return;
+    this.changedBlocks?.mark(offset, offset + length);
     await this.parts.gate.run(async () => {
       if (this.#isPromoted) return await this.parts.mirror.writeZeroes(offset, length, options);
       for (let at = offset; at < offset + length; at += RECORD_LENGTH_MAX) {

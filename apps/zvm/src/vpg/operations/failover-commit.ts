@@ -33,7 +33,7 @@ export class FailoverCommitOperations implements OnModuleInit {
   #commitKind(): OperationKind<FailoverCommitInput> {
     return {
       kind: 'failoverCommit',
-      taskType: 'FailoverCommit',
+      taskType: ({ isMove }) => (isMove ? 'MoveCommit' : 'FailoverCommit'),
       isExclusive: true,
       done: ({ input }) => `committed; the recovered disks are being promoted while the VMs run${input.isReverse ? '; then the VPG protects in the other direction' : ''}`,
       steps: {
