@@ -165,3 +165,39 @@ describe('reverse protection after a move', () => {
     await expect(engine(vras, 'p').settle({ vpgId: vras.vpgId, vmId: VM.vmId, checkpointId })).rejects.toMatchObject({ code: 'VRA_NOT_SETTLED' });
   });
 });
+
+describe('after the rollback of a failover', () => {
+  it('what was written while its link was down travels as a bitmap sync, and nothing else', async () => {
+    const vras = await VraRig.start(OPTIONS);
+    rig = vras;
+    await vras.protect();
+    const guest = vras.uri('p', 0, 'vm-1-0');
+    await qemuIo(guest, 'write -P 0x61 0 16M');
+    const before = await until('the first checkpoint', () => vras.listed()[0]);
+    const ref = { vpgId: vras.vpgId, vmId: VM.vmId };
+    await engine(vras, 'r').reserveEpoch({ ...ref, epoch: 2 });
+    const [viewId = ''] = (await vras.openViews(before, 'live')).viewIds;
+    await qemuIo(vras.uri('r', 0, `vm-1-0-at-${String(before)}`), 'write -P 0x71 8M 4M', 'flush');
+    await vras.stop('r', 0);
+    const sentBefore = engine(vras, 'p').status().protections[0]?.sentBytes ?? 0;
+    // Over and over the same 4 MiB: more than the queue holds, so that only the bitmap is left.
+    for (let round = 0; round < 20; round += 1) await qemuIo(guest, `write -P ${String(0x80 + round)} 1M 4M`);
+    const expected = await vras.image(guest);
+    await vras.startAgain('r', 0);
+    await engine(vras, 'r').closeView(viewId);
+    await engine(vras, 'r').burnEpoch({ ...ref, epoch: 2 });
+    const last = Math.max(...vras.listed());
+    const kinds = new Set<string>();
+    const after = await until('a checkpoint after the sync', () => {
+      const sync = engine(vras, 'p').status().protections[0]?.sync;
+      if (sync) kinds.add(sync.kind);
+      return vras.listed().filter((id) => id > last).at(-1);
+    });
+    const sentBytes = (engine(vras, 'p').status().protections[0]?.sentBytes ?? 0) - sentBefore;
+    expect(sentBytes).toBeGreaterThanOrEqual(4 * MiB);
+    expect(sentBytes).toBeLessThanOrEqual(1.05 * 4 * MiB);
+    expect([...kinds].filter((kind) => kind !== 'bitmapSync')).toEqual([]);
+    await vras.openViews(after);
+    expect((await vras.image(vras.uri('r', 0, `vm-1-0-at-${String(after)}`))).equals(expected)).toBe(true);
+  });
+});
