@@ -5,6 +5,7 @@ import { afterEach, describe, expect, it } from '@jest/globals';
 import { KiB, MiB } from '@tidemark/base';
 import type { DesiredState, RecoverySpec, VraEngine } from '@tidemark/engine-host';
 import { qemuIo, until, VraRig, type RigOptions, type RigVm } from './rig.js';
+import { SITE_ID } from './test-site.js';
 
 const VM: RigVm = { vmId: 'vm-1', host: 0, recoveryHost: 0, diskBytes: [32 * MiB, 8 * MiB] };
 const OPTIONS: RigOptions = { protectingCount: 1, recoveringCount: 1, vms: [VM] };
@@ -67,7 +68,7 @@ async function committed({ vras, viewId, disks }: Moved): Promise<void> {
 async function turned({ vras, viewId, disks, fingerprints }: Moved): Promise<{ readonly kind: string; readonly reason: string; readonly sentBytes: number }> {
   const [from, to] = [engine(vras, 'r'), engine(vras, 'p')];
   const spec: RecoverySpec = {
-    vpgId: vras.vpgId, vmId: 'moved-1', epoch: 3, recoverers: [{ vra: to.address, vmIds: ['moved-1'] }],
+    vpgId: vras.vpgId, vmId: 'moved-1', epoch: 3, protectedSiteId: SITE_ID, recoverers: [{ vra: to.address, vmIds: ['moved-1'] }],
     volumes: VM.diskBytes.map((sizeBytes, disk) => ({ diskId: `scsi:0:${String(disk)}`, sizeBytes, mirrorPath: vras.diskPath('vm-1', disk), isPreseeded: true })),
     journalFolder: join(vras.folder, 'turned-journal'), datastore: { path: vras.folder, capacityBytes: 20 * 1024 * MiB }, historyMs: 3_600_000,
     basis: { basisId: viewId, fingerprints },
@@ -77,7 +78,7 @@ async function turned({ vras, viewId, disks, fingerprints }: Moved): Promise<{ r
   await from.applyDesiredState({
     revision: 2, attachedVms: [{ vmId: 'moved-1', disks }],
     protections: [{
-      vpgId: vras.vpgId, vmId: 'moved-1', epoch: 3, diskIds: ['scsi:0:0', 'scsi:0:1'], basisId: viewId, recoveringVra: to.address, isCompressed: false, priority: 'medium',
+      vpgId: vras.vpgId, vmId: 'moved-1', epoch: 3, diskIds: ['scsi:0:0', 'scsi:0:1'], basisId: viewId, recoverySiteId: SITE_ID, recoveringVra: to.address, isCompressed: false, priority: 'medium',
     }],
     barriers: [{ vpgId: vras.vpgId, version: 1, epoch: 3, intervalMs: 200, members: [{ vra: from.address, vmIds: ['moved-1'] }] }],
   });
