@@ -174,17 +174,20 @@ export class VpgsController {
 
   /** Planned: the VMs are shut down, everything that they wrote is sent, and they start at the recovery site. Answers the task's id. */
   @Action(':vpg/Move')
+  @Needs('failover')
   async move(@Param('vpg') vpgId: string, @Body() input: MoveVpgDataApi, @SessionUser() user: string): Promise<string> {
     return await this.actions.act({ action: 'move', vpgId, input }, user);
   }
 
   /** Ends the old history, as the commit of a failover does. */
   @Action(':vpg/MoveCommit')
+  @Needs('failover')
   async moveCommit(@Param('vpg') vpgId: string, @Body() input: MoveCommitVpgDataApi, @SessionUser() user: string): Promise<string> {
     return await this.actions.act({ action: 'moveCommit', vpgId, input }, user);
   }
 
   @Action(':vpg/moveRollback')
+  @Needs('failover')
   async moveRollback(@Param('vpg') vpgId: string, @SessionUser() user: string): Promise<string> {
     return await this.actions.act({ action: 'moveRollback', vpgId, input: {} }, user);
   }

@@ -15,12 +15,13 @@ import { WritesAtMarkers } from './disk-fingerprint.js';
 import { EngineError } from './engine-error.js';
 import { FramePacker } from './frame-packer.js';
 import type { GuestVm } from './guest-vm.js';
-import { HOLE_QUERY_BYTES_MIN, hashExtent, isAllZero } from './hash-extent.js';
+import { hashExtent } from './hash-extent.js';
 import type { HashPool } from './hash-pool.js';
 import { MarkerAges } from './marker-ages.js';
 import type { Outbound, OutboundPeer, OutboundStream } from './outbound.js';
 import { RateMeter } from './rate.js';
 import { StreamActivity } from './stream-activity.js';
+import { readForSync } from './sync-source.js';
 import { protectionKey, type Logger, type ProtectionSpec } from './types.js';
 import { VolumeMap } from './volume-map.js';
 
@@ -464,7 +465,7 @@ export class SendingStream implements OutboundStream {
     payloadPool.retain(memory);
     let isDone = false;
     try {
-      const bytes = await this.#readForSync(this.#protectedVolume({ volume }), offset, memory);
+      const bytes = await readForSync(this.#protectedVolume({ volume }), offset, memory);
       isDone = true;
       if (!this.#isClosed) this.#guarded(() => this.sender.syncReadDone(readId, bytes));
     } catch (error) {
@@ -474,13 +475,6 @@ export class SendingStream implements OutboundStream {
       return; // a read that failed may still write into the memory: it is the collector's
     }
     payloadPool.release(memory); // what was queued is held by the queue
-  }
-
-  /** Holes are not read: a sparse disk of terabytes takes seconds. */
-  async #readForSync(file: ReturnType<GuestVm['file']>, offset: number, memory: Buffer): Promise<Uint8Array | 'zeroes'> {
-    if (memory.length >= HOLE_QUERY_BYTES_MIN && isAllZero(await file.allocation(offset, memory.length))) return 'zeroes';
-    await file.read(offset, memory);
-    return isZero(memory) ? 'zeroes' : memory;
   }
 
   status(): SenderStatus {
@@ -498,15 +492,4 @@ export class SendingStream implements OutboundStream {
       syncBytesPerSecond: this.#syncRate.sample(syncedBytes, nowMs),
     };
   }
-}
-
-const ZEROES = Buffer.alloc(256 * 1024);
-
-/** memcmp against a page of zeroes: about 10 GB/s, no byte loop. */
-export function isZero(bytes: Buffer): boolean {
-  for (let at = 0; at < bytes.length; at += ZEROES.length) {
-    const part = bytes.subarray(at, at + ZEROES.length);
-    if (Buffer.compare(part, ZEROES.subarray(0, part.length)) !== 0) return false;
-  }
-  return true;
 }
