@@ -353,6 +353,6 @@ const SITUATIONS: Readonly<Record<VpgRecord['state'], string>> = {
 };
 
 function situationOf({ state, failover, failoverTest }: VpgRecord): string {
-  if (failover?.phase === 'beforeCommit') return `${failover.kind === 'move' ? 'its moved VMs run and wait for MoveCommit or MoveRollback' : 'its recovered VMs run and wait for commit or rollback'}`;
+  if (failover?.phase === 'beforeCommit') return failover.kind === 'move' ? 'its moved VMs run and wait for MoveCommit or MoveRollback' : 'its recovered VMs run and wait for commit or rollback';
   return state === 'protecting' && failoverTest ? 'a failover test is under way' : SITUATIONS[state];
 }
