@@ -31,7 +31,7 @@ export async function ask(place: Place, user: NatsUser, { subject, body, inbox }
   try {
     const { complaint, answer } = await probe.request(subject, body, inbox);
     if (complaint !== '') return refused(complaint);
-    const reply = JSON.parse(answer.slice(answer.indexOf('{'))) as { isOk: boolean; code?: string; message?: string };
+    const reply = JSON.parse(answer) as { isOk: boolean; code?: string; message?: string };
     return reply.isOk ? allowed(answer.slice(0, 100)) : refused(`${reply.code ?? ''}: ${reply.message ?? ''}`);
   } finally {
     probe.close();

@@ -17,6 +17,12 @@ export function readUser(credentials: string): NatsUser {
   return { jwt, seed };
 }
 
+/** A message has come to its last byte. */
+function isWhole(text: string): boolean {
+  const message = /(?:^|\n)H?MSG [^\r]* (\d+)\r\n([^]*)/.exec(text);
+  return message !== null && (message[2] ?? '').length >= Number(message[1]);
+}
+
 interface Pipe {
   write(text: string): void;
   end(): void;
@@ -139,13 +145,14 @@ export class NatsProbe {
     const text = JSON.stringify(body);
     this.#text = '';
     this.pipe.write(`PUB ${subject} ${reply} ${Buffer.byteLength(text)}\r\n${text}\r\nPING\r\n`);
-    const heard = await this.#until((seen) => seen.includes('-ERR') || /H?MSG [^\r]*\r\n[^]*\r\n[^]*\r\n/.test(seen.replace('PONG\r\n', '')), waitMs);
+    const heard = await this.#until((seen) => seen.includes('-ERR') || isWhole(seen), waitMs);
     const error = /-ERR '(.*)'/.exec(heard)?.[1];
     if (error !== undefined) return { complaint: error, answer: '' };
-    const message = /H?MSG ([^\r]*)\r\n([^]*)/.exec(heard.replace('PONG\r\n', ''));
-    if (!message) return { complaint: 'nobody answers', answer: '' };
     if (heard.includes('NATS/1.0 503')) return { complaint: 'nobody listens there', answer: '' };
-    return { complaint: '', answer: (message[2] ?? '').trim() };
+    // `MSG <subject> <sid> <bytes>`: the PONG may stand before it or behind it. The text is latin1, so characters are bytes.
+    const message = /(?:^|\n)MSG \S+ \S+ (\d+)\r\n([^]*)/.exec(heard);
+    if (!message) return { complaint: 'nobody answers', answer: '' };
+    return { complaint: '', answer: (message[2] ?? '').slice(0, Number(message[1])) };
   }
 
   /** True: the server has ended the connection. */

@@ -1,6 +1,7 @@
 import { makePeople } from './accounts.js';
 import type { Attempt, Result } from './attempt.js';
 import type { Listener } from './listeners.js';
+import { otherSitesVra, ownVra, thirdSite } from './other-components.js';
 import { personAttempts } from './people.js';
 import { type Port, portOf } from './ports.js';
 import type { Stage } from './stage.js';
@@ -22,10 +23,23 @@ export async function attemptsOn(stage: Stage): Promise<Plan> {
     if (port) ports.push(port);
     else undescribed.push(unknownListener(listener));
   }
-  const attempts = [...(await strangersAt(stage, ports)), ...(await peopleAt(stage, ports)), ...machineAt(stage, ports)];
+  const attempts: Attempt[] = [];
+  for (const [who, group] of Object.entries(GROUPS)) {
+    try {
+      attempts.push(...(await group(stage, ports)));
+    } catch (error) {
+      undescribed.push({ ...failure('(none)', 'anything', `its attempts could not be made: ${(error as Error).message}`), who });
+    }
+  }
   const untried = ports.filter(({ name }) => !attempts.some(({ port }) => port === name));
   return { attempts, undescribed: [...undescribed, ...untried.map(untriedPort)] };
 }
+
+type Group = (stage: Stage, ports: readonly Port[]) => Promise<Attempt[]> | Attempt[];
+
+const GROUPS: Readonly<Record<string, Group>> = {
+  'outsiders': strangersAt, 'VRA of the own site': ownVra, 'VRA of the other site': otherSitesVra, 'paired site, outside its pairing': thirdSite, 'roles': peopleAt, 'another user of the machine': machineAt,
+};
 
 async function strangersAt(stage: Stage, ports: readonly Port[]): Promise<Attempt[]> {
   const { forger, pair } = stage;
@@ -48,7 +62,7 @@ async function peopleAt(stage: Stage, ports: readonly Port[]): Promise<Attempt[]
 
 function machineAt(stage: Stage, ports: readonly Port[]): Attempt[] {
   if (!canBeSomebodyElse()) return [];
-  return [...ports.filter(({ kind }) => kind === 'nbd').map(socketAttempt), filesAttempt(stage.pair.lab.layout.folder)];
+  return [...ports.filter(({ kind }) => kind === 'nbd' || kind === 'postgres').map(socketAttempt), filesAttempt(stage.pair.lab.layout.folder)];
 }
 
 const failure = (port: string, tried: string, seen: string): Result => ({ who: 'anybody', port, tried, isExpectedAllowed: false, isAllowed: true, isAsExpected: false, seen });

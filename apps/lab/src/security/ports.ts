@@ -1,3 +1,4 @@
+import { basename, join } from 'node:path';
 import { PORTS, type SiteLayout, type SiteName } from '../layout.js';
 import type { Listener } from './listeners.js';
 
@@ -20,16 +21,15 @@ interface Known {
 }
 
 const tcp = (port: number): Known['matches'] => (listener) => listener.kind === 'tcp' && listener.port === port;
-const INTERNAL_PORT = 9080;
 const BACKUP_PORT = 9180;
 
 /** Every port that a process of a lab may have. What is not here fails the lane: whoever adds a port says here what may be done at it. */
 const KNOWN: readonly Known[] = [
   { kind: 'nats', process: /^nats$/, matches: tcp(PORTS.nats) },
   { kind: 'natsPeer', process: /^nats$/, matches: tcp(PORTS.natsPeer) },
-  { kind: 'postgres', process: /^postgres$/, matches: tcp(PORTS.postgres) },
+  { kind: 'postgres', process: /^postgres$/, matches: (listener, site) => listener.kind === 'unix' && listener.place === join(site.postgresFolder, `.s.PGSQL.${PORTS.postgres}`) },
   { kind: 'rest', process: /^zvm$/, matches: tcp(PORTS.rest) },
-  { kind: 'internal', process: /^zvm$/, matches: tcp(INTERNAL_PORT) },
+  { kind: 'internal', process: /^zvm$/, matches: tcp(9080) },
   { kind: 'hypervisor', process: /^hypervisor$/, matches: tcp(PORTS.hypervisor) },
   { kind: 'vraHealth', process: /^vra\d+$/, matches: tcp(PORTS.vraHealth) },
   { kind: 'vraControl', process: /^vra\d+$/, matches: tcp(PORTS.vraControl) },
@@ -43,7 +43,7 @@ export function portOf(listener: Listener, site: SiteLayout): Port | undefined {
   const process = listener.process.slice(listener.process.indexOf('/') + 1);
   const known = KNOWN.find((candidate) => candidate.process.test(process) && candidate.matches(listener, site));
   if (!known || isEverywhere(listener)) return undefined;
-  return { kind: known.kind, site: site.name, name: `${listener.process} ${listener.kind === 'unix' ? 'nbd.sock' : listener.port}`, place: listener.place, port: listener.port };
+  return { kind: known.kind, site: site.name, name: `${listener.process} ${listener.kind === 'unix' ? basename(listener.place) : listener.port}`, place: listener.place, port: listener.port };
 }
 
 const isEverywhere = ({ kind, place }: Listener): boolean => kind !== 'unix' && /^[0.:]+$/.test(place);

@@ -3,6 +3,7 @@ import { processesOf } from '../lab.js';
 import { SITE_NAMES } from '../layout.js';
 import { listenersOf, type Listener } from './listeners.js';
 import { SelfMade } from './self-made.js';
+import { ThirdSite } from './third-site.js';
 
 const VPG_VM = 'web01';
 
@@ -12,6 +13,8 @@ export class Stage {
     readonly pair: SitePair,
     /** Protected at site a, recovered at site b. */
     readonly vpgId: string,
+    readonly vmId: string,
+    readonly third: ThirdSite,
     readonly forger: SelfMade,
   ) {}
 
@@ -21,7 +24,10 @@ export class Stage {
     try {
       tell(`${VPG_VM} is being protected`);
       const vpgId = await pair.protect('attacked', [VPG_VM]);
-      return new Stage(pair, vpgId, await SelfMade.make(pair.siteId('a')));
+      const { id: vmId } = await pair.vm('a', VPG_VM);
+      tell('a third site is being started and paired with site b');
+      const third = await ThirdSite.raise(pair.lab.layout.sites.b, await pair.api('b'));
+      return new Stage(pair, vpgId, vmId, third, await SelfMade.make(pair.siteId('a')));
     } catch (error) {
       await pair.down();
       throw error;
@@ -41,6 +47,7 @@ export class Stage {
 
   async remove(): Promise<void> {
     await this.forger.remove();
+    await this.third.remove();
     await this.pair.down();
   }
 }

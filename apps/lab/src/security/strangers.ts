@@ -1,4 +1,5 @@
 import { request } from 'node:https';
+import { dirname } from 'node:path';
 import type { ConnectionOptions } from 'node:tls';
 import pg from 'pg';
 import { allowed, type Attempt, type Outcome, refused } from './attempt.js';
@@ -23,7 +24,7 @@ export function strangerAttempts(stranger: Stranger, port: Port): Attempt[] {
   switch (port.kind) {
     case 'nats': return [attempt('connect', () => natsConnect(port, stranger, false))];
     case 'natsPeer': return stranger.isPaired === true ? [] : [attempt('connect', () => natsConnect(port, stranger, true))];
-    case 'postgres': return [attempt('log in with a guessed password', () => postgresLogIn(port, stranger)), attempt('talk without TLS', () => postgresPlain(port))];
+    case 'postgres': return [attempt('log in with a guessed password', () => postgresLogIn(port))];
     case 'rest': return [
       attempt('GET /v1/vpgs', () => rest(port, stranger, { method: 'GET', path: '/v1/vpgs' })),
       attempt('POST /v1/vpgs/x/Failover', () => rest(port, stranger, { method: 'POST', path: '/v1/vpgs/x/Failover', body: '{}' })),
@@ -56,8 +57,10 @@ async function natsConnect(port: Port, { natsUser }: Stranger, isWebsocket: bool
   }
 }
 
-async function postgresLogIn({ place, port }: Place, { tls }: Stranger): Promise<Outcome> {
-  const client = new pg.Client({ host: place, port, user: 'tidemark', database: 'tidemark', password: 'tidemark', connectionTimeoutMillis: 4000, ...(tls ? { ssl: { ...tls, rejectUnauthorized: false } } : { ssl: { rejectUnauthorized: false } }) });
+/** Over its UNIX socket, as root may: the password is asked for there as well. */
+async function postgresLogIn({ place }: Place): Promise<Outcome> {
+  const socket = /\.s\.PGSQL\.(\d+)$/.exec(place);
+  const client = new pg.Client({ host: dirname(place), port: Number(socket?.[1]), user: 'tidemark', database: 'tidemark', password: 'tidemark', connectionTimeoutMillis: 4000 });
   client.on('error', () => undefined);
   try {
     await client.connect();
@@ -67,17 +70,6 @@ async function postgresLogIn({ place, port }: Place, { tls }: Stranger): Promise
   } finally {
     await client.end().catch(() => undefined);
   }
-}
-
-/** A start-up message of protocol 3.0 (PostgreSQL documentation, 55.7): a server that wants TLS ends it with an error before it asks for a password. */
-async function postgresPlain(port: Port): Promise<Outcome> {
-  const parameters = Buffer.from('user\0tidemark\0database\0tidemark\0\0');
-  const head = Buffer.alloc(8);
-  head.writeInt32BE(8 + parameters.length, 0);
-  head.writeInt32BE(0x30000, 4);
-  const { bytes } = await talk(port, { send: Buffer.concat([head, parameters]) });
-  const isAsked = bytes.subarray(0, 1).toString() === 'R';
-  return isAsked ? allowed('asked for a password over a connection that anybody can read') : refused(bytes.toString('latin1').replace(/[^\x20-\x7e]+/g, ' ').trim().slice(0, 100));
 }
 
 export interface RestCall {
