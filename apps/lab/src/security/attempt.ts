@@ -25,10 +25,10 @@ export const allowed = (seen: string): Outcome => ({ isAllowed: true, seen });
 export const refused = (seen: string): Outcome => ({ isAllowed: false, seen });
 
 /** An attempt that neither succeeds nor is refused in time proves nothing: it counts as a difference. */
-export async function carryOut({ run, ...attempt }: Attempt): Promise<Result> {
+export async function carryOut({ run, ...attempt }: Attempt, timeMs = ATTEMPT_MS): Promise<Result> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`neither let in nor refused within ${ATTEMPT_MS / 1000} s`)), ATTEMPT_MS);
+    timer = setTimeout(() => reject(new Error(`neither let in nor refused within ${timeMs / 1000} s`)), timeMs);
   });
   try {
     const outcome = await Promise.race([run(), late]);

@@ -10,6 +10,7 @@ import { paint, Screen, secondsText } from '../terminal.js';
 import { carryOut, type Result } from './attempt.js';
 import { Stage } from './stage.js';
 import { attemptsOn } from './plan.js';
+import { restoreAll } from './restore.js';
 import { resultTable } from './table.js';
 
 const { values } = parseArgs({ options: { only: { type: 'string', default: '' }, keep: { type: 'boolean', default: false }, differences: { type: 'boolean', default: false } } });
@@ -38,7 +39,8 @@ function conclude(results: readonly Result[]): number {
 async function main(): Promise<number> {
   const stage = await Stage.raise(tell);
   try {
-    return conclude(await walk(stage));
+    const walked = await walk(stage);
+    return conclude([...walked, ...(values.only === '' ? await restoreAll(stage.pair, stage.vpgId, tell) : [])]);
   } finally {
     if (!values.keep) await stage.remove();
   }
