@@ -69,6 +69,13 @@ export class SitePair {
     return known;
   }
 
+  /** Logs in anew, believing the CA of now. */
+  async reconnect(site: SiteName): Promise<void> {
+    await this.#apis[site]?.close();
+    const { [site]: _ended, ...others } = this.#apis;
+    this.#apis = others;
+  }
+
   siteId(site: SiteName): string {
     return this.lab.identity.sites[site].siteId;
   }
