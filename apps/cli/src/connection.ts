@@ -20,13 +20,15 @@ export interface ConnectionOptions {
   readonly ca?: string;
   readonly fingerprint?: string;
   readonly insecure?: boolean;
+  /** Log-in by the site's identity provider: the command opens the session itself. */
+  readonly sso?: boolean;
 }
 
 /** Where to go, and how to be let in. */
 export interface Target {
   readonly url: string;
   readonly trust: Trust;
-  readonly entry: ({ readonly kind: 'password' } & Credentials) | Entry;
+  readonly entry: ({ readonly kind: 'password' } & Credentials) | { readonly kind: 'none' } | Entry;
 }
 
 /** Asks a person at the terminal without showing what is typed; undefined: nobody is there. */
@@ -59,6 +61,7 @@ interface Surroundings {
 
 async function directTarget(url: string, options: ConnectionOptions, { environment, ask }: Surroundings): Promise<Target> {
   const site = { url: normalUrl(url), trust: await trustOf(options, environment) };
+  if (options.sso === true) return { ...site, entry: { kind: 'none' } };
   const tokenFile = options.tokenFile;
   const token = tokenFile === undefined ? environment['TIDEMARK_TOKEN'] : await readSecret(tokenFile, 'the API token');
   if (token !== undefined) return { ...site, entry: { kind: 'token', token } };
@@ -154,11 +157,11 @@ export async function withClient<Result>({ url, trust, entry }: Target, work: (c
   const client = new ApiClient({ url, trust });
   try {
     if (entry.kind === 'password') await client.login(entry);
-    else client.enter(entry);
+    else if (entry.kind !== 'none') client.enter(entry);
     return await work(client);
   } finally {
     // A session that was opened before this command stays open after it.
-    if (entry.kind !== 'password') client.leave();
+    if (entry.kind === 'session' || entry.kind === 'token') client.leave();
     await client.close();
   }
 }

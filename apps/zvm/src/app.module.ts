@@ -26,6 +26,8 @@ import { RootController } from './http/root.controller.js';
 import { HYPERVISOR, InventoryService } from './inventory/inventory.service.js';
 import { NatsUsers, SYSTEM_BUS } from './nats/nats-users.service.js';
 import { SystemAccess } from './nats/system-access.js';
+import { OidcController } from './oidc/oidc.controller.js';
+import { OidcService } from './oidc/oidc.service.js';
 import { OperationService } from './operation/operation.service.js';
 import { PairingAcceptance } from './peer/pairing-acceptance.service.js';
 import { PairingService } from './peer/pairing.service.js';
@@ -105,7 +107,7 @@ import { VrasController } from './vra/vras.controller.js';
 const STORES = [AuditStore, UserStore, SessionStore, TaskStore, VpgStore, VraStore, PeerStore, CatalogueStore, DraftStore, AlertStore, FenceStore];
 
 const SERVICES = [
-  AuditLog, RequestAudit, CallRate, Lockout, UserService, TokenService, SessionService, TaskService, EventService, InventoryService, OperationService, SiteInventoryService, VraLinkService, SiteThrottle, VraStateService, VraOperations,
+  AuditLog, RequestAudit, CallRate, Lockout, UserService, TokenService, SessionService, OidcService, TaskService, EventService, InventoryService, OperationService, SiteInventoryService, VraLinkService, SiteThrottle, VraStateService, VraOperations,
   PeerLinkService, PeerExchange, PeerResponder, PairingService, CatalogueService, RecoverySite, ProtectedSite, RecoveredVms, RecoveryActions, VpgActions,
   VpgStatusService, VmFollower, DecisionTimer, DefinitionService, DraftService, CommitService, AlertService, TrustService,
   NatsUsers, TrustTokenStore, Enrolment, TrustRenewal, InternalListener, PeerKeys, PeerTrust, PairingAcceptance,
@@ -168,7 +170,7 @@ export class AppModule {
       module: AppModule,
       imports: [SurroundingsModule.of(config, own)],
       controllers: [
-        RootController, SessionController, UsersController, TokensController, AuditController, LocalSiteController, TrustController, VirtualizationSitesController, PeerSitesController, ChangeRecoveryVraController, VrasController, VmsController, VpgsController, OwnershipController,
+        RootController, OidcController, SessionController, UsersController, TokensController, AuditController, LocalSiteController, TrustController, VirtualizationSitesController, PeerSitesController, ChangeRecoveryVraController, VrasController, VmsController, VpgsController, OwnershipController,
         // Sections before the draft's own routes: both match, and the first one wins.
         ...SECTION_CONTROLLERS, VpgSettingsController, TasksController, AlertsController, EventsController,
       ],

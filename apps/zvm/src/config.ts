@@ -1,5 +1,6 @@
 import { hostname } from 'node:os';
 import { z } from 'zod';
+import { type OidcConfig, readOidcConfig } from './oidc/oidc-config.js';
 
 const port = z.coerce.number().int().min(1).max(65535);
 
@@ -33,6 +34,8 @@ const environmentSchema = z.object({
   TIDEMARK_CONTACT_NAME: z.string().max(200).default(''),
   TIDEMARK_CONTACT_EMAIL: z.string().max(200).default(''),
   TIDEMARK_CONTACT_PHONE: z.string().max(200).default(''),
+  /** JSON that describes the identity provider (docs/spec/access.md); absent: passwords only. */
+  TIDEMARK_OIDC_FILE: z.string().min(1).optional(),
   /** Of one session or API token; an address may make twice as many. */
   TIDEMARK_CALLS_PER_MINUTE: z.coerce.number().int().min(10).max(10_000_000).default(3000),
   TIDEMARK_CHECKPOINT_INTERVAL_MS: z.coerce.number().int().min(200).max(3_600_000).default(5000),
@@ -57,6 +60,7 @@ export interface ZvmConfig {
   readonly stateDir: string;
   readonly location: string;
   readonly contact: { readonly name: string; readonly email: string; readonly phone: string };
+  readonly oidc: OidcConfig | null;
   readonly callsPerMinute: number;
   readonly checkpointIntervalMs: number;
   readonly vraControlPort: number;
@@ -90,6 +94,7 @@ export function readConfig(environment: Readonly<Record<string, string | undefin
     stateDir: e.TIDEMARK_STATE_DIR,
     location: e.TIDEMARK_LOCATION,
     contact: { name: e.TIDEMARK_CONTACT_NAME, email: e.TIDEMARK_CONTACT_EMAIL, phone: e.TIDEMARK_CONTACT_PHONE },
+    oidc: e.TIDEMARK_OIDC_FILE === undefined ? null : readOidcConfig(e.TIDEMARK_OIDC_FILE),
     callsPerMinute: e.TIDEMARK_CALLS_PER_MINUTE,
     checkpointIntervalMs: e.TIDEMARK_CHECKPOINT_INTERVAL_MS,
     vraControlPort: e.TIDEMARK_VRA_CONTROL_PORT,

@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import type { CallerApi, LocalSiteApi, RoleGrantApi, SessionApi } from '@tidemark/contracts';
 import { CliError } from '../cli-error.js';
+import { logInByBrowser } from '../browser-login.js';
 import { keepSession } from '../kept-sessions.js';
 import { orDash, timeText } from '../output.js';
 import type { InSession } from '../program.js';
@@ -10,13 +11,16 @@ export const roleText = ({ Role, VpgIdentifiers }: RoleGrantApi): string => (Vpg
 
 export function addLoginCommands(program: Command, session: InSession): void {
   program.command('login').description('open a session and keep it for the commands that follow; the password is asked for')
-    .action((_options, command: Command) => session(command, async ({ client, output, url, environment, entry }) => {
+    .option('--sso', "log in at the site's identity provider, in a browser")
+    .action((_options, command: Command) => session(command, async (inSession) => {
+      const { client, output, url, environment, entry } = inSession;
+      if (entry.kind === 'none') await logInByBrowser(inSession);
       const site = await client.get<LocalSiteApi>('/localsite').catch(async (error: unknown) => {
         // A first password opens a session that can do one thing only: that is a log-in too.
         if ((await client.get<CallerApi>('/session').catch(() => undefined))?.IsPasswordToBeChanged !== true) throw error;
         return undefined;
       });
-      const isKept = entry.kind === 'password' && client.session !== undefined && (await keepSession(url, client.session, environment));
+      const isKept = (entry.kind === 'password' || entry.kind === 'none') && client.session !== undefined && (await keepSession(url, client.session, environment));
       if (isKept) client.leave();
       if (site === undefined) output.done({}, `logged in at ${url}; the password must be changed first: tidemark user password`);
       else output.facts(site, { site: site.SiteName, identifier: site.SiteIdentifier, address: url, version: site.Version, location: orDash(site.Location) });

@@ -51,7 +51,7 @@ describe('permissions', () => {
     const mutating = routes.filter(isMutating);
     expect(mutating.length).toBeGreaterThan(50);
     expect(mutating.filter(({ own, isPublic }) => own === undefined && !isPublic).map(({ method, path }) => `${method} ${path}`)).toEqual([]);
-    expect(mutating.filter(({ isPublic }) => isPublic).map(({ method, path }) => `${method} ${path}`)).toEqual(['POST /session/add']);
+    expect(mutating.filter(({ isPublic }) => isPublic).map(({ method, path }) => `${method} ${path}`)).toEqual(['POST /session/oidc/begin', 'POST /session/oidc/finish', 'POST /session/add']);
   });
 
   it.each(ROLES)('%s may change what the table says, and nothing else', async (role: Role) => {

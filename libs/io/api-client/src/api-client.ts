@@ -76,6 +76,14 @@ export class ApiClient {
     this.#credentials = credentials;
   }
 
+  /** The second half of a log-in by the site's identity provider: where the browser came back to. */
+  async finishOidc(login: { readonly LoginIdentifier: string; readonly CallbackUrl: string }): Promise<void> {
+    const answer = await this.#send('POST', '/session/oidc/finish', { headers: {}, body: login });
+    const session = answer.headers[SESSION_HEADER];
+    if (typeof session !== 'string') throw new ApiError('API_PROTOCOL', `the answer to the log-in has no header ${SESSION_HEADER}`);
+    this.#session = session;
+  }
+
   /** Goes on with a session that was opened before, or with an API token. */
   enter(entry: Entry): void {
     this.#session = entry.kind === 'session' ? entry.session : undefined;
