@@ -12,6 +12,10 @@ export class NbdGuest {
   #connection: NbdConnection | undefined;
   #connecting: Promise<NbdConnection> | undefined;
   #sizeBytes: number | undefined;
+  #openWrites = 0;
+  #onQuiet: (() => void) | undefined;
+  /** Writes wait for it while the guest is frozen. */
+  #frozen: { readonly thawed: Promise<void>; readonly thaw: () => void } | undefined;
 
   /** @param nbdUri `nbd+unix:///EXPORT?socket=PATH` */
   constructor(nbdUri: string) {
@@ -46,7 +50,31 @@ export class NbdGuest {
 
   /** Resolves when the server has completed it. */
   async write(offset: number, payload: Uint8Array): Promise<void> {
-    await this.#request({ command: COMMAND.write, offset, length: payload.byteLength, payload });
+    while (this.#frozen) await this.#frozen.thawed;
+    this.#openWrites += 1;
+    try {
+      await this.#request({ command: COMMAND.write, offset, length: payload.byteLength, payload });
+    } finally {
+      this.#openWrites -= 1;
+      if (this.#openWrites === 0) this.#onQuiet?.();
+    }
+  }
+
+  /** As fsfreeze does: resolves when open writes have completed and the disk is flushed; further ones wait until {@link thaw}. */
+  async freeze(): Promise<void> {
+    if (!this.#frozen) {
+      let thaw = (): void => undefined;
+      const thawed = new Promise<void>((resolve) => (thaw = resolve));
+      this.#frozen = { thawed, thaw };
+    }
+    if (this.#openWrites > 0) await new Promise<void>((resolve) => (this.#onQuiet = resolve));
+    await this.flush();
+  }
+
+  thaw(): void {
+    const frozen = this.#frozen;
+    this.#frozen = undefined;
+    frozen?.thaw();
   }
 
   async flush(): Promise<void> {
@@ -57,6 +85,7 @@ export class NbdGuest {
   close(): void {
     this.#closed.abort();
     this.#connection?.close();
+    this.thaw();
   }
 
   async #request(request: NbdRequest): Promise<Buffer> {

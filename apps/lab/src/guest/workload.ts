@@ -82,6 +82,11 @@ export class Workload {
     for (const { nbdUri } of vms.flatMap((vm) => vm.disks)) this.#exports.get(exportOf(nbdUri))?.moveTo(nbdUri);
   }
 
+  /** The guests of a VM's disks, for its agent. */
+  guestsOf({ disks }: VmStatus): readonly NbdGuest[] {
+    return disks.flatMap(({ nbdUri }) => this.#exports.get(exportOf(nbdUri)) ?? []);
+  }
+
   /** Rejects when a disk has refused a write. */
   get ended(): Promise<unknown> {
     return this.#running;

@@ -133,8 +133,8 @@ export class VpgClient {
   }
 
   /** Resolves when the checkpoint is listed at both sites. */
-  async insertTagged(tag: string): Promise<Checkpoint> {
-    await this.api.run('POST', `/vpgs/${this.vpgId}/checkpoints`, { CheckpointName: tag });
+  async insertTagged(tag: string, { isApplicationConsistent = false } = {}): Promise<Checkpoint> {
+    await this.api.run('POST', `/vpgs/${this.vpgId}/checkpoints`, { CheckpointName: tag, Vss: isApplicationConsistent });
     const found = (await this.checkpoints()).reverse().find((checkpoint) => checkpoint.Tag === tag);
     if (!found) throw new LabError('LAB_REFUSED', `checkpoint '${tag}' was inserted and is not listed`);
     return found;

@@ -1,5 +1,5 @@
 import { Inject, Injectable, type OnApplicationBootstrap, type OnApplicationShutdown } from '@nestjs/common';
-import type { CatalogueRevisionV1, PeerNewsV1, VpgNewsV1 } from '@tidemark/contracts';
+import { CATALOGUE_PAGE_MAX, type CataloguePutV1, type CatalogueRevisionV1, type PeerNewsV1, type VpgNewsV1 } from '@tidemark/contracts';
 import { Background } from '../background.js';
 import { Clock } from '../clock.js';
 import { ZVM_CONFIG, type ZvmConfig } from '../config.js';
@@ -149,9 +149,31 @@ export class PeerExchange implements OnApplicationBootstrap, OnApplicationShutdo
     const { revision } = await this.catalogues.load(vpgId);
     const baseRevision = Math.max(shownRevision, this.#confirmed.get(vpgId) ?? 0);
     if (baseRevision === revision) return;
-    const change = this.catalogue.changesSince(vpgId, baseRevision) ?? { isWhole: true, added: await this.catalogues.list(vpgId), removed: [] };
-    const answer = await this.link.ask<CatalogueRevisionV1>(siteId, 'catalogue.put', { vpgId, baseRevision, revision, ...change }, { timeoutMs: 15_000 });
-    this.#confirmed.set(vpgId, answer.revision);
+    const change = this.catalogue.changesSince(vpgId, baseRevision);
+    const isShort = change !== undefined && Math.max(change.added.length, change.removed.length) <= CATALOGUE_PAGE_MAX;
+    const confirmed = isShort
+      ? await this.#putCatalogue(siteId, { vpgId, baseRevision, revision, isWhole: false, added: [...change.added], removed: [...change.removed] })
+      : await this.#putWholeCatalogue(siteId, { vpgId, baseRevision, revision });
+    this.#confirmed.set(vpgId, confirmed);
+  }
+
+  /**
+   * Page by page, as the list is when each is read: the copy is of the revision from before the first, so whatever changed meanwhile follows as a change (which
+   * says again what a later page may have said already).
+   */
+  async #putWholeCatalogue(siteId: string, list: { readonly vpgId: string; readonly baseRevision: number; readonly revision: number }): Promise<number> {
+    for (let afterId = 0; ; ) {
+      const added = await this.catalogues.page(list.vpgId, afterId, CATALOGUE_PAGE_MAX);
+      const last = added.at(-1);
+      const isMore = added.length === CATALOGUE_PAGE_MAX;
+      const revision = await this.#putCatalogue(siteId, { ...list, isWhole: true, afterId, isMore, added, removed: [] });
+      if (!isMore || last === undefined) return revision;
+      afterId = last.checkpointId;
+    }
+  }
+
+  async #putCatalogue(siteId: string, message: CataloguePutV1): Promise<number> {
+    return (await this.link.ask<CatalogueRevisionV1>(siteId, 'catalogue.put', message, { timeoutMs: 15_000 })).revision;
   }
 
   async onApplicationShutdown(): Promise<void> {

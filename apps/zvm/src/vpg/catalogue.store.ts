@@ -21,8 +21,14 @@ export interface CatalogueChange {
   readonly removed: readonly number[];
 }
 
-/** Below PostgreSQL's limit of 65535 parameters for one statement. */
-const ROWS_MAX = 2000;
+/** Of one statement: each is one parameter, whatever it carries. */
+const ROWS_MAX = 10_000;
+
+const INSERT = `INSERT INTO checkpoints (vpg_id, checkpoint_id, at, tag, kind, epoch, term, vm_ids)
+  SELECT $1, checkpoint_id, at, tag, kind, epoch, term, vm_ids
+  FROM jsonb_to_recordset($2::jsonb) AS entry (checkpoint_id bigint, at timestamptz, tag text, kind text, epoch int, term bigint, vm_ids jsonb)
+  ON CONFLICT (vpg_id, checkpoint_id) DO UPDATE
+  SET at = excluded.at, tag = excluded.tag, kind = excluded.kind, epoch = excluded.epoch, term = excluded.term, vm_ids = excluded.vm_ids`;
 
 /** The site's copy of each VPG's checkpoint list, for showing and choosing also while a VRA or the other site is away. */
 @Injectable()
@@ -84,6 +90,39 @@ export class CatalogueStore {
     return rows.map(fromRow);
   }
 
+  /** Those behind `afterId`, oldest first, at most `countMax`. */
+  async page(vpgId: string, afterId: number, countMax: number): Promise<CatalogueEntry[]> {
+    const rows = await this.database.use((db) =>
+      db.createQueryBuilder(CheckpointEntity, 'c').where('c.vpg_id = :vpgId AND c.checkpoint_id > :afterId', { vpgId, afterId }).orderBy('c.checkpoint_id', 'ASC').limit(countMax).getMany());
+    return rows.map(fromRow);
+  }
+
+  /** The first one behind `afterId` with that tag. */
+  async findTagged(vpgId: string, tag: string, afterId: number): Promise<CatalogueEntry | undefined> {
+    const row = await this.database.use((db) =>
+      db.createQueryBuilder(CheckpointEntity, 'c').where('c.vpg_id = :vpgId AND c.checkpoint_id > :afterId AND c.tag = :tag', { vpgId, afterId, tag }).orderBy('c.checkpoint_id', 'ASC').limit(1).getOne());
+    return row ? fromRow(row) : undefined;
+  }
+
+  /**
+   * A part of the other site's list, as it comes page by page: what is listed behind `afterId`, up to the last of `entries`, or up to the end when `revision` is given: only
+   * then the copy is whole, and of that revision. Answers the copy's revision.
+   */
+  async copyPage(vpgId: string, { afterId, entries, revision }: { readonly afterId: number; readonly entries: readonly CatalogueEntry[]; readonly revision: number | undefined }): Promise<number> {
+    const upToId = revision === undefined ? (entries.at(-1)?.checkpointId ?? afterId) : Number.MAX_SAFE_INTEGER;
+    const summary = await this.database.transaction(async (db) => {
+      const ids = entries.map(({ checkpointId }) => checkpointId);
+      await db.query('DELETE FROM checkpoints WHERE vpg_id = $1 AND checkpoint_id > $2 AND checkpoint_id <= $3 AND checkpoint_id <> ALL ($4::bigint[])', [vpgId, afterId, upToId, ids]);
+      await add(db, vpgId, entries);
+      const before = await db.findOneBy(CatalogueEntity, { vpgId });
+      const firstListedAt = before?.firstListedAt ?? firstOf(entries);
+      await db.upsert(CatalogueEntity, { vpgId, revision: revision ?? before?.revision ?? 0, firstListedAt }, ['vpgId']);
+      return await readSummary(db, vpgId);
+    });
+    this.#summaries.set(vpgId, summary);
+    return summary.revision;
+  }
+
   async find(vpgId: string, checkpointId: number): Promise<CatalogueEntry | undefined> {
     const row = await this.database.use((db) => db.findOneBy(CheckpointEntity, { vpgId, checkpointId: String(checkpointId) }));
     return row ? fromRow(row) : undefined;
@@ -102,16 +141,15 @@ export class CatalogueStore {
 
 async function remove(db: EntityManager, vpgId: string, checkpointIds: readonly number[]): Promise<void> {
   for (let at = 0; at < checkpointIds.length; at += ROWS_MAX) {
-    const ids = checkpointIds.slice(at, at + ROWS_MAX).map(String);
-    await db.createQueryBuilder().delete().from(CheckpointEntity).where('vpg_id = :vpgId AND checkpoint_id IN (:...ids)', { vpgId, ids }).execute();
-    await db.createQueryBuilder().delete().from(CheckpointNoteEntity).where('vpg_id = :vpgId AND checkpoint_id IN (:...ids)', { vpgId, ids }).execute();
+    const ids = checkpointIds.slice(at, at + ROWS_MAX);
+    await db.query('DELETE FROM checkpoints WHERE vpg_id = $1 AND checkpoint_id = ANY ($2::bigint[])', [vpgId, ids]);
+    await db.query('DELETE FROM checkpoint_notes WHERE vpg_id = $1 AND checkpoint_id = ANY ($2::bigint[])', [vpgId, ids]);
   }
 }
 
 async function add(db: EntityManager, vpgId: string, entries: readonly CatalogueEntry[]): Promise<void> {
   for (let at = 0; at < entries.length; at += ROWS_MAX) {
-    const rows = entries.slice(at, at + ROWS_MAX).map((entry) => toRow(vpgId, entry));
-    await db.upsert(CheckpointEntity, rows, ['vpgId', 'checkpointId']);
+    await db.query(INSERT, [vpgId, JSON.stringify(entries.slice(at, at + ROWS_MAX).map(toRow))]);
   }
 }
 
@@ -129,11 +167,8 @@ function firstOf(entries: readonly CatalogueEntry[]): Date | null {
   return entries.length === 0 ? null : new Date(entries.reduce((least, entry) => Math.min(least, entry.atMs), Infinity));
 }
 
-function toRow(vpgId: string, entry: CatalogueEntry): CheckpointEntity {
-  return {
-    vpgId, checkpointId: String(entry.checkpointId), at: new Date(entry.atMs), tag: entry.tag, kind: entry.kind, epoch: entry.epoch,
-    term: String(entry.term), vmIds: [...entry.vmIds],
-  };
+function toRow({ checkpointId, atMs, tag, kind, epoch, term, vmIds }: CatalogueEntry): object {
+  return { checkpoint_id: checkpointId, at: new Date(atMs).toISOString(), tag, kind, epoch, term, vm_ids: vmIds };
 }
 
 function fromRow(row: CheckpointEntity): CatalogueEntry {

@@ -114,11 +114,11 @@ export class ProtectedSite {
     return first;
   }
 
-  async putCatalogue({ vpgId, baseRevision, revision, isWhole, added, removed }: CataloguePutV1): Promise<CatalogueRevisionV1> {
+  async putCatalogue({ vpgId, baseRevision, revision, isWhole, afterId = 0, isMore = false, added, removed }: CataloguePutV1): Promise<CatalogueRevisionV1> {
     if (!this.vpgs.find(vpgId)) throw notFound('VPG', vpgId);
+    if (isWhole) return { revision: await this.catalogues.copyPage(vpgId, { afterId, entries: added, revision: isMore ? undefined : revision }) };
     const own = (await this.catalogues.load(vpgId)).revision;
-    if (!isWhole && own !== baseRevision) return { revision: own };
-    if (own === revision && !isWhole) return { revision };
+    if (own !== baseRevision || own === revision) return { revision: own };
     return { revision: await this.catalogues.apply(vpgId, { isWhole, added, removed }, revision) };
   }
 

@@ -109,6 +109,9 @@ export class PeerForceSyncV1 {
   @IsUUID() vpgId!: string;
 }
 
+/** Entries of one `catalogue.put`: with the VMs of a large VPG below what NATS carries in one message. */
+export const CATALOGUE_PAGE_MAX = 1000;
+
 export class CatalogueEntryV1 {
   @IsInt() @Min(1) checkpointId!: number;
   @IsNumber() atMs!: number;
@@ -119,14 +122,19 @@ export class CatalogueEntryV1 {
   @IsArray() @IsString({ each: true }) vmIds!: string[];
 }
 
-/** `control catalogue.put`: brings the protected site's copy of a checkpoint list from `baseRevision` to `revision`; isWhole replaces it. */
+/**
+ * `control catalogue.put`: brings the protected site's copy of a checkpoint list from `baseRevision` to `revision`. isWhole: a page of the whole list, `added` is all that is listed
+ * behind `afterId` up to its own last one; the copy is of `revision` with the page that has no more behind it, and whoever was cut off begins again.
+ */
 export class CataloguePutV1 {
   @IsUUID() vpgId!: string;
   @IsInt() @Min(0) baseRevision!: number;
   @IsInt() @Min(0) revision!: number;
   @IsBoolean() isWhole!: boolean;
-  @IsArray() @ValidateNested({ each: true }) @Type(() => CatalogueEntryV1) added!: CatalogueEntryV1[];
-  @IsArray() @IsInt({ each: true }) removed!: number[];
+  @IsOptional() @IsInt() @Min(0) afterId?: number;
+  @IsOptional() @IsBoolean() isMore?: boolean;
+  @IsArray() @ArrayMaxSize(CATALOGUE_PAGE_MAX) @ValidateNested({ each: true }) @Type(() => CatalogueEntryV1) added!: CatalogueEntryV1[];
+  @IsArray() @ArrayMaxSize(CATALOGUE_PAGE_MAX) @IsInt({ each: true }) removed!: number[];
 }
 
 /** Answer to `catalogue.put`: what the copy is at now. */

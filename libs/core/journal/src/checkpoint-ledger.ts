@@ -96,7 +96,19 @@ export class CheckpointLedger {
     for (const [id, open] of this.#open) if (open.markerSeq < markerSeq) this.#open.delete(id);
   }
 
-  /** Drops the checkpoints for which `isKept` is false. */
+  /** Drops those whose marker lies before: what is retired. Looks at those and, to find them, at no more than the logarithm of the rest. */
+  keepFrom(markerSeq: number): void {
+    let low = 0;
+    let high = this.#held.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if ((this.#held[middle]?.markerSeq ?? 0) < markerSeq) low = middle + 1;
+      else high = middle;
+    }
+    for (const { checkpointId } of this.#held.splice(0, low)) this.#note({ dropped: checkpointId });
+  }
+
+  /** Drops the checkpoints for which `isKept` is false. Looks at all. */
   keep(isKept: (checkpoint: HeldCheckpoint) => boolean): void {
     const dropped = this.#held.filter((checkpoint) => !isKept(checkpoint));
     if (dropped.length === 0) return;

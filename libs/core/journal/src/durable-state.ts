@@ -277,7 +277,7 @@ export class DurableState {
   }
 
   #takeRetirement(markerSeq: number): void {
-    this.ledger.keep((checkpoint) => checkpoint.markerSeq >= markerSeq);
+    this.ledger.keepFrom(markerSeq);
     this.ledger.voidOpenBefore(markerSeq);
     this.#set({ retiredSeq: Math.max(markerSeq, this.snapshot.retiredSeq) });
   }

@@ -1,3 +1,5 @@
+import { OrderedIds } from './ordered-ids.js';
+
 /** A checkpoint as one VM's journal holds it: marker and seal durable, of one incarnation. */
 export interface HeldCheckpoint {
   /** Grows with every checkpoint of a VPG. */
@@ -33,8 +35,8 @@ export interface CatalogueChanges<Held extends HeldCheckpoint> {
 export class CheckpointCatalogue<Held extends HeldCheckpoint = HeldCheckpoint> {
   readonly #held = new Map<string, Map<number, Held>>();
   readonly #listed = new Map<number, Held>();
-  /** Sorted by id; undefined: to be sorted at the next question. */
-  #inOrder: readonly Held[] | undefined = [];
+  /** Of the listed ones. A list of half a million gets one more every few seconds: nothing here is sorted again for that. */
+  readonly #order = new OrderedIds();
 
   apply(vmId: string, changes: HeldChanges<Held>): CatalogueChanges<Held> {
     const before = this.#held.get(vmId) ?? new Map<number, Held>();
@@ -61,8 +63,7 @@ export class CheckpointCatalogue<Held extends HeldCheckpoint = HeldCheckpoint> {
 
   /** Oldest first. */
   listed(): readonly Held[] {
-    this.#inOrder ??= [...this.#listed.values()].sort((a, b) => a.checkpointId - b.checkpointId);
-    return this.#inOrder;
+    return this.#order.all().flatMap((id) => this.#listed.get(id) ?? []);
   }
 
   find(checkpointId: number): Held | undefined {
@@ -70,11 +71,15 @@ export class CheckpointCatalogue<Held extends HeldCheckpoint = HeldCheckpoint> {
   }
 
   get earliest(): Held | undefined {
-    return this.listed()[0];
+    return this.#at(this.#order.first);
   }
 
   get latest(): Held | undefined {
-    return this.listed().at(-1);
+    return this.#at(this.#order.last);
+  }
+
+  #at(checkpointId: number | undefined): Held | undefined {
+    return checkpointId === undefined ? undefined : this.#listed.get(checkpointId);
   }
 
   #relist(touched: ReadonlySet<number>): CatalogueChanges<Held> {
@@ -86,14 +91,15 @@ export class CheckpointCatalogue<Held extends HeldCheckpoint = HeldCheckpoint> {
       if (before !== undefined && after !== undefined && isSame(before, after)) continue;
       if (before !== undefined) {
         this.#listed.delete(checkpointId);
+        this.#order.remove(checkpointId);
         removed.push(checkpointId);
       }
       if (after !== undefined) {
         this.#listed.set(checkpointId, after);
+        this.#order.add(checkpointId);
         added.push(after);
       }
     }
-    if (added.length + removed.length > 0) this.#inOrder = undefined;
     added.sort((a, b) => a.checkpointId - b.checkpointId);
     return { added, removed: removed.sort((a, b) => a - b) };
   }

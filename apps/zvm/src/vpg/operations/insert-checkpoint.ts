@@ -55,7 +55,7 @@ export class InsertCheckpointOperation implements OnModuleInit {
 
   async #request({ vpgId, tag, isApplicationConsistent, afterId }: InsertCheckpointInput): Promise<number> {
     // After a kill between the request and its record, the checkpoint may be there already.
-    const made = (await this.catalogues.list(vpgId)).find((entry) => entry.checkpointId > afterId && entry.tag === tag);
+    const made = await this.catalogues.findTagged(vpgId, tag, afterId);
     if (made) return made.checkpointId;
     const { definition } = this.vpgs.get(vpgId);
     const message = { vpgId, tag, isApplicationConsistent };
