@@ -92,7 +92,7 @@ function siteLayout(labFolder: string, name: SiteName, subnet: number): SiteLayo
     postgresFolder: join(folder, 'postgres'),
     datastoreFolder: join(folder, 'datastores'),
     restUrl: `https://${managerAddress}:${PORTS.rest}`,
-    hypervisorUrl: `http://${hypervisorAddress}:${PORTS.hypervisor}`,
+    hypervisorUrl: `https://${hypervisorAddress}:${PORTS.hypervisor}`,
   };
 }
 

@@ -4,7 +4,6 @@ import { createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { createHypervisorManager } from '@tidemark/hypervisor';
 import { vraRights } from '@tidemark/nest';
 import { ComponentIdentity, credentials, makeNatsKey, makeRequest, NatsAuthority, SiteCa } from '@tidemark/trust';
 import pg from 'pg';
@@ -13,6 +12,7 @@ import { databaseUrlOf, findOrMakeLab, type Lab } from './identity.js';
 import { labDown, labKill, labStart, parseTarget, processesOf } from './lab.js';
 import { childrenOf, isRunning } from './process/proc.js';
 import { labStatus } from './status.js';
+import { managerOf } from './servers/hypervisor.js';
 
 /** Servers of one site on addresses of their own; ZVM and VRAs belong to the end-to-end tests. */
 describe('the servers of a lab site', () => {
@@ -86,7 +86,7 @@ describe('the servers of a lab site', () => {
   });
 
   it('an appliance is a process of the site, and outlives the manager that started it', async () => {
-    const manager = createHypervisorManager(`simulated:${lab.layout.sites.a.hypervisorUrl}`);
+    const manager = managerOf(lab.layout.sites.a);
     const { hosts, datastores, networks } = await manager.inventory();
     const spec = {
       vraId: '7', hostId: hosts[0]!.id, datastoreId: datastores[0]!.id, networkId: networks[0]!.id, name: 'Z-VRA-host-a1',

@@ -30,7 +30,7 @@ export class SiteProcesses {
   async startServers(): Promise<void> {
     const { site, identity } = this;
     // The servers need certificates before they start, the ZVM needs the servers: its own program makes them first.
-    await initTrust(this.#zvmSpec());
+    await initTrust(site, this.#zvmSpec());
     const starts: Promise<void>[] = [hypervisorSpec(site, identity).then((spec) => this.#startAndWait(spec))];
     starts.push(identity.externalNatsUrl === undefined ? this.#startNats() : assertExternalNats(site, identity.externalNatsUrl));
     starts.push(identity.externalDatabaseUrl === undefined ? this.#startPostgres() : assertExternalDatabase(site, identity.externalDatabaseUrl));

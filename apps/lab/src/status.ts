@@ -1,8 +1,8 @@
-import { createHypervisorManager, type Inventory, readStoredInventory } from '@tidemark/hypervisor';
+import { type Inventory, readStoredInventory } from '@tidemark/hypervisor';
 import type { Lab } from './identity.js';
 import { SITE_NAMES, type SiteLayout } from './layout.js';
 import { inStartOrder, isAlive, ProcessRegistry } from './process/process-registry.js';
-import { statePath } from './servers/hypervisor.js';
+import { managerOf, statePath } from './servers/hypervisor.js';
 import { ADMINISTRATOR, caPath, readPassword } from './servers/zvm.js';
 
 const INVENTORY_TIMEOUT_MS = 1500;
@@ -75,7 +75,7 @@ async function siteStatus(site: SiteLayout, siteId: string): Promise<SiteStatus>
 
 /** Undefined when the manager does not answer in time: a stopped process is alive and silent. */
 async function askedInventory(site: SiteLayout): Promise<Inventory | undefined> {
-  const asked = createHypervisorManager(`simulated:${site.hypervisorUrl}`).inventory().catch(() => undefined);
+  const asked = managerOf(site).inventory().catch(() => undefined);
   const late = new Promise<undefined>((resolve) => {
     setTimeout(() => resolve(undefined), INVENTORY_TIMEOUT_MS).unref();
   });

@@ -1,9 +1,10 @@
 import { MiB } from '@tidemark/base';
-import { createHypervisorManager, type HypervisorManager, type Inventory, type Vm } from '@tidemark/hypervisor';
+import { type HypervisorManager, type Inventory, type Vm } from '@tidemark/hypervisor';
 import { existingLab } from './lab.js';
 import { LabError } from './lab-error.js';
 import { SITE_NAMES } from './layout.js';
 import { type DiskStatus, vmsOf } from './status.js';
+import { managerOf } from './servers/hypervisor.js';
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -17,7 +18,7 @@ interface Found {
 async function findVm(environment: Environment, name: string): Promise<Found> {
   const lab = await existingLab(environment);
   for (const site of SITE_NAMES) {
-    const manager = createHypervisorManager(`simulated:${lab.layout.sites[site].hypervisorUrl}`);
+    const manager = managerOf(lab.layout.sites[site]);
     const inventory = await manager.inventory();
     const vm = inventory.vms.find((candidate) => candidate.name === name || candidate.id === name);
     if (vm) return { manager, inventory, vm };

@@ -1,8 +1,10 @@
 import { type BeforeApplicationShutdown, type DynamicModule, Global, Inject, Injectable, Module } from '@nestjs/common';
 import { APP_FILTER, APP_GUARD, APP_INTERCEPTOR } from '@nestjs/core';
-import { createHypervisorManager } from '@tidemark/hypervisor';
 import { inboxNameOf } from '@tidemark/contracts';
+import { createHypervisorManager, type HypervisorAccess } from '@tidemark/hypervisor';
 import { ControlBus, ownBrokerAccess } from '@tidemark/nest';
+import { readPrivate } from '@tidemark/trust';
+import { readFile } from 'node:fs/promises';
 import { AlertService } from './alert/alert.service.js';
 import { AlertStore } from './alert/alert.store.js';
 import { AlertsController } from './alert/alerts.controller.js';
@@ -140,6 +142,11 @@ async function systemBus({ siteId, siteName, natsUrl }: ZvmConfig, trust: SiteTr
   return new ControlBus({ url: natsUrl, name: `zvm ${siteName} (system)`, access });
 }
 
+async function hypervisorAccess({ hypervisorCredentialFile, hypervisorCaFile }: ZvmConfig, trust: SiteTrust): Promise<HypervisorAccess> {
+  const ca = hypervisorCaFile === undefined ? undefined : await readFile(hypervisorCaFile, 'utf8');
+  return { credential: (await readPrivate(hypervisorCredentialFile)).trim(), caPem: () => (ca === undefined ? trust.ca.trustedPem : [ca]) };
+}
+
 /** What the ZVM gets from outside its own code: everything that a test replaces. */
 @Global()
 @Module({})
@@ -153,7 +160,7 @@ class SurroundingsModule {
         { provide: SiteTrust, useValue: trust },
         { provide: RestCertificate, useValue: certificate },
         { provide: Links, useValue: new Links(`https://${config.address}:${config.restPort}`) },
-        { provide: HYPERVISOR, useFactory: () => createHypervisorManager(config.hypervisor) },
+        { provide: HYPERVISOR, useFactory: async () => createHypervisorManager(config.hypervisor, await hypervisorAccess(config, trust)) },
         { provide: SITE_BUS, useFactory: () => new ControlBus({ url: config.natsUrl, name: `zvm ${config.siteName}`, access: ownBrokerAccess(trust.zvm, inboxNameOf({ kind: 'zvm' })) }) },
         { provide: SYSTEM_BUS, useFactory: async () => await systemBus(config, trust) },
         SiteBusOwner,

@@ -7,7 +7,8 @@ const whole = {
   TIDEMARK_ADDRESS: '127.0.1.1',
   TIDEMARK_NATS_URL: 'nats://127.0.1.1:4222',
   TIDEMARK_DATABASE_URL: 'postgres://zvm@%2Frun%2Fpostgresql/zvm',
-  TIDEMARK_HYPERVISOR: 'simulated:http://127.0.1.2:9440',
+  TIDEMARK_HYPERVISOR: 'simulated:https://127.0.1.2:9440',
+  TIDEMARK_HYPERVISOR_CREDENTIAL_FILE: '/etc/tidemark/hypervisor',
   TIDEMARK_STATE_DIR: '/var/lib/tidemark',
 };
 

@@ -28,7 +28,11 @@ const environmentSchema = z.object({
   /** The internal API (9080), where VRAs are enrolled. */
   TIDEMARK_INTERNAL_PORT: port.default(9080),
   TIDEMARK_DATABASE_URL: z.string().refine(isProtected, 'expected a UNIX socket (postgres://user@%2Fpath%2Fto%2Ffolder/database) or TLS (…?sslmode=verify-full&sslrootcert=/path/ca.pem)'),
-  TIDEMARK_HYPERVISOR: z.string().regex(/^[a-z]+:.+/, 'expected <kind>:<url>, e.g. simulated:http://127.0.1.2:9440'),
+  TIDEMARK_HYPERVISOR: z.string().regex(/^[a-z]+:.+/, 'expected <kind>:<url>, e.g. simulated:https://127.0.1.2:9440'),
+  /** Holds what the hypervisor manager asks for; no other user may read it. */
+  TIDEMARK_HYPERVISOR_CREDENTIAL_FILE: z.string().startsWith('/'),
+  /** PEM, for a manager whose certificate is not of the site's own CA. */
+  TIDEMARK_HYPERVISOR_CA_FILE: z.string().startsWith('/').optional(),
   TIDEMARK_STATE_DIR: z.string().min(1),
   TIDEMARK_LOCATION: z.string().max(200).default(''),
   TIDEMARK_CONTACT_NAME: z.string().max(200).default(''),
@@ -57,6 +61,8 @@ export interface ZvmConfig {
   readonly internalPort: number;
   readonly databaseUrl: string;
   readonly hypervisor: string;
+  readonly hypervisorCredentialFile: string;
+  readonly hypervisorCaFile: string | undefined;
   readonly stateDir: string;
   readonly location: string;
   readonly contact: { readonly name: string; readonly email: string; readonly phone: string };
@@ -91,6 +97,8 @@ export function readConfig(environment: Readonly<Record<string, string | undefin
     internalPort: e.TIDEMARK_INTERNAL_PORT,
     databaseUrl: e.TIDEMARK_DATABASE_URL,
     hypervisor: e.TIDEMARK_HYPERVISOR,
+    hypervisorCredentialFile: e.TIDEMARK_HYPERVISOR_CREDENTIAL_FILE,
+    hypervisorCaFile: e.TIDEMARK_HYPERVISOR_CA_FILE,
     stateDir: e.TIDEMARK_STATE_DIR,
     location: e.TIDEMARK_LOCATION,
     contact: { name: e.TIDEMARK_CONTACT_NAME, email: e.TIDEMARK_CONTACT_EMAIL, phone: e.TIDEMARK_CONTACT_PHONE },

@@ -2,6 +2,7 @@ import { TidemarkError } from '@tidemark/base';
 
 export type HypervisorErrorCode =
   | 'HYPERVISOR_UNREACHABLE'
+  | 'HYPERVISOR_REFUSED' // it does not take our credential
   | 'HYPERVISOR_NOT_FOUND'
   | 'HYPERVISOR_STATE'
   | 'HYPERVISOR_FULL'

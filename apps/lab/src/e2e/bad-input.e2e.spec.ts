@@ -4,11 +4,11 @@ import { request } from 'node:https';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { ApiError } from '@tidemark/api-client';
 import { GiB, MiB } from '@tidemark/base';
-import { createHypervisorManager } from '@tidemark/hypervisor';
 import { NbdGuest } from '../guest/nbd-guest.js';
 import { protect } from '../rest/vpg-client.js';
 import type { Method, SiteApi } from '../rest/site-api.js';
 import { Cleanups, SitePair } from './site-pair.js';
+import { managerOf } from '../servers/hypervisor.js';
 
 const ZERO_ID = '00000000-0000-4000-8000-000000000000';
 
@@ -93,7 +93,7 @@ describe('bad input over REST', () => {
   });
 
   it('a datastore without room for the disks', async () => {
-    const manager = createHypervisorManager(`simulated:${pair.lab.layout.sites.a.hypervisorUrl}`);
+    const manager = managerOf(pair.lab.layout.sites.a);
     const { hosts, datastores } = await manager.inventory();
     const big = await manager.createVm({
       requestKey: 'big', name: 'big', hostId: hosts[0]!.id, cpuCount: 1, memoryMiB: 512, guestOs: 'Debian 12', nics: [],

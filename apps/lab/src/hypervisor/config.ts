@@ -16,6 +16,9 @@ export const hypervisorConfigSchema = z.object({
   port: z.number(),
   statePath: z.string(),
   serverGuid: z.string(),
+  /** Key and certificate, renewed by the ZVM. */
+  identityFolder: z.string(),
+  credentialPath: z.string(),
   seed: seedSchema,
   runFolder: z.string(),
   logFolder: z.string(),

@@ -1,9 +1,13 @@
 import { readFile } from 'node:fs/promises';
 import { serveHypervisor, SimulatedHypervisor } from '@tidemark/hypervisor';
+import { ComponentIdentity, type KeyAndCertificate, readPrivate } from '@tidemark/trust';
 import { ProcessRegistry } from '../process/process-registry.js';
 import { ProcessRunner } from '../process/process-runner.js';
 import { ApplianceProcesses } from './appliance-processes.js';
 import { hypervisorConfigSchema } from './config.js';
+
+/** How soon a renewed certificate is shown. */
+const RENEWAL_MS = 30_000;
 
 /** The process `hypervisor` of a lab site: node hypervisor/main.js CONFIG. Its appliances outlive it. */
 async function main(configPath: string | undefined): Promise<void> {
@@ -16,11 +20,20 @@ async function main(configPath: string | undefined): Promise<void> {
     appliances: new ApplianceProcesses(runner, config),
   });
   await hypervisor.seed(config.seed);
-  const server = await serveHypervisor(hypervisor, config);
+  const { host, port } = config;
+  const server = await serveHypervisor(hypervisor, { host, port, ...(await keyIn(config.identityFolder)), credential: await readPrivate(config.credentialPath) });
+  const renewal = setInterval(() => void keyIn(config.identityFolder).then((key) => server.renew(key), (error: unknown) => console.error(error)), RENEWAL_MS);
   console.log(`${new Date().toISOString()} simulated hypervisor manager at ${server.url}, revision ${hypervisor.revision}`);
   process.once('SIGTERM', () => {
+    clearInterval(renewal);
     void server.close(); // then nothing keeps the process
   });
+}
+
+async function keyIn(folder: string): Promise<KeyAndCertificate> {
+  const identity = await ComponentIdentity.open(folder);
+  if (!identity) throw new Error(`${folder} holds no certificate: zvm init --certificate hypervisor=HOST makes it`);
+  return identity.current();
 }
 
 main(process.argv[2]).catch((error: unknown) => {

@@ -35,6 +35,7 @@ export function zvmSpec(site: SiteLayout, identity: ZvmIdentity): ProcessSpec {
       TIDEMARK_INTERNAL_PORT: String(PORTS.internal),
       TIDEMARK_DATABASE_URL: identity.databaseUrl,
       TIDEMARK_HYPERVISOR: `simulated:${site.hypervisorUrl}`,
+      TIDEMARK_HYPERVISOR_CREDENTIAL_FILE: join(site.hypervisorFolder, 'credential'),
       TIDEMARK_STATE_DIR: site.zvmFolder,
     },
     cwd: site.folder,
@@ -45,9 +46,9 @@ export function zvmSpec(site: SiteLayout, identity: ZvmIdentity): ProcessSpec {
 }
 
 /** `zvm init`: what is there already stays. */
-export async function initTrust({ command, args, env, cwd }: ProcessSpec): Promise<void> {
+export async function initTrust(site: SiteLayout, { command, args, env, cwd }: ProcessSpec): Promise<void> {
   try {
-    await run(command, [...args, 'init'], { cwd, env });
+    await run(command, [...args, 'init', '--certificate', `hypervisor=${site.hypervisorAddress}`], { cwd, env });
   } catch (cause) {
     const said = (cause as { stderr?: string }).stderr ?? String(cause);
     throw new LabError('LAB_REFUSED', `zvm init failed: ${said.trimEnd()}`, { cause });

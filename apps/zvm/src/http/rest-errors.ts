@@ -50,7 +50,7 @@ function httpMessage(error: HttpException): string {
 
 function hypervisorStatus(error: HypervisorError): number {
   switch (error.code) {
-    case 'HYPERVISOR_UNREACHABLE': return 503;
+    case 'HYPERVISOR_UNREACHABLE': case 'HYPERVISOR_REFUSED': return 503;
     case 'HYPERVISOR_NOT_FOUND': return 404;
     case 'HYPERVISOR_INVALID': return 400;
     default: return 409;

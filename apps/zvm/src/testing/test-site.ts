@@ -1,6 +1,7 @@
 import { serveHypervisor, SimulatedHypervisor, type HypervisorServer } from '@tidemark/hypervisor';
+import { newSecret } from '@tidemark/trust';
 import { randomUUID } from 'node:crypto';
-import { readFile, rm } from 'node:fs/promises';
+import { readFile, rm, writeFile } from 'node:fs/promises';
 import type { Agent } from 'node:https';
 import { join } from 'node:path';
 import { readConfig, type ZvmConfig } from '../config.js';
@@ -56,16 +57,21 @@ export class TestSite {
         networkNames: ['production'], isPoweredOn: true,
       })),
     });
-    const hypervisorServer = await serveHypervisor(hypervisor, { host: '127.0.0.1', port: 0 });
     const [natsPort, natsPeerPort, internalPort] = [await freePort(), await freePort(), await freePort()];
-    const config = readConfig({
+    const [credential, credentialFile] = [newSecret(), join(folder, 'credential')];
+    await writeFile(credentialFile, credential, { mode: 0o600 });
+    const variables = {
       TIDEMARK_SITE_ID: siteId, TIDEMARK_SITE_NAME: `Site ${name}`, TIDEMARK_ADDRESS: '127.0.0.1', TIDEMARK_REST_PORT: '0', TIDEMARK_NATS_URL: `tls://127.0.0.1:${natsPort}`,
       TIDEMARK_NATS_PEER_PORT: String(natsPeerPort), TIDEMARK_INTERNAL_PORT: String(internalPort), TIDEMARK_DATABASE_URL: `${postgres.url}/${await database(postgres, `site_${name}`)}`,
-      TIDEMARK_HYPERVISOR: `simulated:${hypervisorServer.url}`, TIDEMARK_STATE_DIR: join(folder, 'zvm'), TIDEMARK_CALLS_PER_MINUTE: '1000000',
+      TIDEMARK_HYPERVISOR: 'simulated:https://127.0.0.1:1', TIDEMARK_STATE_DIR: join(folder, 'zvm'), TIDEMARK_HYPERVISOR_CREDENTIAL_FILE: credentialFile, TIDEMARK_CALLS_PER_MINUTE: '1000000',
       ...environment,
-    });
-    // As `zvm init` does: the server needs its certificate and its operator before there is a ZVM.
-    await SiteTrust.open(config, Date.now);
+    };
+    // As `zvm init` does: servers need their certificates, and NATS its operator, before there is a ZVM.
+    const trust = await SiteTrust.open(readConfig(variables), Date.now, { hypervisor: ['127.0.0.1'] });
+    const key = trust.identities().get('hypervisor')?.current();
+    if (!key) throw new Error('no certificate for the hypervisor manager');
+    const hypervisorServer = await serveHypervisor(hypervisor, { host: '127.0.0.1', port: 0, credential, keyPem: key.keyPem, certificatePem: key.certificatePem });
+    const config = readConfig({ ...variables, TIDEMARK_HYPERVISOR: `simulated:${hypervisorServer.url}` });
     const nats = await startNats(join(trustFolder(config), 'nats', 'nats.conf'), natsPort);
     return new TestSite(config, nats, hypervisor, hypervisorServer, folder, process.env['ZVM_TEST_LOG'] ? ['warn', 'error'] : []);
   }

@@ -1,13 +1,18 @@
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { makeRequest, SiteCa } from '@tidemark/trust';
+import { request } from 'node:https';
+import { join } from 'node:path';
+import { json } from 'node:stream/consumers';
 import { createHypervisorManager, type HypervisorServer, type InventoryChange, serveHypervisor } from '../index.js';
 import { describeHypervisorManager } from '../testing/index.js';
-import { makeTestingSite, type TestingSite } from './testing-site.js';
+import { makeTestingSite, makeTestingTls, type TestingSite } from './testing-site.js';
 
-describeHypervisorManager('simulated, over HTTP', async () => {
+describeHypervisorManager('simulated, over HTTPS', async () => {
   const site = await makeTestingSite();
-  const server = await serveHypervisor(site.hypervisor, { host: '127.0.0.1', port: 0 });
+  const tls = await makeTestingTls(site.folder);
+  const server = await serveHypervisor(site.hypervisor, { host: '127.0.0.1', port: 0, ...tls.server });
   return {
-    manager: createHypervisorManager(`simulated:${server.url}`),
+    manager: createHypervisorManager(`simulated:${server.url}`, tls.access),
     runningAppliances: async () => [...site.appliances.running.keys()],
     setHostConnected: (hostId, isConnected) => site.hypervisor.setHostConnected(hostId, isConnected),
     fileBytes: site.fileBytes,
@@ -19,15 +24,17 @@ describeHypervisorManager('simulated, over HTTP', async () => {
   };
 });
 
-describe('simulated hypervisor over HTTP', () => {
+describe('simulated hypervisor over HTTPS', () => {
   let site: TestingSite;
   let server: HypervisorServer;
+  let tls: Awaited<ReturnType<typeof makeTestingTls>>;
   let closeAlso: HypervisorServer | undefined;
 
   beforeEach(async () => {
     closeAlso = undefined;
     site = await makeTestingSite();
-    server = await serveHypervisor(site.hypervisor, { host: '127.0.0.1', port: 0 });
+    tls = await makeTestingTls(site.folder);
+    server = await serveHypervisor(site.hypervisor, { host: '127.0.0.1', port: 0, ...tls.server });
   });
   afterEach(async () => {
     await server.close();
@@ -36,7 +43,7 @@ describe('simulated hypervisor over HTTP', () => {
   });
 
   it('a watch goes on when the manager comes back, and yields again', async () => {
-    const manager = createHypervisorManager(`simulated:${server.url}`);
+    const manager = createHypervisorManager(`simulated:${server.url}`, tls.access);
     const stop = new AbortController();
     const changes = manager.watch(stop.signal)[Symbol.asyncIterator]();
     await changes.next();
@@ -44,10 +51,31 @@ describe('simulated hypervisor over HTTP', () => {
     await server.close();
     await expect(manager.inventory()).rejects.toMatchObject({ code: 'HYPERVISOR_UNREACHABLE', isRetryable: true });
     const { port } = new URL(server.url);
-    const again = await serveHypervisor(await site.reopen(), { host: '127.0.0.1', port: Number(port) });
+    const again = await serveHypervisor(await site.reopen(), { host: '127.0.0.1', port: Number(port), ...tls.server });
     closeAlso = again;
     expect(await next).toMatchObject({ done: false, value: { revision: site.hypervisor.revision } });
     stop.abort();
+  });
+
+  it('serves nobody without its credential, and says so', async () => {
+    const stranger = createHypervisorManager(`simulated:${server.url}`, { ...tls.access, credential: 'guess' });
+    await expect(stranger.inventory()).rejects.toMatchObject({ code: 'HYPERVISOR_REFUSED' });
+    await expect(stranger.powerOff('x.vm-1', { isForced: true })).rejects.toMatchObject({ code: 'HYPERVISOR_REFUSED' });
+  });
+
+  it('gets no credential when it is not the manager, or its certificate has ended; both times are said', async () => {
+    const other = await makeTestingTls(join(site.folder, 'other'));
+    const access = { ...tls.access, caPem: other.access.caPem };
+    await expect(createHypervisorManager(`simulated:${server.url}`, access).inventory()).rejects.toThrow(/its certificate .*is not of a CA that is trusted here/);
+    const ca = await SiteCa.openOrMake(join(site.folder, 'ca'), { siteId: 'test', siteName: 'test' }, Date.now);
+    const { pem, keyPem } = await makeRequest();
+    const { certificatePem, notAfterMs } = await ca.issue(pem, { siteId: 'test', role: 'hypervisor', instanceId: 'main' }, ['127.0.0.1'], 1000);
+    server.renew({ keyPem, certificatePem });
+    await new Promise((resolve) => setTimeout(resolve, notAfterMs + 1000 - Date.now()));
+    const end = new Date(notAfterMs).toISOString().replace('.000Z', 'Z');
+    await expect(createHypervisorManager(`simulated:${server.url}`, tls.access).inventory()).rejects.toThrow(new RegExp(`its certificate ended at ${end}; this machine's clock says 20`));
+    server.renew(tls.server);
+    expect((await createHypervisorManager(`simulated:${server.url}`, tls.access).inventory()).hosts).toHaveLength(2);
   });
 
   it.each([
@@ -58,8 +86,14 @@ describe('simulated hypervisor over HTTP', () => {
     ['GET', '/v2/inventory', undefined, 404, 'HYPERVISOR_NOT_FOUND'],
     ['PUT', '/v1/vms', '{}', 404, 'HYPERVISOR_NOT_FOUND'],
   ])('%s %s with a wrong request is answered with a code', async (method, path, body, status, code) => {
-    const response = await fetch(server.url + path, { method, ...(body === undefined ? {} : { body }) });
-    expect(response.status).toBe(status);
-    expect(await response.json()).toMatchObject({ code, message: expect.any(String) });
+    const answer = await new Promise<{ status: number | undefined; body: unknown }>((resolve, reject) => {
+      const headers = { authorization: `Bearer ${tls.access.credential}` };
+      const call = request(server.url + path, { method, headers, ca: [...tls.access.caPem()], agent: false }, (response) => {
+        json(response).then((value) => resolve({ status: response.statusCode, body: value }), reject);
+      });
+      call.on('error', reject);
+      call.end(body);
+    });
+    expect(answer).toMatchObject({ status, body: { code, message: expect.any(String) } });
   });
 });

@@ -1,4 +1,6 @@
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { createHash, timingSafeEqual } from 'node:crypto';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { createServer, type Server } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { TidemarkError } from '@tidemark/base';
 import { HypervisorError } from '../hypervisor-error.js';
@@ -45,15 +47,34 @@ function power({ hypervisor, id, body }: Call): Promise<void> {
   return powerState === 'poweredOn' ? hypervisor.powerOn(id) : hypervisor.powerOff(id, { isForced });
 }
 
+export interface ServerKey {
+  readonly keyPem: string;
+  readonly certificatePem: string;
+}
+
 export interface HypervisorServer {
   readonly url: string;
+  /** New connections are shown this certificate. */
+  renew(key: ServerKey): void;
   /** Ends polls and connections. */
   close(): Promise<void>;
 }
 
-/** Serves a simulated manager on `host`:`port` (0: any free port). It has no log-in, so it belongs on loopback addresses only. */
-export async function serveHypervisor(hypervisor: SimulatedHypervisor, { host, port }: { readonly host: string; readonly port: number }): Promise<HypervisorServer> {
-  const server = createServer((request, response) => {
+export interface HypervisorPlace extends ServerKey {
+  readonly host: string;
+  /** 0: any free one. */
+  readonly port: number;
+  /** Whoever sends it as a bearer token may do everything; nobody else anything. */
+  readonly credential: string;
+}
+
+/** Serves a simulated manager over TLS 1.3. */
+export async function serveHypervisor(hypervisor: SimulatedHypervisor, { host, port, credential, ...key }: HypervisorPlace): Promise<HypervisorServer> {
+  const wanted = digestOf(`Bearer ${credential}`);
+  const server = createServer(tlsOf(key), (request, response) => {
+    if (!timingSafeEqual(digestOf(request.headers.authorization ?? ''), wanted)) {
+      return send(response, 401, { code: 'HYPERVISOR_REFUSED', message: 'the credential is not the one of this manager' });
+    }
     void respond(hypervisor, request, response); // ends by itself: every failure becomes an answer
   });
   await new Promise<void>((resolve, reject) => {
@@ -61,8 +82,11 @@ export async function serveHypervisor(hypervisor: SimulatedHypervisor, { host, p
     server.listen({ host, port }, resolve);
   });
   const bound = (server.address() as AddressInfo).port;
-  return { url: `http://${host}:${bound}`, close: () => closeServer(server) };
+  return { url: `https://${host}:${bound}`, renew: (next) => server.setSecureContext(tlsOf(next)), close: () => closeServer(server) };
 }
+
+const tlsOf = ({ keyPem, certificatePem }: ServerKey) => ({ key: keyPem, cert: certificatePem, minVersion: 'TLSv1.3' as const });
+const digestOf = (text: string): Buffer => createHash('sha256').update(text).digest();
 
 function closeServer(server: Server): Promise<void> {
   return new Promise((resolve) => {

@@ -1,5 +1,6 @@
 import { HypervisorError } from '../hypervisor-error.js';
 import type { ApplianceSpec, HypervisorManager, Inventory, InventoryChange, Vm, VmDisk, VmDiskSpec, VmSpec } from '../port.js';
+import { type Answer, httpsCall, type HypervisorAccess } from './https-call.js';
 import { API_PREFIX, changeSchema, errorBodySchema, POLL_MS } from './wire.js';
 
 const CALL_TIMEOUT_MS = 30_000;
@@ -7,8 +8,11 @@ const RECONNECT_MS = 500;
 
 /** Adapter for a simulated hypervisor manager that runs in a process of its own. */
 export class SimulatedHypervisorManager implements HypervisorManager {
-  /** @param url e.g. `http://127.0.1.2:9440` */
-  constructor(readonly url: string) {}
+  /** @param url e.g. `https://127.0.1.2:9440` */
+  constructor(
+    readonly url: string,
+    private readonly access: HypervisorAccess,
+  ) {}
 
   inventory(): Promise<Inventory> {
     return this.#call('GET', '/inventory') as Promise<Inventory>;
@@ -79,22 +83,17 @@ export class SimulatedHypervisorManager implements HypervisorManager {
 
   async #call(method: string, path: string, options: { readonly body?: unknown; readonly signal?: AbortSignal; readonly timeoutMs?: number } = {}): Promise<unknown> {
     const deadline = AbortSignal.timeout(options.timeoutMs ?? CALL_TIMEOUT_MS);
-    let response: Response;
-    let answer: unknown;
+    const signal = options.signal ? AbortSignal.any([options.signal, deadline]) : deadline;
+    let answer: Answer;
     try {
-      response = await fetch(`${this.url}${API_PREFIX}${path}`, {
-        method,
-        signal: options.signal ? AbortSignal.any([options.signal, deadline]) : deadline,
-        ...(options.body === undefined ? {} : { body: JSON.stringify(options.body), headers: { 'content-type': 'application/json' } }),
-      });
-      answer = await response.json();
+      answer = await httpsCall(`${this.url}${API_PREFIX}${path}`, { method, signal, body: options.body }, this.access);
     } catch (cause) {
-      throw new HypervisorError('HYPERVISOR_UNREACHABLE', `the hypervisor manager at ${this.url} does not answer`, { cause });
+      throw new HypervisorError('HYPERVISOR_UNREACHABLE', `the hypervisor manager at ${this.url} does not answer: ${(cause as Error).message}`, { cause });
     }
-    if (response.ok) return answer;
-    const refusal = errorBodySchema.safeParse(answer);
+    if (answer.isOk) return answer.body;
+    const refusal = errorBodySchema.safeParse(answer.body);
     if (refusal.success) throw new HypervisorError(refusal.data.code, refusal.data.message);
-    throw new HypervisorError('HYPERVISOR_UNREACHABLE', `the hypervisor manager at ${this.url} answered ${response.status}`);
+    throw new HypervisorError('HYPERVISOR_UNREACHABLE', `the hypervisor manager at ${this.url} answered ${answer.status}`);
   }
 }
 

@@ -167,8 +167,8 @@ describe('simulated hypervisor', () => {
     expect((await second.inventory()).hosts).toHaveLength(1);
   });
 
-  it.each(['libvirt:qemu:///system', 'simulated:', 'simulated:ftp://x', 'http://127.0.0.1:9440', ''])("the specification '%s' is refused", (text) => {
-    expect(() => createHypervisorManager(text)).toThrow(HypervisorError);
+  it.each(['libvirt:qemu:///system', 'simulated:', 'simulated:ftp://x', 'simulated:http://127.0.0.1:9440', 'http://127.0.0.1:9440', ''])("the specification '%s' is refused", (text) => {
+    expect(() => createHypervisorManager(text, { caPem: () => [], credential: 'x' })).toThrow(HypervisorError);
   });
 });
 

@@ -1,7 +1,9 @@
 import { mkdir, mkdtemp, open, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
+import { makeRequest, newSecret, SiteCa } from '@tidemark/trust';
 import type { ApplianceSpec } from '../port.js';
+import type { HypervisorAccess } from './https-call.js';
 import { type ApplianceRunner, SimulatedHypervisor } from './simulated-hypervisor.js';
 
 const GiB = 1024 ** 3;
@@ -17,6 +19,15 @@ export class RememberedAppliances implements ApplianceRunner {
   async stop(vraId: string): Promise<void> {
     this.running.delete(vraId);
   }
+}
+
+/** A key, a certificate for 127.0.0.1 and a credential for a manager of a test, and what its callers need. */
+export async function makeTestingTls(folder: string): Promise<{ readonly server: { keyPem: string; certificatePem: string; credential: string }; readonly access: HypervisorAccess }> {
+  const ca = await SiteCa.openOrMake(join(folder, 'ca'), { siteId: 'test', siteName: 'test' }, Date.now);
+  const { pem, keyPem } = await makeRequest();
+  const { certificatePem } = await ca.issue(pem, { siteId: 'test', role: 'hypervisor', instanceId: 'main' }, ['127.0.0.1']);
+  const credential = newSecret();
+  return { server: { keyPem, certificatePem, credential }, access: { caPem: () => ca.trustedPem, credential } };
 }
 
 export interface TestingSite {

@@ -101,13 +101,14 @@ async function syncFolder(path: string): Promise<void> {
   }
 }
 
-async function readPrivate(path: string): Promise<string> {
+/** Throws TRUST_FILE for a file that others can read, that belongs to somebody else, or that cannot be read. */
+export async function readPrivate(path: string): Promise<string> {
   let file: FileHandle;
   try {
     file = await open(path, 'r');
   } catch (cause) {
     const code = (cause as NodeJS.ErrnoException).code ?? String(cause);
-    throw new TrustError('TRUST_FILE', `${path} cannot be read (${code}): bring it back from a backup, or remove its folder to have everything in it made anew`, { cause });
+    throw new TrustError('TRUST_FILE', `${path} cannot be read (${code}): bring it back from a backup`, { cause });
   }
   try {
     const { mode, uid, size } = await file.stat();

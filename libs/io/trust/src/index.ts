@@ -2,11 +2,12 @@ export { fingerprint, readCaCertificates, type CaCertificate, type SiteName } fr
 export { makeRequest, type CertificateRequest } from './certificate-request.js';
 export { ComponentIdentity, isRenewalDue, type CurrentIdentity, type IdentityParts, type KeyAndCertificate } from './component-identity.js';
 export { isTrustId, nameUri, parseNameUri, ROLES, siteUri, type ComponentName, type Role } from './component-name.js';
-export { FileSet, isThere, writePublic } from './file-set.js';
+export { FileSet, isThere, readPrivate, writePublic } from './file-set.js';
 export { credentials, makeNatsKey, NatsAuthority, type NatsGrant, type NatsKey } from './nats-authority.js';
 export { assertTokenInTime, formatToken, newSecret, parseToken, secretHash, type EnrolmentToken, type PairingToken, type Token } from './one-time-token.js';
 export { CA_LIFETIME_MS, LEAF_LIFETIME_MS, SiteCa, type CaPhase, type IssuedCertificate } from './site-ca.js';
 export { clientOptions, serverOptions, verifyPeer } from './tls-options.js';
+export { tlsProblem, watchPeer } from './tls-problem.js';
 export { assertInTime, TrustBundle, type ExpectedPeer, type PeerProof, type TrustedSite } from './trust-bundle.js';
 export { TrustError, type TrustErrorCode } from './trust-error.js';
 export { readCertificates, timeText, type ReadCertificate } from './x509.js';

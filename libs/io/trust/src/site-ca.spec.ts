@@ -136,13 +136,14 @@ describe('a CA that rotates', () => {
     const first = (await reopen()).trustedPem;
     await (await reopen()).announceNext();
     const announced = await reopen();
-    expect([announced.phase, announced.trustedPem.length, announced.trustedPem[1]]).toEqual(['announced', 2, first[0]]);
+    expect([announced.phase, announced.trustedPem.length, announced.trustedPem[0], announced.trustedPem[1]]).toEqual(['announced', 2, first[0], announced.newestPem]);
     // Who has not heard of the new one yet still understands what is signed now.
     expect(await verified(announced, first)).toBe(true);
     await announced.announceNext();
     expect(announced.trustedPem).toHaveLength(2);
     await announced.switchToNext();
     const switched = await reopen();
+    expect([switched.trustedPem[0], switched.trustedPem[1]]).toEqual([switched.newestPem, first[0]]);
     expect([switched.phase, await verified(switched, first), await verified(switched, switched.trustedPem.slice(0, 1))]).toEqual(['switched', false, true]);
     await switched.retireOld();
     const steady = await reopen();

@@ -63,9 +63,15 @@ export class SiteCa {
     return ca;
   }
 
-  /** PEM, newest first; two while the CA rotates. */
+  /** PEM, the one that signs first; two while the CA rotates. Whose certificate another one than the first has signed renews it. */
   get trustedPem(): readonly string[] {
-    return this.state.trusted.map(({ pem }) => pem);
+    const signer = this.#signer();
+    return [signer, ...this.state.trusted.filter((ca) => ca !== signer)].map(({ pem }) => pem);
+  }
+
+  /** The newest CA, which signs next if it does not already. */
+  get newestPem(): string {
+    return this.state.trusted[0]?.pem ?? this.signerPem;
   }
 
   get phase(): CaPhase {
