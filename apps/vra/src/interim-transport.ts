@@ -21,6 +21,7 @@ export function interimTransport(self: ComponentName): LinkTransport {
         });
       }),
     believe: () => undefined,
+    guard: () => undefined,
     close: () => undefined,
   };
 }

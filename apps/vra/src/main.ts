@@ -18,6 +18,7 @@ async function main(): Promise<void> {
     address: config.address,
     controlPort: config.controlPort,
     dataPort: config.dataPort,
+    backupPort: config.backupPort,
     nbdSocketPath: config.nbdSocketPath,
     stateFolder: config.stateFolder,
     datastoreFolders: config.datastoreFolders,

@@ -15,7 +15,7 @@ const COMPLETE = {
 describe('configuration of a VRA', () => {
   it('takes the ports of the mission when none are given', () => {
     const config = readConfig(COMPLETE);
-    expect([config.healthPort, config.controlPort, config.dataPort]).toEqual([4006, 4007, 4008]);
+    expect([config.healthPort, config.controlPort, config.dataPort, config.backupPort]).toEqual([4006, 4007, 4008, 9180]);
   });
 
   it.each(['', '/', 'ds1', '/ds1:', '/ds1:ds2', '/ds1/'])('takes no datastores %p', (text) => {

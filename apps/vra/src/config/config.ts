@@ -20,6 +20,7 @@ const SCHEMA = z.object({
   TIDEMARK_CONTROL_PORT: port.default(4007),
   TIDEMARK_DATA_PORT: port.default(4008),
   TIDEMARK_HEALTH_PORT: port.default(4006),
+  TIDEMARK_BACKUP_PORT: port.default(9180),
   TIDEMARK_MEMORY_MIB: z.coerce.number().int().min(256).default(1024),
 });
 
@@ -39,6 +40,8 @@ export interface VraConfig {
   readonly controlPort: number;
   readonly dataPort: number;
   readonly healthPort: number;
+  /** NBD over TLS. */
+  readonly backupPort: number;
   readonly memoryMiB: number;
 }
 
@@ -64,6 +67,7 @@ export function readConfig(environment: NodeJS.ProcessEnv): VraConfig {
     controlPort: value.TIDEMARK_CONTROL_PORT,
     dataPort: value.TIDEMARK_DATA_PORT,
     healthPort: value.TIDEMARK_HEALTH_PORT,
+    backupPort: value.TIDEMARK_BACKUP_PORT,
     memoryMiB: value.TIDEMARK_MEMORY_MIB,
   };
 }

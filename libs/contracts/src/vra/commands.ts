@@ -14,7 +14,8 @@ export class ViewVolumeV1 {
 export class ViewOpenV1 extends ProtectionRefV1 {
   @IsUUID() viewId!: string;
   @IsInt() @Min(1) checkpointId!: number;
-  @IsIn(['test', 'live']) purpose!: 'test' | 'live';
+  /** `read`: for a backup or a file restore: read-only, and served over TLS on 9180 too. */
+  @IsIn(['test', 'live', 'read']) purpose!: 'test' | 'live' | 'read';
   @IsArray() @ArrayMaxSize(60) @ValidateNested({ each: true }) @Type(() => ViewVolumeV1) volumes!: ViewVolumeV1[];
 }
 

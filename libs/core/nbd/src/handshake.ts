@@ -13,6 +13,12 @@ export interface Agreement {
   readonly hasBaseAllocation: boolean;
 }
 
+/**
+ * `none`: there is no TLS. `required`: before anything else is answered the client has to ask for TLS. Client flags: TLS stands, the client has said
+ * these before it, and goes on with its options.
+ */
+export type HandshakeTls = 'none' | 'required' | { readonly clientFlags: number };
+
 interface Option {
   readonly type: number;
   readonly length: number;
@@ -23,8 +29,10 @@ interface Option {
  * An option that is wrong in itself is answered; what breaks the framing or a limit is a {@link ProtocolError}.
  */
 export class Handshake {
-  readonly outgoing: Uint8Array[] = [greeting()];
+  readonly outgoing: Uint8Array[];
   isAborted = false;
+  /** Set when the client is to begin its TLS handshake. */
+  startTlsFlags: number | undefined;
   agreement: Agreement | undefined;
   readonly #exports: NbdExports;
   #clientFlags: number | undefined;
@@ -34,8 +42,11 @@ export class Handshake {
   /** The export for which base:allocation was agreed. */
   #contextExport: string | undefined;
 
-  constructor(exports: NbdExports) {
+  constructor(exports: NbdExports, private readonly tls: HandshakeTls = 'none') {
     this.#exports = exports;
+    const isSecured = typeof tls === 'object';
+    this.#clientFlags = isSecured ? tls.clientFlags : undefined;
+    this.outgoing = isSecured ? [] : [greeting()];
   }
 
   /** Takes the next message. False when it is not there as a whole yet. */
@@ -46,6 +57,8 @@ export class Handshake {
     const option = this.#option;
     this.#option = undefined;
     this.#answer(option.type, inbox.take(option.length));
+    // What came in clear text must not be taken for what comes over TLS.
+    if (this.startTlsFlags !== undefined && inbox.available > 0) throw new ProtocolError('PROTOCOL_ORDER', 'bytes behind STARTTLS before its answer');
     return true;
   }
 
@@ -72,6 +85,7 @@ export class Handshake {
   }
 
   #answer(type: number, bytes: Uint8Array): void {
+    if (this.tls === 'required') return this.#answerBeforeTls(type, bytes);
     if (type === OptionType.exportName) return this.#exportName(bytes);
     try {
       this.#answerFixed(type, new OptionBody(bytes));
@@ -81,11 +95,30 @@ export class Handshake {
     }
   }
 
+  #answerBeforeTls(type: number, bytes: Uint8Array): void {
+    switch (type) {
+      case OptionType.abort:
+        this.isAborted = true;
+        return this.#reply(type, OptionReply.ack);
+      case OptionType.startTls:
+        if (bytes.byteLength > 0) return this.#reply(type, OptionReply.errInvalid);
+        this.startTlsFlags = this.#clientFlags ?? 0;
+        return this.#reply(type, OptionReply.ack);
+      case OptionType.exportName:
+        throw new ProtocolError('PROTOCOL_ORDER', 'an export is chosen before TLS');
+      default:
+        return this.#reply(type, OptionReply.errTlsRequired);
+    }
+  }
+
   #answerFixed(type: number, body: OptionBody): void {
     switch (type) {
       case OptionType.abort:
         this.isAborted = true;
         return this.#reply(type, OptionReply.ack);
+      case OptionType.startTls:
+        // TLS over TLS is nothing; without TLS this server has none.
+        return this.#reply(type, this.tls === 'none' ? OptionReply.errUnsupported : OptionReply.errInvalid);
       case OptionType.list:
         return this.#list(body);
       case OptionType.info:

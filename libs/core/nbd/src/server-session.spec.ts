@@ -39,6 +39,45 @@ const errnoOf = (request: ClientRequest, name?: string): number => {
   return reply?.kind === 'simple' || reply?.kind === 'error' ? reply.errno : -1;
 };
 
+describe('NBD before TLS', () => {
+  const before = (bytes: Uint8Array, ...more: Uint8Array[]): NbdServerEvent[] => {
+    const session = new NbdServerSession({ exports, tls: 'required' });
+    session.feed(bytes);
+    const events = eventsOf(session);
+    for (const chunk of more) session.feed(chunk);
+    return [...events, ...eventsOf(session)];
+  };
+  const repliesOf = (events: NbdServerEvent[]): number[] => typesOf(serverMessages(joined(events.flatMap((event) => (event.kind === 'send' ? [event.bytes] : []))).slice(18)));
+  const startTls = option(OptionType.startTls, new Uint8Array(0));
+
+  it('answers every option with the word that TLS is required, and names no export', () => {
+    const events = before(joined([clientFlags(), goOption('disk'), infoOption('disk'), structuredReplyOption(), option(OptionType.list, new Uint8Array(0)), contextOption(OptionType.setMetaContext, 'disk', ['base:allocation'])]));
+    expect(repliesOf(events)).toEqual([1, 2, 3, 4, 5].map(() => OptionReply.errTlsRequired));
+    expect(events.every(({ kind }) => kind === 'send')).toBe(true);
+    expect(() => before(joined([clientFlags(), option(OptionType.exportName, utf8Bytes('disk'))]))).toThrow('before TLS');
+  });
+
+  it('acknowledges STARTTLS, hands over, and takes nothing more', () => {
+    const events = before(joined([clientFlags(), startTls]), goOption('disk'));
+    expect(repliesOf(events)).toEqual([OptionReply.ack]);
+    expect(events.at(-1)).toEqual({ kind: 'startTls', clientFlags: 3 });
+  });
+
+  it('ends for bytes that came in clear text behind STARTTLS', () => {
+    expect(() => before(joined([clientFlags(), startTls, goOption('disk')]))).toThrow('behind STARTTLS');
+  });
+
+  it('goes on behind TLS without a greeting and without flags, and refuses TLS in TLS', () => {
+    const session = new NbdServerSession({ exports, tls: { clientFlags: 3 } });
+    expect(eventsOf(session)).toEqual([]);
+    session.feed(joined([startTls, goOption('disk')]));
+    const events = eventsOf(session);
+    const raw = joined(events.flatMap((event) => (event.kind === 'send' ? [event.bytes] : [])));
+    expect(typesOf(serverMessages(raw))).toEqual([OptionReply.errInvalid, OptionReply.info, OptionReply.info, OptionReply.ack]);
+    expect(events.at(-1)).toEqual({ kind: 'attach', exportName: 'disk' });
+  });
+});
+
 describe('NBD negotiation', () => {
   it('greets with fixed newstyle before anything arrives', () => {
     const [event] = eventsOf(new NbdServerSession({ exports }));

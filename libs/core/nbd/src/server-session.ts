@@ -1,11 +1,13 @@
 import { assert, ProtocolError } from '@tidemark/base';
-import { Handshake } from './handshake.js';
+import { Handshake, type HandshakeTls } from './handshake.js';
 import { Inbox } from './inbox.js';
 import { type AllocateBytes, Transmission } from './transmission.js';
 import type { NbdExports, NbdServerEvent } from './types.js';
 
 export interface NbdServerSessionOptions {
   readonly exports: NbdExports;
+  /** Default `none`. */
+  readonly tls?: HandshakeTls;
   /** For payloads; a new zeroed array if not given. */
   readonly allocate?: AllocateBytes;
 }
@@ -23,7 +25,7 @@ export class NbdServerSession {
   #broken: ProtocolError | undefined;
 
   constructor(options: NbdServerSessionOptions) {
-    this.#handshake = new Handshake(options.exports);
+    this.#handshake = new Handshake(options.exports, options.tls);
     this.#allocate = options.allocate ?? ((bytes) => new Uint8Array(bytes));
   }
 
@@ -74,7 +76,7 @@ export class NbdServerSession {
       if (this.#isEnded) return undefined;
       const event = this.#transmission === undefined ? this.#nextOfHandshake() : this.#transmission.next(this.#inbox);
       if (event === 'again') continue;
-      if (event?.kind === 'disconnect') this.#isEnded = true;
+      if (event?.kind === 'disconnect' || event?.kind === 'startTls') this.#isEnded = true;
       return event;
     }
   }
@@ -85,6 +87,7 @@ export class NbdServerSession {
     const bytes = handshake.outgoing.shift();
     if (bytes !== undefined) return { kind: 'send', bytes };
     if (handshake.isAborted) return { kind: 'disconnect' };
+    if (handshake.startTlsFlags !== undefined) return { kind: 'startTls', clientFlags: handshake.startTlsFlags };
     if (handshake.agreement !== undefined) {
       this.#transmission = new Transmission(handshake.agreement, this.#allocate);
       return { kind: 'attach', exportName: handshake.agreement.nbdExport.name };

@@ -43,6 +43,8 @@ export type NbdServerEvent =
   /** Bytes for the client, in this order before anything that is answered later. */
   | { readonly kind: 'send'; readonly bytes: Uint8Array }
   /** The client has chosen; requests follow. */
+  /** The acknowledgement has gone out; the client begins a TLS handshake. Behind it another session goes on, which is given these flags. Nothing follows here. */
+  | { readonly kind: 'startTls'; readonly clientFlags: number }
   | { readonly kind: 'attach'; readonly exportName: string }
   | NbdRequest
   /** The client takes its leave: close after the replies to the requests in flight. Nothing follows. */

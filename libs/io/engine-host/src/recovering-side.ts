@@ -36,6 +36,7 @@ export interface RecoveringSurroundings {
   readonly codecs: CodecPool;
   readonly options: VraOptions;
   readonly exports: ExportTable;
+  readonly backupExports: ExportTable;
   readonly hashPool: HashPool;
   readonly memory: EngineMemory;
   sendRetirement(vraId: string, message: RetirementMessage | HeldMessage): void;
@@ -154,7 +155,7 @@ export class RecoveringSide {
 
   async #openView(entry: ViewEntry): Promise<ViewHost> {
     const recovery = this.recoveryOf(entry.spec);
-    const view = await ViewHost.open(entry.spec, recovery, { exports: this.around.exports, log: this.around.options.log });
+    const view = await ViewHost.open(entry.spec, recovery, { exports: this.around.exports, backupExports: this.around.backupExports, log: this.around.options.log });
     this.#views.set(entry.spec.viewId, view);
     this.#failed.delete(entry.spec.viewId);
     if (entry.isPromoting) view.promote();

@@ -125,7 +125,8 @@ export interface ViewSpec {
   readonly vpgId: string;
   readonly vmId: string;
   readonly checkpointId: number;
-  readonly purpose: 'test' | 'live';
+  /** `read`: for a backup or a file restore; nothing writes to it, and it is served over TLS on the backup port too. */
+  readonly purpose: 'test' | 'live' | 'read';
   readonly volumes: readonly { readonly diskId: string; readonly exportName: string }[];
 }
 
@@ -150,6 +151,8 @@ export interface VraOptions {
   readonly address: string;
   readonly controlPort: number;
   readonly dataPort: number;
+  /** NBD over TLS for backups and file restores of this site: views that are open to be read, and nothing else. Absent: no such listener. */
+  readonly backupPort?: number;
   readonly nbdSocketPath: string;
   readonly stateFolder: string;
   /** Datastores of the host: files that messages name lie below them, or are refused. Absent: anywhere; for tests. */

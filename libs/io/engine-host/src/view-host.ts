@@ -19,6 +19,13 @@ export interface ViewProgress {
   readonly totalBytes: number;
 }
 
+export interface ViewTables {
+  /** What the hypervisor of this host gets. */
+  readonly exports: ExportTable;
+  /** What may be read over the network. */
+  readonly backupExports: ExportTable;
+}
+
 const SCRATCH_FULL = 'scratch is full: writes of this VM fail with ENOSPC until its limit is raised or the datastore has room';
 
 /** The disks of one VM at one checkpoint, served over NBD with writes to scratch, until it is closed or promoted. */
@@ -33,7 +40,7 @@ export class ViewHost {
     readonly spec: ViewSpec,
     readonly recovery: RecoveryHost,
     private readonly view: CheckpointView,
-    private readonly exports: ExportTable,
+    private readonly tables: ViewTables,
     private readonly log: Logger,
   ) {
     this.#volumes = recovery.journal.volumesOf(spec.checkpointId);
@@ -44,12 +51,12 @@ export class ViewHost {
   }
 
   /** Pins the checkpoint, opens scratch (with what a view of the same id left there) and exports the disks. */
-  static async open(spec: ViewSpec, recovery: RecoveryHost, { exports, log }: { exports: ExportTable; log: Logger }): Promise<ViewHost> {
+  static async open(spec: ViewSpec, recovery: RecoveryHost, { log, ...tables }: ViewTables & { readonly log: Logger }): Promise<ViewHost> {
     const scratchFolder = ViewHost.scratchFolder(recovery.spec, spec.viewId);
     const view = await recovery.journal.openView({
       checkpointId: spec.checkpointId, scratchFolder, scratchRoomBytes: (bytes) => recovery.scratchRoomBytes(bytes),
     });
-    const host = new ViewHost(spec, recovery, view, exports, log);
+    const host = new ViewHost(spec, recovery, view, tables, log);
     try {
       host.#export();
     } catch (error) {
@@ -66,8 +73,11 @@ export class ViewHost {
     for (const { diskId, exportName } of this.spec.volumes) {
       const volume = this.view.volumes[this.volumeIndexOf(diskId)];
       if (!volume) throw new EngineError('VRA_DISK', `VM ${vmId} has no disk ${diskId} at checkpoint ${String(checkpointId)}`);
-      this.exports.add({ name: exportName, volume, description: `${vmId} ${diskId} at checkpoint ${String(checkpointId)}` });
+      const isRead = this.spec.purpose === 'read';
+      const shown = { name: exportName, volume, isReadOnly: isRead, description: `${vmId} ${diskId} at checkpoint ${String(checkpointId)}` };
+      this.tables.exports.add(shown);
       this.#ownedExports.push(exportName);
+      if (isRead) this.tables.backupExports.add(shown);
     }
   }
 
@@ -138,7 +148,8 @@ export class ViewHost {
   }
 
   async close({ isScratchDropped }: { readonly isScratchDropped: boolean }): Promise<void> {
-    await Promise.all(this.#ownedExports.map((name) => this.exports.remove(name)));
+    const { exports, backupExports } = this.tables;
+    await Promise.all(this.#ownedExports.flatMap((name) => [exports.remove(name), ...(backupExports.find(name) ? [backupExports.remove(name)] : [])]));
     await this.view.close();
     if (isScratchDropped) await rm(ViewHost.scratchFolder(this.recovery.spec, this.spec.viewId), { recursive: true, force: true });
   }

@@ -54,6 +54,7 @@ export interface CheckpointListing {
 export class VraEngine {
   readonly #startedMs = performance.now();
   readonly #exports = new ExportTable();
+  readonly #backupExports = new ExportTable();
   readonly #desiredFile: StateFile<DesiredState>;
   readonly #votes: VoteStore;
   readonly #codecs: CodecPool;
@@ -66,6 +67,7 @@ export class VraEngine {
   /** Of the newest document that was taken; what is asked for later is never older. */
   #desiredRevision = -1;
   #nbdServer: NbdServer | undefined;
+  #backupServer: NbdServer | undefined;
   readonly #timers: NodeJS.Timeout[] = [];
   readonly #memory: EngineMemory;
   readonly #loopWatch = new EventLoopWatch();
@@ -103,6 +105,7 @@ export class VraEngine {
     });
     this.#recovering = new RecoveringSide({
       options,
+      backupExports: this.#backupExports,
       codecs: this.#codecs,
       exports: this.#exports,
       hashPool: this.#hashPool,
@@ -142,6 +145,7 @@ export class VraEngine {
     });
     await this.#sending.listening();
     await this.#recovering.start();
+    this.#backupServer = await this.#listenForBackups();
     this.#dataPort = await this.#dataServer.listen(this.options.address, this.options.dataPort);
     this.#controlPort = await this.#mesh.listen(this.options.controlPort);
     if (desired) await this.#apply(desired);
@@ -149,6 +153,20 @@ export class VraEngine {
     this.#startTicking('recovering', (nowMs) => this.#recovering.tick(nowMs));
     this.#startTicking('sending', (nowMs) => this.#sending.tick(nowMs));
     this.#timers.push(setInterval(() => payloadPool.trim(), TICK_MS));
+  }
+
+  /** Read-only, for the backup appliance and the manager of this site, each with its certificate. */
+  async #listenForBackups(): Promise<NbdServer | undefined> {
+    const { address, backupPort, transport, log } = this.options;
+    const own = transport.self.siteId;
+    const tls = transport.guard(({ siteId, role }) => siteId === own && (role === 'vba' || role === 'zvm'));
+    if (backupPort === undefined || !tls) return undefined;
+    return await NbdServer.listen({ host: address, port: backupPort }, this.#backupExports, { tls, onProblem: (error) => log.warn({ port: backupPort, error: String(error) }, 'backup connection') });
+  }
+
+  /** Of {@link VraOptions.backupPort}; 0: there is no such listener. */
+  get backupPort(): number {
+    return this.#backupServer?.port ?? 0;
   }
 
   get address(): VraAddress {
@@ -333,6 +351,7 @@ export class VraEngine {
     await Promise.all(this.#ticking.values());
     this.#quiescence.close();
     await this.#nbdServer?.close();
+    await this.#backupServer?.close();
     await this.#sending.close();
     await this.#dataServer.close();
     await this.#recovering.close();

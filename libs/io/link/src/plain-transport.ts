@@ -23,6 +23,7 @@ export function plainTransport({ self, peer }: { readonly self: ComponentName; r
         });
       }),
     believe: () => undefined,
+    guard: () => undefined,
     close: () => undefined,
   };
 }

@@ -1,10 +1,10 @@
 import { createServer, type Socket } from 'node:net';
 import { connect, createServer as createTlsServer, type Server as TlsServer, type TLSSocket } from 'node:tls';
 import type { X509Certificate } from 'node:crypto';
-import { clientOptions, serverOptions, TrustBundle, verifyPeer, type ComponentIdentity, type ComponentName, type ExpectedPeer, type TrustedSite } from '@tidemark/trust';
-import { GATE_LIMITS, HandshakeGate, type GateLimits } from './handshake-gate.js';
+import { clientOptions, nameUri, serverOptions, TrustBundle, verifyPeer, type ComponentIdentity, type ComponentName, type ExpectedPeer, type TrustedSite } from '@tidemark/trust';
+import { GATE_LIMITS, HandshakeGate, type GateLimits } from '@tidemark/sys';
 import { LinkError } from './link-error.js';
-import type { KnownSocket, LinkTarget, LinkTransport, TransportServer } from './transport.js';
+import type { KnownSocket, LinkTarget, LinkTransport, PeerGuard, TransportServer } from './transport.js';
 
 export interface TlsTransportOptions {
   readonly identity: ComponentIdentity;
@@ -111,6 +111,16 @@ export class TlsTransport implements LinkTransport {
       this.#refused(socket, error);
       return undefined;
     }
+  }
+
+  guard(admits: (peer: ComponentName) => boolean): PeerGuard {
+    return {
+      options: () => this.#serverOptions(),
+      admit: (socket) => {
+        const { peer } = this.#known(socket);
+        if (!admits(peer)) throw new LinkError('LINK_PEER', `${nameUri(peer)} has no business on this port`);
+      },
+    };
   }
 
   #refused(socket: TLSSocket, error: unknown): void {

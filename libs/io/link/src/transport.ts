@@ -1,4 +1,5 @@
 import type { Server, Socket } from 'node:net';
+import type { TLSSocket, TlsOptions } from 'node:tls';
 import type { ComponentName, TrustedSite } from '@tidemark/trust';
 
 export interface LinkTarget {
@@ -23,6 +24,14 @@ export interface TransportServer {
   endHandshakes(): void;
 }
 
+/** For a listener of another protocol that makes its own TLS sockets. */
+export interface PeerGuard {
+  /** As they are now: asked for each connection. */
+  options(): TlsOptions;
+  /** Throws for whoever may not be here. */
+  admit(socket: TLSSocket): void;
+}
+
 /** How sockets come to be: the one place where mutual TLS enters. A socket is handed on only when the peer is known. */
 export interface LinkTransport {
   /** Who this side is. */
@@ -32,5 +41,7 @@ export interface LinkTransport {
   connect(target: LinkTarget, signal: AbortSignal): Promise<KnownSocket>;
   /** From now on exactly these sites, and the own one, are believed: connections of all others end at once. */
   believe(sites: readonly TrustedSite[]): void;
+  /** undefined: there are no certificates, so nobody can be let in. */
+  guard(admits: (peer: ComponentName) => boolean): PeerGuard | undefined;
   close(): void;
 }

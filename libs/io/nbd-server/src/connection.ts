@@ -17,6 +17,8 @@ import type { VolumeSlot } from './volume-slot.js';
 export interface ConnectionOptions {
   readonly table: ExportTable;
   readonly limits: ConnectionLimits;
+  /** TLS stands already; the client flags came before it. */
+  readonly clientFlags?: number;
   /** Told once per connection that broke the protocol, and of every request that failed for no reason of a volume. */
   readonly onProblem: (error: unknown) => void;
 }
@@ -46,7 +48,9 @@ export class Connection implements ExportConnection {
   /** Takes over `accepted`, which must not have read anything yet. */
   constructor(accepted: Socket, options: ConnectionOptions) {
     this.#options = options;
-    this.#session = new NbdServerSession({ exports: options.table, allocate: (bytes) => payloadPool.take(bytes) });
+    this.#session = new NbdServerSession({
+      exports: options.table, allocate: (bytes) => payloadPool.take(bytes), ...(options.clientFlags === undefined ? {} : { tls: { clientFlags: options.clientFlags } }),
+    });
     this.#buffers = new ReceiveBuffers(this.#session);
     this.#socket = this.#receive(accepted);
     this.#outbox = new Outbox(this.#socket);
@@ -132,6 +136,7 @@ export class Connection implements ExportConnection {
         return this.#attach(event.exportName);
       case 'request':
         return this.#start(event);
+      case 'startTls':
       case 'disconnect':
         this.#isEnding = true;
         return;

@@ -3,3 +3,4 @@ export { type ExportOptions, type ExportStatus, ExportTable } from './export-tab
 export type { SocketPlace, TcpPlace } from './listen.js';
 export * from './nbd-server-error.js';
 export * from './nbd-server.js';
+export type { NbdTls } from './tls-gate.js';

@@ -4,7 +4,7 @@ import { NbdServerError } from './nbd-server-error.js';
 
 export interface SocketPlace {
   readonly socketPath: string;
-  /** Permissions of the socket file; those of the process's umask if not given. */
+  /** Permissions of the socket file, from the moment that it is there. Default 0600: who may connect may read and write every disk of the host. */
   readonly mode?: number;
 }
 
@@ -24,8 +24,25 @@ export async function listenAt(server: Server, place: SocketPlace | TcpPlace): P
     throw new NbdServerError('NBD_LISTEN', `socket path is longer than ${String(SOCKET_PATH_BYTES_MAX)} bytes: ${place.socketPath}`);
   }
   await removeStaleSocket(place.socketPath);
-  await startListening(server, { path: place.socketPath });
-  if (place.mode !== undefined) await chmod(place.socketPath, place.mode);
+  const mode = place.mode ?? SOCKET_MODE;
+  await startListeningAt(server, place.socketPath, mode);
+  const found = (await lstat(place.socketPath)).mode & 0o777;
+  if (found !== mode) throw new NbdServerError('NBD_LISTEN', `${place.socketPath} has mode ${found.toString(8)}, not ${mode.toString(8)}: this file system does not keep modes`);
+}
+
+const SOCKET_MODE = 0o600;
+
+/** The file appears in the call of `listen`: under this umask nobody else gets in between that and a chmod. */
+async function startListeningAt(server: Server, path: string, mode: number): Promise<void> {
+  const umask = process.umask(0o777 & ~mode);
+  try {
+    const listening = startListening(server, { path });
+    process.umask(umask);
+    await listening;
+  } finally {
+    process.umask(umask);
+  }
+  await chmod(path, mode);
 }
 
 function startListening(server: Server, where: { path: string } | { host: string; port: number }): Promise<void> {

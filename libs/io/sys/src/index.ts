@@ -5,3 +5,4 @@ export * from './sys-error.js';
 export * from './sys.js';
 export * from './adopt-socket.js';
 export * from './payload-pool.js';
+export * from './handshake-gate.js';

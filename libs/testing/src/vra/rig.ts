@@ -37,6 +37,8 @@ export interface RigOptions {
   readonly pathOf?: (file: string) => string;
   /** The files of the protected disks are there; nobody has opened them yet. */
   readonly onDisks?: (files: readonly string[]) => Promise<void>;
+  /** Of every VRA; 0: any free one. */
+  readonly backupPort?: number;
 }
 
 /** Protecting and recovering VRAs as engines in this process, on loopback sockets and real files. */
@@ -72,6 +74,7 @@ export class VraRig {
       address: '127.0.0.1',
       controlPort: ports.control ?? 0,
       dataPort: ports.data ?? 0,
+      ...(this.options.backupPort === undefined ? {} : { backupPort: this.options.backupPort }),
       nbdSocketPath: this.socketPath(role, index),
       stateFolder: join(this.folder, name, 'state'),
       captureBytesMax: 64 * MiB,
