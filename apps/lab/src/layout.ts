@@ -12,6 +12,7 @@ export const PORTS = {
   vraHealth: 4006,
   vraControl: 4007,
   vraData: 4008,
+  vraBackup: 9180,
 } as const;
 
 export const SITE_NAMES = ['a', 'b'] as const;

@@ -1,8 +1,8 @@
 import { SocketGuestAgents, VraEngine } from '@tidemark/engine-host';
+import { TlsTransport } from '@tidemark/link';
 import { pino } from 'pino';
 import { captureBytesMax, readConfig } from './config/config.js';
 import { openIdentity } from './identity/open-identity.js';
-import { interimTransport } from './interim-transport.js';
 
 /**
  * The data plane first: guests get their disks back before NATS, Nest or the health port are looked at, or even loaded: Nest and what hangs on it
@@ -14,7 +14,7 @@ async function main(): Promise<void> {
   const identity = await openIdentity(config, log);
   const engine = await VraEngine.start({
     vraId: config.vraId,
-    transport: interimTransport({ siteId: config.siteId, role: 'vra', instanceId: config.vraId }),
+    transport: new TlsTransport({ identity, onRefused: (fault) => log.warn(fault, 'a VRA connection was refused') }),
     address: config.address,
     controlPort: config.controlPort,
     dataPort: config.dataPort,

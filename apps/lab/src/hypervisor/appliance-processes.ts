@@ -54,13 +54,14 @@ export class ApplianceProcesses implements ApplianceRunner {
         TIDEMARK_GUEST_AGENT_DIR: guestAgentFolder(host.nbdSocketPath),
         TIDEMARK_CONTROL_PORT: String(PORTS.vraControl),
         TIDEMARK_DATA_PORT: String(PORTS.vraData),
+        TIDEMARK_BACKUP_PORT: String(PORTS.vraBackup),
         TIDEMARK_HEALTH_PORT: String(PORTS.vraHealth),
         TIDEMARK_MEMORY_MIB: String(spec.memoryMiB),
         UV_THREADPOOL_SIZE: IO_THREADS,
       },
       cwd: host.folder,
       logPath: join(this.options.logFolder, `${host.vraName}.log`),
-      listens: [PORTS.vraHealth, PORTS.vraControl, PORTS.vraData].map((port) => `${host.address}:${port}`),
+      listens: [PORTS.vraHealth, PORTS.vraControl, PORTS.vraData, PORTS.vraBackup].map((port) => `${host.address}:${port}`),
       endSignal: 'SIGTERM',
     };
   }

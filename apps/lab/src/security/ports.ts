@@ -21,7 +21,6 @@ interface Known {
 }
 
 const tcp = (port: number): Known['matches'] => (listener) => listener.kind === 'tcp' && listener.port === port;
-const BACKUP_PORT = 9180;
 
 /** Every port that a process of a lab may have. What is not here fails the lane: whoever adds a port says here what may be done at it. */
 const KNOWN: readonly Known[] = [
@@ -34,7 +33,7 @@ const KNOWN: readonly Known[] = [
   { kind: 'vraHealth', process: /^vra\d+$/, matches: tcp(PORTS.vraHealth) },
   { kind: 'vraControl', process: /^vra\d+$/, matches: tcp(PORTS.vraControl) },
   { kind: 'vraData', process: /^vra\d+$/, matches: tcp(PORTS.vraData) },
-  { kind: 'backup', process: /^vra\d+$/, matches: tcp(BACKUP_PORT) },
+  { kind: 'backup', process: /^vra\d+$/, matches: tcp(PORTS.vraBackup) },
   { kind: 'nbd', process: /^vra\d+$/, matches: (listener, site) => listener.kind === 'unix' && site.hosts.some(({ nbdSocketPath }) => nbdSocketPath === listener.place) },
 ];
 

@@ -15,6 +15,10 @@ describe('TCP without TLS', () => {
     expect(users).toEqual(['libs/io/link/src/plain-transport.ts']);
   });
 
+  it('is not how the VRA connects: it builds the TLS transport, from its own certificate', () => {
+    expect(readFileSync(join(ROOT, 'apps/vra/src/main.ts'), 'utf8')).toContain('transport: new TlsTransport({ identity,');
+  });
+
   it('is no default: an engine, a server and a connection are each given their transport', () => {
     const engine = readFileSync(join(ROOT, 'libs/io/engine-host/src/types.ts'), 'utf8');
     expect(engine).toContain('readonly transport: LinkTransport;');
