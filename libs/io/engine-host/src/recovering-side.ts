@@ -1,5 +1,4 @@
 import type { RetirementMessage } from '@tidemark/checkpoint';
-import type { ExportTable } from '@tidemark/nbd-server';
 import { Backoff } from './backoff.js';
 import { DatastoreFolders } from './datastore-folders.js';
 import { DatastoreSpace } from './datastore-space.js';
@@ -18,7 +17,7 @@ import { RetirementHost } from './retirement-host.js';
 import { Scrubber, type ScrubStatus } from './scrubber.js';
 import { StateFile } from './state-file.js';
 import { protectionKey, type AttachedVmSpec, type ProtectionRef, type RecoverySpec, type ViewSpec, type VraOptions } from './types.js';
-import { ViewHost } from './view-host.js';
+import { ViewHost, type ViewTables } from './view-host.js';
 import { ViewOpenings } from './view-openings.js';
 
 interface ViewEntry {
@@ -32,11 +31,9 @@ interface RecoveringState {
   readonly removals?: readonly Removal[];
 }
 
-export interface RecoveringSurroundings {
+export interface RecoveringSurroundings extends ViewTables {
   readonly codecs: CodecPool;
   readonly options: VraOptions;
-  readonly exports: ExportTable;
-  readonly backupExports: ExportTable;
   readonly hashPool: HashPool;
   readonly memory: EngineMemory;
   sendRetirement(vraId: string, message: RetirementMessage | HeldMessage): void;
@@ -155,7 +152,7 @@ export class RecoveringSide {
 
   async #openView(entry: ViewEntry): Promise<ViewHost> {
     const recovery = this.recoveryOf(entry.spec);
-    const view = await ViewHost.open(entry.spec, recovery, { exports: this.around.exports, backupExports: this.around.backupExports, log: this.around.options.log });
+    const view = await ViewHost.open(entry.spec, recovery, this.around);
     this.#views.set(entry.spec.viewId, view);
     this.#failed.delete(entry.spec.viewId);
     if (entry.isPromoting) view.promote();

@@ -51,7 +51,8 @@ export class ViewHost {
   }
 
   /** Pins the checkpoint, opens scratch (with what a view of the same id left there) and exports the disks. */
-  static async open(spec: ViewSpec, recovery: RecoveryHost, { log, ...tables }: ViewTables & { readonly log: Logger }): Promise<ViewHost> {
+  static async open(spec: ViewSpec, recovery: RecoveryHost, tables: ViewTables & { readonly options: { readonly log: Logger } }): Promise<ViewHost> {
+    const { log } = tables.options;
     const scratchFolder = ViewHost.scratchFolder(recovery.spec, spec.viewId);
     const view = await recovery.journal.openView({
       checkpointId: spec.checkpointId, scratchFolder, scratchRoomBytes: (bytes) => recovery.scratchRoomBytes(bytes),
