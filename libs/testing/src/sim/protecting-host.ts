@@ -32,6 +32,9 @@ const REOPEN_MS = 100;
 const TICK_MS = 60;
 const SYNC_RETRY_TICKS = 8;
 
+/** As the product asks again for a disk that another VRA has locked. */
+const LOCK_RETRY_MS = 50;
+
 /** One protecting host: captures, streams and barriers of the VMs that run here, as its document says. Its disks outlive its process. */
 export class ProtectingHost extends SimHost {
   readonly #captures = new Map<string, Capture>();
@@ -86,6 +89,7 @@ export class ProtectingHost extends SimHost {
   protected crashed(isPowerLoss: boolean): void {
     for (const capture of this.#captures.values()) {
       capture.crashed();
+      capture.vm.lockedBy = '';
       // The host's memory is gone: what no flush covered may be lost.
       if (isPowerLoss) for (const disk of capture.vm.disks) disk.losePower(this.around.world.random);
     }
@@ -121,10 +125,23 @@ export class ProtectingHost extends SimHost {
       stream.close();
       this.#streams.delete(key);
     }
-    for (const vmId of this.#captures.keys()) if (!desired.vms.some((vm) => vm.vmId === vmId)) this.#captures.delete(vmId);
-    for (const vm of desired.vms) if (!this.#captures.has(vm.vmId)) this.#captures.set(vm.vmId, this.#newCapture(vm));
+    for (const vmId of this.#captures.keys()) if (!desired.vms.some((vm) => vm.vmId === vmId)) this.#detach(vmId);
+    for (const vm of desired.vms) if (!this.#captures.has(vm.vmId)) this.#attach(vm);
     for (const plan of desired.protections) this.#ensureStream(plan);
     for (const config of desired.barriers) this.#ensureBarrier(config.vpgId).take({ type: 'configured', config });
+  }
+
+  /** Until the VRA of the former host has let go of the disks, nothing is served here; it is asked again soon. */
+  #attach(vm: Capture['vm']): void {
+    if (vm.lockedBy !== '') return this.after(LOCK_RETRY_MS, () => this.#reconcile());
+    vm.lockedBy = this.name;
+    this.#captures.set(vm.vmId, this.#newCapture(vm));
+  }
+
+  #detach(vmId: string): void {
+    const capture = this.#captures.get(vmId);
+    if (capture !== undefined) capture.vm.lockedBy = '';
+    this.#captures.delete(vmId);
   }
 
   #newCapture(vm: Capture['vm']): Capture {
