@@ -24,6 +24,22 @@ export class ViewRefV1 {
   @IsUUID() viewId!: string;
 }
 
+/**
+ * `control pin.put`: the checkpoint stays, beyond retention, thinning and early retirement, until the pin is dropped or expires (by the VRA's wall clock). A name that is
+ * known goes over to this checkpoint. One VM is enough to keep a checkpoint of the whole VPG.
+ */
+export class PinPutV1 extends ProtectionRefV1 {
+  @IsString() @Length(1, 100) name!: string;
+  @IsInt() @Min(1) checkpointId!: number;
+  /** null: until it is dropped. */
+  @IsOptional() @IsInt() @Min(1) expiresAtMs!: number | null;
+}
+
+/** `control pin.drop`; a name that is not known: done already. */
+export class PinDropV1 extends ProtectionRefV1 {
+  @IsString() @Length(1, 100) name!: string;
+}
+
 /** `control epoch.reserve` | `epoch.commit` | `epoch.burn`: ownership of one protection. Reserve is durable before the first VM starts. */
 export class EpochV1 extends ProtectionRefV1 {
   @IsInt() @Min(1) epoch!: number;

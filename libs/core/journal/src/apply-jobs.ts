@@ -97,7 +97,7 @@ export class ApplyJobs {
   freeSegments(effects: JournalEffect[]): void {
     const { state, log, pins } = this.parts;
     const [oldest] = state.segments;
-    if (this.#isRemoving || oldest === undefined || pins.count > 0 || oldest.segment === log.currentSegment) return;
+    if (this.#isRemoving || oldest === undefined || pins.hasReader || oldest.segment === log.currentSegment) return;
     const isSealed = state.segments.length > 1;
     if (!isSealed || oldest.lastSeq > state.snapshot.appliedSeq) return;
     this.#isRemoving = true;

@@ -149,7 +149,7 @@ describe('thinning', () => {
   it('drops what it is told and no write, keeps the oldest, the newest and pinned ones, and is there after a restart', () => {
     const { disk, sender } = started();
     for (let id = 1; id <= 6; id += 1) sender.checkpoint(id, id);
-    sender.bench.step({ type: 'pin', key: 'backup', checkpointId: 4 });
+    sender.bench.step({ type: 'pin', key: 'backup', checkpointId: 4, isReading: true });
     expect(sender.bench.ask({ type: 'thin', checkpointIds: [1, 2, 3, 4, 5, 6, 99] })).toBe(undefined);
     expect([heldIds(sender.bench), firstBytes(sender.bench)]).toEqual([[1, 4, 6], [1, 4, 6]]);
     const again = opened(disk);

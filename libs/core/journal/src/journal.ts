@@ -237,12 +237,12 @@ export class Journal {
       case 'pin': {
         assert(this.pinError(event.checkpointId) === undefined, 'pinError was asked first');
         const markerSeq = this.#state.ledger.find(event.checkpointId)?.markerSeq ?? 0;
-        return this.#pins.add(event.key, { markerSeq, checkpointId: event.checkpointId });
+        return this.#pins.add(event.key, { markerSeq, checkpointId: event.checkpointId, isReading: event.isReading });
       }
       case 'pinHead':
         assert(this.headError === undefined, 'headError was asked first');
         // Checkpoints up to the head may be retired and applied, later ones not: what their apply writes into the mirrors is not covered there.
-        return this.#pins.add(event.key, { markerSeq: this.#state.snapshot.lastSeq + 1, checkpointId: undefined });
+        return this.#pins.add(event.key, { markerSeq: this.#state.snapshot.lastSeq + 1, checkpointId: undefined, isReading: true });
       case 'unpin':
         this.#pins.remove(event.key);
         return this.#apply.freeSegments(effects);

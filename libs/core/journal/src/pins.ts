@@ -1,5 +1,7 @@
-/** Who needs which checkpoint. While anyone does, no segment is freed and nothing below it is retired. */
+/** Who needs which checkpoint: nothing below it is retired. */
 export interface Pin {
+  /** Somebody reads by an index made when it was pinned: no segment is freed. */
+  readonly isReading: boolean;
   /** undefined: not a checkpoint, but the head as it was when it was pinned. */
   readonly checkpointId: number | undefined;
   readonly markerSeq: number;
@@ -11,8 +13,8 @@ export const pinName = ({ checkpointId, markerSeq }: Pin): string =>
 export class Pins {
   readonly #pins = new Map<string, Pin>();
 
-  get count(): number {
-    return this.#pins.size;
+  get hasReader(): boolean {
+    return [...this.#pins.values()].some(({ isReading }) => isReading);
   }
 
   add(key: string, pin: Pin): void {

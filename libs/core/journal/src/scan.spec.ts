@@ -318,7 +318,7 @@ describe('retirement, apply and epochs', () => {
 
   it('refuses to retire or to apply below a pin, and frees nothing under a view', () => {
     const { disk, sender } = withCheckpoints(6);
-    sender.bench.step({ type: 'pin', key: 'view', checkpointId: 3 });
+    sender.bench.step({ type: 'pin', key: 'view', checkpointId: 3, isReading: true });
     expect(sender.bench.ask({ type: 'retire', checkpointId: 4 })).toBe('JOURNAL_PINNED');
     expect(sender.bench.ask({ type: 'retire', checkpointId: 3 })).toBe(undefined);
     const before = disk.files.size;
@@ -355,7 +355,7 @@ describe('retirement, apply and epochs', () => {
     expect(bench.ask({ type: 'startPromotion', checkpointId: 2 })).toBe('JOURNAL_EPOCH');
     bench.ask({ type: 'reserveEpoch', epoch: 2 });
     bench.ask({ type: 'commitEpoch', epoch: 2 });
-    bench.step({ type: 'pin', key: 'test', checkpointId: 3 });
+    bench.step({ type: 'pin', key: 'test', checkpointId: 3, isReading: true });
     expect(bench.ask({ type: 'startPromotion', checkpointId: 2 })).toBe('JOURNAL_PINNED');
     bench.step({ type: 'unpin', key: 'test' });
     expect(bench.ask({ type: 'startPromotion', checkpointId: 2 })).toBe(undefined);

@@ -128,8 +128,8 @@ export type JournalEvent =
   | { readonly type: 'reopen' }
   /** The caller's space guard says that the datastore's share is used up. */
   | { readonly type: 'guardReached'; readonly detail: string }
-  /** A view or failover needs this checkpoint and the segments below it. `key` names the holder. */
-  | { readonly type: 'pin'; readonly key: string; readonly checkpointId: number }
+  /** A view or failover needs this checkpoint and, if it is reading, the segments below it. `key` names the holder. */
+  | { readonly type: 'pin'; readonly key: string; readonly checkpointId: number; readonly isReading: boolean }
   /** The same for the image at the durable position of now, which no checkpoint needs to mark. */
   | { readonly type: 'pinHead'; readonly key: string }
   | { readonly type: 'unpin'; readonly key: string };

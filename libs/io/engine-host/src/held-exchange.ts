@@ -183,7 +183,9 @@ export class HeldExchange {
   }
 
   #decide(vpgId: string, retirement: RetirementHost, reports: readonly HeldReport[]): void {
-    const aged = commonCheckpoints(reports);
+    const throughId = lowestPinned(reports);
+    // As far as a pin allows, not as if there were none: that would be refused, again and again.
+    const aged = commonCheckpoints(reports).filter(({ checkpointId }) => checkpointId <= throughId);
     const bounds = spaceBounds(reports);
     if (!bounds) return retirement.listed(aged, 0);
     void this.common({ vpgId, fromId: bounds.fromId, countMax: SPACE_PAGE, thinAfterMs: null }).then((page) => {
@@ -233,6 +235,9 @@ export class HeldExchange {
 
 const isKept = ({ tag, kind }: HeldCheckpoint['marker']): boolean => tag !== null || kind !== 'automatic';
 
+/** Infinity: nobody needs one. */
+const lowestPinned = (reports: readonly HeldReport[]): number => Math.min(Infinity, ...reports.map(({ pinnedId }) => pinnedId).filter((id) => id > 0));
+
 const lowestOf = (ids: readonly number[]): number => (ids.length === 0 ? 0 : Math.min(...ids));
 
 const ageOf = ({ arrivedMs, marker }: HeldCheckpoint, nowMs: number): number => Math.max(0, Math.floor(nowMs - arrivedMs + marker.ageMs));
@@ -252,7 +257,6 @@ export function spaceBounds(reports: readonly HeldReport[]): { readonly fromId: 
   const [first, ...others] = reports;
   if (wantedId === 0 || !first) return undefined;
   const newestId = Math.max(0, ...first.newestIds.filter((id) => others.every(({ newestIds }) => newestIds.includes(id))));
-  const pinnedIds = reports.map(({ pinnedId }) => pinnedId).filter((id) => id > 0);
-  const throughId = Math.min(newestId, ...pinnedIds);
+  const throughId = Math.min(newestId, lowestPinned(reports));
   return throughId === 0 ? undefined : { fromId: Math.min(wantedId, throughId), throughId };
 }

@@ -1,3 +1,4 @@
+export type { CheckpointPin } from './checkpoint-pins.js';
 export * from './engine-error.js';
 export { SocketGuestAgents, guestAgentSocketPath, type FrozenGuest, type GuestAgents } from './guest-agent.js';
 export { GuestAgentServer, type GuestQuiescer } from './guest-agent-server.js';

@@ -1,6 +1,7 @@
 import type { RetirementMessage } from '@tidemark/checkpoint';
 import { Backoff } from './backoff.js';
 import { DatastoreFolders } from './datastore-folders.js';
+import type { CheckpointPin } from './checkpoint-pins.js';
 import { DatastoreSpace } from './datastore-space.js';
 import { type HandOver, handOver } from './disk-hand-over.js';
 import { EngineError } from './engine-error.js';
@@ -13,7 +14,8 @@ import { JournalOwner, moveNumberOf } from './journal-owner.js';
 import { volumeChangeError } from './mirror-set.js';
 import { RecoveryHost } from './recovery-host.js';
 import { removeRecoveryFiles, type Removal } from './removal.js';
-import { RetirementHost } from './retirement-host.js';
+import type { RetirementHost } from './retirement-host.js';
+import { RetirementSet, type RetirementSetSurroundings } from './retirement-set.js';
 import { Scrubber, type ScrubStatus } from './scrubber.js';
 import { StateFile } from './state-file.js';
 import { protectionKey, type AttachedVmSpec, type ProtectionRef, type RecoverySpec, type ViewSpec, type VraOptions } from './types.js';
@@ -55,7 +57,7 @@ export class RecoveringSide {
   readonly #views = new Map<string, ViewHost>();
   readonly #entries = new Map<string, ViewEntry>();
   readonly #removals = new Map<string, Removal>();
-  readonly #retirements = new Map<string, RetirementHost>();
+  readonly #retirements: RetirementSet = new RetirementSet(this.#retirementSurroundings());
   readonly #spaces = new Map<string, DatastoreSpace>();
   readonly #scrubber: Scrubber;
   readonly #folders: DatastoreFolders | undefined;
@@ -102,7 +104,7 @@ export class RecoveringSide {
     };
     await Promise.all(Array.from({ length: OPENED_AT_ONCE }, openSome));
     for (const [viewId, entry] of this.#entries) if (!this.#views.has(viewId)) await this.#tryOpenView(entry);
-    this.#configureRetirements();
+    this.#retirements.configure(this.recoveries);
   }
 
   async #tryOpen(key: string, spec: RecoverySpec): Promise<void> {
@@ -208,7 +210,7 @@ export class RecoveringSide {
       } else await this.#open(key, spec);
       this.#specs.set(key, spec);
       await this.#save();
-      this.#configureRetirements();
+      this.#retirements.configure(this.recoveries);
     });
   }
 
@@ -230,7 +232,7 @@ export class RecoveringSide {
       await recovery?.release();
       if (this.#recoveries.delete(key)) this.around.options.log.info({ protection: key, moveNumber }, 'recovery released: another VRA takes it over');
       this.#scrubber.forget(key);
-      this.#configureRetirements();
+      this.#retirements.configure(this.recoveries);
     });
   }
 
@@ -256,7 +258,7 @@ export class RecoveringSide {
       if (spec) await this.#beginRemoval(key, spec, isMirrorKept);
       if (!this.#removals.has(key)) return;
       await this.#finishRemoval(key);
-      this.#configureRetirements();
+      this.#retirements.configure(this.recoveries);
       this.around.options.log.info({ protection: key, isMirrorKept }, 'recovery removed');
     });
   }
@@ -328,9 +330,7 @@ export class RecoveringSide {
     if (!recovery.journal.holds(spec.checkpointId)) {
       throw new EngineError('VRA_UNKNOWN_CHECKPOINT', `the journal of VM ${spec.vmId} does not hold checkpoint ${String(spec.checkpointId)}`);
     }
-    if (this.#retirements.get(spec.vpgId)?.canPin(spec.checkpointId) === false) {
-      throw new EngineError('VRA_CONFLICT', `checkpoint ${String(spec.checkpointId)} is being retired`);
-    }
+    this.#checkPinnable(spec.vpgId, spec.checkpointId);
     // Known before the first wait: a retirement that asks for pins meanwhile is told of this one.
     this.#entries.set(spec.viewId, entry);
     try {
@@ -339,6 +339,27 @@ export class RecoveringSide {
       this.#entries.delete(spec.viewId);
       throw error;
     }
+  }
+
+  #viewsOf(vpgId: string): readonly ViewSpec[] {
+    return [...this.#entries.values()].flatMap(({ spec }) => (spec.vpgId === vpgId ? [spec] : []));
+  }
+
+  #pinsOf(vpgId: string): readonly CheckpointPin[] {
+    return [...this.#recoveries.values()].flatMap(({ spec, pins }) => (spec.vpgId === vpgId ? pins.list : []));
+  }
+
+  /** Keeps a checkpoint under a name, durably. VRA_UNKNOWN_CHECKPOINT; VRA_CONFLICT when it is being retired. */
+  putPin(ref: ProtectionRef, pin: CheckpointPin): Promise<void> {
+    return this.#exclusive(async () => {
+      await this.#exchange.pinnable(ref.vpgId, pin.checkpointId);
+      this.#checkPinnable(ref.vpgId, pin.checkpointId);
+      await this.recoveryOf(ref).pins.put(pin);
+    });
+  }
+
+  #checkPinnable(vpgId: string, checkpointId: number): void {
+    if (this.#retirements.of(vpgId)?.canPin(checkpointId) === false) throw new EngineError('VRA_CONFLICT', `checkpoint ${String(checkpointId)} is being retired`);
   }
 
   closeView(viewId: string): Promise<void> {
@@ -372,58 +393,12 @@ export class RecoveringSide {
     return handOver(spec, { views: this.#views.values(), recoveries: this.#specs.values() });
   }
 
-  #configureRetirements(): void {
-    const byVpg = new Map<string, RecoverySpec[]>();
-    for (const recovery of this.#recoveries.values()) byVpg.set(recovery.spec.vpgId, [...(byVpg.get(recovery.spec.vpgId) ?? []), recovery.spec]);
-    for (const [vpgId, host] of this.#retirements) {
-      if (byVpg.has(vpgId)) continue;
-      host.close();
-      this.#retirements.delete(vpgId);
-    }
-    for (const [vpgId, [spec]] of byVpg) if (spec) this.#configureRetirement(vpgId, spec);
-  }
-
-  #configureRetirement(vpgId: string, spec: RecoverySpec): void {
-    const recoverers = spec.recoverers.map(({ vra, vmIds }) => ({ vraId: vra.vraId, vmIds }));
-    const config = { vpgId, epoch: spec.epoch, recoverers, historyMs: spec.historyMs };
-    const host = this.#retirements.get(vpgId);
-    if (host) {
-      if (JSON.stringify(host.config) !== JSON.stringify(config)) host.configure(config);
-      return;
-    }
-    const ofVms = (vmIds: readonly string[]): RecoveryHost[] => vmIds.map((vmId) => this.recoveryOf({ vpgId, vmId }));
-    this.#retirements.set(
-      vpgId,
-      new RetirementHost(config, 0, {
-        selfVraId: this.around.options.vraId,
-        log: this.around.options.log,
-        send: (vraId, message) => this.around.sendRetirement(vraId, message),
-        isPeerUp: (vraId) => this.around.isPeerUp(vraId),
-        pinnedReason: (checkpointId, vmIds) => this.#pinnedReason(vpgId, checkpointId, vmIds),
-        makeRetired: async (checkpointId, vmIds) => {
-          for (const recovery of ofVms(vmIds)) await recovery.journal.retire(checkpointId);
-        },
-        allowApply: async (checkpointId, vmIds) => {
-          for (const recovery of ofVms(vmIds)) await recovery.journal.allowApply(checkpointId);
-        },
-      }),
-    );
-  }
-
-  /** A journal that does not hold it would be left without any checkpoint. */
-  #pinnedReason(vpgId: string, checkpointId: number, vmIds: readonly string[]): string | undefined {
-    const missing = vmIds.find((vmId) => this.#recoveries.get(protectionKey({ vpgId, vmId }))?.journal.holds(checkpointId) !== true);
-    if (missing !== undefined) return `the journal of VM ${missing} does not hold checkpoint ${String(checkpointId)}`;
-    const pin = [...this.#entries.values()].find(({ spec }) => spec.vpgId === vpgId && spec.checkpointId <= checkpointId);
-    return pin && `view ${pin.spec.viewId} needs checkpoint ${String(pin.spec.checkpointId)}`;
-  }
-
   retirementOf(vpgId: string): RetirementHost | undefined {
-    return this.#retirements.get(vpgId);
+    return this.#retirements.of(vpgId);
   }
 
   forEachRetirement(act: (retirement: RetirementHost) => void): void {
-    for (const retirement of this.#retirements.values()) act(retirement);
+    this.#retirements.forEach(act);
   }
 
   held(fromVraId: string, message: HeldMessage): void {
@@ -438,12 +413,24 @@ export class RecoveringSide {
     return [...this.#spaces.values()];
   }
 
+  #retirementSurroundings(): RetirementSetSurroundings {
+    return {
+      selfVraId: this.around.options.vraId,
+      log: this.around.options.log,
+      send: (vraId, message) => this.around.sendRetirement(vraId, message),
+      isPeerUp: (vraId) => this.around.isPeerUp(vraId),
+      recoveryOf: (ref) => this.#recoveries.get(protectionKey(ref)),
+      viewsOf: (vpgId) => this.#viewsOf(vpgId),
+      pinsOf: (vpgId) => this.#pinsOf(vpgId),
+    };
+  }
+
   #exchangeSurroundings(): HeldSurroundings {
     return {
       selfVraId: this.around.options.vraId,
-      retirements: this.#retirements,
+      retirements: this.#retirements.byVpg,
       recoveriesOf: (vpgId) => [...this.#recoveries.values()].filter(({ spec }) => spec.vpgId === vpgId),
-      pinnedIdsOf: (vpgId) => [...this.#entries.values()].filter(({ spec }) => spec.vpgId === vpgId).map(({ spec }) => spec.checkpointId),
+      pinnedIdsOf: (vpgId) => [...this.#viewsOf(vpgId), ...this.#pinsOf(vpgId)].map(({ checkpointId }) => checkpointId),
       thinningOf: (vpgId) => [...this.#recoveries.values()].find(({ spec }) => spec.vpgId === vpgId)?.spec.thinning,
       send: (vraId, message) => this.around.sendRetirement(vraId, message),
     };
@@ -453,6 +440,7 @@ export class RecoveringSide {
     for (const recovery of this.#recoveries.values()) {
       recovery.tick(nowMs);
       await recovery.dropUnneededMirrors();
+      await recovery.pins.tick(Date.now());
     }
     this.#exchange.tick(nowMs);
     await this.#repair(nowMs);
@@ -490,7 +478,7 @@ export class RecoveringSide {
     await this.#last;
     this.#exchange.close();
     await this.#scrubber.close();
-    for (const retirement of this.#retirements.values()) retirement.close();
+    this.#retirements.close();
     for (const view of this.#views.values()) await view.close({ isScratchDropped: false });
     for (const recovery of this.#recoveries.values()) await recovery.close();
     for (const space of this.#spaces.values()) space.close();

@@ -14,6 +14,7 @@ import { payloadPool } from '@tidemark/sys';
 import type { DatastoreSpace } from './datastore-space.js';
 import { fingerprintOf } from './disk-fingerprint.js';
 import { EngineError } from './engine-error.js';
+import { CheckpointPins } from './checkpoint-pins.js';
 import { JournalOwner } from './journal-owner.js';
 import { FrameIntake, type TakenFrame } from './frame-intake.js';
 import { HeadHasher } from './head-hasher.js';
@@ -58,6 +59,7 @@ export class RecoveryHost {
   #journal: JournalFile | undefined;
   #listInstance: string = randomUUID();
   #body: Uint8Array = new Uint8Array(0);
+  readonly pins: CheckpointPins;
   readonly #intake: FrameIntake;
   #receivedBytes = 0;
   #openingCount = 0;
@@ -70,6 +72,7 @@ export class RecoveryHost {
     epoch: number,
   ) {
     this.key = protectionKey(spec);
+    this.pins = new CheckpointPins(spec.journalFolder, this.key, hooks.log);
     this.#intake = new FrameIntake({
       codecs: hooks.codecs,
       take: (frame, raw) => this.#take(frame, raw),
@@ -101,6 +104,7 @@ export class RecoveryHost {
       await host.#mirrors.open(spec.volumes, owner);
       await owner.claim();
       await host.#proveBasis();
+      await host.pins.load();
       await host.#openJournal();
     } catch (error) {
       await host.close();
@@ -136,6 +140,7 @@ export class RecoveryHost {
       onIndexFailed: (error) => this.hooks.log.warn({ protection: this.key, error: String(error) }, 'index of the journal cannot be written; it is tried again'),
     });
     this.#journal = journal;
+    this.pins.attach(journal);
     const { epoch, state } = journal.stats();
     // What was put and no stream has opened with yet is only offered.
     this.#receiver.beginVolumes(journal.volumes.map(({ sizeBytes }) => sizeBytes));

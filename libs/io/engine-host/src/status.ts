@@ -1,3 +1,4 @@
+import type { CheckpointPin } from './checkpoint-pins.js';
 import type { JournalPhase } from '@tidemark/journal';
 import type { SyncKind } from '@tidemark/frame';
 import type { SenderState, SyncProgress } from '@tidemark/replication';
@@ -54,6 +55,8 @@ export interface RecoveryStatus {
   readonly isAtHardLimit: boolean;
   /** What reading the journal back in the background has shown. */
   readonly scrub: ScrubStatus;
+  /** Checkpoints that are kept by name, beyond retention. */
+  readonly pins: readonly CheckpointPin[];
   readonly mirrorBytes: number;
   readonly receivedRawBytes: number;
   readonly receivedBytes: number;
@@ -186,11 +189,12 @@ function recoveryStatus(recovery: RecoveryHost): Omit<RecoveryStatus, 'scrub'> {
     epoch: stats.epoch,
     reservedEpoch: stats.reservedEpoch,
     state: recoveryState(recovery, stats.state.phase),
-    detail: stats.state.reason,
+    detail: detailOf(recovery),
     durableSeq: stats.durableSeq,
     journalBytes: stats.journalBytes,
     limits: recovery.limits,
     isAtHardLimit: stats.state.phase === 'full' && recovery.isAtHardLimit,
+    pins: recovery.pins.list,
     mirrorBytes: spec.volumes.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0),
     receivedRawBytes: receivedBytes.raw,
     receivedBytes: receivedBytes.onWire,
@@ -201,6 +205,13 @@ function recoveryStatus(recovery: RecoveryHost): Omit<RecoveryStatus, 'scrub'> {
   };
 }
 
+/** Who looks at a full journal must learn what keeps its history. */
+function detailOf({ stats, pins, isAtHardLimit }: RecoveryHost): string {
+  const { reason, phase } = stats.state;
+  const pin = phase === 'full' && isAtHardLimit ? pins.lowest : undefined;
+  return pin ? `${reason}; pin '${pin.name}' keeps the history from checkpoint ${String(pin.checkpointId)} on: drop it or raise the limit` : reason;
+}
+
 function recoveryState(recovery: RecoveryHost, phase: JournalPhase): RecoveryStatus['state'] {
   if (phase !== 'open') return phase;
   if (!recovery.isReceiving) return 'waiting';
@@ -209,7 +220,7 @@ function recoveryState(recovery: RecoveryHost, phase: JournalPhase): RecoverySta
 }
 
 function failedRecovery({ vpgId, vmId, epoch, limits = UNLIMITED }: RecoverySpec, reason: string): RecoveryStatus {
-  const none = { limits, isAtHardLimit: false, scrub: { completedAtMs: null, detail: '', affectedIds: [] }, durableSeq: 0, journalBytes: 0, mirrorBytes: 0, receivedRawBytes: 0, receivedBytes: 0, lastChange: 0 };
+  const none = { limits, pins: [], isAtHardLimit: false, scrub: { completedAtMs: null, detail: '', affectedIds: [] }, durableSeq: 0, journalBytes: 0, mirrorBytes: 0, receivedRawBytes: 0, receivedBytes: 0, lastChange: 0 };
   return { vpgId, vmId, epoch, reservedEpoch: null, state: 'broken', detail: reason, newestCheckpointId: null, oldestCheckpointId: null, instance: '', ...none };
 }
 

@@ -4,6 +4,7 @@ import type { HeldCheckpoint, ListingQuestion } from '@tidemark/journal';
 import { CodecPool } from '@tidemark/link';
 import { nameUri } from '@tidemark/trust';
 import { payloadPool } from '@tidemark/sys';
+import type { CheckpointPin } from './checkpoint-pins.js';
 import { ControlMesh } from './control-mesh.js';
 import { DataServer } from './data-server.js';
 import { EventLoopWatch, type EventLoopDelay } from './event-loop-watch.js';
@@ -221,6 +222,15 @@ export class VraEngine {
 
   promoteView(viewId: string): Promise<void> {
     return this.#recovering.promoteView(viewId);
+  }
+
+  /** Keeps a checkpoint beyond retention, under a name, durably; a name that is known goes over to it. See {@link CheckpointPin}. */
+  async putPin({ vpgId, vmId, name, checkpointId, expiresAtMs }: ProtectionRef & CheckpointPin): Promise<void> {
+    await this.#recovering.putPin({ vpgId, vmId }, { name, checkpointId, expiresAtMs: expiresAtMs ?? null });
+  }
+
+  async dropPin({ name, ...ref }: ProtectionRef & { readonly name: string }): Promise<void> {
+    await this.#recovering.recoveryOf(ref).pins.drop(name);
   }
 
   reserveEpoch({ epoch, ...ref }: ProtectionRef & { readonly epoch: number }): Promise<void> {

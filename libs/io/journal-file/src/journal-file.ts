@@ -194,7 +194,7 @@ export class JournalFile {
   pin(checkpointId: number, key: string): void {
     const error = this.#journal.pinError(checkpointId);
     if (error !== undefined) throw error;
-    this.#step({ type: 'pin', key, checkpointId });
+    this.#step({ type: 'pin', key, checkpointId, isReading: false });
   }
 
   unpin(key: string): void {
@@ -269,7 +269,7 @@ export class JournalFile {
     const error = this.#journal.pinError(checkpointId);
     if (checkpoint === undefined || error !== undefined) throw error ?? new JournalError('JOURNAL_CHECKPOINT', `checkpoint ${checkpointId} is not held`);
     const key = `view ${(this.#lastRequest += 1)}`;
-    this.#step({ type: 'pin', key, checkpointId });
+    this.#step({ type: 'pin', key, checkpointId, isReading: true });
     const release = (): void => {
       this.#index.leave();
       this.#step({ type: 'unpin', key });

@@ -1,0 +1,107 @@
+import { join } from 'node:path';
+import type { JournalFile } from '@tidemark/journal-file';
+import { EngineError } from './engine-error.js';
+import { StateFile } from './state-file.js';
+import type { Logger } from './types.js';
+
+/** Keeps one checkpoint beyond retention, thinning and early retirement, whoever asked for it is gone or not. */
+export interface CheckpointPin {
+  /** Of who needs it, e.g. `backup 2026-11-22`; one checkpoint per name. */
+  readonly name: string;
+  readonly checkpointId: number;
+  /** Wall clock, ms since 1970; null: until it is dropped. */
+  readonly expiresAtMs: number | null;
+}
+
+export const PINS_MAX = 64;
+const NAME_LENGTH_MAX = 100;
+
+const keyOf = (name: string): string => `pin ${name}`;
+
+/**
+ * The named pins of one journal, in `pins.json` beside its segments, so that they go where the journal goes. A pin is in force before it is durable, and
+ * durable before it is answered; the other way round when it is dropped.
+ */
+export class CheckpointPins {
+  readonly #file: StateFile<readonly CheckpointPin[]>;
+  #pins: readonly CheckpointPin[] = [];
+  #journal: JournalFile | undefined;
+
+  constructor(
+    journalFolder: string,
+    private readonly key: string,
+    private readonly log: Logger,
+  ) {
+    this.#file = new StateFile(join(journalFolder, 'pins.json'));
+  }
+
+  async load(): Promise<void> {
+    this.#pins = (await this.#file.load()) ?? [];
+  }
+
+  get list(): readonly CheckpointPin[] {
+    return this.#pins;
+  }
+
+  /** The pin of the oldest checkpoint: what holds the history. */
+  get lowest(): CheckpointPin | undefined {
+    return this.#pins.reduce<CheckpointPin | undefined>((lowest, pin) => (lowest && lowest.checkpointId <= pin.checkpointId ? lowest : pin), undefined);
+  }
+
+  /** The journal was opened, before anything is retired in it. A checkpoint that went with damage takes its pin along, loudly. */
+  attach(journal: JournalFile): void {
+    this.#journal = journal;
+    for (const { name, checkpointId } of this.#pins) if (journal.holds(checkpointId)) journal.pin(checkpointId, keyOf(name));
+  }
+
+  /** Throws VRA_UNKNOWN_CHECKPOINT, or VRA_CONFLICT for one name too many. A name that is known goes over to this checkpoint. */
+  async put(pin: CheckpointPin): Promise<void> {
+    const journal = this.#open();
+    const before = this.#pins.find(({ name }) => name === pin.name);
+    if (pin.name.trim() === '' || pin.name.length > NAME_LENGTH_MAX) throw new EngineError('VRA_CONFLICT', `a pin's name has 1 to ${String(NAME_LENGTH_MAX)} characters`);
+    if (!before && this.#pins.length >= PINS_MAX) throw new EngineError('VRA_CONFLICT', `this recovery has ${String(PINS_MAX)} pins: drop one first`);
+    if (!journal.holds(pin.checkpointId)) throw new EngineError('VRA_UNKNOWN_CHECKPOINT', `the journal of ${this.key} does not hold checkpoint ${String(pin.checkpointId)}`);
+    // Known before the first wait, and the former one as well: a retirement that asks for pins meanwhile is told of both until the file says which.
+    const known = this.#pins;
+    this.#pins = [...known, pin];
+    journal.pin(pin.checkpointId, `${keyOf(pin.name)} being put`);
+    try {
+      await this.#save([...known.filter(({ name }) => name !== pin.name), pin]);
+      journal.unpin(keyOf(pin.name));
+      journal.pin(pin.checkpointId, keyOf(pin.name));
+    } catch (error) {
+      this.#pins = known;
+      throw error;
+    } finally {
+      journal.unpin(`${keyOf(pin.name)} being put`);
+    }
+  }
+
+  /** One that is not there was dropped already. */
+  async drop(name: string): Promise<void> {
+    if (!this.#pins.some((pin) => pin.name === name)) return;
+    await this.#save(this.#pins.filter((pin) => pin.name !== name));
+    this.#journal?.unpin(keyOf(name));
+  }
+
+  /** Drops what has expired, and what the journal does not hold any more. */
+  async tick(nowMs: number): Promise<void> {
+    for (const { name, checkpointId, expiresAtMs } of this.#pins) {
+      const isGone = this.#journal?.holds(checkpointId) === false;
+      if (!isGone && (expiresAtMs === null || expiresAtMs > nowMs)) continue;
+      if (isGone) this.log.error({ protection: this.key, name, checkpointId }, 'a pinned checkpoint is gone with damage of the journal: its pin goes too');
+      else this.log.info({ protection: this.key, name, checkpointId }, 'a pin has expired: its checkpoint may be retired');
+      await this.drop(name);
+    }
+  }
+
+  async #save(pins: readonly CheckpointPin[]): Promise<void> {
+    await this.#file.save(pins);
+    this.#pins = pins;
+  }
+
+  #open(): JournalFile {
+    if (!this.#journal) throw new EngineError('VRA_CLOSED', `the journal of ${this.key} is not open`);
+    return this.#journal;
+  }
+}
