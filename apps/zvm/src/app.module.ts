@@ -12,6 +12,8 @@ import { AuditLog } from './audit/audit-log.js';
 import { AuditController } from './audit/audit.controller.js';
 import { AuditStore } from './audit/audit.store.js';
 import { RequestAudit } from './audit/request-audit.js';
+import { SyslogController } from './audit/syslog.controller.js';
+import { SyslogService } from './audit/syslog.service.js';
 import { Clock } from './clock.js';
 import { ZVM_CONFIG, type ZvmConfig } from './config.js';
 import { Enrolment } from './enrolment/enrolment.service.js';
@@ -109,7 +111,7 @@ import { VrasController } from './vra/vras.controller.js';
 const STORES = [AuditStore, UserStore, SessionStore, TaskStore, VpgStore, VraStore, PeerStore, CatalogueStore, DraftStore, AlertStore, FenceStore];
 
 const SERVICES = [
-  AuditLog, RequestAudit, CallRate, Lockout, UserService, TokenService, SessionService, OidcService, TaskService, EventService, InventoryService, OperationService, SiteInventoryService, VraLinkService, SiteThrottle, VraStateService, VraOperations,
+  AuditLog, RequestAudit, SyslogService, CallRate, Lockout, UserService, TokenService, SessionService, OidcService, TaskService, EventService, InventoryService, OperationService, SiteInventoryService, VraLinkService, SiteThrottle, VraStateService, VraOperations,
   PeerLinkService, PeerExchange, PeerResponder, PairingService, CatalogueService, RecoverySite, ProtectedSite, RecoveredVms, RecoveryActions, VpgActions,
   VpgStatusService, VmFollower, DecisionTimer, DefinitionService, DraftService, CommitService, AlertService, TrustService,
   NatsUsers, TrustTokenStore, Enrolment, TrustRenewal, InternalListener, PeerKeys, PeerTrust, PairingAcceptance,
@@ -177,7 +179,7 @@ export class AppModule {
       module: AppModule,
       imports: [SurroundingsModule.of(config, own)],
       controllers: [
-        RootController, OidcController, SessionController, UsersController, TokensController, AuditController, LocalSiteController, TrustController, VirtualizationSitesController, PeerSitesController, ChangeRecoveryVraController, VrasController, VmsController, VpgsController, OwnershipController,
+        RootController, OidcController, SessionController, UsersController, TokensController, AuditController, SyslogController, LocalSiteController, TrustController, VirtualizationSitesController, PeerSitesController, ChangeRecoveryVraController, VrasController, VmsController, VpgsController, OwnershipController,
         // Sections before the draft's own routes: both match, and the first one wins.
         ...SECTION_CONTROLLERS, VpgSettingsController, TasksController, AlertsController, EventsController,
       ],

@@ -9,6 +9,7 @@ const TEXT_LENGTH_MAX = 1000;
 const DEPTH_MAX = 20;
 const INPUT_LENGTH_MAX = 8000;
 const CHANGES_MAX = 100;
+const CHANGES_LENGTH_MAX = 100_000;
 
 export const MASK = '***';
 
@@ -39,6 +40,7 @@ export function redactedInput(body: unknown): unknown {
 export function changesBetween(before: unknown, after: unknown): AuditChange[] {
   const changes: AuditChange[] = [];
   compare('', [before, after], changes);
+  if (canonical(changes).length > CHANGES_LENGTH_MAX) return [{ path: '…', before: null, after: `${changes.length} changes, too long to keep` }];
   return changes.length > CHANGES_MAX ? [...changes.slice(0, CHANGES_MAX), { path: '…', before: null, after: `${changes.length - CHANGES_MAX} more` }] : changes;
 }
 

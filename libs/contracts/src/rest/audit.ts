@@ -1,6 +1,6 @@
 import { ApiProperty } from '@nestjs/swagger';
-import { AUDIT_RESULT } from './enumerations.js';
-import { EnumNumber, Flag, Instant, Int, List, Section, Text, Texts } from './fields.js';
+import { AUDIT_RESULT, type NameOf, SYSLOG_PROTOCOL } from './enumerations.js';
+import { Choice, EnumNumber, Flag, Instant, Int, List, Section, Text, Texts } from './fields.js';
 
 /** Both sides as JSON text; a secret shows that it changed and nothing else. */
 export class AuditChangeApi {
@@ -44,4 +44,14 @@ export class AuditVerificationApi {
   @Int({ isRequired: true }) LastSequence!: number;
   @Text({ isRequired: true }) LastHash!: string;
   @Section(() => AuditBreakApi) FirstBreak?: AuditBreakApi | null;
+}
+
+/** `PUT /localsite/settings/syslog`; GET adds how far it came, and answers {} when nothing is forwarded. */
+export class SyslogSettingsApi {
+  @Choice(SYSLOG_PROTOCOL, { isRequired: true }) Protocol!: NameOf<typeof SYSLOG_PROTOCOL>;
+  @Text({ isRequired: true, lengthMin: 1, lengthMax: 255 }) Host!: string;
+  @Int({ min: 1, max: 65535, description: '514 for UDP, 601 for TCP, 6514 for TLS when absent.' }) Port?: number | null;
+  @Text({ lengthMax: 100_000, hasLines: true, description: "Certificates of the collector's CA, PEM; absent: those of the system." }) CaPem?: string | null;
+  @Int({ description: 'The last entry that the collector has taken. Shown, not set.' }) DeliveredSequence?: number | null;
+  @Text({ description: 'Why it does not go on. Shown, not set.' }) Problem?: string | null;
 }

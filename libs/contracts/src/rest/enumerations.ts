@@ -104,6 +104,8 @@ export const ROLE = enumeration('RoleApi', ['Administrator', 'Operator', 'Tester
 /** How an audited act ended. */
 export const AUDIT_RESULT = enumeration('AuditResultApi', ['Done', 'Refused', 'Failed']);
 
+export const SYSLOG_PROTOCOL = enumeration('SyslogProtocolApi', ['Udp', 'Tcp', 'Tls']);
+
 export const AUTHENTICATION_METHOD = enumeration('AuthenticationMethodApi', ['Windows', 'VirtualizationManager']);
 
 export type VpgStatusName = NameOf<typeof VPG_STATUS>;
