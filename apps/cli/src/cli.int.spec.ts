@@ -137,6 +137,14 @@ describe('lists', () => {
     expect((await tidemark(['vpgs'])).out).toContain('unknown');
   });
 
+  it('shows a sync: what is left, how fast, until when and why', async () => {
+    const sync = { Kind: 'BitmapSync', Reason: 'Network Congestion', TotalBytes: 40 * 2 ** 20, BytesLeft: 12 * 2 ** 20, BytesToCompare: 0, BytesPerSecond: 3 * 2 ** 20, SecondsLeft: 4, EstimatedEnd: '2026-11-22T09:12:03.000Z' };
+    site.state.vpgs = site.state.vpgs.map((one) => ({ ...one, SubStatus: 23, Sync: sync }));
+    expect((await tidemark(['vpgs', 'show', 'Shop'])).out).toContain('bitmap sync (sends what has changed): 12.0 of 40.0 MiB left, 3.0 MiB/s, ends about 09:12:03 UTC (4 s); Network Congestion');
+    site.state.vpgs = site.state.vpgs.map((one) => ({ ...one, Sync: { ...sync, BytesPerSecond: 0, SecondsLeft: null, EstimatedEnd: null } }));
+    expect((await tidemark(['vpgs', 'show', 'Shop'])).out).toContain('MiB left, end not known yet');
+  });
+
   it('says what is wrong', async () => {
     expect((await tidemark(['alerts'])).out).toContain("site 'Berlin' does not answer");
     expect((await tidemark(['vras'])).out).toContain('Installed, silent');
@@ -176,6 +184,17 @@ describe('vpgs create', () => {
     expect(await tidemark([...CREATE, '--no-wait', '--temp-disk', 'web=scsi:0:1'])).toMatchObject({ code: 0 });
     expect(site.committed[0]).toMatchObject({ 'vms/vm-1/volumes/scsi:0:1': { VolumeSyncSettings: 'InitialSyncOnly' } });
     expect(await tidemark([...CREATE, '--temp-disk', 'swap'])).toMatchObject({ code: 2, err: expect.stringContaining("'swap' is not VM=DISK") });
+  });
+
+  it('begins with existing disks, of VMs and datastores by name', async () => {
+    const seeds = ['web=scsi:0:0=seed/web.raw', 'db=scsi:0:0=[ds-b1] seed/db=1.raw'];
+    expect(await tidemark([...CREATE, '--vm', 'db', '--no-wait', '--preseed', ...seeds])).toMatchObject({ code: 0 });
+    expect(site.committed[0]).toMatchObject({
+      'vms/vm-1/volumes/scsi:0:0': { Preseed: { DatastoreIdentifier: 'ds-1', Path: 'seed/web.raw' } },
+      'vms/vm-2/volumes/scsi:0:0': { Preseed: { DatastoreIdentifier: 'ds-1', Path: 'seed/db=1.raw' } },
+    });
+    expect(await tidemark([...CREATE, '--preseed', 'web=scsi:0:0'])).toMatchObject({ code: 2, err: expect.stringContaining('is not VM=DISK=PATH') });
+    expect(await tidemark([...CREATE, '--preseed', 'web=scsi:0:0=[nowhere] x.raw'])).toMatchObject({ code: 1, err: expect.stringContaining("no datastore 'nowhere'") });
   });
 
   it('chooses what there is only one of, asks for the rest', async () => {

@@ -23,6 +23,20 @@ export function statusText({ colors }: Output, vpg: VpgApi): string {
 /** What the status alone does not say; nothing for a VPG in its normal state. */
 export const remarkText = ({ SubStatusDescription: text }: VpgApi): string => orDash(text === 'None' ? null : text?.replace(/^None: /, ''));
 
+const KIND_TEXTS: Readonly<Record<string, string>> = {
+  InitialSync: 'initial sync', VolumeInitialSync: 'first copy of added disks', DeltaSync: 'delta sync (compares, sends what differs)', BitmapSync: 'bitmap sync (sends what has changed)',
+};
+
+/** `bitmap sync …: 12.0 of 40.0 MiB left, 3.2 MiB/s, ends about 09:12:03 UTC; Network Congestion` */
+export function syncText({ Sync: sync }: VpgApi): string {
+  if (!sync) return 'none';
+  const rate = sync.BytesPerSecond > 0 ? `, ${mebibytes(sync.BytesPerSecond)} MiB/s` : '';
+  const end = sync.EstimatedEnd ? `, ends about ${sync.EstimatedEnd.slice(11, 19)} UTC (${sync.SecondsLeft ?? 0} s)` : ', end not known yet';
+  return `${KIND_TEXTS[sync.Kind] ?? sync.Kind}: ${mebibytes(sync.BytesLeft)} of ${mebibytes(sync.TotalBytes)} MiB left${rate}${end}${sync.Reason === '' ? '' : `; ${sync.Reason}`}`;
+}
+
+const mebibytes = (bytes: number): string => (bytes / 2 ** 20).toFixed(1);
+
 /** An unknown RPO is never shown as 0. */
 export const rpoText = (vpg: VpgApi): string => (vpg.ActualRPO === null || vpg.ActualRPO === undefined || vpg.ActualRPO < 0 ? 'unknown' : `${vpg.ActualRPO} s`);
 

@@ -27,6 +27,7 @@ interface CreateOptions {
   readonly rpo?: string;
   readonly priority?: string;
   readonly tempDisk?: readonly string[];
+  readonly preseed?: readonly string[];
   readonly wait: boolean;
 }
 
@@ -43,12 +44,18 @@ interface Choice {
   readonly journalHours: number | undefined;
   readonly rpoSeconds: number | undefined;
   readonly priority: string | undefined;
-  readonly tempDisks: readonly TempDisk[];
+  readonly tempDisks: readonly DiskOfVm[];
+  readonly preseeds: readonly Preseed[];
 }
 
-interface TempDisk {
+interface DiskOfVm {
   readonly vmId: string;
   readonly diskId: string;
+}
+
+interface Preseed extends DiskOfVm {
+  readonly datastoreId: string;
+  readonly path: string;
 }
 
 export function addVpgCreate(vpgs: Command, session: InSession): void {
@@ -60,6 +67,7 @@ export function addVpgCreate(vpgs: Command, session: InSession): void {
     .option('--journal-hours <hours>', 'history to keep (24)').option('--rpo <seconds>', 'target RPO (300)')
     .addOption(new Option('--priority <priority>', 'of its replication').choices(['low', 'medium', 'high']))
     .option('--temp-disk <vm=disk...>', 'swap or page files, e.g. web=scsi:0:1: copied once, later writes are not replicated')
+    .option('--preseed <vm=disk=path...>', "an existing disk to begin with, e.g. 'web=scsi:0:0=seed/web.raw' (in --datastore) or 'web=scsi:0:0=[ds2] seed/web.raw': only what differs travels")
     .option('--no-wait', 'only start it')
     .action((options: CreateOptions, command: Command) => session(command, (one) => create(one, options)));
 }
@@ -87,9 +95,12 @@ async function chosen(client: ApiClient, options: CreateOptions): Promise<Choice
   const network = (wanted: string): string => findOne(wanted, { items: host.AssociatedNetworks ?? [], idOf: networkId, nameOf: (one) => one.VirtualizationNetworkName, what: 'network' }).NetworkIdentifier;
   const vmIdOf = (wanted: string): string => findOne(wanted, { items: vms, idOf: (vm) => vm.VmIdentifier, nameOf: (vm) => vm.VmName, what: 'unprotected VM' }).VmIdentifier;
   const networkIdChosen = options.network === undefined ? undefined : network(options.network);
+  const datastoreId = chosenDatastore(host, options.datastore).DatastoreIdentifier;
+  const seedDatastore = (wanted: string | undefined): string => (wanted === undefined ? datastoreId : chosenDatastore(host, wanted).DatastoreIdentifier);
   return {
-    name: options.name, protectedSiteId, recoverySiteId, hostId: host.HostIdentifier, datastoreId: chosenDatastore(host, options.datastore).DatastoreIdentifier, ...numbers,
+    name: options.name, protectedSiteId, recoverySiteId, hostId: host.HostIdentifier, datastoreId, ...numbers,
     vmIds: options.vm.map(vmIdOf), tempDisks: (options.tempDisk ?? []).map((text) => tempDisk(text, vmIdOf)),
+    preseeds: (options.preseed ?? []).map((text) => preseedOf(text, vmIdOf, seedDatastore)),
     networkId: networkIdChosen, testNetworkId: options.testNetwork === undefined ? networkIdChosen : network(options.testNetwork), priority: options.priority,
   };
 }
@@ -108,7 +119,14 @@ function chosenDatastore(host: HostNativeApi, wanted: string | undefined): Datas
   return wanted === undefined ? onlyOne(items, '--datastore', name) : findOne(wanted, { items, idOf: (one) => one.DatastoreIdentifier, nameOf: name, what: 'datastore' });
 }
 
-function tempDisk(text: string, vmIdOf: (wanted: string) => string): TempDisk {
+/** `VM=DISK=PATH`, the path with its datastore in brackets before it as hypervisors write it, if it is another one. */
+function preseedOf(text: string, vmIdOf: (wanted: string) => string, datastoreIdOf: (wanted: string | undefined) => string): Preseed {
+  const [, vm, diskId, datastore, path] = /^([^=]+)=([^=]+)=(?:\[([^\]]+)\]\s*)?(.+)$/.exec(text) ?? [];
+  if (vm === undefined || diskId === undefined || path === undefined) throw usage(`--preseed: '${text}' is not VM=DISK=PATH, e.g. 'web=scsi:0:0=seed/web.raw'`);
+  return { vmId: vmIdOf(vm), diskId, datastoreId: datastoreIdOf(datastore), path };
+}
+
+function tempDisk(text: string, vmIdOf: (wanted: string) => string): DiskOfVm {
   const at = text.lastIndexOf('=');
   if (at < 1 || at === text.length - 1) throw usage(`--temp-disk: '${text}' is not VM=DISK, e.g. web=scsi:0:1`);
   return { vmId: vmIdOf(text.slice(0, at)), diskId: text.slice(at + 1) };
@@ -153,6 +171,10 @@ async function fillDraft(client: ApiClient, path: string, choice: Choice): Promi
   for (const { vmId, diskId } of choice.tempDisks) {
     const volume = `${path}/vms/${vmId}/volumes/${diskId}`;
     await client.put(volume, { ...(await client.get<VpgSettingsVmVolumeApi>(volume)), VolumeSyncSettings: 'InitialSyncOnly' });
+  }
+  for (const { vmId, diskId, datastoreId, path: seedPath } of choice.preseeds) {
+    const volume = `${path}/vms/${vmId}/volumes/${diskId}`;
+    await client.put(volume, { ...(await client.get<VpgSettingsVmVolumeApi>(volume)), Preseed: { DatastoreIdentifier: datastoreId, Path: seedPath } });
   }
 }
 

@@ -6,7 +6,7 @@ import { findVpg } from '../lookup.js';
 import { nameOf } from '../names.js';
 import { megabytesText, orDash, timeText } from '../output.js';
 import type { InSession } from '../program.js';
-import { historyText, remarkText, rpoText, statusText, vpgTable } from '../vpg-table.js';
+import { historyText, remarkText, rpoText, statusText, syncText, vpgTable } from '../vpg-table.js';
 import { addVpgCreate } from './vpg-create.js';
 import { addVpgWatch } from './vpg-watch.js';
 
@@ -59,7 +59,7 @@ async function show({ client, output }: Session, wanted: string): Promise<void> 
   const stats = await client.get<VpgCheckpointsStatsApi>(`/vpgs/${vpg.VpgIdentifier}/checkpoints/stats`);
   if (output.format === 'json') return output.json({ ...vpg, Vms: vms, Checkpoints: stats });
   output.facts(vpg, {
-    name: vpg.VpgName, identifier: vpg.VpgIdentifier, status: statusText(output, vpg), remark: remarkText(vpg),
+    name: vpg.VpgName, identifier: vpg.VpgIdentifier, status: statusText(output, vpg), remark: remarkText(vpg), sync: syncText(vpg),
     RPO: `${rpoText(vpg)}, target ${vpg.ConfiguredRpoSeconds} s`, history: `${historyText(vpg)}, target ${Math.floor((vpg.HistoryStatusApi?.ConfiguredHistoryInMinutes ?? 0) / 60)} h`,
     checkpoints: stats.Earliest && stats.Latest ? `${stats.Earliest.CheckpointIdentifier} (${timeText(stats.Earliest.TimeStamp)}) to ${stats.Latest.CheckpointIdentifier} (${timeText(stats.Latest.TimeStamp)})` : 'none',
     sites: `${orDash(vpg.ProtectedSiteName)} → ${orDash(vpg.RecoverySiteName)}`, priority: nameOf(PRIORITY, vpg.Priority),

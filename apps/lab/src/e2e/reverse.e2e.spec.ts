@@ -1,4 +1,4 @@
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
@@ -8,7 +8,8 @@ import { uriOf } from '../guest/workload.js';
 import { replicationFigures } from '../rest/vra-figures.js';
 import { type Checkpoint, VPG_STATUS } from '../rest/vpg-client.js';
 import { until } from '../until.js';
-import { Cleanups, runCommand, SitePair } from './site-pair.js';
+import { appEntry } from '../servers/node-programs.js';
+import { Cleanups, type CommandResult, runCommand, SitePair } from './site-pair.js';
 
 /** What the guest wrote, kept apart from everything that Tidemark does. */
 class WrittenDisk {
@@ -57,7 +58,7 @@ describe('protection turns round', () => {
       const views = await Promise.all((['a', 'b'] as const).map(async (at) => await (await pair.vpg(at, vpgId)).view().catch(() => undefined)));
       const isProtected = views.every((view) => view?.ProtectedSiteName.endsWith(site) === true && view.Status === VPG_STATUS.meetingSla);
       return isProtected ? true : undefined;
-    }, { timeoutMs: 60_000 });
+    }, { timeoutMs: 60_000, everyMs: 500 });
   };
   /** What the site's VRAs wrote down when each direction's first stream of the VPG was opened. */
   const syncKindsOf = async (site: SiteName): Promise<string[]> => {
@@ -70,6 +71,38 @@ describe('protection turns round', () => {
     const checkpoint = await (await pair.vpg(site, vpgId)).insertTagged(tag);
     return { checkpoint, image: Buffer.from(disk.image) };
   };
+
+  it('preseeded: a disk that was brought beforehand is compared, only what differs travels; what cannot be used is refused before anything starts', async () => {
+    const web = await pair.vm('a', 'web01');
+    const source = web.disks[0]!;
+    const written = new WrittenDisk(source.sizeBytes);
+    await written.write(source.nbdUri, 0x51, { atMiB: 0, lengthMiB: 12 });
+    const seeds = join(pair.lab.layout.sites.b.datastoreFolder, 'ds1', 'seed');
+    await mkdir(seeds, { recursive: true });
+    await writeFile(join(seeds, 'web.raw'), written.image);
+    await truncate(join(seeds, 'web.raw'), source.sizeBytes);
+    await writeFile(join(seeds, 'short.raw'), Buffer.alloc(MiB));
+    const create = (seed: string): Promise<CommandResult> => runCommand(process.execPath, [
+      appEntry('cli/bin/tidemark.mjs'), '--site', 'a', 'vpgs', 'create', '--name', 'seeded', '--vm', 'web01', '--host', pair.lab.layout.sites.b.hosts[0]!.name, '--datastore', 'datastore-b1',
+      '--preseed', `web01=scsi:0:0=${seed}`,
+    ], pair.environment);
+    expect(await create('seed/short.raw')).toMatchObject({ exitCode: 1, stderr: expect.stringContaining(`has ${MiB} bytes instead of ${source.sizeBytes}`) });
+    expect(await create('seed/none.raw')).toMatchObject({ exitCode: 1, stderr: expect.stringContaining('none.raw') });
+    expect(await (await pair.api('b')).get('/vpgs')).toEqual([]);
+    await written.write(source.nbdUri, 0x52, { atMiB: 3, lengthMiB: 1 });
+    const created = await create('seed/web.raw');
+    expect(created).toMatchObject({ exitCode: 0 });
+    const { VpgIdentifier: seededId } = (await (await pair.api('a')).get<{ VpgIdentifier: string }[]>('/vpgs'))[0]!;
+    const { sentBytes } = await replicationFigures(pair.lab.layout.sites.a, seededId);
+    expect(sentBytes).toBeLessThanOrEqual(1.05 * MiB);
+    const vpg = await pair.vpg('b', seededId);
+    const { CheckpointIdentifier: checkpointId } = (await vpg.checkpoints()).at(-1)!;
+    await vpg.startTest(checkpointId);
+    expect((await copyOut(uriOf(await pair.recovered(1), { vm: 'web01', index: 0 }))).equals(written.image)).toBe(true);
+    await vpg.stopTest();
+    await (await pair.api('b')).run('DELETE', `/vpgs/${seededId}`, { KeepRecoveryVolumes: true });
+    expect((await stat(join(seeds, 'web.raw'))).size).toBe(source.sizeBytes);
+  }, 120_000);
 
   it('after a failover from a dead site: it returns, is compared, and takes the VM back at a checkpoint of the other direction', async () => {
     const app01 = await pair.vm('a', 'app01');

@@ -1,6 +1,6 @@
 import { Inject, Injectable, type OnApplicationBootstrap, type OnApplicationShutdown } from '@nestjs/common';
 import {
-  CheckpointDisksRequestV1, type CheckpointDisksV1, CheckpointInsertV1, CheckpointListV1, DesiredStateV1, EpochV1, PinDropV1, PinPutV1, ProtectionRefV1, ProtectionSettleV1, type ProtectionSettledV1, RecoveryReleaseV1, RecoveryRemoveV1, RecoveryV1, ViewOpenV1, ViewRefV1,
+  CheckpointDisksRequestV1, type CheckpointDisksV1, CheckpointInsertV1, CheckpointListV1, DesiredStateV1, EpochV1, PinDropV1, PinPutV1, PreseedCheckV1, ProtectionRefV1, ProtectionSettleV1, type ProtectionSettledV1, RecoveryReleaseV1, RecoveryRemoveV1, RecoveryV1, ViewOpenV1, ViewRefV1,
   subjectOf, type Channel, type CheckpointListingV1, type VraStatusV1,
 } from '@tidemark/contracts';
 import { VraEngine } from '@tidemark/engine-host';
@@ -41,6 +41,7 @@ export class ControlService implements OnApplicationBootstrap, OnApplicationShut
     this.#answer('control', 'epoch.commit', EpochV1, (message) => this.engine.commitEpoch(message));
     this.#answer('control', 'epoch.burn', EpochV1, (message) => this.engine.burnEpoch(message));
     this.#answer('control', 'protection.forceSync', ProtectionRefV1, (message) => this.engine.forceSync(message));
+    this.#answer('control', 'preseed.check', PreseedCheckV1, (message) => this.engine.checkPreseed(message));
     this.#answer('control', 'protection.settle', ProtectionSettleV1, async (message): Promise<ProtectionSettledV1> => ({ fingerprints: await this.engine.settle(message) }));
     this.#answer('checkpoint', 'checkpoint.insert', CheckpointInsertV1, (message) => this.engine.insertCheckpoint(message));
     this.#answer('checkpoint', 'checkpoint.disks', CheckpointDisksRequestV1, (message): CheckpointDisksV1 => ({ disks: this.engine.checkpointDisks(message) }));

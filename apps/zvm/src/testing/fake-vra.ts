@@ -1,5 +1,5 @@
 import {
-  CheckpointDisksRequestV1, CheckpointInsertV1, CheckpointListV1, DesiredStateV1, EpochV1, type JournalCheckpointV1, ProtectionRefV1, ProtectionSettleV1, RecoveryReleaseV1, RecoveryRemoveV1, RecoveryV1, subjectOf, ViewOpenV1, ViewRefV1,
+  CheckpointDisksRequestV1, CheckpointInsertV1, CheckpointListV1, DesiredStateV1, EpochV1, type JournalCheckpointV1, PreseedCheckV1, ProtectionRefV1, ProtectionSettleV1, RecoveryReleaseV1, RecoveryRemoveV1, RecoveryV1, subjectOf, ViewOpenV1, ViewRefV1,
   inboxNameOf, type Channel, type CheckpointListingV1, type ProtectionStatusV1, type RecoveryStatusV1, type ViewStatusV1, type VraStatusV1,
 } from '@tidemark/contracts';
 import { ControlBus, ControlRefusal, enrol, ownBrokerAccess } from '@tidemark/nest';
@@ -124,6 +124,9 @@ export class FakeVra {
     answer('control', 'epoch.burn', EpochV1, (message) => this.#epoch(message, 'burn'));
     answer('control', 'protection.forceSync', ProtectionRefV1, ({ vmId }) => {
       this.forcedVmIds.push(vmId);
+    });
+    answer('control', 'preseed.check', PreseedCheckV1, ({ path }) => {
+      if (path.includes('broken')) throw new ControlRefusal('VRA_PRESEED', `${path} has 1 bytes instead of 2`);
     });
     answer('control', 'protection.settle', ProtectionSettleV1, ({ vmId }) => {
       if (this.unsettledVmIds.has(vmId)) throw new ControlRefusal('VRA_NOT_SETTLED', `VM ${vmId} has written`);

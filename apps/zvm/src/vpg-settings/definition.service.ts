@@ -1,8 +1,10 @@
 import { Inject, Injectable } from '@nestjs/common';
+import { ControlError } from '@tidemark/nest';
 import { faultsText, validateVpgSettings, type VpgSettings } from '@tidemark/vpg';
 import { ZVM_CONFIG, type ZvmConfig } from '../config.js';
 import { invalid } from '../errors.js';
 import { PeerStore } from '../peer/peer.store.js';
+import { VraLinkService } from '../vra/vra-link.service.js';
 import { SiteInventoryService, type SiteInventory } from '../site/site-inventory.service.js';
 import type { VpgDefinition, VpgRecord } from '../vpg/vpg-model.js';
 import { VpgStore } from '../vpg/vpg.store.js';
@@ -16,6 +18,7 @@ export class DefinitionService {
     private readonly sites: SiteInventoryService,
     private readonly peers: PeerStore,
     private readonly vpgs: VpgStore,
+    private readonly vras: VraLinkService,
     @Inject(ZVM_CONFIG) private readonly config: ZvmConfig,
   ) {}
 
@@ -41,6 +44,21 @@ export class DefinitionService {
   async withDisksOfNow(definition: VpgDefinition): Promise<VpgDefinition> {
     const [atProtected, atRecovery] = await Promise.all([this.sites.fresh(definition.protectedSiteId), this.sites.fresh(definition.recoverySiteId)]);
     return planDisks(definition, atProtected, atRecovery);
+  }
+
+  /** The files are looked at by the VRAs that will open them. @throws ZvmError ZVM_INVALID naming every one that cannot be used, ZVM_VRA_DOWN */
+  async checkPreseeds({ vms }: VpgDefinition): Promise<void> {
+    const disks = vms.flatMap((vm) => vm.disks.filter(({ isPreseeded }) => isPreseeded === true).map((disk) => ({ vm, disk })));
+    const faults = await Promise.all(disks.map(async ({ vm, disk: { diskId, mirrorPath, sizeBytes } }) => {
+      try {
+        await this.vras.checkPreseed(vm.recoveringVra.vraId, { path: mirrorPath, sizeBytes });
+        return [];
+      } catch (error) {
+        if (error instanceof ControlError) return [`Preseed of disk ${diskId} of '${vm.name}': ${error.message}`];
+        throw error;
+      }
+    }));
+    if (faults.flat().length > 0) throw invalid(faults.flat().join('; '));
   }
 
   /** The VPG of a committed failover in the other direction, with this site as the one that recovers. @throws ZvmError ZVM_CONFLICT, ZVM_PEER_DOWN */

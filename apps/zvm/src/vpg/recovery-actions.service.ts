@@ -95,13 +95,17 @@ export class RecoveryActions {
 
   async #create(request: ActionRequest): Promise<string> {
     const definition = await this.definitions.define(settingsIn(request.input), request.vpgId);
+    await this.definitions.checkPreseeds(definition);
     const input: CreateVpgInput = { definition };
     return await this.#begin(request, 'createVpg', definition, input);
   }
 
   async #update(request: ActionRequest): Promise<string> {
     const record = this.#vpg(request.vpgId);
-    if (record.state !== 'protecting' || record.failoverTest) throw conflict(`VPG '${record.definition.name}' cannot be edited now: ${situationOf(record)}`);
+    if (record.state !== 'protecting' || record.failoverTest) throw conflict(`VPG '${record.definition.name}' cannot be edited now: ${situationOf(record)}; ${adviceOf(record)}`);
+    if (!(await this.catalogues.load(record.definition.vpgId)).latest) {
+      throw conflict(`VPG '${record.definition.name}' cannot be edited now: it has no checkpoint yet; wait until its first sync has ended, or delete it and create it anew`);
+    }
     const definition = await this.definitions.define(settingsIn(request.input), record.definition.vpgId);
     assertSameShape(record.definition, definition);
     const kept: VpgDefinition = { ...definition, vms: definition.vms.map((vm, index) => ({ ...vm, ...keptPlaces(record, index) })), isPaused: record.definition.isPaused === true };
@@ -154,6 +158,9 @@ export class RecoveryActions {
     const record = this.#vpg(request.vpgId);
     const body = await bodyOf(VpgInsertTagCheckpointDataApi, request.input);
     if (record.state !== 'protecting') throw conflict(`VPG '${record.definition.name}' takes no checkpoints now: ${situationOf(record)}`);
+    if (!this.link.isAlive(record.definition.protectedSiteId)) {
+      throw conflict(`site ${record.definition.protectedSiteName} does not answer, and its manager puts tags on checkpoints: use an automatic one, which its VRAs go on making, or insert the checkpoint when the site is back`);
+    }
     const { latest } = await this.catalogues.load(record.definition.vpgId);
     if (!latest) throw conflict(`VPG '${record.definition.name}' has no checkpoint yet: its initial sync is not done`);
     const input: InsertCheckpointInput = { vpgId: record.definition.vpgId, tag: body.CheckpointName, isApplicationConsistent: body.Vss ?? false, afterId: latest.checkpointId };
@@ -351,6 +358,13 @@ const SITUATIONS: Readonly<Record<VpgRecord['state'], string>> = {
   deleting: 'it is being deleted',
   removed: 'it is deleted',
 };
+
+/** What to do first. */
+function adviceOf({ state, failover, failoverTest }: VpgRecord): string {
+  if (failover?.phase === 'beforeCommit') return 'commit it or roll it back first';
+  if (failoverTest) return 'stop the test first';
+  return state === 'needsConfiguration' ? 'delete it and protect its VMs anew' : 'wait until that has ended';
+}
 
 function situationOf({ state, failover, failoverTest }: VpgRecord): string {
   if (failover?.phase === 'beforeCommit') return failover.kind === 'move' ? 'its moved VMs run and wait for MoveCommit or MoveRollback' : 'its recovered VMs run and wait for commit or rollback';

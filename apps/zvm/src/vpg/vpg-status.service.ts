@@ -17,6 +17,7 @@ import type { VpgRecord } from './vpg-model.js';
 /** Everything measured about a VPG, at this moment, as this site knows it. */
 export interface VpgMeasures {
   readonly visual: VisualStatus;
+  readonly measuredAtMs: number;
   readonly streams: readonly ProtectionStatusV1[];
   readonly recoveries: readonly RecoveryStatusV1[];
   readonly summary: CatalogueSummary;
@@ -57,7 +58,7 @@ export class VpgStatusService {
     const historyMs = summary.earliest ? Math.max(0, this.clock.nowMs() - summary.earliest.atMs) : null;
     const visual = visualStatus(this.#facts(vpg, { ...measured, summary, historyMs }));
     const remarks = [this.ownership.textOf(vpgId), vpg.problem ?? ''].filter((text) => text !== '');
-    return { visual: { ...visual, description: [visual.description, ...remarks].filter((text) => text !== '').join('; ') }, ...measured, summary, historyMs, recoverableForMs: this.#recoverableForMs(summary) };
+    return { measuredAtMs: this.clock.nowMs(), visual: { ...visual, description: [visual.description, ...remarks].filter((text) => text !== '').join('; ') }, ...measured, summary, historyMs, recoverableForMs: this.#recoverableForMs(summary) };
   }
 
   #recoverableForMs({ firstListedAtMs }: CatalogueSummary): number | null {
@@ -98,7 +99,7 @@ export class VpgStatusService {
     return latest ? Math.max(0, this.clock.nowMs() - latest.atMs) : null;
   }
 
-  #facts(vpg: VpgRecord, measured: Omit<VpgMeasures, 'visual' | 'recoverableForMs'>): VpgStatusFacts {
+  #facts(vpg: VpgRecord, measured: Omit<VpgMeasures, 'visual' | 'measuredAtMs' | 'recoverableForMs'>): VpgStatusFacts {
     const { definition } = vpg;
     const nameOf = (vmId: string): string => definition.vms.find((vm) => vm.vmId === vmId)?.name ?? vmId;
     const { summary } = measured;

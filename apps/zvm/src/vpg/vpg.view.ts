@@ -1,7 +1,8 @@
 import { MiB } from '@tidemark/base';
 import {
-  CHECKPOINT_TYPE, type CheckpointApi, EMPTY_ZORG_ID, ENTITY_TYPE, PRIORITY, VPG_ALERT_STATUS, VPG_STATUS, VPG_SUB_STATUS, type VpgApi, type VpgEntitiesApi,
+  CHECKPOINT_TYPE, type CheckpointApi, EMPTY_ZORG_ID, ENTITY_TYPE, PRIORITY, VPG_ALERT_STATUS, VPG_STATUS, VPG_SUB_STATUS, type VpgApi, type VpgEntitiesApi, type VpgSyncApi,
 } from '@tidemark/contracts';
+import { syncSummary } from '@tidemark/vpg';
 import type { Links } from '../http/links.js';
 import { provisionedMb } from '../site/inventory-views.js';
 import type { CatalogueEntry } from './catalogue.store.js';
@@ -54,6 +55,7 @@ export function vpgView(vpg: VpgRecord, measures: VpgMeasures, { links, ownSiteI
     SubStatusDescription: visual.description === '' ? visual.subStatus : `${visual.subStatus}: ${visual.description}`,
     AlertStatus: VPG_ALERT_STATUS.numbers[alertStatus],
     ProgressPercentage: Math.round(10 * visual.progressPercent) / 10,
+    Sync: syncView(measures),
     Priority: PRIORITY.numbers[settingsOf(definition).basic.priority ?? 'Medium'],
     VmsCount: definition.vms.length,
     ProvisionedStorageInMB: sum(definition.vms, (vm) => provisionedMb(liveDisks(vm))),
@@ -86,6 +88,16 @@ export function vpgView(vpg: VpgRecord, measures: VpgMeasures, { links, ownSiteI
       ConfiguredHistoryInMinutes: Math.round(definition.historyMs / MINUTE_MS),
       EarliestCheckpoint: summary.earliest ? checkpointView(summary.earliest) : null,
     },
+  };
+}
+
+function syncView({ streams, summary, measuredAtMs }: VpgMeasures): VpgSyncApi | null {
+  const sync = syncSummary(streams.map((stream) => ({ ...stream, vmName: stream.vmId })), { hasCheckpoint: summary.latest !== null });
+  if (!sync) return null;
+  const { kind, reason, totalBytes, bytesLeft, bytesToCompare, bytesPerSecond, estimatedMs } = sync;
+  return {
+    Kind: kind, Reason: reason, TotalBytes: totalBytes, BytesLeft: bytesLeft, BytesToCompare: bytesToCompare, BytesPerSecond: Math.round(bytesPerSecond),
+    SecondsLeft: estimatedMs === null ? null : Math.ceil(estimatedMs / 1000), EstimatedEnd: estimatedMs === null ? null : new Date(measuredAtMs + estimatedMs).toISOString(),
   };
 }
 

@@ -148,6 +148,11 @@ export class VraLinkService implements OnModuleInit {
     await this.#ask(vraId, 'control', 'protection.forceSync', ref);
   }
 
+  /** @throws ControlError with remoteCode VRA_PRESEED or VRA_PATH */
+  async checkPreseed(vraId: string, volume: { readonly path: string; readonly sizeBytes: number }): Promise<void> {
+    await this.#ask(vraId, 'control', 'preseed.check', volume);
+  }
+
   /** @throws ControlError with remoteCode VRA_NOT_SETTLED */
   async settle(vraId: string, ref: ProtectionRef, checkpointId: number): Promise<ProtectionSettledV1> {
     return await this.#ask<ProtectionSettledV1>(vraId, 'control', 'protection.settle', { ...ref, checkpointId }, 15_000);

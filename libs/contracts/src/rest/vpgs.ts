@@ -122,6 +122,22 @@ export class HistoryStatusApi {
   @Section(() => CheckpointApi) EarliestCheckpoint?: CheckpointApi | null;
 }
 
+/** Extension: the syncs of all VMs as one. */
+export class VpgSyncApi {
+  /** InitialSync, VolumeInitialSync, DeltaSync or BitmapSync. */
+  @Text({ isRequired: true }) Kind!: string;
+  /** What set it off. */
+  @Text({ isRequired: true }) Reason!: string;
+  @Int({ isRequired: true }) TotalBytes!: number;
+  @Int({ isRequired: true }) BytesLeft!: number;
+  /** Of BytesLeft, those that are compared first; only differences travel. */
+  @Int({ isRequired: true }) BytesToCompare!: number;
+  @Int({ isRequired: true }) BytesPerSecond!: number;
+  /** null: not known yet. */
+  @Int() SecondsLeft?: number | null;
+  @Instant() EstimatedEnd?: string | null;
+}
+
 export class VpgApi {
   @Text({ isRequired: true }) VpgIdentifier!: string;
   @Text({ isRequired: true }) VpgName!: string;
@@ -133,6 +149,8 @@ export class VpgApi {
   @EnumNumber(VPG_ALERT_STATUS) AlertStatus?: number | null;
   /** Of what SubStatus names: a sync, a promotion. */
   @Decimal({ isRequired: true }) ProgressPercentage!: number;
+  /** null: nothing is being synced. */
+  @Section(() => VpgSyncApi) Sync?: VpgSyncApi | null;
   @EnumNumber(PRIORITY, { isRequired: true }) Priority!: number;
   @Int({ isRequired: true }) VmsCount!: number;
   @Int() ProvisionedStorageInMB?: number | null;

@@ -76,6 +76,12 @@ export interface CheckpointDisksV1 {
   readonly disks: readonly { readonly volume: number; readonly diskId: string; readonly sizeBytes: number }[];
 }
 
+/** `control preseed.check`, to the recovering VRA: this file is there, of this size and nobody's, else VRA_PRESEED or VRA_PATH. Changes nothing. */
+export class PreseedCheckV1 {
+  @IsString() @Length(1, 4096) path!: string;
+  @IsInt() @Min(1) sizeBytes!: number;
+}
+
 /** `control protection.settle`, to the protecting VRA: nothing was written behind this checkpoint (else VRA_NOT_SETTLED), and so the disks are its image. */
 export class ProtectionSettleV1 extends ProtectionRefV1 {
   @IsInt() @Min(1) checkpointId!: number;

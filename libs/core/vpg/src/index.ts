@@ -8,6 +8,7 @@ export * from './settings.js';
 export * from './sla.js';
 export * from './ownership.js';
 export * from './state.js';
+export * from './sync-summary.js';
 export { faultsText, validateVpgSettings } from './validate.js';
 export { guardBytesOf } from './validate-storage.js';
 export * from './visual-status.js';

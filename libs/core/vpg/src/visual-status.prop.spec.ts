@@ -6,7 +6,9 @@ const STREAMS: readonly StreamState[] = ['connecting', 'initialSync', 'deltaSync
 const RECOVERINGS: readonly RecoveringState[] = ['waiting', 'initialSync', 'syncing', 'receiving', 'full', 'broken', 'ended'];
 const ms = fc.option(fc.integer({ min: 0, max: 1e9 }), { nil: null });
 
-const sync = fc.record({ reason: fc.string(), totalBytes: fc.nat(), remainingBytes: fc.nat(), estimatedMs: ms });
+const sync = fc.record({
+  kind: fc.constantFrom('initialSync' as const, 'deltaSync' as const, 'bitmapSync' as const), unverifiedBytes: fc.nat(), bytesPerSecond: fc.nat(),
+  reason: fc.oneof(fc.string(), fc.constant('VPG Configuration Changed')), totalBytes: fc.nat(), remainingBytes: fc.nat(), estimatedMs: ms });
 const anyFacts: fc.Arbitrary<VpgStatusFacts> = fc.record({
   state: fc.constantFrom(...VPG_STATES),
   failoverPhase: fc.constantFrom('starting' as const, 'beforeCommit' as const, 'committing' as const, 'rollingBack' as const, 'promoting' as const, 'handedOver' as const, null),
@@ -22,7 +24,7 @@ const anyFacts: fc.Arbitrary<VpgStatusFacts> = fc.record({
 });
 
 /** Reference §3.4: the pairs that users of the API know; FailingOver None is ours, for the time before the VMs run. */
-const SLA = ['None', 'BitmapSync', 'ReplicationPausedSystemInitiated'];
+const SLA = ['None', 'BitmapSync', 'VolumeInitialSync', 'ReplicationPausedSystemInitiated'];
 const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   Initializing: ['Creating', 'InitialSync', 'Sync'],
   MeetingSLA: SLA,

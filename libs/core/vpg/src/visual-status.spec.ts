@@ -17,7 +17,7 @@ const pairOf = (given: VpgStatusFacts): string => {
   return `${status} ${subStatus}`;
 };
 
-const FORCED = { reason: 'Force Sync', totalBytes: 10, remainingBytes: 5, estimatedMs: 1 };
+const FORCED = { kind: 'deltaSync', reason: 'Force Sync', totalBytes: 10, remainingBytes: 5, unverifiedBytes: 5, bytesPerSecond: 1, estimatedMs: 1 } as const;
 
 describe('by state', () => {
   it.each([
@@ -62,6 +62,7 @@ describe('a protecting VPG', () => {
     ['that connects for the first time', { streams: [stream('connecting')], hasCheckpoint: false }, 'Initializing InitialSync'],
     ['in its initial sync', { streams: [stream('initialSync')], hasCheckpoint: false, rpoMs: null, historyMs: null }, 'Initializing InitialSync'],
     ['that must copy all again', { streams: [stream('initialSync')] }, 'NotMeetingSLA VolumeFullSync'],
+    ['whose VM got another disk', { streams: [stream('bitmapSync', { sync: { ...FORCED, kind: 'bitmapSync', reason: 'VPG Configuration Changed' } })] }, 'MeetingSLA VolumeInitialSync'],
     ['in a delta sync', { streams: [stream('deltaSync')] }, 'NotMeetingSLA DeltaSync'],
     ['in a delta sync that a user asked for', { streams: [stream('deltaSync', { sync: FORCED })] }, 'MeetingSLA DeltaSync'],
     ['in a forced delta sync beside another', { streams: [stream('deltaSync', { sync: FORCED }), stream('deltaSync', { sync: { ...FORCED, reason: 'Protected VRA Restarted' } })] }, 'NotMeetingSLA DeltaSync'],
@@ -87,7 +88,7 @@ describe('a protecting VPG', () => {
   });
 
   it('says how far a sync is, why, and until when', () => {
-    const sync = (remaining: number) => ({ reason: 'new volume', totalBytes: 100 * MiB, remainingBytes: remaining * MiB, estimatedMs: remaining * 100 });
+    const sync = (remaining: number) => ({ ...FORCED, reason: 'new volume', totalBytes: 100 * MiB, remainingBytes: remaining * MiB, estimatedMs: remaining * 100 });
     const { description, progressPercent } = visualStatus(facts({
       hasCheckpoint: false, streams: [stream('initialSync', { sync: sync(20) }), stream('initialSync', { sync: sync(80) })],
     }));
@@ -96,7 +97,7 @@ describe('a protecting VPG', () => {
   });
 
   it('does not promise an end that it does not know', () => {
-    const sync = { reason: '', totalBytes: MiB, remainingBytes: MiB, estimatedMs: null };
+    const sync = { ...FORCED, reason: '', totalBytes: MiB, remainingBytes: MiB, estimatedMs: null };
     expect(visualStatus(facts({ streams: [stream('bitmapSync', { sync })] })).description).toBe('bitmap sync (1.0 MiB left)');
   });
 

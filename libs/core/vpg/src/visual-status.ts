@@ -1,12 +1,13 @@
 import { unreachable } from '@tidemark/base';
 import { isHistoryMet, isRpoMet, type SlaFacts } from './sla.js';
 import type { VpgState } from './state.js';
+import { syncSummary } from './sync-summary.js';
 
 /** Names and numbers of the REST API; see `VPG_STATUS` and `VPG_SUB_STATUS` in contracts. */
 export type VpgStatus = 'Initializing' | 'MeetingSLA' | 'NotMeetingSLA' | 'RpoNotMeetingSLA' | 'HistoryNotMeetingSLA' | 'FailingOver' | 'Moving' | 'Deleting';
 
 export type VpgSubStatus =
-  | 'None' | 'InitialSync' | 'Creating' | 'Sync' | 'DeltaSync' | 'NeedsConfiguration' | 'Error' | 'EmptyProtectionGroup'
+  | 'None' | 'InitialSync' | 'VolumeInitialSync' | 'Creating' | 'Sync' | 'DeltaSync' | 'NeedsConfiguration' | 'Error' | 'EmptyProtectionGroup'
   | 'DisconnectedFromPeerNoRecoveryPoints' | 'VolumeFullSync' | 'FailingOverCommitting' | 'FailingOverBeforeCommit' | 'FailingOverRollingBack'
   | 'MovingCommitting' | 'MovingBeforeCommit' | 'MovingRollingBack' | 'Promoting' | 'Deleting' | 'BitmapSync' | 'DisconnectedFromPeer' | 'ReplicationPausedSystemInitiated' | 'ReplicationPausedUserInitiated' | 'JournalStorageError';
 
@@ -20,9 +21,13 @@ export interface StreamFacts {
   readonly state: StreamState;
   readonly detail: string;
   readonly sync: {
+    readonly kind: 'initialSync' | 'deltaSync' | 'bitmapSync';
     readonly reason: string;
     readonly totalBytes: number;
     readonly remainingBytes: number;
+    /** Of those, bytes that are compared before it is known whether they travel. */
+    readonly unverifiedBytes: number;
+    readonly bytesPerSecond: number;
     readonly estimatedMs: number | null;
   } | null;
 }
@@ -177,6 +182,9 @@ function syncing(facts: VpgStatusFacts): VisualStatus | undefined {
   // Before a pause: one stream that pauses must not hide that another is not to be trusted yet.
   if (inState('deltaSync')) return { status: isForced(facts) ? slaStatus(facts) : 'NotMeetingSLA', subStatus: 'DeltaSync', description: `delta sync${told}`, progressPercent: percent };
   if (inState('paused')) return { status: slaStatus(facts), subStatus: 'ReplicationPausedSystemInitiated', description: `replication pauses${pauseText(facts)}`, progressPercent: 0 };
+  if (inState('bitmapSync') && syncSummary(facts.streams, facts)?.kind === 'VolumeInitialSync') {
+    return { status: slaStatus(facts), subStatus: 'VolumeInitialSync', description: `first copy of added disks${told}; older checkpoints stay usable`, progressPercent: percent };
+  }
   if (inState('bitmapSync')) return { status: slaStatus(facts), subStatus: 'BitmapSync', description: `bitmap sync${told}`, progressPercent: percent };
   return undefined;
 }

@@ -81,6 +81,12 @@ export class MirrorSet {
   }
 }
 
+/** @throws EngineError VRA_PRESEED: the file cannot be a preseeded volume, and why */
+export async function checkPreseed({ path, sizeBytes }: { readonly path: string; readonly sizeBytes: number }): Promise<void> {
+  const file = await openMirror({ diskId: '', sizeBytes, mirrorPath: path, isPreseeded: true });
+  await file?.close();
+}
+
 /** A preseeded disk must be there, of the right size, and nobody's: a mirror that is made instead of a mistyped one would copy everything without a word. */
 async function openMirror({ mirrorPath, sizeBytes, isRemoved, isPreseeded }: RecoveryVolumeSpec, isTakingOver = false): Promise<BlockFile | undefined> {
   const isOwn = isPreseeded !== true || isTakingOver;

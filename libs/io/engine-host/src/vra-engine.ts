@@ -7,6 +7,8 @@ import { payloadPool } from '@tidemark/sys';
 import type { CheckpointPin } from './checkpoint-pins.js';
 import { ControlMesh } from './control-mesh.js';
 import { DataServer } from './data-server.js';
+import { DatastoreFolders } from './datastore-folders.js';
+import { checkPreseed } from './mirror-set.js';
 import { EventLoopWatch, type EventLoopDelay } from './event-loop-watch.js';
 import { HashPool } from './hash-pool.js';
 import { engineMemory, type EngineMemory } from './engine-memory.js';
@@ -251,6 +253,13 @@ export class VraEngine {
    */
   forceSync(ref: ProtectionRef): void {
     this.#sending.forceSync(ref);
+  }
+
+  /** See {@link checkPreseed}; VRA_PATH for a file outside the host's datastores. */
+  async checkPreseed(volume: { readonly path: string; readonly sizeBytes: number }): Promise<void> {
+    const { datastoreFolders } = this.options;
+    if (datastoreFolders) await new DatastoreFolders(datastoreFolders).assertInside(volume.path);
+    await checkPreseed(volume);
   }
 
   /** See {@link SendingSide.settle}. */
