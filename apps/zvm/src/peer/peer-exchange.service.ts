@@ -97,10 +97,16 @@ export class PeerExchange implements OnApplicationBootstrap, OnApplicationShutdo
 
   /** Owned by the news that comes each second: what fails now comes again. */
   async #take(siteId: string, news: PeerNewsV1): Promise<void> {
-    for (const task of news.tasks) if (task.runnerSiteId === siteId) await this.tasks.follow(task);
+    for (const task of news.tasks) if (task.runnerSiteId === siteId && task.related.vpgIds.every((vpgId) => this.#isShared(vpgId, siteId))) await this.tasks.follow(task);
     for (const { vpgId, catalogueRevision } of news.vpgs) {
       if (this.vpgs.find(vpgId)?.definition.protectedSiteId === siteId) this.#confirmed.set(vpgId, catalogueRevision);
     }
+  }
+
+  /** A site tells of VPGs that it shares with this one, or that nobody here knows (any more): never of those of another pairing. */
+  #isShared(vpgId: string, siteId: string): boolean {
+    const known = this.vpgs.find(vpgId)?.definition;
+    return known === undefined || known.protectedSiteId === siteId || known.recoverySiteId === siteId;
   }
 
   async #healAll(): Promise<void> {

@@ -1,5 +1,5 @@
 import { Inject, Injectable, type OnApplicationShutdown, type OnModuleInit } from '@nestjs/common';
-import { pairingInstance, peerInstance, type PeerNewsV1, type SiteCardV1, speakerOn, subjectOf } from '@tidemark/contracts';
+import { isPeerNews, pairingInstance, peerInstance, type PeerNewsV1, type SiteCardV1, speakerOn, subjectOf } from '@tidemark/contracts';
 import { brokerTls, type BusAccess, ControlBus, ControlError } from '@tidemark/nest';
 import { credentials, type PairingToken } from '@tidemark/trust';
 import { Clock } from '../clock.js';
@@ -95,7 +95,7 @@ export class PeerLinkService implements OnModuleInit, OnApplicationShutdown {
   #hear(news: PeerNewsV1, subject: string): void {
     const speaker = speakerOn(subject);
     if (speaker?.kind !== 'peer' || !this.peers.find(speaker.siteId)) return;
-    if (!Array.isArray(news.vpgs) || !Array.isArray(news.tasks) || !Array.isArray(news.removedVpgIds)) return;
+    if (!isPeerNews(news)) return;
     this.#heard.set(speaker.siteId, { news, receivedMs: this.clock.monotonicMs() });
     for (const listener of this.#listeners) listener(speaker.siteId, news);
   }

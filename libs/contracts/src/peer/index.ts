@@ -1,2 +1,3 @@
 export * from './messages.js';
+export { isPeerNews } from './news-shape.js';
 export * from './vpg-record.js';

@@ -3,9 +3,14 @@ import type { Reply } from '@tidemark/contracts';
 import { plainToInstance } from 'class-transformer';
 import { validate, type ValidationError } from 'class-validator';
 import { ControlError, ControlRefusal } from './control-error.js';
-import { decodeMessage } from './message-codec.js';
+import { decodeMessage, isPacked } from './message-codec.js';
+import { Turnstile } from './turnstile.js';
 
 export type Constructor<T> = new () => T;
+
+/** A packed message may become 64 MiB and take as much again as objects: this many are held at a time, the others wait as they came. */
+const PACKED_AT_ONCE = 4;
+const packed = new Turnstile(PACKED_AT_ONCE);
 
 /** What a responder says to the bytes of a request, whatever they are: never rejects. The handler sees only a message of its type. */
 export async function answerMessage<T extends object, R>(
@@ -13,6 +18,10 @@ export async function answerMessage<T extends object, R>(
   bytes: Uint8Array,
   handle: (message: T) => Promise<R> | R,
 ): Promise<Reply<R>> {
+  return isPacked(bytes) ? await packed.pass(() => answer(type, bytes, handle)) : await answer(type, bytes, handle);
+}
+
+async function answer<T extends object, R>(type: Constructor<T> | null, bytes: Uint8Array, handle: (message: T) => Promise<R> | R): Promise<Reply<R>> {
   try {
     const plain: unknown = bytes.length === 0 ? {} : await decodeMessage(bytes);
     if (typeof plain !== 'object' || plain === null) return { isOk: false, code: 'CONTROL_INVALID', message: 'an object is expected' };

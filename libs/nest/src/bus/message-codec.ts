@@ -16,9 +16,10 @@ export async function encodeMessage(message: unknown): Promise<Uint8Array> {
   return plain.byteLength <= PLAIN_BYTES_MAX ? plain : await compress(plain, { level: 1 });
 }
 
+export const isPacked = (bytes: Uint8Array): boolean => bytes[0] === 0x1f && bytes[1] === 0x8b;
+
 /** Throws SyntaxError for what is not JSON, and zlib's error for what does not unpack within its limit. */
 export async function decodeMessage(bytes: Uint8Array): Promise<unknown> {
-  const isPacked = bytes[0] === 0x1f && bytes[1] === 0x8b;
-  const plain = isPacked ? await decompress(bytes, { maxOutputLength: MESSAGE_BYTES_MAX }) : bytes;
+  const plain = isPacked(bytes) ? await decompress(bytes, { maxOutputLength: MESSAGE_BYTES_MAX }) : bytes;
   return JSON.parse(new TextDecoder().decode(plain));
 }

@@ -3,7 +3,10 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
-import { CheckpointInsertV1, CheckpointListV1, DesiredStateV1, EpochV1, RecoveryRemoveV1, RecoveryV1, ViewOpenV1, ViewRefV1 } from '@tidemark/contracts';
+import {
+  CataloguePutV1, CheckpointDisksRequestV1, CheckpointInsertV1, CheckpointListV1, DesiredStateV1, EnrolmentV1, EpochV1, IdentityRequestV1, isPeerNews, PairingConfirmV1, PairingRedeemV1, PeerCheckpointInsertV1, PeerForceSyncV1, PeerTrustRenewV1,
+  PeerUnpairV1, ProtectionRefV1, RecoveryRemoveV1, RecoveryV1, ViewOpenV1, ViewRefV1, VmPowerV1, VpgActV1, VpgPutV1,
+} from '@tidemark/contracts';
 import { StateFile } from '@tidemark/engine-host';
 import { answerMessage } from '@tidemark/nest';
 import type { Random } from '../sim/random.js';
@@ -24,9 +27,35 @@ const RECOVERY = {
   vpgId: ID, vmId: 'vm', epoch: 1, recoverers: MEMBERS, volumes: [{ diskId: 'd', sizeBytes: 4096, mirrorPath: '/m' }], journalFolder: '/j', datastore: { path: '/d', capacityBytes: 1e12 }, historyMs: 3.6e6,
 };
 const VIEW = { viewId: ID, vpgId: ID, vmId: 'vm', checkpointId: 4, purpose: 'test', volumes: [{ diskId: 'd', exportName: 'x' }] };
+const NATS_KEY = `U${'A'.repeat(55)}`;
+const PEM = '-----BEGIN CERTIFICATE REQUEST-----\nAAAA\n-----END CERTIFICATE REQUEST-----\n';
+const CARD = { siteId: ID, name: 'B', location: '', version: '0.1.0', address: '127.0.0.1', port: 9081 };
+const VPG_VM = {
+  vmId: 'vm', name: 'web', cpuCount: 1, memoryMiB: 512, guestOs: 'Linux', bootGroupId: 'g', recoveryHostId: 'h', recoveryFolderId: null, recoveringVra: VRA, journalFolder: '/j', journalDatastore: { id: 'd', path: '/d', capacityBytes: 1e12 },
+  disks: [{ diskId: 'd', sizeBytes: 4096, recoveryDatastoreId: 'd', mirrorPath: '/m' }], nics: [{ nicId: 'n', mac: '', failoverNetworkId: null, isFailoverMacNew: true, testNetworkId: null, isTestMacNew: true }],
+};
+const RECORD = {
+  definition: {
+    vpgId: ID, name: 'Shop', protectedSiteId: ID, protectedSiteName: 'A', recoverySiteId: ID, recoverySiteName: 'B', checkpointIntervalMs: 5000, historyMs: 3.6e6, settings: { basic: { name: 'Shop' } }, vms: [VPG_VM],
+  },
+  state: 'protecting', generation: 1, epoch: 1, epochMax: 1, failover: null, failoverTest: null, lastTestAtMs: null, problem: null, createdAtMs: 1,
+};
+const ENTRY = { checkpointId: 4, atMs: 1, tag: null, kind: 'automatic', epoch: 1, term: 0, vmIds: ['vm'] };
+/** Every request that a VRA, a ZVM or a paired site answers. */
 const MESSAGES: readonly (readonly [new () => object, object])[] = [
   [DesiredStateV1, DESIRED], [RecoveryV1, RECOVERY], [ViewOpenV1, VIEW], [ViewRefV1, { viewId: ID }], [RecoveryRemoveV1, { vpgId: ID, vmId: 'vm', isMirrorKept: true }],
   [EpochV1, { vpgId: ID, vmId: 'vm', epoch: 2 }], [CheckpointInsertV1, { vpgId: ID, tag: 'now' }], [CheckpointListV1, { vpgId: ID, vmId: 'vm', afterChange: 0 }],
+  [CheckpointDisksRequestV1, { vpgId: ID, vmId: 'vm', checkpointId: 4 }], [ProtectionRefV1, { vpgId: ID, vmId: 'vm' }],
+  [PairingRedeemV1, { secret: 's', site: CARD, caPem: ['x'], natsPublicKey: NATS_KEY }], [PairingConfirmV1, { userJwt: 'a.b.c' }], [PeerTrustRenewV1, { caPem: ['x'], natsPublicKey: NATS_KEY }], [PeerUnpairV1, { isTargetKept: true }],
+  [VpgPutV1, { record: RECORD }], [VpgActV1, { taskId: ID, action: 'failover', initiatedBy: 'admin', vpgId: ID, input: { CheckpointIdentifier: '4' } }], [PeerCheckpointInsertV1, { vpgId: ID, tag: 'now' }], [PeerForceSyncV1, { vpgId: ID }],
+  [CataloguePutV1, { vpgId: ID, baseRevision: 0, revision: 1, isWhole: true, added: [ENTRY], removed: [1] }], [VmPowerV1, { vpgId: ID, vmIds: ['vm'], action: 'on' }],
+  [IdentityRequestV1, { certificateRequest: PEM, natsPublicKey: NATS_KEY }], [EnrolmentV1, { certificateRequest: PEM, natsPublicKey: NATS_KEY, token: 't', role: 'vra', instanceId: '1', hostId: 'h' }],
+];
+
+/** What costs little to send and much to take: depth, length, keys of prototypes. */
+const MONSTERS: readonly ((json: string) => string)[] = [
+  () => '['.repeat(200_000), () => '{"a":'.repeat(100_000), (json) => `{"__proto__":${json},"constructor":{"prototype":{"polluted":1}}}`, (json) => json.replace(/"[^"]*"(?=[,}])/, `"${'x'.repeat(250_000)}"`),
+  (json) => json.replace(/\[/, `[${'0,'.repeat(100_000)}`), (json) => json.replace(/\{/, '{"polluted":1,"__proto__":{"polluted":1},'), (json) => ' '.repeat(250_000) + json,
 ];
 
 /** Requests as the control bus takes them from the broker, packed or not: answered with a refusal, or handed on as what they should be. */
@@ -35,7 +64,7 @@ const messages: FuzzTarget = {
   gateCount: 500,
   async run(random) {
     const [type, value] = random.pick(MESSAGES);
-    const plain = Buffer.from(mutatedJson(value, random));
+    const plain = random.chance(0.03) ? Buffer.from(random.pick(MONSTERS)(JSON.stringify(value))) : Buffer.from(mutatedJson(value, random));
     const packed = random.chance(0.3) ? gzipSync(plain, { level: 1 }) : plain;
     let taken: object | undefined;
     const reply = await answerMessage(type, random.chance(0.2) ? mutated(packed, random) : packed, (message) => {
@@ -75,4 +104,28 @@ const stateFiles: FuzzTarget = {
   },
 };
 
-export const MESSAGE_TARGETS: readonly FuzzTarget[] = [messages, stateFiles];
+const NEWS = {
+  siteName: 'B', location: '', version: '0.1.0', removedVpgIds: [ID], tasks: [{
+    taskId: ID, type: 'FailOver', state: 'InProgress', progress: 1, initiatedBy: 'a', reason: '', related: { vpgIds: [ID], siteIds: [], hostIds: [] }, runnerSiteId: ID, startedAtMs: 1, completedAtMs: null, generation: 1,
+  }],
+  vpgs: [{ vpgId: ID, generation: 1, catalogueRevision: 1, newestCheckpointAgeMs: 1, areVrasAlive: true, protections: [], recoveries: [] }],
+};
+
+/** Events of peers, which nobody answers: taken only in a shape that can be worked with. */
+const peerNews: FuzzTarget = {
+  name: 'peer-news',
+  gateCount: 300,
+  run(random) {
+    let value: unknown;
+    try {
+      value = JSON.parse(mutatedJson(NEWS, random));
+    } catch {
+      return;
+    }
+    if (!isPeerNews(value)) return;
+    for (const vpg of value.vpgs) if (vpg.protections.some(({ vpgId }) => vpgId === '') && vpg.generation < 0) throw new FuzzViolation('news without a generation were taken');
+    for (const task of value.tasks) if (task.related.vpgIds.some((vpgId) => vpgId.length > 200) || task.reason.length > 4000) throw new FuzzViolation('a task with an endless text was taken');
+  },
+};
+
+export const MESSAGE_TARGETS: readonly FuzzTarget[] = [messages, peerNews, stateFiles];
