@@ -111,13 +111,17 @@ export class SecuredNats {
 
   /** Hands claims of the account to the server, as a ZVM does after a revocation. */
   async push(accountJwt: string): Promise<void> {
-    const key = makeNatsKey();
-    const text = credentials(await this.authority.systemUser(key.publicKey, { ...systemRights(), notAfterMs: Date.now() + HOUR_MS }), key.seed);
+    const text = await this.systemUser(systemRights());
     const connection = await connectBroker(this.url, 'system', { inboxName: 'zvm-main', credentials: () => text, tls: () => brokerTls(this.siteId, this.ca.trustedPem) });
     const answer = await connection.request('$SYS.REQ.CLAIMS.UPDATE', accountJwt, { timeout: 5000 });
     await connection.close();
     const { error } = answer.json<{ error?: { description: string } }>();
     if (error) throw new Error(`the server refuses the account's claims: ${error.description}`);
+  }
+
+  async systemUser(rights: NatsRights): Promise<string> {
+    const key = makeNatsKey();
+    return credentials(await this.authority.systemUser(key.publicKey, { ...rights, notAfterMs: Date.now() + HOUR_MS }), key.seed);
   }
 
   /** Text of the credentials of a new user. */
