@@ -143,7 +143,7 @@ describe('an enrolled VRA', () => {
     const after = identity.current();
     expect(after.keyPem).not.toBe(before.keyPem);
     expect(after.natsCredentials).not.toBe(before.natsCredentials);
-    expect(ComponentIdentity.open(vra.options.folder).then((kept) => kept?.current().certificatePem)).resolves.toBe(after.certificatePem);
+    expect((await ComponentIdentity.open(vra.options.folder))?.current().certificatePem).toBe(after.certificatePem);
     await eventually('the VRA is heard', async () => (await client.ok<{ VraIdentifierStr: string; IsConnected: boolean }[]>('GET', '/vras')).find((one) => one.VraIdentifierStr === vra.options.vraId)?.IsConnected);
     await bus.close();
   });

@@ -47,7 +47,7 @@ class Child {
   #process: ChildProcess | undefined;
 
   constructor(
-    private readonly options: { readonly command: string; readonly args: readonly string[]; readonly listensAt: number | string; readonly ids?: { uid: number; gid: number } },
+    private readonly options: { readonly command: string; readonly args: readonly string[]; readonly listensAt: number | string; readonly ids?: { uid: number; gid: number }; readonly environment?: Readonly<Record<string, string>> },
   ) {}
 
   /** Tried again for a while: backends of a killed PostgreSQL hold its shared memory for a moment longer than it. */
@@ -64,7 +64,7 @@ class Child {
   }
 
   async #tryStart(): Promise<void> {
-    const child = spawn(this.options.command, this.options.args, { stdio: 'ignore', cwd: '/', ...this.options.ids });
+    const child = spawn(this.options.command, this.options.args, { stdio: 'ignore', cwd: '/', env: { ...process.env, ...this.options.environment }, ...this.options.ids });
     this.#process = child;
     await untilListening(this.options.listensAt, child, this.options.command);
   }
@@ -118,4 +118,24 @@ export async function temporaryFolder(name: string): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), `${name}-`));
   await mkdir(folder, { recursive: true });
   return folder;
+}
+
+/** A ZVM as a process of its own: the built program. */
+export class ZvmProcess {
+  readonly url: string;
+  readonly #child: Child;
+
+  constructor(environment: Readonly<Record<string, string>>) {
+    const port = Number(environment['TIDEMARK_REST_PORT']);
+    this.url = `https://127.0.0.1:${port}`;
+    this.#child = new Child({ command: process.execPath, args: [join(import.meta.dirname, '../../dist/main.js')], listensAt: port, environment });
+  }
+
+  async start(): Promise<void> {
+    await this.#child.start();
+  }
+
+  async end(signal: NodeJS.Signals): Promise<void> {
+    await this.#child.end(signal);
+  }
 }

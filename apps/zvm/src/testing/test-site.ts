@@ -9,7 +9,7 @@ import { startZvm, type Zvm } from '../server.js';
 import type { FakeDataPlane } from './fake-data-plane.js';
 import { RestClient } from './rest-client.js';
 import { SiteTrust, trustFolder } from '../trust/site-trust.js';
-import { freePort, startNats, temporaryFolder, type TestServer } from './servers.js';
+import { freePort, startNats, temporaryFolder, type TestServer, ZvmProcess } from './servers.js';
 
 const MIB = 1024 * 1024;
 const GIB = 1024 * MIB;
@@ -26,6 +26,7 @@ export interface TestSiteOptions {
 /** A whole site: own NATS server and database, a simulated hypervisor manager with two hosts, fake VRAs, and the real ZVM. */
 export class TestSite {
   zvm: Zvm | undefined;
+  #process: ZvmProcess | undefined;
 
   private constructor(
     readonly config: ZvmConfig,
@@ -34,6 +35,7 @@ export class TestSite {
     private readonly hypervisorServer: HypervisorServer,
     private readonly folder: string,
     private readonly logLevels: ('warn' | 'error')[],
+    private readonly environment: Readonly<Record<string, string>>,
   ) {}
 
   static async open({ name, postgres, plane, vmNames = [], environment = {} }: TestSiteOptions): Promise<TestSite> {
@@ -71,9 +73,10 @@ export class TestSite {
     const key = trust.identities().get('hypervisor')?.current();
     if (!key) throw new Error('no certificate for the hypervisor manager');
     const hypervisorServer = await serveHypervisor(hypervisor, { host: '127.0.0.1', port: 0, credential, keyPem: key.keyPem, certificatePem: key.certificatePem });
-    const config = readConfig({ ...variables, TIDEMARK_HYPERVISOR: `simulated:${hypervisorServer.url}` });
+    const settings = { ...variables, TIDEMARK_HYPERVISOR: `simulated:${hypervisorServer.url}` };
+    const config = readConfig(settings);
     const nats = await startNats(join(trustFolder(config), 'nats', 'nats.conf'), natsPort);
-    return new TestSite(config, nats, hypervisor, hypervisorServer, folder, process.env['ZVM_TEST_LOG'] ? ['warn', 'error'] : []);
+    return new TestSite(config, nats, hypervisor, hypervisorServer, folder, process.env['ZVM_TEST_LOG'] ? ['warn', 'error'] : [], settings);
   }
 
   async startZvm(): Promise<void> {
@@ -87,12 +90,23 @@ export class TestSite {
     await zvm?.close();
   }
 
+  /** The built program, instead of {@link startZvm}, for a test that kills it. */
+  async startProcess(): Promise<void> {
+    this.#process ??= new ZvmProcess({ ...this.environment, TIDEMARK_REST_PORT: String(await freePort()) });
+    await this.#process.start();
+  }
+
+  /** SIGKILL. */
+  async killProcess(): Promise<void> {
+    await this.#process?.end('SIGKILL');
+  }
+
   /** Logged in, as soon as the ZVM can. */
   async client(agent: Agent | false = false): Promise<RestClient> {
     const until = Date.now() + 20_000;
     for (;;) {
       const password = await readFile(join(this.config.stateDir, 'admin-password'), 'utf8').catch(() => '');
-      const client = new RestClient(this.zvm?.url ?? '', password.trim(), agent);
+      const client = new RestClient(this.zvm?.url ?? this.#process?.url ?? '', password.trim(), agent);
       const answer = await client.logIn();
       if (answer.status === 200) return client;
       if (Date.now() > until) throw new Error(`cannot log in at ${this.config.siteName}: ${answer.status} ${answer.text}`);
@@ -102,6 +116,7 @@ export class TestSite {
 
   async close(): Promise<void> {
     await this.stopZvm();
+    await this.#process?.end('SIGTERM');
     await this.hypervisorServer.close();
     await this.nats.close();
     await rm(this.folder, { recursive: true, force: true });
