@@ -57,6 +57,7 @@ import { TaskStore } from './task/task.store.js';
 import { TasksController } from './task/tasks.controller.js';
 import { TokenService } from './token/token.service.js';
 import { TokensController } from './token/tokens.controller.js';
+import { CaRotation } from './trust/ca-rotation.service.js';
 import { RestCertificate } from './trust/rest-certificate.js';
 import { SiteTrust } from './trust/site-trust.js';
 import { TrustController } from './trust/trust.controller.js';
@@ -113,7 +114,7 @@ const STORES = [AuditStore, UserStore, SessionStore, TaskStore, VpgStore, VraSto
 const SERVICES = [
   AuditLog, RequestAudit, SyslogService, CallRate, Lockout, UserService, TokenService, SessionService, OidcService, TaskService, EventService, InventoryService, OperationService, SiteInventoryService, VraLinkService, SiteThrottle, VraStateService, VraOperations,
   PeerLinkService, PeerExchange, PeerResponder, PairingService, CatalogueService, RecoverySite, ProtectedSite, RecoveredVms, RecoveryActions, VpgActions,
-  VpgStatusService, VmFollower, DecisionTimer, DefinitionService, DraftService, CommitService, AlertService, TrustService,
+  VpgStatusService, VmFollower, DecisionTimer, DefinitionService, DraftService, CommitService, AlertService, TrustService, CaRotation,
   NatsUsers, TrustTokenStore, Enrolment, TrustRenewal, InternalListener, PeerKeys, PeerTrust, PairingAcceptance,
   CreateVpgOperation, ChangeVpgOperations, SteerReplicationOperations, InsertCheckpointOperation, FailoverTestOperations, FailoverOperations, FailoverCommitOperations,
   FailoverSteps, MoveStreams, MoveOperation, ReverseProtectionOperation, TakeReverseOperation,

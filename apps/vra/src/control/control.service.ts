@@ -26,8 +26,9 @@ export class ControlService implements OnApplicationBootstrap, OnApplicationShut
 
   onApplicationBootstrap(): void {
     this.#answer('control', 'state.apply', DesiredStateV1, async (message) => {
-      await this.engine.applyDesiredState(message);
+      // First: once the state counts as applied nobody sends it again.
       await this.identity.learn(message.trust.sites.find(({ siteId }) => siteId === this.config.siteId)?.caPem ?? []);
+      await this.engine.applyDesiredState(message);
     });
     this.#answer('control', 'recovery.put', RecoveryV1, (message) => this.engine.putRecovery(message));
     this.#answer('control', 'recovery.release', RecoveryReleaseV1, (message) => this.engine.releaseRecovery(message));
@@ -65,6 +66,7 @@ export class ControlService implements OnApplicationBootstrap, OnApplicationShut
       version: process.env['npm_package_version'] ?? '0.1.0',
       address: this.config.address,
       startedAtMs: this.#startedAtMs,
+      identity: this.identity.marks,
       ...this.engine.status(),
     };
   }

@@ -1,7 +1,7 @@
 import { Inject, Injectable, Logger, type OnApplicationBootstrap, type OnApplicationShutdown } from '@nestjs/common';
 import { type Channel, subjectOf } from '@tidemark/contracts';
 import { ControlBus, renewIdentity } from '@tidemark/nest';
-import { ComponentIdentity } from '@tidemark/trust';
+import { ComponentIdentity, type CurrentIdentity, identityMarks, type IdentityMarks } from '@tidemark/trust';
 import { VRA_CONFIG } from '../config/config.token.js';
 import type { VraConfig } from '../config/config.js';
 import { redeemTokenFile } from './redeem-token-file.js';
@@ -16,6 +16,7 @@ export class IdentityKeeper implements OnApplicationBootstrap, OnApplicationShut
   #running: Promise<void> | undefined;
   #isWanted = false;
   #lastProblem = '';
+  #marks: { readonly of: CurrentIdentity; readonly marks: IdentityMarks } | undefined;
 
   constructor(
     @Inject(VRA_CONFIG) private readonly config: VraConfig,
@@ -60,6 +61,13 @@ export class IdentityKeeper implements OnApplicationBootstrap, OnApplicationShut
   #complain(problem: string): void {
     if (problem !== this.#lastProblem) this.#log.error(problem);
     this.#lastProblem = problem;
+  }
+
+  /** For the heartbeat: read when it changes, not each second. */
+  get marks(): IdentityMarks {
+    const current = this.identity.current();
+    if (this.#marks?.of !== current) this.#marks = { of: current, marks: identityMarks(current) };
+    return this.#marks.marks;
   }
 
   /** The site's CA certificates of today: a broker with a certificate of the next CA is believed as soon as the ZVM has said that there is one. */

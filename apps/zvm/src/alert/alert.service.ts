@@ -1,6 +1,6 @@
 import { Inject, Injectable, Logger, type OnApplicationBootstrap, type OnApplicationShutdown } from '@nestjs/common';
 import { ControlBus } from '@tidemark/nest';
-import { alertChanges, type AlertFacts, alertsFor, certificateAlertsFor, type RecoveryAlertFacts, recoveryAlertsFor } from '@tidemark/vpg';
+import { alertChanges, type AlertFacts, alertsFor, certificateAlertsFor, type CertificateFacts, type RecoveryAlertFacts, recoveryAlertsFor } from '@tidemark/vpg';
 import { Background } from '../background.js';
 import { Clock } from '../clock.js';
 import { EventService } from '../event/event.service.js';
@@ -56,7 +56,7 @@ export class AlertService implements OnApplicationBootstrap, OnApplicationShutdo
     if (!this.store.isLoaded || !this.vpgs.isLoaded || !this.vras.isLoaded || this.clock.monotonicMs() - this.#startedMs < GRACE_MS) return;
     for (const vpg of this.vpgs.visible()) await this.status.load(vpg);
     const wanted = [
-      ...alertsFor(this.#facts()), ...recoveryAlertsFor(this.#recoveryFacts()), ...certificateAlertsFor(this.trust.facts(), this.clock.nowMs()),
+      ...alertsFor(this.#facts()), ...recoveryAlertsFor(this.#recoveryFacts()), ...certificateAlertsFor([...this.trust.facts(), ...this.#vraCertificates()], this.clock.nowMs()),
     ];
     const { turnedOn, turnedOff, reworded } = alertChanges(this.store.active(), wanted);
     const at = new Date(this.clock.nowMs());
@@ -109,6 +109,17 @@ export class AlertService implements OnApplicationBootstrap, OnApplicationShutdo
         vpgIds: vpgs.filter((vpg) => this.status.ownVraIds(vpg).includes(vra.vraId)).map((vpg) => vpg.definition.vpgId),
       })),
     };
+  }
+
+  /** Of the last heartbeat, however old: a VRA falls silent when its certificate ends. */
+  #vraCertificates(): CertificateFacts[] {
+    return this.vras.all().flatMap(({ vraId, name }) => {
+      const identity = this.vraLink.lastStatus(vraId)?.status.identity;
+      if (!identity) return [];
+      const { notBeforeMs, notAfterMs } = identity;
+      const remedy = `The VRA renews it by itself while it reaches this site's NATS: its log says why it could not. After the end it needs a new token: tidemark vra-token`;
+      return [{ subject: `vra ${vraId}`, owner: `VRA '${name}'`, notBeforeMs, notAfterMs, remedy }];
+    });
   }
 
   /** What the VRAs of this site say of what they recover. */

@@ -79,6 +79,11 @@ export class PeerTrust implements OnApplicationBootstrap, OnApplicationShutdown 
     }
   }
 
+  /** Whether the site has confirmed the CA certificates of today. */
+  hasTold(siteId: string): boolean {
+    return this.#told.get(siteId) === this.trust.ca.trustedPem.join('');
+  }
+
   async #renewAt(siteId: string): Promise<void> {
     const caPem = [...this.trust.ca.trustedPem];
     const digest = caPem.join('');

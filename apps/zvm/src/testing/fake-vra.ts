@@ -201,7 +201,7 @@ export class FakeVra {
   status(): VraStatusV1 {
     const { vraId, hostId, address } = this.options;
     return {
-      vraId, hostId, version: 'fake', address, startedAtMs: this.#startedAtMs, revision: this.state.revision,
+      vraId, hostId, version: 'fake', address, startedAtMs: this.#startedAtMs, revision: this.state.revision, identity: { notBeforeMs: 0, notAfterMs: 8.64e15, signedBy: '', trusts: [] },
       attachedVmIds: this.state.attachedVms.map((vm) => vm.vmId),
       protections: this.state.protections.map((protection): ProtectionStatusV1 => ({
         vpgId: protection.vpgId, vmId: protection.vmId, epoch: protection.epoch, state: this.plane.streamState(protection.vpgId), isFenced: false, detail: '', sync: null,

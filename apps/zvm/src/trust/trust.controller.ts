@@ -4,7 +4,9 @@ import { CertificateApi, ImportCertificateApi, RestCertificateApi, SiteCertifica
 import { X509Certificate } from 'node:crypto';
 import { Needs } from '../access/needs.js';
 import { EventService } from '../event/event.service.js';
+import { Action } from '../http/rest.js';
 import { SessionUser } from '../session/session.guard.js';
+import { CaRotation } from './ca-rotation.service.js';
 import type { OwnRole } from './site-trust.js';
 import { TrustService } from './trust.service.js';
 
@@ -18,6 +20,7 @@ export class TrustController {
   constructor(
     private readonly service: TrustService,
     private readonly events: EventService,
+    private readonly rotation: CaRotation,
   ) {}
 
   @Get('certificate')
@@ -59,9 +62,18 @@ export class TrustController {
         ...trust.ca.trustedPem.map((pem) => certificateView('SiteCa', pem)),
         ...[...trust.identities()].map(([role, identity]) => certificateView(COMPONENTS[role], identity.current().certificatePem)),
       ],
-      Rotation: { Phase: `${trust.phase.charAt(0).toUpperCase()}${trust.phase.slice(1)}`, WaitsFor: [] },
+      Rotation: { Phase: `${trust.phase.charAt(0).toUpperCase()}${trust.phase.slice(1)}`, WaitsFor: [...this.rotation.waitsFor] },
       CaPem: trust.ca.trustedPem.join(''),
     };
+  }
+
+  /** Begins; it goes on by itself, over restarts too, and `GET certificates` says how far it is. */
+  @Needs('manageSite')
+  @Action('certificates/rotate')
+  async rotate(@SessionUser() user: string): Promise<SiteCertificatesApi> {
+    await this.rotation.begin();
+    await this.#record(user, 'The rotation of the CA was begun.');
+    return this.all();
   }
 
   async #record(userName: string, description: string): Promise<void> {

@@ -1,9 +1,11 @@
 import { Inject, Injectable, Logger, type OnApplicationBootstrap, type OnApplicationShutdown } from '@nestjs/common';
-import { readCertificates } from '@tidemark/trust';
+import { fingerprint, readCertificates } from '@tidemark/trust';
 import type { CertificateFacts } from '@tidemark/vpg';
+import type { X509Certificate } from 'node:crypto';
 import { Background } from '../background.js';
 import { ZVM_CONFIG, type ZvmConfig } from '../config.js';
 import { EventService } from '../event/event.service.js';
+import { servedByNats } from './nats-probe.js';
 import { reloadNats } from './reload-nats.js';
 import { RestCertificate } from './rest-certificate.js';
 import { type OwnRole, SiteTrust } from './site-trust.js';
@@ -16,6 +18,8 @@ const OWNERS: Readonly<Record<OwnRole, string>> = { zvm: 'the ZVM', nats: 'the N
 @Injectable()
 export class TrustService implements OnApplicationBootstrap, OnApplicationShutdown {
   readonly #log = new Logger('trust');
+  #natsServes: X509Certificate | undefined;
+  #natsProblem: string | undefined;
   readonly #loop = new Background('trust', LOOK_MS, () => this.look());
 
   constructor(
@@ -37,14 +41,22 @@ export class TrustService implements OnApplicationBootstrap, OnApplicationShutdo
   async look(): Promise<void> {
     await this.certificate.refresh();
     for (const role of await this.trust.renewDue()) await this.#renewed(role);
+    await this.#bringNatsUpToDate();
+  }
+
+  /** What the server shows is what counts: it may have been away, or somewhere where nobody could signal it, when its certificate was renewed. */
+  async #bringNatsUpToDate(): Promise<void> {
+    const own = this.trust.identities().get('nats');
+    const served = await servedByNats(this.config.natsUrl).catch(() => undefined);
+    this.#natsServes = served && own && served.fingerprint256 !== fingerprint(own.current().certificatePem) ? served : undefined;
+    if (!this.#natsServes) return;
+    const problem = await reloadNats(this.config.natsPidFile);
+    if (problem !== undefined && problem !== this.#natsProblem) this.#log.warn(`the NATS server still shows the certificate before: ${problem}`);
+    this.#natsProblem = problem;
   }
 
   async #renewed(role: OwnRole): Promise<void> {
     this.#log.log(`the certificate of ${OWNERS[role]} was renewed`);
-    if (role === 'nats') {
-      const problem = await reloadNats(this.config.natsPidFile);
-      if (problem !== undefined) this.#log.warn(`the NATS server still serves the certificate before: ${problem}`);
-    }
     // Renewing must not hang on the database.
     await this.events.record({
       type: 'Unknown', category: 'Events', entity: 'Site', userName: 'System', isSuccess: true, vpgIds: [], description: `The certificate of ${OWNERS[role]} was renewed.`,
@@ -55,6 +67,13 @@ export class TrustService implements OnApplicationBootstrap, OnApplicationShutdo
   facts(): CertificateFacts[] {
     const own = [...this.trust.identities()].map(([role, identity]) => {
       const { notBeforeMs, notAfterMs } = identity.current();
+      const late = role === 'nats' ? this.#natsServes : undefined;
+      if (late) {
+        return {
+          owner: 'the NATS server, which shows the one before its renewed one,', subject: role, notBeforeMs: late.validFromDate.getTime(), notAfterMs: late.validToDate.getTime(),
+          remedy: 'Run nats-server --signal reload where it runs',
+        };
+      }
       return { owner: OWNERS[role], subject: role, notBeforeMs, notAfterMs, remedy: 'The ZVM renews it by itself: its log says why it could not' };
     });
     return [...own, this.#caFact(), ...this.#importedFact()];

@@ -28,9 +28,11 @@ export interface VraHeartbeat {
 
 const LISTS = ['attachedVmIds', 'protections', 'recoveries', 'views', 'barriers'] as const;
 
+const isIdentity = (identity: unknown): boolean => typeof identity === 'object' && identity !== null && 'trusts' in identity && Array.isArray(identity.trusts);
+
 /** Enough that nobody trips over a heartbeat of a broken or newer VRA. */
 function isStatus(status: VraStatusV1): boolean {
-  return typeof status.revision === 'number' && LISTS.every((name) => Array.isArray(status[name]));
+  return typeof status.revision === 'number' && isIdentity(status.identity) && LISTS.every((name) => Array.isArray(status[name]));
 }
 
 interface ProtectionRef {
@@ -142,6 +144,11 @@ export class VraLinkService implements OnModuleInit {
 
   async epoch(vraId: string, verb: 'reserve' | 'commit' | 'burn', ref: ProtectionRef, epoch: number): Promise<void> {
     await this.#ask(vraId, 'control', `epoch.${verb}`, { ...ref, epoch }, 15_000);
+  }
+
+  /** Asks for the next certificate: it comes back with a request of its own. */
+  async renewIdentity(vraId: string): Promise<void> {
+    await this.#ask(vraId, 'control', 'trust.renew', {});
   }
 
   async forceSync(vraId: string, ref: ProtectionRef): Promise<void> {

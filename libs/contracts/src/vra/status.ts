@@ -119,6 +119,16 @@ export interface DatastoreStatusV1 {
   readonly guardBytes: number;
 }
 
+/** Its certificate, by which a rotation of the CA sees who has followed. Fingerprints are SHA-256, as OpenSSL prints them. */
+export interface IdentityStatusV1 {
+  readonly notBeforeMs: number;
+  readonly notAfterMs: number;
+  /** The CA that has signed it. */
+  readonly signedBy: string;
+  /** CA certificates of its own site that it believes. */
+  readonly trusts: readonly string[];
+}
+
 /** `event status.published`, every second, and the answer to `control status.get`. */
 export interface VraStatusV1 {
   readonly vraId: string;
@@ -126,6 +136,7 @@ export interface VraStatusV1 {
   readonly version: string;
   readonly address: string;
   readonly startedAtMs: number;
+  readonly identity: IdentityStatusV1;
   /** Of the DesiredStateV1 that it runs; -1 when it never got one. */
   readonly revision: number;
   readonly attachedVmIds: readonly string[];

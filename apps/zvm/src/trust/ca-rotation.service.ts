@@ -1,0 +1,117 @@
+import { Inject, Injectable, Logger, type OnApplicationBootstrap, type OnApplicationShutdown } from '@nestjs/common';
+import { fingerprint } from '@tidemark/trust';
+import { X509Certificate } from 'node:crypto';
+import { Background } from '../background.js';
+import { ZVM_CONFIG, type ZvmConfig } from '../config.js';
+import { conflict, messageOf } from '../errors.js';
+import { EventService } from '../event/event.service.js';
+import { PeerTrust } from '../peer/peer-trust.service.js';
+import { PeerStore } from '../peer/peer.store.js';
+import { VraLinkService } from '../vra/vra-link.service.js';
+import { VraStateService } from '../vra/vra-state.service.js';
+import { VraStore } from '../vra/vra.store.js';
+import { type CaFollower, rotationView } from './ca-rotation.js';
+import { servedByNats } from './nats-probe.js';
+import { SiteTrust } from './site-trust.js';
+import { TrustService } from './trust.service.js';
+
+const LOOK_MS = 2000;
+
+/**
+ * Brings the site from one CA to the next without a moment in which somebody is not believed. What has been done stands in the CA's own files; who has followed
+ * is asked, not remembered: heartbeats of VRAs, answers of paired sites since this start, the certificate that NATS shows. So a ZVM that was killed goes on.
+ */
+@Injectable()
+export class CaRotation implements OnApplicationBootstrap, OnApplicationShutdown {
+  readonly #log = new Logger('ca-rotation');
+  readonly #loop = new Background('ca-rotation', LOOK_MS, () => this.look());
+  #waitsFor: readonly string[] = [];
+
+  constructor(
+    private readonly trust: SiteTrust,
+    private readonly own: TrustService,
+    private readonly vras: VraStore,
+    private readonly vraLink: VraLinkService,
+    private readonly vraState: VraStateService,
+    private readonly peers: PeerStore,
+    private readonly peerTrust: PeerTrust,
+    private readonly events: EventService,
+    @Inject(ZVM_CONFIG) private readonly config: ZvmConfig,
+  ) {}
+
+  onApplicationBootstrap(): void {
+    this.#loop.start();
+  }
+
+  async onApplicationShutdown(): Promise<void> {
+    await this.#loop.stop();
+  }
+
+  /** Whom the next step waits for, in words; as of the last look. */
+  get waitsFor(): readonly string[] {
+    return this.trust.phase === 'steady' ? [] : this.#waitsFor;
+  }
+
+  /** @throws ZvmError ZVM_CONFLICT while one rotates */
+  async begin(): Promise<void> {
+    if (this.trust.phase !== 'steady') throw conflict(`the CA is being rotated already; it waits for ${this.#waitsFor.join(', ') || 'its next step'}`);
+    await this.trust.ca.announceNext();
+    await this.#spread('The next CA of the site is made, and made known.');
+  }
+
+  /** One step, if all have followed the one before. Runs by itself. */
+  async look(): Promise<void> {
+    if (this.trust.phase === 'steady' || !this.vras.isLoaded || !this.peers.isLoaded) return;
+    const { step, waitsFor } = rotationView(this.trust.phase, await this.#followers());
+    this.#waitsFor = waitsFor;
+    switch (step) {
+      case 'switch':
+        await this.trust.ca.switchToNext();
+        return await this.#spread('The new CA of the site signs; certificates are being renewed.');
+      case 'retire':
+        await this.trust.ca.retireOld();
+        return await this.#spread('The old CA of the site is no longer trusted: the rotation is complete.');
+      case undefined: return await this.#urge();
+    }
+  }
+
+  /** Everyone who looks at files, states or answers is told at once; all of it happens again by itself if this is cut off. */
+  async #spread(description: string): Promise<void> {
+    this.#log.log(description);
+    await this.trust.publish();
+    await this.own.look();
+    this.vraState.poke();
+    this.peerTrust.poke();
+    await this.events.record({ type: 'SetAdvancedSiteSettings', category: 'Events', entity: 'Site', userName: 'System', isSuccess: true, vpgIds: [], description })
+      .catch((error: unknown) => this.#log.warn(`no event was recorded: ${messageOf(error)}`));
+  }
+
+  async #followers(): Promise<CaFollower[]> {
+    const newest = fingerprint(this.trust.ca.newestPem);
+    const vras = this.vras.all().map(({ vraId, name }): CaFollower => {
+      const marks = this.vraLink.status(vraId)?.identity;
+      return { name: `VRA '${name}'`, trustsNewest: marks?.trusts.includes(newest) === true, usesNewest: marks?.signedBy === newest };
+    });
+    // A peer shows nothing that this CA has signed. One that has not let this site in yet, or parts, hears of it when it does.
+    const peers = this.peers.all().filter(({ state }) => state === 'paired')
+      .map(({ siteId, name }): CaFollower => ({ name: `site '${name}'`, trustsNewest: this.peerTrust.hasTold(siteId), usesNewest: true }));
+    return [...vras, ...peers, { name: 'the NATS server', trustsNewest: true, usesNewest: this.trust.phase !== 'switched' || (await this.#isNatsRenewed()) }];
+  }
+
+  async #isNatsRenewed(): Promise<boolean> {
+    try {
+      return (await servedByNats(this.config.natsUrl)).verify(new X509Certificate(this.trust.ca.newestPem).publicKey);
+    } catch (error) {
+      this.#log.warn(`the NATS server does not show its certificate: ${messageOf(error)}`);
+      return false;
+    }
+  }
+
+  async #urge(): Promise<void> {
+    if (this.trust.phase !== 'switched') return;
+    await this.own.look();
+    const newest = fingerprint(this.trust.ca.newestPem);
+    const late = this.vras.all().filter(({ vraId }) => (this.vraLink.status(vraId)?.identity?.signedBy ?? newest) !== newest);
+    await Promise.all(late.map(({ vraId, name }) => this.vraLink.renewIdentity(vraId).catch((error: unknown) => this.#log.warn(`VRA ${name}: ${messageOf(error)}`))));
+  }
+}
