@@ -8,6 +8,8 @@ export interface JournalHandle {
   truncate(bytes: number): Promise<void>;
   /** fdatasync: bytes and length are durable. Its failure is final. */
   dataSync(): Promise<void>;
+  /** What is read from now on is what the disk has, but for what is still to be written there. Where the system cannot do that, what the page cache has. */
+  dropCache(): void;
   close(): Promise<void>;
 }
 

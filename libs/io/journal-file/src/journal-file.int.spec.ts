@@ -55,6 +55,7 @@ function faultyFiles(fault: (what: 'write' | 'sync' | 'create', path: string) =>
         readFully: async (target, at) => await handle.readFully(target, at),
         size: async () => await handle.size(),
         truncate: async (size) => await handle.truncate(size),
+        dropCache: () => handle.dropCache(),
         close: async () => await handle.close(),
       };
     },

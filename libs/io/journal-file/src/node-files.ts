@@ -76,6 +76,10 @@ class NodeHandle implements JournalHandle {
     this.#droppedTo = end;
   }
 
+  dropCache(): void {
+    if (sys.isAvailable) sys.dropCache(this.file.fd);
+  }
+
   async close(): Promise<void> {
     await this.file.close();
   }

@@ -79,7 +79,10 @@ export class ScratchJournal {
     this.#found = Array.from({ length: options.volumeCount }, () => new ExtentMap(split));
   }
 
-  /** Finds the writes of an earlier process: a torn tail is cut, anything else that does not read back throws JOURNAL_CORRUPT. */
+  /**
+   * Finds the writes of an earlier process, as the disk has them: what the page cache alone has since a sync failed was never flushed. A torn tail is cut, anything
+   * else that does not read back throws JOURNAL_CORRUPT.
+   */
   static async open(options: ScratchOptions): Promise<ScratchJournal> {
     const scratch = new ScratchJournal(options);
     try {
@@ -310,7 +313,7 @@ export class ScratchJournal {
     const scanner = new JournalScanner({ crc32c, take: (record, segment) => this.#take(record, segment), beginSegment: () => undefined });
     for (const { found, limitBytes } of plan.segments) {
       this.#salt = found.header?.salt ?? this.#salt;
-      scanner.begin(found, await this.#segments.read(found.segment, limitBytes));
+      scanner.begin(found, await this.#segments.readFromDisk(found.segment, limitBytes));
       while (!scanner.step(SCAN_STEP_BYTES)) await this.#options.files.giveWay();
       this.#fullSegmentsBytes += this.#at;
       this.#segment = found.segment;

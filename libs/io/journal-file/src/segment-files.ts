@@ -93,6 +93,12 @@ export class SegmentFiles {
     return target;
   }
 
+  /** As {@link read}, past the page cache: after an fsync that failed it shows what was never written, until a power loss. */
+  async readFromDisk(segment: number, bytes: number): Promise<Uint8Array> {
+    await this.use(segment, (handle) => Promise.resolve(handle.dropCache()));
+    return await this.read(segment, bytes);
+  }
+
   async closeAll(): Promise<void> {
     for (const segment of [...this.#opened.keys()]) await this.#close(segment);
   }

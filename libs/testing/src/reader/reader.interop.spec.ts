@@ -47,7 +47,7 @@ async function checkpointFromNow(vras: VraRig): Promise<number> {
 const journalOf = (vras: VraRig): string => join(vras.folder, 'recovery', `${VM.vmId}-journal`);
 
 async function segmentsOf(journal: string): Promise<string[]> {
-  return (await readdir(journal)).sort().map((name) => join(journal, name));
+  return (await readdir(journal)).filter((name) => name.endsWith('.segment')).sort().map((name) => join(journal, name));
 }
 
 async function lastSegment(journal: string): Promise<string> {

@@ -115,6 +115,16 @@ export class SimFile {
     this.#syncing = [];
   }
 
+  /** Clean pages are read from the disk again; those of a sync that failed count as clean. */
+  dropCache(): void {
+    const kept = [...this.#dirty, ...this.#syncing].map(({ start, end }) => ({ start, bytes: this.#cache.view(start, end).slice() }));
+    const onDisk = this.#durable.view(0, this.#cache.length);
+    this.version += 1;
+    this.#cache.fill(0, this.#cache.length);
+    this.#cache.set(onDisk, 0);
+    for (const { start, bytes } of kept) this.#cache.set(bytes, start);
+  }
+
   syncNow(): void {
     this.beginSync();
     this.endSync();

@@ -112,6 +112,7 @@ function simHandle(file: SimFile, { owner, act }: { readonly owner: DiskOwner; r
         file.endSync();
       });
     },
+    dropCache: () => file.dropCache(),
     close: () => Promise.resolve(),
   };
 }
