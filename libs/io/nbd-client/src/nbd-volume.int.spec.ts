@@ -109,7 +109,7 @@ const soon = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(
 
 describe('a volume over an NBD server', () => {
   it('splits what is longer than the server takes', async () => {
-    const volume = await volumeOver(new MemoryVolume({ sizeBytes: 80 * MiB }));
+    const volume = await volumeOver(new MemoryVolume({ sizeBytes: 80 * MiB }), { requestMs: 10_000 });
     const bytes = Buffer.alloc(70 * MiB, 'not all the same, and no power of two long');
     await volume.write(5000, bytes);
     expect(Buffer.compare(await readBytes(volume, 5000, bytes.length), bytes)).toBe(0);
