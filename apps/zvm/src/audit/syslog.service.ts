@@ -49,7 +49,7 @@ export class SyslogService implements OnModuleInit, OnApplicationShutdown {
   /** Null ends the forwarding; another collector goes on where the one before came to. @throws ZvmError ZVM_INVALID */
   async set(target: SyslogTarget | null): Promise<void> {
     if (target?.caPem) assertCertificate(target.caPem);
-    await this.database.use((db) => (target === null ? db.delete(SiteSettingEntity, { section: SETTINGS }) : db.upsert(SiteSettingEntity, { section: SETTINGS, content: target }, ['section'])));
+    await this.database.use<unknown>((db) => (target === null ? db.delete(SiteSettingEntity, { section: SETTINGS }) : db.upsert(SiteSettingEntity, { section: SETTINGS, content: target }, ['section'])));
     this.#problem = null;
     this.#background.poke();
   }
