@@ -21,7 +21,8 @@ const SCOPES = {
   shared: ['shared'],
   'data-plane': ['data-plane', 'shared'],
   'control-plane': ['control-plane', 'shared'],
-  lab: ['lab', 'shared'],
+  // It plays the guests of a data plane, their agents, and those who attack it.
+  lab: ['lab', 'data-plane', 'shared'],
   testing: ['data-plane', 'control-plane', 'lab', 'shared', 'testing'],
   tool: [],
 };

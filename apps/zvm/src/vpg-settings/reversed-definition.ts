@@ -1,6 +1,6 @@
+import { isNbdUri } from '@tidemark/base';
 import type { PeerVraV1 } from '@tidemark/contracts';
 import type { Datastore, Vm, VmDisk } from '@tidemark/hypervisor';
-import { isNbdUri } from '@tidemark/nbd';
 import { defaultVmSettings, type VmSettings, type VpgSettings } from '@tidemark/vpg';
 import { conflict } from '../errors.js';
 import type { SiteInventory } from '../site/site-inventory.service.js';

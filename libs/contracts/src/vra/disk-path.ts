@@ -1,4 +1,4 @@
-import { NbdUriError, parseNbdUri } from '@tidemark/nbd';
+import { NbdUriError, parseNbdUri } from '@tidemark/base';
 import { ValidateBy } from 'class-validator';
 
 /** Why no disk can be found there; undefined: one may. */

@@ -2,7 +2,6 @@ export * from './client-handshake.js';
 export * from './client-session.js';
 export * from './client-types.js';
 export * from './limits.js';
-export * from './nbd-uri.js';
 export * from './replies.js';
 export * from './server-session.js';
 export type { AllocateBytes } from './transmission.js';

@@ -1,4 +1,4 @@
-import { parseNbdUri } from '@tidemark/nbd';
+import { parseNbdUri } from '@tidemark/base';
 import { z } from 'zod';
 import { HypervisorError } from '../hypervisor-error.js';
 import type { ApplianceSpec, VmDiskSpec, VmSpec } from '../port.js';

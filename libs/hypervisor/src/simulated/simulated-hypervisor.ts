@@ -1,5 +1,5 @@
+import { isNbdUri } from '@tidemark/base';
 import { mkdir, rm } from 'node:fs/promises';
-import { isNbdUri } from '@tidemark/nbd';
 import { HypervisorError } from '../hypervisor-error.js';
 import type {
   ApplianceSpec, Datastore, HypervisorHost, HypervisorManager, Inventory, InventoryChange, Network, Vm, VmDisk, VmDiskSpec, VmFolder, VmSpec,

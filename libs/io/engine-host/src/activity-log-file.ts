@@ -1,9 +1,9 @@
+import { isNbdUri } from '@tidemark/base';
 import { createHash, randomBytes } from 'node:crypto';
 import { writeSync } from 'node:fs';
 import { mkdir, open, readdir, readFile, rm, stat, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import { crc32c } from '@tidemark/link';
-import { isNbdUri } from '@tidemark/nbd';
 import { ACTIVITY_EXTENT_BYTES, ActivityLog, LOG_ID_BYTES, SECTOR_BYTES, type EarlierSession } from '@tidemark/replication';
 import { sys } from '@tidemark/sys';
 import { StateFile } from './state-file.js';

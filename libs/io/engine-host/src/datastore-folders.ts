@@ -1,6 +1,6 @@
+import { isNbdUri } from '@tidemark/base';
 import { realpath } from 'node:fs/promises';
 import { dirname, resolve, sep } from 'node:path';
-import { isNbdUri } from '@tidemark/nbd';
 import { EngineError } from './engine-error.js';
 import type { AttachedVmSpec, RecoverySpec } from './types.js';
 

@@ -1,6 +1,6 @@
+import { isNbdUri } from '@tidemark/base';
 import { stat } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { isNbdUri } from '@tidemark/nbd';
 import { EngineError } from './engine-error.js';
 
 /** A file's times go by the kernel's tick, 10 ms at most: a write within the tick of an earlier one leaves no trace. */

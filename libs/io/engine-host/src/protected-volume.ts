@@ -1,6 +1,6 @@
+import { isNbdUri } from '@tidemark/base';
 import type { Done } from '@tidemark/base';
 import { BlockFile } from '@tidemark/block-file';
-import { isNbdUri } from '@tidemark/nbd';
 import { openNbdVolume } from '@tidemark/nbd-client';
 import { VolumeError, type AllocationRun, type Volume, type WriteOptions, type WriteZeroesOptions } from '@tidemark/volume';
 import type { AttachedDisk, Logger } from './types.js';

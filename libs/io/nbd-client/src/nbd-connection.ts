@@ -1,5 +1,6 @@
+import { type NbdAddress } from '@tidemark/base';
 import { connect, type Socket } from 'node:net';
-import { disconnectRequest, NbdClientSession, type NbdAddress, type NbdClientEvent, type NbdClientRequest, type NbdExportFacts } from '@tidemark/nbd';
+import { disconnectRequest, NbdClientSession, type NbdClientEvent, type NbdClientRequest, type NbdExportFacts } from '@tidemark/nbd';
 import { VolumeError } from '@tidemark/volume';
 
 export type RequestDone = Extract<NbdClientEvent, { kind: 'done' }>;

@@ -1,9 +1,9 @@
+import type { NbdAddress } from '@tidemark/base';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
-import type { NbdAddress } from '@tidemark/nbd';
 import { ExportTable, NbdServer } from '@tidemark/nbd-server';
 import { MemoryVolume, type Volume } from '@tidemark/volume';
 import { describeVolume, patternBytes, readBytes } from '@tidemark/volume/testing';

@@ -1,5 +1,5 @@
-import { assert } from '@tidemark/base';
-import { CLIENT_STATUS_BYTES_MAX, NbdErrno, type NbdAddress, type NbdClientRequest, type NbdExportFacts, type NbdStatusRun } from '@tidemark/nbd';
+import { assert, type NbdAddress } from '@tidemark/base';
+import { CLIENT_STATUS_BYTES_MAX, NbdErrno, type NbdClientRequest, type NbdExportFacts, type NbdStatusRun } from '@tidemark/nbd';
 import { assertInVolume, checkOpen, checkWritable, VolumeError, type AllocationRun, type Volume, type WriteOptions, type WriteZeroesOptions } from '@tidemark/volume';
 import { describeAddress, NbdConnection, type RequestDone } from './nbd-connection.js';
 

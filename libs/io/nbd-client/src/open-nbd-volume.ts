@@ -1,4 +1,4 @@
-import { parseNbdUri } from '@tidemark/nbd';
+import { parseNbdUri } from '@tidemark/base';
 import { AlignedVolume, VolumeError, type Volume } from '@tidemark/volume';
 import { NbdVolume, type NbdVolumeHooks, type NbdVolumeLimits } from './nbd-volume.js';
 

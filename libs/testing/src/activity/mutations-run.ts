@@ -1,12 +1,12 @@
 /** Runs the stories of the activity log over each of its mutations. Ends with 1 when one is missed. */
 import { stdout } from 'node:process';
-import type { ActivityStory } from '../../../core/replication/src/testing/activity-stories.js';
 import { importMutated } from '../sim/planted-run.js';
 import { ACTIVITY_MUTATIONS } from './mutations.js';
 
+/** `activity-stories.ts`, not a part of the package's public surface: loaded with a bug in it. */
 interface Stories {
-  readonly ACTIVITY_STORIES: readonly ActivityStory[];
-  brokenBy(story: ActivityStory): string | undefined;
+  readonly ACTIVITY_STORIES: readonly { readonly name: string }[];
+  brokenBy(story: { readonly name: string }): string | undefined;
 }
 
 const STORIES = new URL('../../../core/replication/dist/testing/activity-stories.js', import.meta.url);

@@ -1,4 +1,5 @@
-import { NbdClientSession, NbdServerSession, NbdUriError, parseNbdUri, type NbdAddress, type NbdExport } from '@tidemark/nbd';
+import { NbdUriError, parseNbdUri, type NbdAddress } from '@tidemark/base';
+import { NbdClientSession, NbdServerSession, type NbdExport } from '@tidemark/nbd';
 import { clientFlags, contextOption, goOption, infoOption, option, requestBytes, structuredReplyOption, usualHandshake } from '@tidemark/nbd/testing';
 import type { Random } from '../sim/random.js';
 import { joined, mutated, noise, pieces } from './mutate.js';

@@ -1,5 +1,4 @@
-import { utf8Bytes } from '@tidemark/base';
-import { STRING_BYTES_MAX } from './limits.js';
+import { utf8Bytes } from './text.js';
 
 /** Where an export is served. */
 export type NbdAddress =
@@ -8,6 +7,8 @@ export type NbdAddress =
 
 /** Default port of the protocol (IANA). */
 export const NBD_PORT = 10_809;
+/** Of the protocol. */
+const EXPORT_NAME_BYTES_MAX = 4096;
 /** sockaddr_un holds 108 bytes with the final zero. */
 const SOCKET_PATH_BYTES_MAX = 107;
 
@@ -27,7 +28,7 @@ export function parseNbdUri(text: string): NbdAddress {
   if (parts === null) throw new NbdUriError(`'${text}' is not an NBD URI: ${FORMS}`);
   const [, scheme = '', authority = '', path = '', query = ''] = parts;
   const exportName = decoded(path, 'export name');
-  if (utf8Bytes(exportName).length > STRING_BYTES_MAX) throw new NbdUriError('an export name has at most 4096 bytes');
+  if (utf8Bytes(exportName).length > EXPORT_NAME_BYTES_MAX) throw new NbdUriError('an export name has at most 4096 bytes');
   switch (scheme.toLowerCase()) {
     case 'nbd':
       if (query !== '') throw new NbdUriError(`nbd:// takes nothing after a question mark, found '${query}'`);
