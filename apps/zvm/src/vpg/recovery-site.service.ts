@@ -56,9 +56,10 @@ export class RecoverySite {
 
   /** With `isForced`, a VRA that does not answer is left behind. */
   async removeRecoveries(definition: VpgDefinition, { isMirrorKept, isForced }: { readonly isMirrorKept: boolean; readonly isForced: boolean }): Promise<void> {
+    const epoch = this.vpgs.find(definition.vpgId)?.epoch ?? FIRST_EPOCH;
     await Promise.all(definition.vms.map(async (vm) => {
       try {
-        await this.vras.removeRecovery(vm.recoveringVra.vraId, refOf(definition, vm), isMirrorKept);
+        await this.vras.removeRecovery(vm.recoveringVra.vraId, refOf(definition, vm), { isMirrorKept, epoch });
       } catch (error) {
         if (isForced && error instanceof ZvmError && error.code === 'ZVM_VRA_DOWN') return;
         if (isUnknownThere(error)) return;
@@ -72,6 +73,9 @@ export class RecoverySite {
     await Promise.all(definition.vms.map((vm) => this.vras.epoch(vm.recoveringVra.vraId, verb, refOf(definition, vm), epoch)));
   }
 }
+
+/** Of a VPG of which nothing is recorded (any more): whatever is newer is not its own. */
+const FIRST_EPOCH = 1;
 
 /** Removed already: an earlier try of this step did it. */
 const isUnknownThere = (error: unknown): boolean => error instanceof ControlError && /UNKNOWN|NOT_FOUND/.test(error.remoteCode ?? '');

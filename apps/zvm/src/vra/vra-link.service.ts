@@ -126,8 +126,8 @@ export class VraLinkService implements OnModuleInit {
     await this.#ask(vraId, 'control', 'recovery.release', { ...ref, moveNumber }, OPEN_OR_CLOSE_MS);
   }
 
-  async removeRecovery(vraId: string, ref: ProtectionRef, isMirrorKept: boolean): Promise<void> {
-    await this.#ask(vraId, 'control', 'recovery.remove', { ...ref, isMirrorKept }, 60_000);
+  async removeRecovery(vraId: string, ref: ProtectionRef, what: { readonly isMirrorKept: boolean; readonly epoch: number }): Promise<void> {
+    await this.#ask(vraId, 'control', 'recovery.remove', { ...ref, ...what }, 60_000);
   }
 
   async openView(vraId: string, view: ViewOpenV1): Promise<void> {

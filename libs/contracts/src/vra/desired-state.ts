@@ -193,4 +193,6 @@ export class RecoveryReleaseV1 extends ProtectionRefV1 {
 export class RecoveryRemoveV1 extends ProtectionRefV1 {
   /** Keep the mirror volumes, rolled forward to nothing: as they are. The journal goes either way. */
   @IsBoolean() isMirrorKept!: boolean;
+  /** Who asks believes this one to be in force. Refused (VRA_EPOCH) when a newer one is: it does not know of a failover whose VMs have the mirrors. */
+  @IsInt() @Min(1) epoch!: number;
 }

@@ -18,7 +18,7 @@ import { RecoveringSide } from './recovering-side.js';
 import { SendingSide } from './sending-side.js';
 import { StateFile } from './state-file.js';
 import { engineStatus, type EngineStatus } from './status.js';
-import type { DesiredState, ProtectionRef, RecoverySpec, ViewSpec, VraAddress, VraOptions } from './types.js';
+import { protectionKey, type DesiredState, type ProtectionRef, type RecoverySpec, type ViewSpec, type VraAddress, type VraOptions } from './types.js';
 import { VoteStore } from './vote-store.js';
 
 const TICK_MS = 1000;
@@ -209,7 +209,10 @@ export class VraEngine {
     this.#setPeers();
   }
 
-  async removeRecovery({ vpgId, vmId, isMirrorKept }: ProtectionRef & { readonly isMirrorKept: boolean }): Promise<void> {
+  /** VRA_EPOCH: `epoch`, in which the asker believes, is over here. */
+  async removeRecovery({ vpgId, vmId, isMirrorKept, epoch }: ProtectionRef & { readonly isMirrorKept: boolean; readonly epoch?: number }): Promise<void> {
+    const inForce = this.#recovering.find(protectionKey({ vpgId, vmId }))?.stats.epoch ?? 0;
+    if (epoch !== undefined && epoch < inForce) throw new EngineError('VRA_EPOCH', `epoch ${String(inForce)} is in force here, not ${String(epoch)}: a failover has been committed, and its VMs have these volumes`);
     await this.#recovering.remove({ vpgId, vmId }, { isMirrorKept });
     this.#setPeers();
   }
