@@ -1,6 +1,6 @@
 import { LabError } from './lab-error.js';
 import { databaseUrlOf, type SiteIdentity } from './identity.js';
-import { type HostLayout, PORTS, type SiteLayout } from './layout.js';
+import { PORTS, type SiteLayout } from './layout.js';
 import { inStartOrder, isAlive, type ProcessRecord, ProcessRegistry, type ProcessSpec } from './process/process-registry.js';
 import { ProcessRunner, waitUntilAnswers } from './process/process-runner.js';
 import { settleAll } from './settle-all.js';
@@ -10,6 +10,7 @@ import { natsSpec, probeNats } from './servers/nats.js';
 import { ensureDatabase, postgresSpec, probePostgres, removeStaleLock } from './servers/postgres.js';
 import { initTrust, zvmSpec } from './servers/zvm.js';
 import { probeZvm } from './rest/probe-zvm.js';
+import { fromVra } from './rest/vra-https.js';
 
 /** The processes of one site. */
 export class SiteProcesses {
@@ -96,7 +97,7 @@ export class SiteProcesses {
   async #probe(name: string): Promise<void> {
     const { site, identity } = this;
     const host = site.hosts.find((candidate) => candidate.vraName === name);
-    if (host) await probeVra(host);
+    if (host) await fromVra(site, host.address, '/health');
     else if (name === 'nats') await probeNats(site);
     else if (name === 'postgres') await probePostgres(site, identity.databasePassword);
     else if (name === 'hypervisor') await probeHypervisor(site);
@@ -109,9 +110,4 @@ export class SiteProcesses {
     const record = await this.runner.registry.get('postgres');
     return record !== undefined && isAlive(record);
   }
-}
-
-async function probeVra(host: HostLayout): Promise<void> {
-  const response = await fetch(`http://${host.address}:${PORTS.vraHealth}/health`, { signal: AbortSignal.timeout(2000) });
-  if (!response.ok) throw new LabError('LAB_REFUSED', `health of ${host.vraName} answers ${response.status}`);
 }

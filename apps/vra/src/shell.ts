@@ -1,16 +1,19 @@
 import 'reflect-metadata';
 import { ConsoleLogger } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
-import { FastifyAdapter } from '@nestjs/platform-fastify';
+import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
 import type { VraEngine } from '@tidemark/engine-host';
 import type { ComponentIdentity } from '@tidemark/trust';
+import type { Server } from 'node:tls';
 import type { VraConfig } from './config/config.js';
+import { healthTls } from './health/health-tls.js';
 import { VraModule } from './vra.module.js';
 
 /** Control over NATS, health and metrics, around an engine that runs. Resolves when 4006 answers. */
 export async function startShell(config: VraConfig, engine: VraEngine, identity: ComponentIdentity): Promise<void> {
-  const app = await NestFactory.create(VraModule.of(config, engine, identity), new FastifyAdapter());
+  const app = await NestFactory.create<NestFastifyApplication>(VraModule.of(config, engine, identity), new FastifyAdapter({ https: healthTls(identity) }));
   app.useLogger(new ConsoleLogger({ logLevels: ['error', 'warn'], json: true }));
   app.enableShutdownHooks();
   await app.listen(config.healthPort, config.address);
+  identity.onChange(() => (app.getHttpServer() as unknown as Server).setSecureContext(healthTls(identity)));
 }

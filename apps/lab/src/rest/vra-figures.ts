@@ -1,4 +1,5 @@
-import { PORTS, type SiteLayout } from '../layout.js';
+import type { SiteLayout } from '../layout.js';
+import { fromVra } from './vra-https.js';
 
 /** Sums over a site's VRAs, for one VPG, since the streams began. */
 export interface ReplicationFigures {
@@ -15,7 +16,7 @@ export interface ReplicationFigures {
 
 /** Read from the metrics ports of the site's VRAs; one that does not answer counts nothing. */
 export async function replicationFigures(site: SiteLayout, vpgId: string): Promise<ReplicationFigures> {
-  const texts = await Promise.all(site.hosts.map((host) => metricsOf(host.address)));
+  const texts = await Promise.all(site.hosts.map((host) => fromVra(site, host.address, '/metrics').catch(() => '')));
   const values = (name: string): number[] => texts.flatMap((text) => samples(text, name, vpgId));
   const sum = (name: string): number => values(name).reduce((total, value) => total + value, 0);
   return {
@@ -25,14 +26,6 @@ export async function replicationFigures(site: SiteLayout, vpgId: string): Promi
     syncRemainingBytes: sum('tidemark_sync_remaining_bytes'),
     holdMsP99: Math.max(0, ...values('tidemark_barrier_hold_ms_p99')),
   };
-}
-
-async function metricsOf(address: string): Promise<string> {
-  try {
-    return await (await fetch(`http://${address}:${PORTS.vraHealth}/metrics`, { signal: AbortSignal.timeout(2000) })).text();
-  } catch {
-    return '';
-  }
 }
 
 /** Values of `name{…vpg="vpgId"…} 12` in the Prometheus text format. */
