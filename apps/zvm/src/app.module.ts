@@ -98,6 +98,7 @@ import { MoveOperation } from './vpg/operations/move.js';
 import { MoveStreams } from './vpg/operations/move-streams.js';
 import { ReverseProtectionOperation } from './vpg/operations/reverse-protection.js';
 import { TakeReverseOperation } from './vpg/operations/take-reverse.js';
+import { VmHostStore } from './vpg/vm-host.store.js';
 import { VpgStore } from './vpg/vpg.store.js';
 import { VpgsController } from './vpg/vpgs.controller.js';
 import { ChangeRecoveryVraController } from './vra/change-recovery-vra.controller.js';
@@ -109,7 +110,7 @@ import { VraStateService } from './vra/vra-state.service.js';
 import { VraStore } from './vra/vra.store.js';
 import { VrasController } from './vra/vras.controller.js';
 
-const STORES = [AuditStore, UserStore, SessionStore, TaskStore, VpgStore, VraStore, PeerStore, CatalogueStore, DraftStore, AlertStore, FenceStore];
+const STORES = [AuditStore, UserStore, SessionStore, TaskStore, VpgStore, VmHostStore, VraStore, PeerStore, CatalogueStore, DraftStore, AlertStore, FenceStore];
 
 const SERVICES = [
   AuditLog, RequestAudit, SyslogService, CallRate, Lockout, UserService, TokenService, SessionService, OidcService, TaskService, EventService, InventoryService, OperationService, SiteInventoryService, VraLinkService, SiteThrottle, VraStateService, VraOperations,

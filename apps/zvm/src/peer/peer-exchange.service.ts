@@ -54,6 +54,8 @@ export class PeerExchange implements OnApplicationBootstrap, OnApplicationShutdo
   }
 
   async #tellAll(): Promise<void> {
+    // News of no VPGs, sent before they are read, would make the other site forget what it remembers of them.
+    if (!this.vpgs.isLoaded) return;
     const changedAfter = new Date(this.clock.nowMs() - TASK_NEWS_MS);
     // Without the database the heartbeat goes on; it only has no tasks to tell.
     const tasks = await this.tasks.listShared(changedAfter).catch(() => []);
@@ -64,10 +66,15 @@ export class PeerExchange implements OnApplicationBootstrap, OnApplicationShutdo
         location: this.config.location,
         version: ZVM_VERSION,
         vpgs: shared.map((vpg) => this.#newsOf(vpg)),
-        removedVpgIds: shared.filter((vpg) => vpg.state === 'removed').map((vpg) => vpg.definition.vpgId),
+        removedVpgIds: [...shared.filter((vpg) => vpg.state === 'removed').map((vpg) => vpg.definition.vpgId), ...this.#forgottenThatShow(peer.siteId)],
         tasks: tasks.filter((task) => task.related.vpgIds.length > 0 && task.related.siteIds.includes(peer.siteId)),
       });
     }
+  }
+
+  /** Deleted here, and still there: the other site was away when it happened. */
+  #forgottenThatShow(siteId: string): string[] {
+    return (this.link.lastNews(siteId)?.news.vpgs ?? []).map(({ vpgId }) => vpgId).filter((vpgId) => this.vpgs.isForgotten(vpgId));
   }
 
   #newsOf(vpg: VpgRecord): VpgNewsV1 {

@@ -71,6 +71,19 @@ export class VpgFenceEntity {
   @Column('text', { name: 'lifted_by', nullable: true }) liftedBy!: string | null;
 }
 
+@Entity('vpg_tombstones')
+export class VpgTombstoneEntity {
+  @PrimaryColumn('uuid', { name: 'vpg_id' }) vpgId!: string;
+  @Column('timestamptz', { name: 'deleted_at' }) deletedAt!: Date;
+}
+
+@Entity('protected_vm_hosts')
+export class ProtectedVmHostEntity {
+  @PrimaryColumn('uuid', { name: 'vpg_id' }) vpgId!: string;
+  @PrimaryColumn('text', { name: 'vm_id' }) vmId!: string;
+  @Column('text', { name: 'host_id' }) hostId!: string;
+}
+
 @Entity('vpg_vms')
 export class VpgVmEntity {
   @PrimaryColumn('uuid', { name: 'vpg_id' }) vpgId!: string;
@@ -206,7 +219,7 @@ export class SiteSettingEntity {
 }
 
 export const ENTITIES = [
-  ...PEOPLE_ENTITIES, PeerSiteEntity, VraEntity, VpgEntity, VpgBarrierEntity, VpgFenceEntity, VpgVmEntity, VpgSettingsDraftEntity,
+  ...PEOPLE_ENTITIES, PeerSiteEntity, VraEntity, VpgEntity, VpgBarrierEntity, VpgFenceEntity, VpgTombstoneEntity, ProtectedVmHostEntity, VpgVmEntity, VpgSettingsDraftEntity,
   TaskEntity, OperationEntity, CheckpointEntity, CatalogueEntity, CheckpointNoteEntity, AlertEntity, EventEntity, SiteSettingEntity,
   TrustTokenEntity, NatsUserEntity,
 ];

@@ -34,6 +34,7 @@ export class ProtectedSite {
       if (known) await this.#forget(vpgId);
       return;
     }
+    if (this.vpgs.isForgotten(vpgId)) throw conflict(`VPG '${name}' was deleted at this site`);
     if (known?.state === 'removed') throw conflict(`VPG '${name}' was deleted by force at this site`);
     if (known?.definition.recoverySiteId === this.config.siteId) {
       // Decided here, until it is handed over: the record that comes then is of the other direction, whatever its generation.

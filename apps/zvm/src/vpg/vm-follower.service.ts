@@ -9,6 +9,7 @@ import { InventoryService } from '../inventory/inventory.service.js';
 import { areDisksChanged } from './followed-disks.js';
 import { VpgActions } from './vpg-actions.service.js';
 import type { VpgRecord } from './vpg-model.js';
+import { VmHostStore } from './vm-host.store.js';
 import { VpgStore } from './vpg.store.js';
 
 /** A change that was asked for shows in the VPG's record soon; asking again before would only meet a busy VPG. */
@@ -23,13 +24,12 @@ export const SYSTEM_USER = 'System';
 export class VmFollower implements OnApplicationBootstrap, OnApplicationShutdown {
   readonly #log = new Logger(VmFollower.name);
   readonly #loop = new Background('vm-follower', 2000, () => this.#follow());
-  /** Where each protected VM ran when it was looked at last. */
-  readonly #hosts = new Map<string, string>();
   /** The VPG's record that was found wanting, and when. */
   readonly #asked = new Map<string, { readonly generation: number; readonly atMs: number }>();
 
   constructor(
     private readonly vpgs: VpgStore,
+    private readonly hosts: VmHostStore,
     private readonly inventory: InventoryService,
     private readonly actions: VpgActions,
     private readonly events: EventService,
@@ -44,7 +44,7 @@ export class VmFollower implements OnApplicationBootstrap, OnApplicationShutdown
 
   async #follow(): Promise<void> {
     const inventory = this.inventory.current;
-    if (!inventory || this.inventory.problem || !this.vpgs.isLoaded) return;
+    if (!inventory || this.inventory.problem || !this.vpgs.isLoaded || !this.hosts.isLoaded) return;
     const own = this.vpgs.visible().filter(({ definition }) => definition.protectedSiteId === this.config.siteId);
     for (const vpg of own) {
       await this.#noteMoves(vpg, inventory);
@@ -55,10 +55,9 @@ export class VmFollower implements OnApplicationBootstrap, OnApplicationShutdown
   async #noteMoves({ definition }: VpgRecord, inventory: Inventory): Promise<void> {
     for (const { vmId, name } of definition.vms) {
       const hostId = inventory.vms.find(({ id }) => id === vmId)?.hostId;
-      const key = `${definition.vpgId}/${vmId}`;
-      const before = this.#hosts.get(key);
+      const before = this.hosts.find(definition.vpgId, vmId);
       if (hostId === undefined || hostId === before) continue;
-      this.#hosts.set(key, hostId);
+      await this.hosts.put(definition.vpgId, vmId, hostId);
       if (before === undefined) continue;
       const [from, to] = [before, hostId].map((id) => inventory.hosts.find((host) => host.id === id)?.name ?? id);
       this.#log.log(`VM '${name}' of VPG '${definition.name}' moved from host ${from} to ${to}`);

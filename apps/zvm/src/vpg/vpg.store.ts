@@ -2,7 +2,7 @@ import { Injectable, type OnModuleInit } from '@nestjs/common';
 import type { EntityManager } from 'typeorm';
 import { notFound, ZvmError } from '../errors.js';
 import { Database } from '../persistence/database.js';
-import { CatalogueEntity, CheckpointEntity, CheckpointNoteEntity, VpgBarrierEntity, VpgEntity, VpgVmEntity } from '../persistence/entities.js';
+import { CatalogueEntity, CheckpointEntity, CheckpointNoteEntity, ProtectedVmHostEntity, VpgBarrierEntity, VpgEntity, VpgTombstoneEntity, VpgVmEntity } from '../persistence/entities.js';
 import { isVisible, type FailoverRecord, type FailoverTestRecord, type VpgDefinition, type VpgRecord, type VpgState } from './vpg-model.js';
 
 export interface BarrierVersion {
@@ -18,6 +18,8 @@ export interface BarrierVersion {
 export class VpgStore implements OnModuleInit {
   readonly #records = new Map<string, VpgRecord>();
   readonly #barriers = new Map<string, BarrierVersion>();
+  /** VPGs that were here and are deleted, for good: a site that was away meanwhile must not bring one back. */
+  readonly #tombstones = new Set<string>();
   readonly #last = new Map<string, Promise<unknown>>();
   #isLoaded = false;
 
@@ -29,7 +31,8 @@ export class VpgStore implements OnModuleInit {
 
   async #load(): Promise<void> {
     if (this.#isLoaded) return;
-    const [rows, barriers] = await this.database.use((db) => Promise.all([db.find(VpgEntity), db.find(VpgBarrierEntity)]));
+    const [rows, barriers, tombstones] = await this.database.use((db) => Promise.all([db.find(VpgEntity), db.find(VpgBarrierEntity), db.find(VpgTombstoneEntity)]));
+    for (const { vpgId } of tombstones) this.#tombstones.add(vpgId);
     for (const row of rows) this.#records.set(row.vpgId, fromRow(row));
     for (const row of barriers) this.#barriers.set(row.vpgId, { version: row.version, digest: row.digest });
     this.#isLoaded = true;
@@ -82,6 +85,11 @@ export class VpgStore implements OnModuleInit {
     });
   }
 
+  /** It was here, and was deleted. */
+  isForgotten(vpgId: string): boolean {
+    return this.#tombstones.has(vpgId.toLowerCase());
+  }
+
   async forget(vpgId: string): Promise<void> {
     await this.#serially(vpgId, async () => {
       await this.database.transaction(async (db) => {
@@ -89,9 +97,12 @@ export class VpgStore implements OnModuleInit {
         await db.delete(CheckpointEntity, { vpgId });
         await db.delete(CheckpointNoteEntity, { vpgId });
         await db.delete(CatalogueEntity, { vpgId });
+        await db.delete(ProtectedVmHostEntity, { vpgId });
         await db.delete(VpgEntity, { vpgId });
+        await db.upsert(VpgTombstoneEntity, { vpgId, deletedAt: () => 'now()' }, ['vpgId']);
       });
       this.#records.delete(vpgId);
+      this.#tombstones.add(vpgId);
     });
   }
 
