@@ -7,7 +7,7 @@ import { ApplianceProcesses } from './appliance-processes.js';
 import { hypervisorConfigSchema } from './config.js';
 
 /** How soon a renewed certificate is shown. */
-const RENEWAL_MS = 30_000;
+const RENEWAL_MS = 2000;
 
 /** The process `hypervisor` of a lab site: node hypervisor/main.js CONFIG. Its appliances outlive it. */
 async function main(configPath: string | undefined): Promise<void> {

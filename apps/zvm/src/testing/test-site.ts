@@ -1,5 +1,5 @@
 import { serveHypervisor, SimulatedHypervisor, type HypervisorServer } from '@tidemark/hypervisor';
-import { newSecret } from '@tidemark/trust';
+import { ComponentIdentity, newSecret } from '@tidemark/trust';
 import { randomUUID } from 'node:crypto';
 import { readFile, rm, writeFile } from 'node:fs/promises';
 import type { Agent } from 'node:https';
@@ -73,6 +73,9 @@ export class TestSite {
     const key = trust.identities().get('hypervisor')?.current();
     if (!key) throw new Error('no certificate for the hypervisor manager');
     const hypervisorServer = await serveHypervisor(hypervisor, { host: '127.0.0.1', port: 0, credential, keyPem: key.keyPem, certificatePem: key.certificatePem });
+    // As a manager of its own would: it shows a renewed certificate soon.
+    const renew = async (): Promise<void> => hypervisorServer.renew((await ComponentIdentity.open(join(trust.zvm.folder, '..', 'hypervisor')))?.current() ?? key);
+    setInterval(() => void renew().catch(() => undefined), 500).unref();
     const settings = { ...variables, TIDEMARK_HYPERVISOR: `simulated:${hypervisorServer.url}` };
     const config = readConfig(settings);
     const nats = await startNats(join(trustFolder(config), 'nats', 'nats.conf'), natsPort);

@@ -11,7 +11,7 @@ import { VraLinkService } from '../vra/vra-link.service.js';
 import { VraStateService } from '../vra/vra-state.service.js';
 import { VraStore } from '../vra/vra.store.js';
 import { type CaFollower, rotationView } from './ca-rotation.js';
-import { servedByNats } from './nats-probe.js';
+import { servedByNats, servedByTls } from './nats-probe.js';
 import { SiteTrust } from './site-trust.js';
 import { TrustService } from './trust.service.js';
 
@@ -95,14 +95,23 @@ export class CaRotation implements OnApplicationBootstrap, OnApplicationShutdown
     // A peer shows nothing that this CA has signed. One that has not let this site in yet, or parts, hears of it when it does.
     const peers = this.peers.all().filter(({ state }) => state === 'paired')
       .map(({ siteId, name }): CaFollower => ({ name: `site '${name}'`, trustsNewest: this.peerTrust.hasTold(siteId), usesNewest: true }));
-    return [...vras, ...peers, { name: 'the NATS server', trustsNewest: true, usesNewest: this.trust.phase !== 'switched' || (await this.#isNatsRenewed()) }];
+    const servers = this.trust.phase === 'switched' ? await this.#servers() : [];
+    return [...vras, ...peers, ...servers];
   }
 
-  async #isNatsRenewed(): Promise<boolean> {
+  /** Servers that read their certificate from the trust folder: what they show is looked at. */
+  async #servers(): Promise<CaFollower[]> {
+    const { natsUrl, hypervisor } = this.config;
+    const probes: [string, Promise<X509Certificate>][] = [['the NATS server', servedByNats(natsUrl)]];
+    if (this.trust.identities().has('hypervisor')) probes.push(['the hypervisor manager', servedByTls(hypervisor.slice(hypervisor.indexOf(':') + 1))]);
+    return await Promise.all(probes.map(async ([name, probe]) => ({ name, trustsNewest: true, usesNewest: await this.#isNew(name, probe) })));
+  }
+
+  async #isNew(name: string, probe: Promise<X509Certificate>): Promise<boolean> {
     try {
-      return (await servedByNats(this.config.natsUrl)).verify(new X509Certificate(this.trust.ca.newestPem).publicKey);
+      return (await probe).verify(new X509Certificate(this.trust.ca.newestPem).publicKey);
     } catch (error) {
-      this.#log.warn(`the NATS server does not show its certificate: ${messageOf(error)}`);
+      this.#log.warn(`${name} does not show its certificate: ${messageOf(error)}`);
       return false;
     }
   }

@@ -20,6 +20,17 @@ export async function servedByNats(url: string): Promise<X509Certificate> {
   }
 }
 
+/** As {@link servedByNats}, of a server that speaks TLS from its first byte. */
+export async function servedByTls(url: string): Promise<X509Certificate> {
+  const { hostname, port } = new URL(url);
+  const socket = connect({ host: hostname.replace(/^\[|\]$/g, ''), port: Number(port || '443') });
+  try {
+    return await handshake(socket, AbortSignal.timeout(PROBE_MS));
+  } finally {
+    socket.destroy();
+  }
+}
+
 /** NATS speaks first, in the clear: INFO, then TLS. */
 function firstLine(socket: Socket, deadline: AbortSignal): Promise<void> {
   return settled(deadline, (resolve, reject) => {
@@ -37,6 +48,7 @@ function handshake(socket: Socket, deadline: AbortSignal): Promise<X509Certifica
       else reject(new Error('it shows no certificate'));
     });
     secured.on('error', reject);
+    socket.on('error', reject);
   });
 }
 
