@@ -10,12 +10,26 @@ export interface SegmentCheck {
   readonly lastSeq: number;
 }
 
-/** Header, chain and body checksums of the records in `bytes`, the durable part of a segment file. Bodies are not decompressed. */
-export function verifySegment(segment: number, bytes: Uint8Array, crc32c: Crc32c): SegmentCheck {
-  const header = decodeSegmentHeader(bytes, crc32c);
-  if (header === undefined) return { isWhole: false, detail: `segment ${segment}: its header does not read`, lastSeq: 0 };
-  const scanner = new JournalScanner({ crc32c, take: () => true, beginSegment: () => undefined });
-  scanner.segment({ segment, fileBytes: bytes.byteLength, header }, bytes);
+/** Header, chain and body checksums of the records in `bytes`, the durable part of a segment file, piece by piece. Bodies are not decompressed. */
+export class SegmentVerifier {
+  readonly #scanner: JournalScanner;
+  readonly #hasHeader: boolean;
+
+  constructor(private readonly segment: number, bytes: Uint8Array, crc32c: Crc32c) {
+    const header = decodeSegmentHeader(bytes, crc32c);
+    this.#scanner = new JournalScanner({ crc32c, take: () => true, beginSegment: () => undefined });
+    this.#hasHeader = header !== undefined;
+    if (header !== undefined) this.#scanner.begin({ segment, fileBytes: bytes.byteLength, header }, bytes);
+  }
+
+  /** Checks on for some `bytesMax` bytes; undefined: there is more. */
+  step(bytesMax: number): SegmentCheck | undefined {
+    if (!this.#hasHeader) return { isWhole: false, detail: `segment ${this.segment}: its header does not read`, lastSeq: 0 };
+    return this.#scanner.step(bytesMax) ? checkOf(this.segment, this.#scanner) : undefined;
+  }
+}
+
+function checkOf(segment: number, scanner: JournalScanner): SegmentCheck {
   const { position } = scanner;
   const isWhole = position === undefined;
   const detail = isWhole ? '' : `segment ${segment}: record ${(scanner.recordNo ?? 0) + 1} at byte ${position} does not read or does not follow`;

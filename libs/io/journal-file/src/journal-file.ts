@@ -3,7 +3,7 @@ import { assert, GiB, KiB, MiB } from '@tidemark/base';
 import type { FrameHeader, StreamRecord } from '@tidemark/frame';
 import {
   type HeldCheckpoint, INDEX_NUMBER_MAX, type IncarnationBegun, Journal, type JournalCommand, type JournalEffect, type ListingPage, type ListingQuestion, JournalError,
-  type JournalEvent, type JournalVolumeState, recordBytes, type RecoveredJournal, SEGMENT_BYTES_DEFAULT, type SegmentCheck, verifySegment, type VolumeWish,
+  type JournalEvent, type JournalVolumeState, recordBytes, type RecoveredJournal, SEGMENT_BYTES_DEFAULT, type SegmentCheck, type VolumeWish,
 } from '@tidemark/journal';
 import { CheckpointView } from './checkpoint-view.js';
 import { crc32c as defaultCrc32c, decompressBody, storageFailure } from './defaults.js';
@@ -15,6 +15,7 @@ import { Mirrors } from './mirrors.js';
 import { nodeFiles } from './node-files.js';
 import { openScratch } from './open-scratch.js';
 import { scan } from './scan.js';
+import { checkInSteps } from './segment-check.js';
 import { SegmentFiles } from './segment-files.js';
 import type { JournalFileOptions, JournalFileStats, JournalVolume, OpenViewOptions } from './types.js';
 import { type ImageSource, ViewVolume } from './view-volume.js';
@@ -469,7 +470,8 @@ export class JournalFile {
     const found = this.#journal.segments.find((each) => each.segment === segment);
     if (found === undefined || this.#isClosed) return undefined;
     try {
-      const check = verifySegment(segment, await this.#segments.read(segment, found.bytes), this.#options.crc32c ?? defaultCrc32c);
+      const { crc32c = defaultCrc32c, files = nodeFiles } = this.#options;
+      const check = await checkInSteps(segment, await this.#segments.read(segment, found.bytes), { crc32c, files });
       // The next opening must meet the damage too, and not an index that vouches for what was there.
       if (!check.isWhole) await this.#index.distrust();
       return check;
