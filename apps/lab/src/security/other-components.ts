@@ -1,11 +1,14 @@
 import type { ComponentIdentity, ComponentName } from '@tidemark/trust';
-import type { Attempt } from './attempt.js';
+import { readFile } from 'node:fs/promises';
+import { credentialPath } from '../servers/hypervisor.js';
+import { allowed, type Attempt, type Outcome, refused } from './attempt.js';
 import { ask, peerSubjects, subjectAttempt, vraSubjects } from './broker.js';
 import { mintIdentity, natsUserOf, peerUser, trustedSite, vraIdentity, zvmIdentity } from './components.js';
 import { openStream, sayHello, type VraKeys } from './data-plane.js';
+import { listExports } from './nbd-list.js';
 import type { Port } from './ports.js';
 import type { Stage } from './stage.js';
-import { strangerAttempts } from './strangers.js';
+import { restCall, strangerAttempts } from './strangers.js';
 
 /** Ports, by site and kind; the first of several. */
 type Find = (site: 'a' | 'b', kind: Port['kind'], process?: string) => Port;
@@ -19,7 +22,7 @@ export const finder = (ports: readonly Port[]): Find => (site, kind, process) =>
 const tlsOf = (identity: ComponentIdentity): { key: string; cert: string } => ({ key: identity.current().keyPem, cert: identity.current().certificatePem });
 
 /** What no component but those of the site itself may reach, with its keys. */
-const FOR_OWN_SITE: readonly Port['kind'][] = ['nats', 'postgres', 'hypervisor', 'vraHealth', 'rest', 'internal'];
+const FOR_OWN_SITE: readonly Port['kind'][] = ['nats', 'postgres', 'hypervisor', 'rest', 'internal', 'backup', 'vraHealth'];
 
 /** A VRA of site a, at its own site: it was taken over, so it has all that a VRA has. */
 export async function ownVra(stage: Stage, ports: readonly Port[]): Promise<Attempt[]> {
@@ -36,7 +39,7 @@ export async function ownVra(stage: Stage, ports: readonly Port[]): Promise<Atte
     ...subjects.map((one) => subjectAttempt({ who, port: broker.name, user, place: broker }, one)),
     ...strangerAttempts({ who, natsUser: user, tls: tlsOf(own) }, find('a', 'natsPeer')),
     ...strangerAttempts({ who, natsUser: user, tls: tlsOf(own) }, find('b', 'nats')),
-    ...(['hypervisor', 'postgres', 'rest', 'internal'] as const).flatMap((kind) => strangerAttempts({ who, natsUser: user, tls: tlsOf(own) }, find('a', kind))),
+    ...(['hypervisor', 'postgres', 'rest', 'internal', 'backup'] as const).flatMap((kind) => strangerAttempts({ who, natsUser: user, tls: tlsOf(own) }, find('a', kind))),
     { who, port: control.name, tried: 'say hello to another VRA', isExpectedAllowed: true, run: () => sayHello(control, keys, other.name) },
     { who, port: data.name, tried: 'ask for a stream that there is not', isExpectedAllowed: false, run: () => openStream(data, keys, other.name, { vpgId: stage.vpgId, vmId: stage.vmId }) },
   ];
@@ -60,6 +63,23 @@ export async function otherSitesVra(stage: Stage, ports: readonly Port[]): Promi
     { who, port: data.name, tried: 'ask for the stream of the VM that this site protects itself', isExpectedAllowed: false, run: () => openStream(data, keys, atA.name, { vpgId: stage.vpgId, vmId: stage.vmId }) },
   ];
 }
+
+/** Whom the ports are for: an attempt that succeeds for nobody would prove nothing where it is refused. */
+export async function rightfulOnes(stage: Stage, ports: readonly Port[]): Promise<Attempt[]> {
+  const who = 'the site manager itself';
+  const { a } = stage.pair.lab.layout.sites;
+  const find = finder(ports);
+  const zvm = await zvmIdentity(a);
+  const [hypervisor, backup, health] = [find('a', 'hypervisor'), find('a', 'backup'), find('a', 'vraHealth')];
+  const authorization = `Bearer ${await readFile(credentialPath(a), 'utf8')}`;
+  return [
+    { who, port: hypervisor.name, tried: 'read the inventory', isExpectedAllowed: true, run: async () => answered(await restCall(hypervisor, { method: 'GET', path: '/v1/inventory', headers: { authorization } })) },
+    { who, port: health.name, tried: 'GET /metrics', isExpectedAllowed: true, run: async () => answered(await restCall(health, { method: 'GET', path: '/metrics' }, tlsOf(zvm))) },
+    { who, port: backup.name, tried: 'list what it serves', isExpectedAllowed: true, run: () => listExports(backup, tlsOf(zvm)) },
+  ];
+}
+
+const answered = ({ status, text }: { readonly status: number; readonly text: string }): Outcome => (status === 200 ? allowed(`${text.length} characters`) : refused(String(status)));
 
 /** The third site: paired with b, so b believes its CA; the VPG is of a and b. */
 export async function thirdSite(stage: Stage, ports: readonly Port[]): Promise<Attempt[]> {

@@ -42,6 +42,8 @@ async function rotated(pair: SitePair, site: SiteName): Promise<Outcome> {
   }, { timeoutMs: ROTATION_MS_MAX - 5000 }).catch((error: unknown) => {
     throw new Error(`${(error as Error).message}: ${last.Rotation.Phase}, waits for ${last.Rotation.WaitsFor.join('; ')}`);
   });
+  // From here on by the new CA alone: connections that are open do not show what a new one meets.
+  await pair.reconnect(site);
   const same = after.Certificates.filter(({ Fingerprint }) => before.Certificates.some((one) => one.Fingerprint === Fingerprint)).map(({ Component }) => Component);
   return same.length > 0 ? refused(`still the old certificate: ${same.join(', ')}`) : allowed(`${after.Certificates.length} certificates are new`);
 }

@@ -3,6 +3,7 @@ import { dirname } from 'node:path';
 import type { ConnectionOptions } from 'node:tls';
 import pg from 'pg';
 import { allowed, type Attempt, type Outcome, refused } from './attempt.js';
+import { listExports } from './nbd-list.js';
 import { NatsProbe, type NatsUser } from './nats-probe.js';
 import type { Port } from './ports.js';
 import { type Heard, type Place, talk } from './wire.js';
@@ -37,11 +38,11 @@ export function strangerAttempts(stranger: Stranger, port: Port): Attempt[] {
       attempt('any other path', () => rest(port, stranger, { method: 'GET', path: '/v1/vpgs' })),
     ];
     case 'hypervisor': return [attempt('read the inventory', () => hypervisorInventory(port, stranger))];
-    // Load balancers and probes ask without a certificate: it says that the process lives, and nothing about VMs.
-    case 'vraHealth': return [attempt('GET /metrics', () => health(port, stranger, '/metrics'))];
+    // Probes ask without a certificate: that it lives. What it does is for components of the site.
+    case 'vraHealth': return [attempt('GET /health', () => health(port, stranger, '/health'), true), attempt('GET /metrics', () => health(port, stranger, '/metrics'))];
+    case 'backup': return [attempt('list what it serves', () => listExports(port, stranger.tls))];
     case 'vraControl':
-    case 'vraData':
-    case 'backup': return [attempt('say hello', () => gibberish(port, stranger))];
+    case 'vraData': return [attempt('say hello', () => gibberish(port, stranger))];
     case 'nbd': return [];
   }
 }

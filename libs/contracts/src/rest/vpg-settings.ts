@@ -37,8 +37,9 @@ export class VpgSettingsBootGroupsApi {
 }
 
 export class VpgSettingsScriptApi {
-  @Text() Command?: string | null;
-  @Text() Parameters?: string | null;
+  /** Taken and not run, a script would be missed at the worst moment. */
+  @Unsupported() Command?: string | false | null;
+  @Unsupported() Parameters?: string | false | null;
   @Int({ max: 86_400 }) TimeoutInSeconds?: number | null;
 }
 
