@@ -27,7 +27,7 @@ export function addSiteCommands(program: Command, session: InSession): void {
     }));
 
   program.command('pair').description('pair this site with another one').argument('<host>', 'where the other site listens for peers, with :port if it is not 9081')
-    .addOption(new Option('--token <text>', 'one-time token made at the other site (tidemark pairing-token)').env('TIDEMARK_PAIRING_TOKEN').makeOptionMandatory()).option('--no-wait', 'do not wait for the task')
+    .addOption(new Option('--token <text>', 'one-time token made at the other site (tidemark pairing-token); better: TIDEMARK_PAIRING_TOKEN').env('TIDEMARK_PAIRING_TOKEN').makeOptionMandatory()).option('--no-wait', 'do not wait for the task')
     .action((host: string, options: { token: string; wait: boolean }, command: Command) => session(command, async ({ client, output, task }) => {
       const { name, port } = hostAndPort(host);
       const taskId = await client.post('/peersites', { HostName: name, Port: port, Token: options.token });
