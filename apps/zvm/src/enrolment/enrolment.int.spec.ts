@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { inboxNameOf } from '@tidemark/contracts';
 import { ControlBus, enrol, ownBrokerAccess, renewIdentity } from '@tidemark/nest';
-import { ComponentIdentity, formatToken, makeNatsKey, makeRequest, newSecret, parseToken } from '@tidemark/trust';
+import { ComponentIdentity, formatToken, makeNatsKey, makeRequest, newSecret, parseToken, SiteCa } from '@tidemark/trust';
 import { request } from 'node:https';
 import { join } from 'node:path';
 import { rm } from 'node:fs/promises';
@@ -124,10 +124,7 @@ describe('a token that is not good for it gets nothing', () => {
 
 /** A CA of a site that is none of ours. */
 const TestSiteCa = {
-  make: async (siteId: string): Promise<string> => {
-    const { SiteCa } = await import('@tidemark/trust');
-    return (await SiteCa.openOrMake(join(folder, 'stranger-ca'), { siteId, siteName: 'nobody' }, Date.now)).trustedPem.join('');
-  },
+  make: async (siteId: string): Promise<string> => (await SiteCa.openOrMake(join(folder, 'stranger-ca'), { siteId, siteName: 'nobody' }, Date.now)).trustedPem.join(''),
 };
 
 describe('an enrolled VRA', () => {
