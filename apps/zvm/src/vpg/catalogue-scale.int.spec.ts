@@ -23,7 +23,7 @@ beforeAll(async () => {
   const databaseUrl = `${postgres.url}/postgres`;
   database = new Database(readConfig({
     TIDEMARK_SITE_ID: randomUUID(), TIDEMARK_SITE_NAME: 'a', TIDEMARK_ADDRESS: '127.0.0.1', TIDEMARK_REST_PORT: '0', TIDEMARK_NATS_URL: 'nats://127.0.0.1:1', TIDEMARK_NATS_PEER_PORT: '1',
-    TIDEMARK_DATABASE_URL: databaseUrl, TIDEMARK_HYPERVISOR: 'simulated:http://127.0.0.1:1', TIDEMARK_STATE_DIR: '/nonexistent',
+    TIDEMARK_DATABASE_URL: databaseUrl, TIDEMARK_HYPERVISOR: 'simulated:https://127.0.0.1:1', TIDEMARK_HYPERVISOR_CREDENTIAL_FILE: '/nonexistent/credential', TIDEMARK_STATE_DIR: '/nonexistent',
   }));
   database.onApplicationBootstrap();
   await eventually('the schema stands', () => Promise.resolve(database.isReady));
