@@ -208,7 +208,7 @@ def read_record(data, at, place):
     raw = data[at:at + RECORD_HEADER_BYTES]
     if header.recordNo != place.recordNo:
         raise Break(f'number {header.recordNo} where {place.recordNo} belongs')
-    if header.chain != crc32c(raw[16:], crc32c(raw[10:12], place.chain)):
+    if place.chain is not None and header.chain != crc32c(raw[16:], crc32c(raw[10:12], place.chain)):
         raise Break('not chained to the record before')
     kind = check_header(header)
     body_at = at + RECORD_HEADER_BYTES
@@ -273,7 +273,8 @@ def decompress(record):
     return result.stdout
 
 
-Item = namedtuple('Item', 'seq type volume offset length payload')
+# `payload` of a mark is decoded, `raw` is as stored; `number` is that of the type.
+Item = namedtuple('Item', 'seq type volume offset length payload raw payloadAt number')
 
 
 def items_of(record):
@@ -296,7 +297,8 @@ def items_of(record):
             raise Corrupt(f'{where}: payload at {payload_at}')
         payload = body[payload_next:payload_next + payload_bytes]
         payload_next += payload_bytes
-        items.append(Item(header.firstSeq + index, kind, volume, offset, length, mark(kind, payload, where) if kind in MARK_FIELDS else payload))
+        decoded = mark(kind, payload, where) if kind in MARK_FIELDS else payload
+        items.append(Item(header.firstSeq + index, kind, volume, offset, length, decoded, payload, payload_at, number))
     if payload_next != len(body):
         raise Corrupt(f'record {header.recordNo}: {len(body) - payload_next} bytes behind the last payload')
     return items

@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """Reads a Tidemark journal from its folder: a second implementation, as an oracle for the first one.
 
-Written from docs/spec/journal.md and docs/spec/replication.md alone, with Python's standard library; zstd bodies need the
+Written from docs/spec/journal.md, journal-index.md and replication.md alone, with Python's standard library; zstd bodies need the
 `zstd` command. It only reads: a torn tail is reported, never cut.
 
     tidemark_journal.py check FOLDER [--acked SEQ]        exit 0: complete or torn tail, 1: corrupt
     tidemark_journal.py list FOLDER [--json]              checkpoints that the journal holds, oldest first
+    tidemark_journal.py verify FOLDER                     every fault of segments, records, index and state files, a line each; exit 0: none, 1: some
     tidemark_journal.py image FOLDER --volume N --checkpoint ID --mirror MIRROR.raw --out FILE
 """
 import argparse
@@ -17,6 +18,7 @@ from collections import Counter
 sys.dont_write_bytecode = True
 from journal_bytes import (ALIGNMENT, CODECS, CONTROL_FIELDS, MIB, SEGMENT_HEADER_BYTES, WITH_TABLE, Break, Corrupt, Folder,  # noqa: E402
                            Place, Refused, items_of, json_object, read_header, read_record)
+from journal_verify import Verify  # noqa: E402
 
 
 # ---- What the records add up to -----------------------------------------------------------------------------------------
@@ -355,6 +357,14 @@ def check(options):
     return 1 if scan.verdict == 'corrupt' else 0
 
 
+def verify(options):
+    found = Verify(options.folder, scan=Scan, state=State)
+    for line in found.faults + [f'note: {note}' for note in found.notes]:
+        print(line)
+    print(f'{len(found.segments)} segments: ' + (f'{len(found.faults)} faults' if found.faults else 'sound'))
+    return 1 if found.faults else 0
+
+
 def list_checkpoints(options):
     scan = Scan(Folder(options.folder))
     held = list(scan.state.held.values())
@@ -414,7 +424,7 @@ def write(out, size, item):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest='command', required=True)
-    for name, run in (('check', check), ('list', list_checkpoints), ('image', image)):
+    for name, run in (('check', check), ('verify', verify), ('list', list_checkpoints), ('image', image)):
         command = commands.add_parser(name)
         command.add_argument('folder')
         command.set_defaults(run=run)

@@ -150,6 +150,7 @@ async function expectSame(options: RigOptions): Promise<VraRig> {
   expect(held.map(({ checkpointId }) => checkpointId)).toEqual(expect.arrayContaining(ids));
   expect(await listed(journalOf(vras))).toEqual(held);
   expectVerdict(await check(journalOf(vras)), 0, /\ncomplete\n$/);
+  expectVerdict(await run('python3', [READER, 'verify', journalOf(vras)]), 0, /^1 segments: sound\n$/);
   await expectImages(vras, served);
   return vras;
 }

@@ -1,0 +1,1 @@
+export { FileBench, frameOf, mark, readAll, syncStart, write, zeroes } from './fixture.js';
