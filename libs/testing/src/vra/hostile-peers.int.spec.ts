@@ -130,10 +130,10 @@ it('goes on serving the honest peer, within its memory, whatever the others do',
   expect(protecting.status().protections[0]?.state).toBe('replicating');
   const newest = await until('a checkpoint after all that', () => recovering.listCheckpoints({ vpgId: VPG, vmId: 'vm' }).held.at(-1));
   expect(newest.checkpointId).toBeGreaterThan(first + 2);
-  // What nobody holds any more is no memory that an attacker took.
+  // What nobody holds any more is no memory that an attacker took; the payload pool keeps up to 128 MiB of it for the next burst.
   collectGarbage();
   const grownBytes = process.memoryUsage().arrayBuffers - before.arrayBuffers;
-  expect(grownBytes).toBeLessThan(64 * MiB);
+  expect(grownBytes).toBeLessThan(160 * MiB);
   // 42 of them: those that said nothing, or nothing right, or did not go on, are gone; nobody is waited for.
   await until('most attackers to be dropped', () => sockets.filter((socket) => socket.destroyed || socket.readableEnded).length >= 24, 60_000);
 });
