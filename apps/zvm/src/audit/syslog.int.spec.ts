@@ -1,10 +1,10 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
+import { freePort } from '@tidemark/nest/testing';
 import { issueLeaf, newCa } from '../testing/test-ca.js';
 import { createSocket } from 'node:dgram';
 import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
 import { createServer as createTlsServer } from 'node:tls';
 import { type OneSite, openSite } from '../testing/one-site.js';
-import { freePort } from '../testing/servers.js';
 import { eventually } from '../testing/test-site.js';
 import type { ChainedEntry } from './audit-entry.js';
 import { SYSTEM } from './audit-log.js';

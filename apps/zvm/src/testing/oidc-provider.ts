@@ -1,6 +1,6 @@
+import { freePort } from '@tidemark/nest/testing';
 import { createPrivateKey, createSign, generateKeyPairSync, randomUUID, type JsonWebKey } from 'node:crypto';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
-import { freePort } from './servers.js';
 
 /** The parts of oidc-provider, which has no types, that are used here. */
 interface Context {

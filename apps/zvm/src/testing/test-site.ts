@@ -1,4 +1,5 @@
 import { serveHypervisor, SimulatedHypervisor, type HypervisorServer } from '@tidemark/hypervisor';
+import { freePort } from '@tidemark/nest/testing';
 import { ComponentIdentity, newSecret } from '@tidemark/trust';
 import { randomUUID } from 'node:crypto';
 import { readFile, rm, writeFile } from 'node:fs/promises';
@@ -9,7 +10,7 @@ import { startZvm, type Zvm } from '../server.js';
 import type { FakeDataPlane } from './fake-data-plane.js';
 import { RestClient } from './rest-client.js';
 import { SiteTrust, trustFolder } from '../trust/site-trust.js';
-import { freePort, startNats, temporaryFolder, type TestServer, ZvmProcess } from './servers.js';
+import { startNats, temporaryFolder, type TestServer, ZvmProcess } from './servers.js';
 
 const MIB = 1024 * 1024;
 const GIB = 1024 * MIB;

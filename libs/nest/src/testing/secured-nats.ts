@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { type AddressInfo, connect, createServer } from 'node:net';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { inboxNameOf, type Speaker } from '@tidemark/contracts';
@@ -12,6 +12,7 @@ import { connectBroker } from '../bus/connect-broker.js';
 import { brokerTls } from '../trust/broker-access.js';
 import { natsConfiguration } from '../trust/nats-configuration.js';
 import { type NatsRights, pairingRights, peerRights, systemRights, vraRights, zvmRights } from '../trust/nats-grants.js';
+import { freePort } from './free-port.js';
 
 const START_MS = 20_000;
 const HOUR_MS = 3_600_000;
@@ -129,15 +130,6 @@ export class SecuredNats {
     const key = makeNatsKey();
     return credentials(await this.authority.user(key.publicKey, { ...rights, notAfterMs }), key.seed);
   }
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
 }
 
 async function untilListening(port: number, isRunning: () => boolean, log: () => string): Promise<void> {
