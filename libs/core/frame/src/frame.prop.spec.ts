@@ -3,7 +3,7 @@ import { ProtocolError } from '@tidemark/base';
 import fc from 'fast-check';
 import { decodeRecords, encodeFrame, encodeRecordsBody, encodeRecordsFrame, FrameCodec, FrameDecoder, FrameKind, type FrameHeader, type StreamRecord } from './index.js';
 import { anyRecords, anyStream, joined } from './testing/arbitraries.js';
-import { crc32cTable as crc32c } from './testing/crc32c-table.js';
+import { crc32cTable as crc32c } from '@tidemark/base/testing';
 
 interface Taken {
   readonly header: FrameHeader;

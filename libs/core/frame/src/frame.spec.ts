@@ -6,7 +6,7 @@ import {
   FrameDecoder, FrameKind, RecordType, type CheckpointMarker, type OpenRequest, type StreamRecord,
 } from './index.js';
 import { joined } from './testing/arbitraries.js';
-import { crc32cTable as crc32c } from './testing/crc32c-table.js';
+import { crc32cTable as crc32c } from '@tidemark/base/testing';
 import { GOLDEN } from './testing/golden.js';
 
 const codeOf = (act: () => unknown): string => {

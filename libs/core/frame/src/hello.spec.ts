@@ -2,7 +2,7 @@ import { describe, expect, it } from '@jest/globals';
 import { ProtocolError } from '@tidemark/base';
 import { agree, decodeHello, encodeHello, FrameDecoder, OWN_HELLO, type FrameHeader } from './index.js';
 import { joined } from './testing/arbitraries.js';
-import { crc32cTable as crc32c } from './testing/crc32c-table.js';
+import { crc32cTable as crc32c } from '@tidemark/base/testing';
 
 const bodyOf = (bytes: Uint8Array): { header: FrameHeader; body: Uint8Array } => {
   const taken: { header: FrameHeader; body: Uint8Array }[] = [];

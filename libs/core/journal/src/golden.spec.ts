@@ -7,7 +7,7 @@ import {
 import {
   decodeJournalRecord, decodeSegmentHeader, encodeJournalRecord, encodeSegmentHeader, JOURNAL_RECORD_AT, JOURNAL_RECORD_HEADER_BYTES, JournalRecordKind, SEGMENT_AT,
 } from './index.js';
-import { crc32cTable } from './testing/crc32c-table.js';
+import { crc32cTable } from '@tidemark/base/testing';
 import { BEING_COPIED } from './volume-set.js';
 import { frameOf, IDENTITY } from './testing/journal-bench.js';
 

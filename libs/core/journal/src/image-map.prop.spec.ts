@@ -3,7 +3,7 @@ import { FrameCodec, RecordType, type StreamRecord } from '@tidemark/frame';
 import fc from 'fast-check';
 import { ImageLookup, type IndexPage, type MemoryRun, openPage, RunFences, RunMerger, sealPage, SegmentWrites, windowEnd } from './index.js';
 import { runOfPages } from './memory-run.js';
-import { crc32cTable } from './testing/crc32c-table.js';
+import { crc32cTable } from '@tidemark/base/testing';
 import { randomFrom, type Random } from './testing/journal-disk.js';
 
 const SIZE = 300;

@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import { isIndexOf, JournalRecovery, type SegmentHeader, sectionOf, type SegmentSpan } from './index.js';
-import { crc32cTable } from './testing/crc32c-table.js';
+import { crc32cTable } from '@tidemark/base/testing';
 import { frameOf, IDENTITY, JournalBench } from './testing/journal-bench.js';
 import { JournalDisk } from './testing/journal-disk.js';
 import { write } from './testing/stream-records.js';

@@ -4,7 +4,7 @@ import { FrameCodec, RecordType } from '@tidemark/frame';
 import { bytesOfPage } from './index-page.js';
 import { decodeFooter, decodeSections, encodeFooter, encodeSections, sealPage, sectionOf, SegmentWrites } from './index.js';
 import { JournalRecordKind } from './layout.js';
-import { crc32cTable as crc32c } from './testing/crc32c-table.js';
+import { crc32cTable as crc32c } from '@tidemark/base/testing';
 
 const SALT = Uint8Array.of(0xa0, 0xa1, 0xa2, 0xa3, 0xa4, 0xa5, 0xa6, 0xa7);
 const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex');

@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import { encodeSyncStart, RecordType, type StreamRecord } from '@tidemark/frame';
 import { JOURNAL_RECORD_HEADER_BYTES, JournalRecovery, SEGMENT_HEADER_BYTES } from './index.js';
-import { crc32cTable } from './testing/crc32c-table.js';
+import { crc32cTable } from '@tidemark/base/testing';
 import { frameOf, IDENTITY, JournalBench } from './testing/journal-bench.js';
 import { JournalDisk } from './testing/journal-disk.js';
 import { mark, marker, seal, write } from './testing/stream-records.js';

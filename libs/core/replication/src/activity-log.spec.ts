@@ -2,7 +2,7 @@ import { describe, expect, it } from '@jest/globals';
 import { GiB, MiB } from '@tidemark/base';
 import { ActivityLog, type ActivityLogOptions } from './activity-log.js';
 import { encodeSector, SECTOR_BYTES, SECTOR_WORDS } from './activity-sectors.js';
-import { crc32cTable } from './testing/crc32c-table.js';
+import { crc32cTable } from '@tidemark/base/testing';
 
 const OPTIONS: ActivityLogOptions = { volumeSizesBytes: [10 * MiB + 100, 8 * GiB], logId: new Uint8Array([1, 2, 3, 4, 5, 6, 7, 8]), crc32c: crc32cTable };
 

@@ -9,7 +9,7 @@ import { replaySegment } from '../replay.js';
 import { decodeFrameBody } from '../scanner.js';
 import type { FramePlace, HeldCheckpoint, IncarnationBegun, JournalCommand, JournalCompletion, JournalEffect, StorageFailure } from '../types.js';
 import type { VolumeWish } from '../volume-set.js';
-import { crc32cTable } from './crc32c-table.js';
+import { crc32cTable } from '@tidemark/base/testing';
 import type { JournalDisk, Random } from './journal-disk.js';
 
 export const IDENTITY = { vpgId: 'vpg-1', vmId: 'vm-1' };

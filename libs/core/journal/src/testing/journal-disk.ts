@@ -2,7 +2,7 @@ import { assert } from '@tidemark/base';
 import { isVolumeRecord, type StreamRecord } from '@tidemark/frame';
 import { decodeSegmentHeader } from '../codec.js';
 import type { SegmentFound } from '../scanner.js';
-import { crc32cTable } from './crc32c-table.js';
+import { crc32cTable } from '@tidemark/base/testing';
 
 export type Random = () => number;
 

@@ -5,7 +5,7 @@ import { ActivityKeeper, type ActivityEffect } from '../activity-keeper.js';
 import { ActivityLog } from '../activity-log.js';
 import type { BudgetShare } from '../memory-budget.js';
 import { Sender } from '../sender.js';
-import { crc32cTable } from './crc32c-table.js';
+import { crc32cTable } from '@tidemark/base/testing';
 
 /** Two blocks in each of three extents: enough for marks to come and go. */
 const EXTENTS = 3;

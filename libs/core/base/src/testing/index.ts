@@ -1,0 +1,1 @@
+export { crc32cTable } from './crc32c-table.js';
