@@ -69,6 +69,34 @@ describe('trust', () => {
     expect(server.openSessions()).toBe(0);
   });
 
+  const HOUR_MS = 3_600_000;
+  const life = (fromHours: number, toHours: number): { notBeforeMs: number; notAfterMs: number } => ({ notBeforeMs: Date.now() + fromHours * HOUR_MS, notAfterMs: Date.now() + toHours * HOUR_MS });
+
+  it.each([
+    ['ended', life(-3, -1), /is not believed: its certificate ended at 20\S+; this machine's clock says 20\S+: renew the certificate, or mend the clock that is wrong$/],
+    ['begins later', life(1, 3), /is not believed: its certificate begins at 20\S+; this machine's clock says 20\S+: renew/],
+  ])('says what is wrong with a certificate that %s', async (_, lived, message) => {
+    const pem = await server.changeCertificate(lived);
+    await expect(loggedIn({ kind: 'ca', pem })).rejects.toMatchObject({ code: 'API_UNTRUSTED', message: expect.stringMatching(message) });
+  });
+
+  it('says whose certificate is of no CA that it was told', async () => {
+    const other = server.certificatePem;
+    await server.changeCertificate(life(-1, 1));
+    await expect(loggedIn({ kind: 'ca', pem: other })).rejects.toMatchObject({
+      code: 'API_UNTRUSTED', message: expect.stringMatching(/127.0.0.1:\d+ is not believed: its certificate \(CN=test \S+, issued by CN=test \S+\) is not of a CA that is trusted here$/),
+    });
+    expect(server.openSessions()).toBe(0);
+  });
+
+  it('follows a server to its next CA, of which it heard while it believed the server', async () => {
+    const api = await loggedIn();
+    const next = await server.changeCertificate(life(-1, 1));
+    expect(await codeOf(api.get('/vpgs'))).toBe('API_UNTRUSTED');
+    api.believeToo(next);
+    expect(await api.get('/vpgs')).toEqual([]);
+  });
+
   it('asks no questions when told so', async () => {
     await expect(loggedIn({ kind: 'insecure' })).resolves.toBeDefined();
   });

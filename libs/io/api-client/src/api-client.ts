@@ -53,7 +53,8 @@ const TASK_COMPLETED = 6;
  */
 export class ApiClient {
   readonly #base: string;
-  readonly #agent: Agent;
+  readonly #trust: Trust;
+  #agent: Agent;
   readonly #timeoutMs: number;
   #credentials: Credentials | undefined;
   #session: string | undefined;
@@ -62,6 +63,7 @@ export class ApiClient {
   constructor({ url, trust, timeoutMs = CALL_TIMEOUT_MS }: ApiClientOptions) {
     if (!URL.canParse(url) || new URL(url).protocol !== 'https:') throw new ApiError('API_PROTOCOL', `'${url}' is no https address`);
     this.#base = `${url.replace(/\/+$/, '').replace(/\/v1$/i, '')}/v1`;
+    this.#trust = trust;
     this.#agent = agentFor(trust);
     this.#timeoutMs = timeoutMs;
   }
@@ -89,6 +91,17 @@ export class ApiClient {
     this.#session = entry.kind === 'session' ? entry.session : undefined;
     this.#token = entry.kind === 'token' ? entry.token : undefined;
     this.#credentials = undefined;
+  }
+
+  /**
+   * Believes these CAs too from now on, besides the one that it was told: the site says its next CA before it shows it. A client that was not told a CA goes on as it was.
+   * Not while a call is under way.
+   */
+  believeToo(caPem: string): void {
+    if (this.#trust.kind !== 'ca') return;
+    const before = this.#agent;
+    this.#agent = agentFor({ kind: 'ca', pem: `${this.#trust.pem.trimEnd()}\n${caPem}` });
+    before.destroy();
   }
 
   /** What opens this session: a secret. */

@@ -1,7 +1,9 @@
 import { request, type Agent } from 'node:https';
 import type { IncomingMessage } from 'node:http';
+import type { TLSSocket } from 'node:tls';
+// The part without the libraries that sign: a command line should start at once.
+import { tlsProblem, watchPeer } from '@tidemark/trust/tls-problem';
 import { ApiError } from './api-error.js';
-import { isCertificateCode } from './trusted-agent.js';
 
 export interface HttpRequest {
   readonly url: URL;
@@ -44,7 +46,13 @@ function attempt(agent: Agent, { url, method, headers, body, timeoutMs }: HttpRe
       // eslint-disable-next-line @typescript-eslint/prefer-promise-reject-errors -- what Node throws, unchanged; apiError() reads it
       reject(error);
     };
+    let seen: ReturnType<typeof watchPeer> = () => undefined;
+    outgoing.once('socket', (socket) => {
+      if (!outgoing.reusedSocket) seen = watchPeer(socket as TLSSocket);
+    });
     outgoing.on('error', (error: NodeJS.ErrnoException) => {
+      const problem = tlsProblem(error, { nowMs: Date.now(), peer: seen() });
+      if (problem !== undefined) return fail(new ApiError('API_UNTRUSTED', `${url.origin} is not believed: ${problem}`, { cause: error }));
       fail(outgoing.reusedSocket && (error.code === 'ECONNRESET' || error.code === 'EPIPE') ? new ReusedSocketError(error.message, { cause: error }) : error);
     });
     outgoing.on('response', (incoming) => {
@@ -75,6 +83,5 @@ function apiError(error: unknown, { url }: HttpRequest): ApiError {
   const cause = error instanceof ReusedSocketError ? error.cause : error;
   if (cause instanceof ApiError) return cause;
   const { code = '', message = String(cause) } = (cause ?? {}) as Partial<NodeJS.ErrnoException>;
-  if (isCertificateCode(code)) return new ApiError('API_UNTRUSTED', `${url.origin}: the certificate is not trusted (${message})`, { cause });
   return new ApiError('API_UNREACHABLE', `${url.origin} cannot be reached (${message === '' ? code : message})`, { cause });
 }

@@ -53,10 +53,3 @@ class PinnedAgent extends Agent {
     return new ApiError('API_UNTRUSTED', `the server's certificate has the fingerprint ${found}, not ${this.#sha256}`);
   }
 }
-
-const CERTIFICATE_CODES = new Set([
-  'DEPTH_ZERO_SELF_SIGNED_CERT', 'SELF_SIGNED_CERT_IN_CHAIN', 'UNABLE_TO_VERIFY_LEAF_SIGNATURE', 'UNABLE_TO_GET_ISSUER_CERT',
-  'UNABLE_TO_GET_ISSUER_CERT_LOCALLY', 'CERT_HAS_EXPIRED', 'CERT_NOT_YET_VALID', 'ERR_TLS_CERT_ALTNAME_INVALID', 'CERT_SIGNATURE_FAILURE',
-]);
-
-export const isCertificateCode = (code: string): boolean => CERTIFICATE_CODES.has(code);

@@ -11,4 +11,5 @@ export { clientOptions, serverOptions, verifyPeer } from './tls-options.js';
 export { tlsProblem, watchPeer } from './tls-problem.js';
 export { assertInTime, TrustBundle, type ExpectedPeer, type PeerProof, type TrustedSite } from './trust-bundle.js';
 export { TrustError, type TrustErrorCode } from './trust-error.js';
-export { readCertificates, timeText, type ReadCertificate } from './x509.js';
+export { timeText } from './time-text.js';
+export { readCertificates, type ReadCertificate } from './x509.js';

@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { readCaCertificates } from './ca-certificate.js';
 import { isRole, isTrustId, type Role } from './component-name.js';
 import { TrustError } from './trust-error.js';
-import { timeText } from './x509.js';
+import { timeText } from './time-text.js';
 
 const PREFIX = 'tidemark1';
 const TOKEN_CHARACTERS_MAX = 32 * 1024;

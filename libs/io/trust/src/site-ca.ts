@@ -7,7 +7,8 @@ import { keyOfRequest } from './certificate-request.js';
 import { type ComponentName, isRole, isTrustId, nameUri } from './component-name.js';
 import { FileSet } from './file-set.js';
 import { TrustError } from './trust-error.js';
-import { ALGORITHM, DAY_MS, HOUR_MS, makeKeys, newSerial, publicDerOfKey, publicKeyDer, signingKey, timeText, wholeSeconds } from './x509.js';
+import { ALGORITHM, DAY_MS, HOUR_MS, makeKeys, newSerial, publicDerOfKey, publicKeyDer, signingKey, wholeSeconds } from './x509.js';
+import { timeText } from './time-text.js';
 
 export const LEAF_LIFETIME_MS = 90 * DAY_MS;
 export const CA_LIFETIME_MS = 3653 * DAY_MS;

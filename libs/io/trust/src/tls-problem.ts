@@ -1,6 +1,6 @@
 import { X509Certificate } from 'node:crypto';
 import type { TLSSocket } from 'node:tls';
-import { timeText } from './x509.js';
+import { timeText } from './time-text.js';
 
 const UNKNOWN_CA = 'is not of a CA that is trusted here';
 /** OpenSSL's verdicts, as Node names them. */
@@ -17,7 +17,7 @@ interface Circumstances {
 }
 
 /**
- * Why a TLS connection failed, for people: `its certificate ended at …, this machine's clock says …`. Undefined: for another reason than the server's certificate.
+ * Why a TLS connection failed, for people: `its certificate ended at …; this machine's clock says …`. Undefined: for another reason than the server's certificate.
  */
 export function tlsProblem(error: unknown, { nowMs, peer }: Circumstances): string | undefined {
   const code = codeOf(error);

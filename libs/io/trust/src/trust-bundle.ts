@@ -3,7 +3,8 @@ import type { DetailedPeerCertificate, PeerCertificate } from 'node:tls';
 import { type CaCertificate, readCaCertificates } from './ca-certificate.js';
 import { type ComponentName, nameUri, parseNameUri } from './component-name.js';
 import { TrustError } from './trust-error.js';
-import { isSignedBy, readDer, type ReadCertificate, timeText } from './x509.js';
+import { isSignedBy, readDer, type ReadCertificate } from './x509.js';
+import { timeText } from './time-text.js';
 
 /** CA certificates by site, what a component believes. */
 export interface TrustedSite {

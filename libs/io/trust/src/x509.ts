@@ -103,5 +103,3 @@ export const newSerial = (): string => `00${randomBytes(15).toString('hex')}`;
 
 /** Certificates count in whole seconds. */
 export const wholeSeconds = (ms: number): Date => new Date(Math.floor(ms / 1000) * 1000);
-
-export const timeText = (ms: number): string => new Date(ms).toISOString().replace('.000Z', 'Z');

@@ -1,14 +1,4 @@
-/** Node's codes for certificates that are not believed, in words that say what to look at. */
-const CERTIFICATE_PROBLEMS: Readonly<Record<string, string>> = {
-  UNABLE_TO_VERIFY_LEAF_SIGNATURE: 'its certificate is not of a CA that this component trusts',
-  UNABLE_TO_GET_ISSUER_CERT: 'its certificate is not of a CA that this component trusts',
-  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: 'its certificate is not of a CA that this component trusts',
-  SELF_SIGNED_CERT_IN_CHAIN: 'its certificate is not of a CA that this component trusts',
-  DEPTH_ZERO_SELF_SIGNED_CERT: 'its certificate is not of a CA that this component trusts',
-  CERT_SIGNATURE_FAILURE: 'its certificate is not of a CA that this component trusts',
-  CERT_HAS_EXPIRED: 'its certificate has expired, or the clock of this machine is ahead',
-  CERT_NOT_YET_VALID: 'its certificate is not valid yet: the clock of this machine or of the one that signed it is wrong',
-};
+import { tlsProblem } from '@tidemark/trust';
 
 /** Why there is no connection, for people; `credentials` are those that were shown. */
 export function brokerProblem(error: unknown, credentials: string): string {
@@ -20,8 +10,8 @@ export function brokerProblem(error: unknown, credentials: string): string {
     if (expiry !== undefined && expiry <= Date.now()) return `the broker refuses this user: ${expiryText(credentials)}`;
     return 'the broker refuses this user (authorization violation): it is unknown there, was revoked, or belongs to another listener';
   }
-  const certificate = CERTIFICATE_PROBLEMS[code] ?? Object.entries(CERTIFICATE_PROBLEMS).find(([known]) => message.includes(known))?.[1];
-  if (certificate !== undefined) return `the broker is not believed: ${certificate} (${message})`;
+  const certificate = tlsProblem(error, { nowMs: Date.now() });
+  if (certificate !== undefined) return `the broker is not believed: ${certificate}`;
   if (/does not support 'tls'|wrong version number|ERR_SSL/i.test(`${message} ${code}`)) return `the broker does not speak TLS there (${message}); nothing is sent in the clear`;
   return message === '' ? 'the broker does not answer' : message;
 }

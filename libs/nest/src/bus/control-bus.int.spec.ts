@@ -167,7 +167,7 @@ describe('the trust of a control bus', () => {
     const url = listener === 'standard' ? nats.url : nats.peerUrl;
     const unknownCa = bus(url, 'unknown CA', { ...good, tls: () => brokerTls(PEER, stranger.ca.trustedPem) });
     const noCa = bus(url, 'system CAs', { ...good, tls: () => ({}) });
-    await until('both say why', () => [unknownCa, noCa].every(({ problem }) => /not of a CA that this component trusts/.test(problem ?? '')));
+    await until('both say why', () => [unknownCa, noCa].every(({ problem }) => /is not of a CA that is trusted here/.test(problem ?? '')));
     await stranger.close();
   });
 

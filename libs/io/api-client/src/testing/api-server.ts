@@ -36,7 +36,14 @@ export interface ApiServer {
   readonly requests: readonly ApiRequest[];
   readonly openSessions: () => number;
   readonly endSessions: () => void;
+  /** Cuts all connections and shows another self-signed certificate from now on. @returns its PEM */
+  readonly changeCertificate: (life: Life) => Promise<string>;
   readonly stop: () => Promise<void>;
+}
+
+interface Life {
+  readonly notBeforeMs: number;
+  readonly notAfterMs: number;
 }
 
 /**
@@ -44,7 +51,7 @@ export interface ApiServer {
  * resources given by `answer`. For tests of clients only.
  */
 export async function startApiServer(answer: (request: ApiRequest) => ApiReply): Promise<ApiServer> {
-  const { key, cert, fingerprint } = await makeCertificate();
+  const { key, cert, fingerprint } = await makeCertificate({ notBeforeMs: Date.now() - 3_600_000, notAfterMs: Date.now() + 3_600_000 });
   const sessions = new Set<string>();
   const requests: ApiRequest[] = [];
   const user = 'admin';
@@ -58,6 +65,12 @@ export async function startApiServer(answer: (request: ApiRequest) => ApiReply):
     url: `https://127.0.0.1:${port}`, port, user, password, certificatePem: cert, fingerprint, requests,
     openSessions: () => sessions.size,
     endSessions: () => sessions.clear(),
+    changeCertificate: async (life) => {
+      const next = await makeCertificate(life);
+      server.setSecureContext({ key: next.key, cert: next.cert });
+      server.closeAllConnections();
+      return next.cert;
+    },
     stop: () => stop(server),
   };
 }
@@ -111,12 +124,12 @@ function reply(outgoing: ServerResponse, { status = 200, body, text }: ApiReply)
   outgoing.end(text ?? (body === undefined ? '' : JSON.stringify(body)));
 }
 
-async function makeCertificate(): Promise<{ key: string; cert: string; fingerprint: string }> {
+async function makeCertificate({ notBeforeMs, notAfterMs }: Life): Promise<{ key: string; cert: string; fingerprint: string }> {
   x509.cryptoProvider.set(webcrypto as never);
   const algorithm = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' };
   const keys = await webcrypto.subtle.generateKey(algorithm, true, ['sign', 'verify']);
   const certificate = await x509.X509CertificateGenerator.createSelfSigned({
-    serialNumber: '01', name: [{ CN: ['test'] }], notBefore: new Date(Date.now() - 3_600_000), notAfter: new Date(Date.now() + 3_600_000),
+    serialNumber: '01', name: [{ CN: [`test ${randomUUID()}`] }], notBefore: new Date(notBeforeMs), notAfter: new Date(notAfterMs),
     signingAlgorithm: algorithm, keys: keys as never,
     extensions: [new x509.SubjectAlternativeNameExtension([{ type: 'ip', value: '127.0.0.1' }])],
   });
