@@ -31,13 +31,14 @@ interface Ended {
 }
 
 /** The command line as a user starts it, without a terminal. */
-function tidemark(args: readonly string[], environment: Record<string, string> = login()): Promise<Ended> {
+function tidemark(args: readonly string[], environment: Record<string, string> = login(), input?: string): Promise<Ended> {
   return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, [MAIN, ...args], { env: { PATH: process.env['PATH'] ?? '', ...environment }, stdio: ['ignore', 'pipe', 'pipe'] });
+    const child = spawn(process.execPath, [MAIN, ...args], { env: { PATH: process.env['PATH'] ?? '', ...environment }, stdio: [input === undefined ? 'ignore' : 'pipe', 'pipe', 'pipe'] });
     let out = '';
     let err = '';
-    child.stdout.on('data', (chunk: Buffer) => (out += chunk.toString()));
-    child.stderr.on('data', (chunk: Buffer) => (err += chunk.toString()));
+    child.stdin?.end(input);
+    child.stdout?.on('data', (chunk: Buffer) => (out += chunk.toString()));
+    child.stderr?.on('data', (chunk: Buffer) => (err += chunk.toString()));
     child.on('error', reject);
     child.on('close', (code) => resolve({ code, out, err }));
   });
@@ -293,11 +294,71 @@ describe('recovery', () => {
   it('deletes, pairs and unpairs', async () => {
     expect((await tidemark(['vpgs', 'delete', 'Shop', '--force'])).code).toBe(0);
     expect(site.requests.findLast(({ method }) => method === 'DELETE')).toMatchObject({ path: '/vpgs/vpg-1', body: { KeepRecoveryVolumes: false, Force: true } });
-    expect((await tidemark(['pair', '127.0.2.1'])).code).toBe(2);
     expect((await tidemark(['pairing-token'])).out).toContain('tidemark1.pairing.abc');
-    expect((await tidemark(['pair', '127.0.2.1', '--token', 'tidemark1.pairing.abc'])).code).toBe(0);
+    expect((await tidemark(['pair', '127.0.2.1'], { ...login(), TIDEMARK_PAIRING_TOKEN: 'tidemark1.pairing.abc' })).code).toBe(0);
     expect(posted('/peersites')).toEqual({ HostName: '127.0.2.1', Port: 9081, Token: 'tidemark1.pairing.abc' });
     expect((await tidemark(['unpair', 'berlin'])).code).toBe(0);
     expect(site.requests.findLast(({ method }) => method === 'DELETE')).toMatchObject({ path: '/peersites/site-b', body: { IsKeepTargetDisks: false } });
+  });
+});
+
+describe('the token for a pairing', () => {
+  it('is read from a file or from standard input, which go before the environment', async () => {
+    const environment = { ...login(), TIDEMARK_PAIRING_TOKEN: 'tidemark1.pairing.environment' };
+    await writeFile(join(folder, 'pairing-token'), 'tidemark1.pairing.file\n');
+    expect((await tidemark(['pair', 'berlin:9000', '--pairing-token-file', join(folder, 'pairing-token')], environment)).code).toBe(0);
+    expect(posted('/peersites')).toEqual({ HostName: 'berlin', Port: 9000, Token: 'tidemark1.pairing.file' });
+    expect((await tidemark(['pair', 'berlin', '--pairing-token-file', '-'], environment, 'tidemark1.pairing.piped\n')).code).toBe(0);
+    expect(posted('/peersites')).toMatchObject({ Token: 'tidemark1.pairing.piped' });
+  });
+
+  it('is not taken from the command line; without one nothing is asked of the site', async () => {
+    expect(await tidemark(['pair', 'berlin', '--token', 'tidemark1.pairing.abc'])).toMatchObject({ code: 2, err: expect.stringContaining("unknown option '--token'") });
+    expect(await tidemark(['pair', 'berlin'])).toMatchObject({ code: 2, err: expect.stringContaining('--pairing-token-file') });
+    expect(await tidemark(['pair', 'berlin', '--pairing-token-file', '-'], login(), '')).toMatchObject({ code: 2, err: expect.stringContaining('standard input does not hold the pairing token') });
+    expect(posted('/peersites')).toBeUndefined();
+  });
+});
+
+describe('certificates', () => {
+  it('are listed, with whom a rotation waits for; the CA comes as PEM', async () => {
+    site.state.rotation = [{ Phase: 'Announced', WaitsFor: ["VRA 'Z-VRA-a1' to believe the next CA"] }];
+    const { out, err } = await tidemark(['certificate']);
+    expect(out).toMatch(/^ ?COMPONENT +SUBJECT +ISSUER/);
+    expect(out).toMatch(/Rest +CN=zvm +CN=Tidemark site a .* of the site's CA +AB:CD/);
+    expect(err).toBe("the CA is being rotated (Announced); it waits for VRA 'Z-VRA-a1' to believe the next CA\n");
+    expect((await tidemark(['certificate', 'ca'])).out).toBe(`${site.certificatePem.trimEnd()}\n`);
+    expect(JSON.parse((await tidemark(['certificate', 'list', '-o', 'json'])).out)).toMatchObject({ Rotation: { Phase: 'Announced' }, Served: { IsImported: false } });
+  });
+
+  it('are imported, the key from standard input if need be, and removed', async () => {
+    await writeFile(join(folder, 'chain.pem'), 'CHAIN\n');
+    expect(await tidemark(['certificate', 'import', join(folder, 'chain.pem'), '-'], login(), 'KEY\nLINE\n')).toMatchObject({ code: 0, out: expect.stringContaining('9669 is served with CN=company until 2027-01-30') });
+    expect(site.requests.findLast(({ method }) => method === 'PUT')?.body).toEqual({ CertificatePem: 'CHAIN\n', PrivateKeyPem: 'KEY\nLINE\n' });
+    expect((await tidemark(['certificate', 'remove'])).out).toContain("served with CN=zvm of the site's CA");
+    expect(await tidemark(['certificate', 'import', join(folder, 'none.pem'), '-'])).toMatchObject({ code: 1, err: expect.stringContaining('cannot read the certificate') });
+  });
+
+  it('rotate: shows what it waits for until only the new CA is trusted', async () => {
+    site.state.rotation = [
+      { Phase: 'Steady', WaitsFor: [] }, { Phase: 'Announced', WaitsFor: ["site 'Berlin' to believe the next CA"] }, { Phase: 'Switched', WaitsFor: [] }, { Phase: 'Steady', WaitsFor: [] },
+    ];
+    const { code, out, err } = await tidemark(['certificate', 'rotate']);
+    expect(err).toBe([
+      "33 % the next CA is being made known; waits for site 'Berlin' to believe the next CA", '66 % the next CA signs, certificates are being renewed', '100 % only the new CA is trusted', '',
+    ].join('\n'));
+    expect([code, out]).toEqual([0, expect.stringContaining('the CA is rotated')]);
+    expect(posted('/localsite/certificates/rotate')).toEqual({});
+  });
+
+  it('rotate: follows one that is under way instead of beginning another', async () => {
+    site.state.rotation = [{ Phase: 'Switched', WaitsFor: [] }, { Phase: 'Steady', WaitsFor: [] }];
+    expect(await tidemark(['certificate', 'rotate'])).toMatchObject({ code: 0, err: expect.stringContaining('a rotation is under way already\n100 %') });
+    expect(posted('/localsite/certificates/rotate')).toBeUndefined();
+  });
+
+  it('rotate --no-wait: begins', async () => {
+    expect((await tidemark(['certificate', 'rotate', '--no-wait'])).out).toContain('tidemark certificate list tells how far it is');
+    expect(posted('/localsite/certificates/rotate')).toEqual({});
   });
 });

@@ -1,9 +1,9 @@
-import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ApiClient, type Credentials, type Entry, type Trust } from '@tidemark/api-client';
 import { z } from 'zod';
 import { missing, usage } from './cli-error.js';
 import { keptSession } from './kept-sessions.js';
+import { readSecret, readText } from './read-files.js';
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -75,20 +75,6 @@ async function directTarget(url: string, options: ConnectionOptions, { environme
   return { ...site, entry: { kind: 'password', user: user ?? 'admin', password: typed } };
 }
 
-/** One line of a file, or of standard input: what is on a command line everybody on the machine can read. */
-async function readSecret(path: string, what: string): Promise<string> {
-  const text = path === '-' ? await readStandardInput() : await readText(path, what);
-  const [line = ''] = text.split('\n');
-  if (line.trim() === '') throw usage(`${path === '-' ? 'standard input' : path} does not hold ${what}`);
-  return line.replace(/\r$/, '');
-}
-
-async function readStandardInput(): Promise<string> {
-  const chunks: Buffer[] = [];
-  for await (const chunk of process.stdin as AsyncIterable<Buffer>) chunks.push(chunk);
-  return Buffer.concat(chunks).toString('utf8');
-}
-
 /** `127.0.1.1` → `https://127.0.1.1:9669` */
 function normalUrl(text: string): string {
   const full = text.includes('://') ? text : `https://${text}`;
@@ -142,14 +128,6 @@ function chosenSite(sites: readonly LabSite[], name: string | undefined): LabSit
   const found = name === undefined ? (sites.length === 1 ? sites[0] : undefined) : sites.find((site) => site.name.toLowerCase() === name.toLowerCase());
   if (found !== undefined) return found;
   throw usage(name === undefined ? `which site of the lab? Give --site, one of: ${known}` : `the lab has no site '${name}'; it has: ${known}`);
-}
-
-async function readText(path: string, what: string): Promise<string> {
-  try {
-    return await readFile(path, 'utf8');
-  } catch (error) {
-    throw missing(`cannot read ${what}: ${error instanceof Error ? error.message : String(error)}`);
-  }
 }
 
 /** Goes in, does `work`, logs out where it logged in, and closes, whatever happens. */

@@ -1,6 +1,7 @@
 import { Command, CommanderError, Option } from 'commander';
 import { EXIT, errorText, exitCodeOf } from './cli-error.js';
 import { addAuditCommands } from './commands/audit.js';
+import { addCertificateCommands } from './commands/certificates.js';
 import { addCheckpointCommands } from './commands/checkpoints.js';
 import { addFailoverCommands } from './commands/failover.js';
 import { addLoginCommands } from './commands/login.js';
@@ -27,6 +28,7 @@ Which site:
 
 Environment:
   TIDEMARK_URL, TIDEMARK_USER, TIDEMARK_PASSWORD, TIDEMARK_TOKEN, TIDEMARK_CA, TIDEMARK_FINGERPRINT   as the options
+  TIDEMARK_PAIRING_TOKEN   for tidemark pair
   TIDEMARK_LAB_DIR   folder of the lab, for --lab and --site (/var/tmp/tidemark-lab)
 
 Exit codes:
@@ -79,7 +81,7 @@ function buildProgram(options: RunOptions): Command {
   const session: InSession = (command, work) => inSession(command.optsWithGlobals<GlobalOptions>(), options, work);
   for (const add of [
     addLoginCommands, addSiteCommands, addInventoryCommands, addVpgCommands, addCheckpointCommands, addFailoverCommands, addTaskCommands, addThrottleCommands,
-    addRecoveryHostCommands, addUserCommands, addTokenCommands, addAuditCommands,
+    addRecoveryHostCommands, addUserCommands, addTokenCommands, addCertificateCommands, addAuditCommands,
   ]) add(program, session);
   return program;
 }

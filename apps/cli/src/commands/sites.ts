@@ -1,11 +1,13 @@
-import { type Command, Option } from 'commander';
+import type { Command } from 'commander';
 import type { LocalSiteApi, PeerSiteApi, TokenResultApi, VraApi } from '@tidemark/contracts';
 import { PAIRING_STATUS } from '@tidemark/contracts/enumerations';
 import { usage } from '../cli-error.js';
+import type { Session } from '../context.js';
 import { findOne } from '../lookup.js';
 import { nameOf } from '../names.js';
 import { orDash, type Output } from '../output.js';
 import type { InSession } from '../program.js';
+import { readSecret } from '../read-files.js';
 
 export function addSiteCommands(program: Command, session: InSession): void {
   program.command('sites').description('this site and those paired with it')
@@ -27,10 +29,12 @@ export function addSiteCommands(program: Command, session: InSession): void {
     }));
 
   program.command('pair').description('pair this site with another one').argument('<host>', 'where the other site listens for peers, with :port if it is not 9081')
-    .addOption(new Option('--token <text>', 'one-time token made at the other site (tidemark pairing-token); better: TIDEMARK_PAIRING_TOKEN').env('TIDEMARK_PAIRING_TOKEN').makeOptionMandatory()).option('--no-wait', 'do not wait for the task')
-    .action((host: string, options: { token: string; wait: boolean }, command: Command) => session(command, async ({ client, output, task }) => {
+    .option('--pairing-token-file <file>', 'holds the one-time token made at the other site (tidemark pairing-token); - is standard input. Else TIDEMARK_PAIRING_TOKEN, or it is asked for')
+    .option('--no-wait', 'do not wait for the task')
+    .action((host: string, options: { pairingTokenFile?: string; wait: boolean }, command: Command) => session(command, async (inSession) => {
+      const { client, output, task } = inSession;
       const { name, port } = hostAndPort(host);
-      const taskId = await client.post('/peersites', { HostName: name, Port: port, Token: options.token });
+      const taskId = await client.post('/peersites', { HostName: name, Port: port, Token: await pairingToken(inSession, host, options.pairingTokenFile) });
       await task(taskId, { isWaiting: options.wait });
       output.done({ TaskIdentifier: taskId }, options.wait ? `paired with ${host}` : `pairing with ${host}: task ${taskId}`);
     }));
@@ -44,6 +48,12 @@ export function addSiteCommands(program: Command, session: InSession): void {
       await task(taskId, { isWaiting: options.wait });
       output.done({ TaskIdentifier: taskId }, options.wait ? `unpaired from ${peer.PeerSiteName}` : `unpairing ${peer.PeerSiteName}: task ${taskId}`);
     }));
+}
+
+async function pairingToken({ ask, environment }: Session, host: string, file: string | undefined): Promise<string> {
+  const token = file === undefined ? (environment['TIDEMARK_PAIRING_TOKEN'] ?? (await ask(`Pairing token of ${host}: `))) : await readSecret(file, 'the pairing token');
+  if (token === undefined) throw usage('no pairing token: give --pairing-token-file (- is standard input) or set TIDEMARK_PAIRING_TOKEN; tidemark pairing-token makes one at the other site');
+  return token.trim();
 }
 
 /** On standard output alone, so that a script can pass it on; until when it is good is for people. */

@@ -7,6 +7,7 @@ import { findOne, findVpg } from '../lookup.js';
 import type { Output } from '../output.js';
 import { timeText } from '../output.js';
 import type { InSession } from '../program.js';
+import { readStandardInput } from '../read-files.js';
 import { roleText } from './login.js';
 
 const ROLE_HELP = 'administrator, operator, tester, viewer or fileRestoreOperator; role:VPG,VPG binds it to some VPGs; may be given several times';
@@ -90,9 +91,7 @@ function showPassword(output: Output, made: GeneratedPasswordApi): void {
 
 async function passwordsOf({ ask }: Session, isStandardInput: boolean): Promise<{ OldPassword: string; NewPassword: string }> {
   if (isStandardInput) {
-    const chunks: Buffer[] = [];
-    for await (const chunk of process.stdin as AsyncIterable<Buffer>) chunks.push(chunk);
-    const [OldPassword = '', NewPassword = ''] = Buffer.concat(chunks).toString('utf8').split(/\r?\n/);
+    const [OldPassword = '', NewPassword = ''] = (await readStandardInput()).split(/\r?\n/);
     return { OldPassword, NewPassword };
   }
   const OldPassword = await ask('Old password: ');

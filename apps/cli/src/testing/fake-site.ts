@@ -1,4 +1,7 @@
-import type { VraChangeRecoveryHostRecommendationRequestApi, VraChangeRecoveryHostRecommendationResultApi, CheckpointApi, HostNativeApi, TaskApi, VpgApi } from '@tidemark/contracts';
+import type {
+  CaRotationApi, CertificateApi, CheckpointApi, HostNativeApi, RestCertificateApi, SiteCertificatesApi, TaskApi, VpgApi, VraChangeRecoveryHostRecommendationRequestApi,
+  VraChangeRecoveryHostRecommendationResultApi,
+} from '@tidemark/contracts';
 import { type ApiReply, type ApiRequest, type ApiServer, startApiServer } from '@tidemark/api-client/testing';
 
 const link = { href: '' };
@@ -37,16 +40,26 @@ export interface FakeState {
   taskFailure: string | null;
   /** Answer of the next commit of a draft; null: it works. */
   commitFault: string | null;
+  /** What each look at the rotation of the CA finds, the last one from then on. */
+  rotation: CaRotationApi[];
+  isImported: boolean;
 }
+
+const certificate = (Component: string): CertificateApi => ({
+  Component, Subject: `CN=${Component.toLowerCase()}`, Names: ['IP Address:127.0.0.1'], Issuer: 'CN=Tidemark site a', ValidFrom: '2026-11-01T00:00:00Z', ValidUntil: '2027-01-30T00:00:00Z', Fingerprint: 'AB:CD',
+});
 
 /** A site manager that knows just enough for the command line: inventory, drafts, VPGs, checkpoints, tasks that take three looks. */
 export async function startFakeSite(): Promise<FakeSite> {
   const state: FakeState = {
     vpgs: [vpg('vpg-1', 'Shop')], checkpoints: [checkpoint(9), checkpoint(10, { Tag: 'before update', Type: 1 }), checkpoint(11)], taskFailure: null, commitFault: null,
+    rotation: [{ Phase: 'Steady', WaitsFor: [] }], isImported: false,
   };
   const committed: Record<string, unknown>[] = [];
   const fake = new FakeRoutes(state, committed);
-  return { ...(await startApiServer((request) => fake.answer(request))), committed, state };
+  const server = await startApiServer((request) => fake.answer(request));
+  fake.caPem = server.certificatePem;
+  return { ...server, committed, state };
 }
 
 const THROTTLING = {
@@ -58,6 +71,7 @@ class FakeRoutes {
   #draft: Record<string, unknown> = {};
   #looks = 0;
   #createdLooks = -1;
+  caPem = '';
 
   constructor(private readonly state: FakeState, private readonly committed: Record<string, unknown>[]) {}
 
@@ -67,6 +81,7 @@ class FakeRoutes {
     if (path.startsWith('/tasks/')) return this.#task();
     if (method === 'PUT' && path === '/localsite/settings/throttling') return { body: request.body };
     if (method === 'GET' && path === '/localsite/settings/throttling') return { body: THROTTLING };
+    if (path.startsWith('/localsite/certificate')) return this.#certificates(request);
     if (method === 'GET') return this.#get(path);
     if (path.endsWith('/changerecoveryvra/recommendation')) return { body: recommended(request.body as VraChangeRecoveryHostRecommendationRequestApi) };
     if (path.endsWith('token')) return { body: { Token: path.includes('vras') ? 'tidemark1.enrolment.abc' : 'tidemark1.pairing.abc', UtcExpirationDate: '2026-11-22T03:00:00.000Z' } };
@@ -92,6 +107,19 @@ class FakeRoutes {
       case 'vpgs': return this.#vpgs(id, kind, path);
       default: return { status: 404, body: { Message: `no resource ${path}` } };
     }
+  }
+
+  #certificates({ method, path }: ApiRequest): ApiReply {
+    if (path.startsWith('/localsite/certificates')) {
+      // The look before the rotation is begun uses up no step.
+      const [Rotation = { Phase: 'Steady', WaitsFor: [] }] = this.state.rotation;
+      if (method === 'POST' || Rotation.Phase !== 'Steady') this.state.rotation = this.state.rotation.length > 1 ? this.state.rotation.slice(1) : this.state.rotation;
+      const all: SiteCertificatesApi = { Certificates: ['SiteCa', 'Zvm', 'Nats'].map(certificate), Rotation, CaPem: this.caPem };
+      return { body: all };
+    }
+    if (method !== 'GET') this.state.isImported = method === 'PUT';
+    const served: RestCertificateApi = { ...certificate('Rest'), Subject: this.state.isImported ? 'CN=company' : 'CN=zvm', IsImported: this.state.isImported };
+    return { body: served };
   }
 
   #vpgs(id: string, kind: string, path: string): ApiReply {

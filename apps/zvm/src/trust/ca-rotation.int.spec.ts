@@ -1,19 +1,25 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import type { SiteCertificatesApi } from '@tidemark/contracts';
 import { ControlBus } from '@tidemark/nest';
+import { execFile } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, readFile, rename, rm } from 'node:fs/promises';
+import { copyFile, mkdtemp, readFile, rename, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { connect } from 'node:tls';
+import { promisify } from 'node:util';
 import { type OneSite, openSite } from '../testing/one-site.js';
 import { eventually } from '../testing/test-site.js';
 import { SITE_BUS } from '../vra/vra-link.service.js';
+
+const ROOT = join(import.meta.dirname, '../../../..');
+const run = promisify(execFile);
 
 let folder: string;
 let one: OneSite;
 
 beforeAll(async () => {
+  await run(process.execPath, [join(ROOT, 'tools/build.mjs')], { cwd: ROOT });
   folder = await mkdtemp(join(tmpdir(), 'zvm-rotation-'));
   one = await openSite({ TIDEMARK_NATS_PID_FILE: join(folder, 'nats.pid') });
 }, 60_000);
@@ -68,4 +74,37 @@ describe('a rotation of the CA', () => {
     await eventually('the broker is connected', async () => bus?.isConnected);
     expect(done.Certificates.map(({ Component }) => Component)).toEqual(['SiteCa', 'Zvm', 'Nats', 'Hypervisor']);
   }, 120_000);
+});
+
+describe('the command line, which was told the CA of before', () => {
+  /** Rejects for every exit code but 0. */
+  async function tidemark(...args: string[]): Promise<{ stdout: string; stderr: string }> {
+    const password = (await readFile(join(one.site.config.stateDir, 'admin-password'), 'utf8')).trim();
+    const env = { PATH: process.env['PATH'], TIDEMARK_URL: one.site.zvm?.url, TIDEMARK_PASSWORD: password, TIDEMARK_CA: join(folder, 'ca.pem') };
+    return await run(process.execPath, [join(ROOT, 'apps/cli/bin/tidemark.mjs'), ...args], { env });
+  }
+  const copyCa = (): Promise<void> => copyFile(join(one.site.config.stateDir, 'trust', 'ca.pem'), join(folder, 'ca.pem'));
+
+  it('rotates it, and gives the one of now', async () => {
+    await copyCa();
+    const before = await caPem();
+    const { stdout, stderr } = await tidemark('certificate', 'rotate');
+    expect(stdout).toContain('the CA is rotated');
+    expect(stderr).toMatch(/100 % only the new CA is trusted\n$/);
+    await expect(tidemark('certificate')).rejects.toMatchObject({ code: 3, stderr: expect.stringContaining('is not of a CA that is trusted here') });
+    await copyCa();
+    const now = (await tidemark('certificate', 'ca')).stdout;
+    expect([now === (await caPem()), now === before]).toEqual([true, false]);
+  }, 60_000);
+
+  it('imports a certificate and takes it away again', async () => {
+    const [chain, key] = [join(folder, 'chain.pem'), join(folder, 'key.pem')];
+    await run('openssl', ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-subj', '/CN=company', '-addext', 'subjectAltName=IP:127.0.0.1', '-keyout', key, '-out', chain]);
+    expect((await tidemark('certificate', 'import', chain, key)).stdout).toContain('9669 is served with CN=company until');
+    await copyFile(chain, join(folder, 'ca.pem'));
+    expect((await tidemark('certificate', 'list')).stdout).toMatch(/Rest +CN=company .* imported/);
+    expect((await tidemark('certificate', 'remove')).stdout).toContain("of the site's CA");
+    await copyCa();
+    expect((await tidemark('certificate', 'list')).stdout).toMatch(/Rest +CN=zvm main .* of the site's CA/);
+  }, 60_000);
 });
