@@ -115,6 +115,20 @@ function brokenLinks(tree) {
   );
 }
 
+/** Who reads documents begins at their index. */
+function indexedDocuments(tree) {
+  const index = tree.files.includes('docs/README.md') ? tree.read('docs/README.md') : '';
+  return tree.files.filter((path) => /^docs\/.*\.md$/.test(path) && path !== 'docs/README.md' && !index.includes(`](${path.slice('docs/'.length)})`)).map((path) => `docs/README.md: no link to ${path}`);
+}
+
+const COMMANDS = 'docs/guide/commands.md';
+function documentedScripts(tree) {
+  const text = tree.files.includes(COMMANDS) ? tree.read(COMMANDS) : '';
+  // As `npm run x …`, or as `x` after another script of its row; npm test needs no run.
+  const isNamed = (name) => new RegExp(`\`npm (?:run )?${name}(?: [^\`]*)?\`|\` / \`${name}\``).test(text);
+  return Object.keys(tree.readJson('package.json').scripts ?? {}).filter((name) => !isNamed(name)).map((name) => `${COMMANDS}: no line for npm run ${name}`);
+}
+
 export const CHECKS = {
   'focused tests': focusedTests,
   'skipped tests': skippedTests,
@@ -128,5 +142,7 @@ export const CHECKS = {
   'import suffixes': importSuffixes,
   'documented dependencies': documentedDependencies,
   'links in documents': brokenLinks,
+  'documents in the index': indexedDocuments,
+  'documented scripts': documentedScripts,
   ...SUPPLY_CHAIN_CHECKS,
 };

@@ -9,11 +9,12 @@ function lockOf(more, root = { dependencies: { koffi: '^3' } }) {
 
 const CLEAN = {
   '.npmrc': 'ignore-scripts=true\n',
-  'package.json': '{"dependencies":{"koffi":"^3"}}',
+  'package.json': '{"dependencies":{"koffi":"^3"},"scripts":{"test":"","lint":"","tidy":"","sim":""}}',
   'package-lock.json': lockOf({}),
   'tools/supply-chain/policy.json': JSON.stringify({ licences: { 'Apache-2.0': 'ours', MIT: 'permissive' }, licenceExceptions: {}, installScripts: { koffi: 'not needed' } }),
   'docs/dependencies.md': '| `koffi` | system calls |',
-  'docs/README.md': 'See [dependencies](dependencies.md) and [the web](https://example.org).',
+  'docs/README.md': 'See [dependencies](dependencies.md), [commands](guide/commands.md) and [the web](https://example.org).',
+  'docs/guide/commands.md': '`npm test`, `npm run lint` / `tidy`, `npm run sim -- …`',
   'libs/core/base/package.json': '{}',
   'libs/core/base/project.json': '{"tags":["ring:core","scope:shared"]}',
   'libs/core/base/src/index.ts': "export * from './text.js';\n// TODO(#12): say more\n",
@@ -42,6 +43,8 @@ const VIOLATIONS = [
   ['import suffixes', 'libs/core/base/src/x.ts', "import { a } from './a';"],
   ['documented dependencies', 'package.json', '{"dependencies":{"leftpad":"^1"}}'],
   ['links in documents', 'docs/README.md', '[gone](gone.md)'],
+  ['documents in the index', 'docs/adr/0001-x.md', '# 0001: x'],
+  ['documented scripts', 'package.json', '{"scripts":{"test":"","si":""}}'],
   ['licences of packages', 'package-lock.json', lockOf({ license: 'AGPL-3.0' })],
   ['licences of packages', 'package-lock.json', lockOf({ license: undefined })],
   ['licences of packages', 'package-lock.json', lockOf({ license: 'MIT AND AGPL-3.0', optional: true, os: ['darwin'] })],
