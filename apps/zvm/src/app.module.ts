@@ -20,6 +20,7 @@ import { Enrolment } from './enrolment/enrolment.service.js';
 import { InternalListener } from './enrolment/internal-listener.js';
 import { TrustRenewal } from './enrolment/trust-renewal.js';
 import { TrustTokenStore } from './enrolment/trust-token.store.js';
+import { VoidedVraStore } from './enrolment/voided-vra.store.js';
 import { EventService } from './event/event.service.js';
 import { EventsController } from './event/events.controller.js';
 import { CallRate } from './http/call-rate.js';
@@ -110,7 +111,7 @@ import { VraStateService } from './vra/vra-state.service.js';
 import { VraStore } from './vra/vra.store.js';
 import { VrasController } from './vra/vras.controller.js';
 
-const STORES = [AuditStore, UserStore, SessionStore, TaskStore, VpgStore, VmHostStore, VraStore, PeerStore, CatalogueStore, DraftStore, AlertStore, FenceStore];
+const STORES = [AuditStore, UserStore, SessionStore, TaskStore, VpgStore, VmHostStore, VraStore, PeerStore, CatalogueStore, DraftStore, AlertStore, FenceStore, VoidedVraStore];
 
 const SERVICES = [
   AuditLog, RequestAudit, SyslogService, CallRate, Lockout, UserService, TokenService, SessionService, OidcService, TaskService, EventService, InventoryService, OperationService, SiteInventoryService, VraLinkService, SiteThrottle, VraStateService, VraOperations,

@@ -11,9 +11,12 @@ import { SiteTrust } from '../trust/site-trust.js';
 import { VraStore } from '../vra/vra.store.js';
 import type { VraRecord } from '../vra/vra-model.js';
 import { TrustTokenStore } from './trust-token.store.js';
+import { VoidedVraStore } from './voided-vra.store.js';
 
 /** Time for a hypervisor to start an appliance; an operator who copies a token by hand has it too. */
 const TOKEN_LIFETIME_MS = 3_600_000;
+/** Certificates begin at whole seconds: two that are issued so far apart do not begin at the same one. */
+const CERTIFICATE_TICK_MS = 1000;
 
 export interface MadeToken {
   readonly text: string;
@@ -31,6 +34,7 @@ export class Enrolment {
     private readonly vras: VraStore,
     private readonly events: EventService,
     private readonly trust: SiteTrust,
+    private readonly voided: VoidedVraStore,
     @Inject(ZVM_CONFIG) private readonly config: ZvmConfig,
   ) {}
 
@@ -68,16 +72,31 @@ export class Enrolment {
     }
     const vra = this.#vra(asked.instanceId);
     await this.tokens.redeem({ kind: 'enrolment', tokenId, secret, usedBy: digestOf(asked) });
-    const grant = await this.#grant(vra, asked);
-    // Whoever was this VRA before (a host that was set up anew, an identity that expired) is it no more.
-    await this.users.revoke({ kind: 'vra', id: vra.vraId }, { except: asked.natsPublicKey });
+    const grant = await this.#replace(vra, asked);
     await this.tokens.closeOthers({ role: 'vra', instanceId: vra.vraId, tokenId });
+    return grant;
+  }
+
+  /**
+   * Whoever was this VRA before (a host that was set up anew, an identity that was stolen or has expired) is it no more, on NATS and on the data plane. In this order: its
+   * NATS user ends; a second later, when nothing that it had asked for before is still under way, the new certificate begins; all that begin earlier are void; then the grant is
+   * handed out. Cut short anywhere, the same keys ask again and all of it is done again.
+   */
+  async #replace(vra: VraRecord, asked: IdentityRequestV1): Promise<IdentityGrantV1> {
+    const owner = { kind: 'vra', id: vra.vraId } as const;
+    const { natsPublicKey } = asked;
+    if (!(await this.users.hasOthers(owner, natsPublicKey))) return (await this.#grant(vra, asked)).grant;
+    await this.users.revoke(owner, { except: natsPublicKey });
+    await new Promise((resolve) => setTimeout(resolve, CERTIFICATE_TICK_MS));
+    const { grant, notBeforeMs } = await this.#grant(vra, asked);
+    await this.voided.voidBefore({ vraId: vra.vraId, beforeMs: notBeforeMs });
+    await this.users.revoke(owner, { except: natsPublicKey });
     return grant;
   }
 
   /** A VRA that is in asks for its next certificate and NATS user; the subject says which VRA. @throws ZvmError ZVM_FORBIDDEN, ZVM_INVALID */
   async renew(vraId: string, asked: IdentityRequestV1): Promise<IdentityGrantV1> {
-    const grant = await this.#grant(this.#vra(vraId), asked);
+    const { grant } = await this.#grant(this.#vra(vraId), asked);
     this.#log.log(`VRA ${vraId} has renewed its certificate and its NATS user`);
     return grant;
   }
@@ -89,18 +108,19 @@ export class Enrolment {
     return vra;
   }
 
-  async #grant({ vraId, address }: VraRecord, { certificateRequest, natsPublicKey }: IdentityRequestV1): Promise<IdentityGrantV1> {
+  async #grant({ vraId, address }: VraRecord, { certificateRequest, natsPublicKey }: IdentityRequestV1): Promise<{ readonly grant: IdentityGrantV1; readonly notBeforeMs: number }> {
     const { siteId } = this.config;
     const name = { siteId, role: 'vra', instanceId: vraId } as const;
-    const { certificatePem, notAfterMs } = await this.trust.ca.issue(certificateRequest, name, [address]).catch(asInvalid);
+    const { certificatePem, notBeforeMs, notAfterMs } = await this.trust.ca.issue(certificateRequest, name, [address]).catch(asInvalid);
     const rights: NatsRights = vraRights(siteId, vraId);
     const natsJwt = await this.users.issue({ owner: { kind: 'vra', id: vraId }, publicKey: natsPublicKey, rights, notAfterMs }).catch(asInvalid);
-    return { certificatePem, caPem: this.trust.ca.trustedPem, natsJwt };
+    return { grant: { certificatePem, caPem: this.trust.ca.trustedPem, natsJwt }, notBeforeMs };
   }
 
-  /** Its connection to the broker is cut, and no token lets it in again. */
+  /** No other VRA, here or at a paired site, believes it any more; its connection to the broker is cut, and no token lets it in again. */
   async expel(vraId: string): Promise<void> {
     await this.tokens.closeOthers({ role: 'vra', instanceId: vraId, tokenId: null });
+    await this.voided.voidAll(vraId);
     await this.users.revoke({ kind: 'vra', id: vraId });
   }
 

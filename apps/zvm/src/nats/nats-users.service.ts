@@ -53,6 +53,12 @@ export class NatsUsers implements OnModuleInit {
     return jwt;
   }
 
+  /** Whether there is or was a user of this owner with another key, whose life is not over. */
+  async hasOthers({ kind, id }: NatsUserOwner, publicKey: string): Promise<boolean> {
+    const where = { ownerKind: kind, ownerId: id, expiresAt: MoreThan(new Date(this.clock.nowMs())), publicKey: Not(publicKey) };
+    return await this.database.use((db) => db.existsBy(NatsUserEntity, where));
+  }
+
   /**
    * Takes back every user of an owner but `except`: the broker cuts their connections. Resolves when the broker knows, or, while it is away, when it will be
    * told before anybody can connect for long: at its first connection. @throws ZvmError ZVM_DATABASE_DOWN, ZVM_BROKER_DOWN

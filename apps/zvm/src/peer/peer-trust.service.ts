@@ -1,10 +1,11 @@
 import { Inject, Injectable, type OnApplicationBootstrap, type OnApplicationShutdown } from '@nestjs/common';
-import type { PeerTrustRenewV1, PeerTrustV1 } from '@tidemark/contracts';
-import { peerRights } from '@tidemark/nest';
+import { PeerOwnTrustV1, type PeerTrustRenewV1, type PeerTrustV1 } from '@tidemark/contracts';
+import { checkMessage, peerRights } from '@tidemark/nest';
 import { LEAF_LIFETIME_MS, readCaCertificates, TrustError } from '@tidemark/trust';
 import { Background } from '../background.js';
 import { Clock } from '../clock.js';
 import { ZVM_CONFIG, type ZvmConfig } from '../config.js';
+import { VoidedVraStore } from '../enrolment/voided-vra.store.js';
 import { invalid, ZvmError } from '../errors.js';
 import { NatsUsers } from '../nats/nats-users.service.js';
 import { SiteTrust } from '../trust/site-trust.js';
@@ -16,11 +17,11 @@ const LOOK_MS = 5000;
 /** A site that was shut out while it was away is told for so long; then its own broker connection has told it long since. */
 const FAREWELL_MS = 30 * 24 * 3_600_000;
 
-/** Keeps what paired sites believe of each other fresh: CA certificates, users, and the end of a pairing that could not be told at once. */
+/** Keeps what paired sites believe of each other fresh: CA certificates, voided VRAs, users, and the end of a pairing that could not be told at once. */
 @Injectable()
 export class PeerTrust implements OnApplicationBootstrap, OnApplicationShutdown {
   readonly #loop = new Background('peer-trust', LOOK_MS, () => this.#lookAtAll());
-  /** CA certificates that each peer has confirmed since this ZVM started. */
+  /** What each peer has confirmed of {@link own} since this ZVM started. */
   readonly #told = new Map<string, string>();
 
   constructor(
@@ -30,10 +31,12 @@ export class PeerTrust implements OnApplicationBootstrap, OnApplicationShutdown 
     private readonly users: NatsUsers,
     private readonly clock: Clock,
     private readonly trust: SiteTrust,
+    private readonly voided: VoidedVraStore,
     @Inject(ZVM_CONFIG) private readonly config: ZvmConfig,
   ) {}
 
   onApplicationBootstrap(): void {
+    this.voided.onChange(() => this.#loop.poke());
     this.#loop.start();
   }
 
@@ -51,22 +54,27 @@ export class PeerTrust implements OnApplicationBootstrap, OnApplicationShutdown 
     }
   }
 
-  /** A paired site tells its CA certificates of today, and asks for its next user when it is time. */
-  async renewFor(siteId: string, { caPem, natsPublicKey }: PeerTrustRenewV1): Promise<PeerTrustV1> {
-    await this.#learn(siteId, caPem);
-    const own = { caPem: [...this.trust.ca.trustedPem] };
+  /** What this site believes of its own: peers are told it whenever it changes. */
+  get #own(): PeerOwnTrustV1 {
+    return { caPem: [...this.trust.ca.trustedPem], voided: this.voided.list() };
+  }
+
+  /** A paired site tells what it believes of its own today, and asks for its next user when it is time. */
+  async renewFor(siteId: string, { caPem, voided, natsPublicKey }: PeerTrustRenewV1): Promise<PeerTrustV1> {
+    await this.#learn(siteId, { caPem, voided });
+    const own = this.#own;
     return natsPublicKey === undefined ? own : { ...own, userJwt: await this.issueUser(siteId, natsPublicKey) };
   }
 
-  async #learn(siteId: string, caPem: readonly string[]): Promise<void> {
+  async #learn(siteId: string, { caPem, voided }: PeerOwnTrustV1): Promise<void> {
     const site = this.peers.find(siteId);
-    if (!site || JSON.stringify(site.caPem) === JSON.stringify(caPem)) return;
+    if (!site || JSON.stringify([site.caPem, site.voided]) === JSON.stringify([caPem, voided])) return;
     assertCa(caPem, siteId);
-    await this.peers.update(siteId, { caPem });
+    await this.peers.update(siteId, { caPem, voided });
   }
 
   async #lookAtAll(): Promise<void> {
-    if (!this.peers.isLoaded) return;
+    if (!this.peers.isLoaded || !this.voided.isLoaded) return;
     for (const site of this.peers.everyone()) {
       const problem = this.link.problemWith(site.siteId);
       if (problem !== undefined) {
@@ -79,19 +87,19 @@ export class PeerTrust implements OnApplicationBootstrap, OnApplicationShutdown 
     }
   }
 
-  /** Whether the site has confirmed the CA certificates of today. */
+  /** Whether the site has confirmed what this one believes of its own today. */
   hasTold(siteId: string): boolean {
-    return this.#told.get(siteId) === this.trust.ca.trustedPem.join('');
+    return this.#told.get(siteId) === JSON.stringify(this.#own);
   }
 
   async #renewAt(siteId: string): Promise<void> {
-    const caPem = [...this.trust.ca.trustedPem];
-    const digest = caPem.join('');
+    const own = this.#own;
+    const digest = JSON.stringify(own);
     const isDue = this.keys.isRenewalDue(siteId, this.clock.nowMs());
     if (!isDue && this.#told.get(siteId) === digest) return;
     const key = isDue ? await this.keys.nextKey(siteId) : undefined;
-    const answer = await this.link.ask<PeerTrustV1>(siteId, 'trust.renew', { caPem, ...(key ? { natsPublicKey: key.publicKey } : {}) });
-    await this.#learn(siteId, answer.caPem);
+    const answer = await this.link.ask<PeerTrustV1>(siteId, 'trust.renew', { ...own, ...(key ? { natsPublicKey: key.publicKey } : {}) });
+    await this.#learn(siteId, await checkMessage(PeerOwnTrustV1, { caPem: answer.caPem, voided: answer.voided }, `the answer of site ${siteId}`));
     if (key && answer.userJwt !== undefined) await this.keys.grant(siteId, answer.userJwt);
     this.#told.set(siteId, digest);
   }

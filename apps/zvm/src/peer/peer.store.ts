@@ -1,5 +1,6 @@
 import { Injectable, type OnModuleInit } from '@nestjs/common';
 import type { SiteCardV1 } from '@tidemark/contracts';
+import type { VoidedVra } from '@tidemark/trust';
 import { notFound, ZvmError } from '../errors.js';
 import { Database } from '../persistence/database.js';
 import { PeerSiteEntity } from '../persistence/entities.js';
@@ -13,6 +14,8 @@ export interface PeerSite extends Readonly<SiteCardV1> {
   readonly state: PairingState;
   /** Its CA certificates, newest first. */
   readonly caPem: readonly string[];
+  /** Its VRAs that it does not believe any more. */
+  readonly voided: readonly VoidedVra[];
 }
 
 /** Paired sites; memory holds a copy of all rows. */
@@ -82,7 +85,7 @@ export class PeerStore implements OnModuleInit {
 
   async put(site: PeerSite): Promise<void> {
     const { siteId, name, location, version, port, state, address: hostName } = site;
-    const row = { siteId, name, location, version, port, state, hostName, caPem: [...site.caPem], pairedAt: new Date(site.pairedAtMs) };
+    const row = { siteId, name, location, version, port, state, hostName, caPem: [...site.caPem], voided: [...site.voided], pairedAt: new Date(site.pairedAtMs) };
     await this.database.use((db) => db.upsert(PeerSiteEntity, row, ['siteId']));
     this.#sites.set(siteId, site);
     this.#changed();

@@ -1,4 +1,5 @@
 import { Column, Entity, PrimaryColumn } from 'typeorm';
+import type { VoidedVra } from '@tidemark/trust';
 import { PEOPLE_ENTITIES } from './people.entities.js';
 
 /**
@@ -17,6 +18,7 @@ export class PeerSiteEntity {
   @Column('timestamptz', { name: 'paired_at' }) pairedAt!: Date;
   @Column('text') state!: string;
   @Column('jsonb', { name: 'ca_pem' }) caPem!: string[];
+  @Column('jsonb') voided!: VoidedVra[];
 }
 
 @Entity('vras')
@@ -211,6 +213,13 @@ export class NatsUserEntity {
   @Column('timestamptz', { name: 'revoked_at', nullable: true }) revokedAt!: Date | null;
 }
 
+@Entity('voided_vras')
+export class VoidedVraEntity {
+  @PrimaryColumn('text', { name: 'vra_id' }) vraId!: string;
+  @Column('timestamptz') before!: Date;
+  @Column('timestamptz', { name: 'ends_at' }) endsAt!: Date;
+}
+
 /** What an administrator set for the site as a whole; one row per section. */
 @Entity('site_settings')
 export class SiteSettingEntity {
@@ -221,5 +230,5 @@ export class SiteSettingEntity {
 export const ENTITIES = [
   ...PEOPLE_ENTITIES, PeerSiteEntity, VraEntity, VpgEntity, VpgBarrierEntity, VpgFenceEntity, VpgTombstoneEntity, ProtectedVmHostEntity, VpgVmEntity, VpgSettingsDraftEntity,
   TaskEntity, OperationEntity, CheckpointEntity, CatalogueEntity, CheckpointNoteEntity, AlertEntity, EventEntity, SiteSettingEntity,
-  TrustTokenEntity, NatsUserEntity,
+  TrustTokenEntity, NatsUserEntity, VoidedVraEntity,
 ];

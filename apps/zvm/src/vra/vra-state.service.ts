@@ -8,6 +8,7 @@ import type { TrustV1 } from '@tidemark/contracts';
 import { InventoryService } from '../inventory/inventory.service.js';
 import { OwnershipService } from '../ownership/ownership.service.js';
 import { PeerStore } from '../peer/peer.store.js';
+import { VoidedVraStore } from '../enrolment/voided-vra.store.js';
 import { SiteTrust } from '../trust/site-trust.js';
 import { isCompressedOf, priorityOf } from '../vpg/vpg-definition.js';
 import { VpgStore } from '../vpg/vpg.store.js';
@@ -36,6 +37,7 @@ export class VraStateService implements OnApplicationBootstrap, OnApplicationShu
     private readonly ownership: OwnershipService,
     private readonly peers: PeerStore,
     private readonly trust: SiteTrust,
+    private readonly voided: VoidedVraStore,
     @Inject(ZVM_CONFIG) private readonly config: ZvmConfig,
   ) {}
 
@@ -44,6 +46,7 @@ export class VraStateService implements OnApplicationBootstrap, OnApplicationShu
     this.throttle.onChange(() => this.#loop.poke());
     this.ownership.onChange(() => this.#loop.poke());
     this.peers.onChange(() => this.#loop.poke());
+    this.voided.onChange(() => this.#loop.poke());
     this.#loop.start();
   }
 
@@ -67,7 +70,7 @@ export class VraStateService implements OnApplicationBootstrap, OnApplicationShu
   async #reconcile(): Promise<void> {
     const inventory = this.inventory.current;
     // Not known is not the same as not there: a document made too early would detach everything.
-    if (!inventory || !this.vras.isLoaded || !this.vpgs.isLoaded || !this.throttle.isLoaded || !this.ownership.isLoaded || !this.peers.isLoaded) return;
+    if (!inventory || !this.vras.isLoaded || !this.vpgs.isLoaded || !this.throttle.isLoaded || !this.ownership.isLoaded || !this.peers.isLoaded || !this.voided.isLoaded) return;
     const vras = this.vras.all();
     const contents = desiredContents({
       siteId: this.config.siteId, trust: { sites: this.#trusted() }, fencedVmIds: this.ownership.fencedVmIds(), inventory, vras, vpgs: this.vpgs.all(), priorityOf, isCompressedOf,
@@ -82,10 +85,10 @@ export class VraStateService implements OnApplicationBootstrap, OnApplicationShu
     }));
   }
 
-  /** Whose VRAs are believed: this site's, and those of paired ones. */
+  /** Whose VRAs are believed: this site's, and those of paired ones; but for the certificates that their site has taken back. */
   #trusted(): TrustV1['sites'] {
     const { siteId, caPem } = this.trust.ownSite();
-    return [{ siteId, caPem: [...caPem] }, ...this.peers.all().map((peer) => ({ siteId: peer.siteId, caPem: [...peer.caPem] }))];
+    return [{ siteId, caPem: [...caPem], voided: this.voided.list() }, ...this.peers.all().map((peer) => ({ siteId: peer.siteId, caPem: [...peer.caPem], voided: [...peer.voided] }))];
   }
 
   async #countBarriers(content: VraContent): Promise<void> {

@@ -85,13 +85,23 @@ export class ThrottleV1 {
   @IsNumber() @Min(0.0001) @Max(1) share!: number;
 }
 
+/** VRAs of one site whose certificates may be void before they end: far above what a site can remove within the 90 days that one lives. */
+export const VOIDED_VRAS_MAX = 4096;
+
+/** Certificates of this VRA that begin before `beforeMs` (ms since 1970) are void: it was removed, or enrolled anew. */
+export class VoidedVraV1 {
+  @IsString() @Length(1, 64) vraId!: string;
+  @IsInt() @Min(0) beforeMs!: number;
+}
+
 export class TrustedSiteV1 {
   @IsUUID() siteId!: string;
   /** PEM; two while that site's CA rotates. */
   @IsArray() @ArrayMaxSize(4) @IsString({ each: true }) @MaxLength(16_384, { each: true }) caPem!: string[];
+  @IsArray() @ArrayMaxSize(VOIDED_VRAS_MAX) @ValidateNested({ each: true }) @Type(() => VoidedVraV1) voided!: VoidedVraV1[];
 }
 
-/** The own site and every paired one. Connections of VRAs of any other site end when this comes. */
+/** The own site and every paired one. Connections of VRAs of any other site, and of voided ones, end when this comes. */
 export class TrustV1 {
   @IsArray() @ArrayMaxSize(256) @ValidateNested({ each: true }) @Type(() => TrustedSiteV1) sites!: TrustedSiteV1[];
 }

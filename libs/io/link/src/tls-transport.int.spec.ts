@@ -180,6 +180,36 @@ describe('links over TLS', () => {
     expect(await ready(await dial(remote, server.port))).toBe(true);
   });
 
+  it('of a VRA that its site has taken back end at once at both ends, and cannot be made again; another VRA of it, or one that is enrolled anew, can', async () => {
+    const { server, transport, links, refusals } = await serve();
+    const removed = await identity(nameOf(SITES.paired, 'removed'));
+    const [gone, kept] = [await transportOf(removed.name, Object.values(SITES), { identity: removed }), await transportOf(nameOf(SITES.paired, 'kept'), Object.values(SITES))];
+    const [goneLink, keptLink] = [await dial(gone, server.port), await dial(kept, server.port)];
+    expect([await ready(goneLink), await ready(keptLink)]).toEqual([true, true]);
+    const voided = [{ vraId: 'removed', beforeMs: removed.current().notBeforeMs + 1 }];
+    transport.believe(trusted(SITES.own, SITES.paired).map((site) => (site.siteId === SITES.paired ? { ...site, voided } : { ...site, voided: [{ vraId: 'kept', beforeMs: Date.now() }] })));
+    expect(await links[0]?.closed).toMatchObject({ code: 'LINK_CUT', message: expect.stringMatching(/not believed any more.*taken back/) as unknown });
+    await goneLink.closed;
+    expect(await ready(await dial(gone, server.port))).toBe(false);
+    expect(refusals).toEqual([expect.stringMatching(/vra\/removed was taken back by its site.*enrolled anew/)]);
+    expect([keptLink.isOpen, links[1]?.isOpen]).toEqual([true, true]);
+    await new Promise((resolve) => setTimeout(resolve, 1000));
+    expect(await ready(await dial(await transportOf(removed.name, Object.values(SITES)), server.port))).toBe(true);
+  });
+
+  it('stand when what is believed comes again, end when the VRA that was dialled is taken back, and are not made to it again', async () => {
+    const { server } = await serve();
+    const remote = await transportOf(nameOf(SITES.paired, 'b'), [SITES.own, SITES.paired]);
+    const link = await dial(remote, server.port);
+    expect(await ready(link)).toBe(true);
+    remote.believe(trusted(SITES.own, SITES.paired));
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    expect(link.isOpen).toBe(true);
+    remote.believe(trusted(SITES.own, SITES.paired).map((site) => ({ ...site, voided: [{ vraId: SERVER.instanceId, beforeMs: Date.now() }] })));
+    expect(await link.closed).toMatchObject({ message: expect.stringMatching(/taken back/) as unknown });
+    await expect(dial(remote, server.port)).rejects.toMatchObject({ code: 'LINK_PEER', message: expect.stringMatching(/taken back/) as unknown });
+  });
+
   it('end when a believed site has another CA now, and stand while it has both', async () => {
     const { server, transport, links } = await serve();
     const remote = await transportOf(nameOf(SITES.paired, 'b'), Object.values(SITES));

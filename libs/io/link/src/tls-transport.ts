@@ -131,8 +131,8 @@ export class TlsTransport implements LinkTransport {
 
   /** Throws a TrustError that says why not. */
   #known(socket: TLSSocket, expected?: ExpectedPeer): KnownSocket {
-    const peer = verifyPeer(socket, this.#bundle, this.#nowMs, expected);
-    this.#open.set(socket, { certificate: socket.getPeerX509Certificate(), peer });
+    const { name: peer, certificate } = verifyPeer(socket, this.#bundle, this.#nowMs, expected);
+    this.#open.set(socket, { certificate, peer });
     socket.once('close', () => this.#open.delete(socket));
     return { socket, peer };
   }

@@ -1,4 +1,4 @@
-import { constants } from 'node:crypto';
+import { constants, type X509Certificate } from 'node:crypto';
 import type { ConnectionOptions, TLSSocket, TlsOptions } from 'node:tls';
 import type { ComponentIdentity } from './component-identity.js';
 import type { ComponentName } from './component-name.js';
@@ -33,13 +33,20 @@ export function clientOptions(identity: ComponentIdentity | undefined, bundle: T
   };
 }
 
+export interface VerifiedPeer {
+  readonly name: ComponentName;
+  /** To be kept by who asks again later: to the side that has dialled, Node 24 hands it out once (the second `getPeerX509Certificate()` is undefined). */
+  readonly certificate: X509Certificate | undefined;
+}
+
 /**
  * Who is at the other end, after the handshake. Throws a TrustError that says why he is not believed, with both times when it is a
  * matter of dates. A side that wants these words in its log sets `rejectUnauthorized: false` and calls this before it reads a byte.
  */
-export function verifyPeer(socket: TLSSocket, bundle: TrustBundle, nowMs: number, expected: ExpectedPeer = {}): ComponentName {
-  const name = bundle.verify(socket.getPeerX509Certificate(), nowMs, expected);
+export function verifyPeer(socket: TLSSocket, bundle: TrustBundle, nowMs: number, expected: ExpectedPeer = {}): VerifiedPeer {
+  const certificate = socket.getPeerX509Certificate();
+  const name = bundle.verify(certificate, nowMs, expected);
   // Typed as Error; it is OpenSSL's code.
   if (!socket.authorized) throw new TrustError('TRUST_UNKNOWN', `the peer's certificate is not accepted: ${String(socket.authorizationError)}`);
-  return name;
+  return { name, certificate };
 }

@@ -43,6 +43,21 @@ describe('who is believed', () => {
     expect(bundle.identify(await forged(['tidemark://site-b/vra/v9']))).toEqual({ siteId: 'site-b', role: 'vra', instanceId: 'v9' });
   });
 
+  it('not a VRA whose certificate begins before its site voids those before; another one of that name, and the same id at another site, are', async () => {
+    const [first, same] = [await a.component('vra', 'v1'), await certificate(b)];
+    const { notBeforeMs } = first.current();
+    const bundleWith = (beforeMs: number): TrustBundle => new TrustBundle([
+      { siteId: 'site-a', caPem: a.ca.trustedPem, voided: [{ vraId: 'v1', beforeMs }] }, { siteId: 'site-b', caPem: b.ca.trustedPem, voided: [{ vraId: 'v2', beforeMs }] },
+    ]);
+    const shown = new X509Certificate(first.current().certificatePem);
+    expect(bundleWith(notBeforeMs).verify(shown, Date.now())).toMatchObject({ instanceId: 'v1' });
+    expect(() => bundleWith(notBeforeMs + 1).verify(shown, Date.now())).toThrow(/tidemark:\/\/site-a\/vra\/v1 was taken back by its site.*enrolled anew/);
+    expect(bundleWith(notBeforeMs + 1).identify(shown)).toBeUndefined();
+    expect(bundleWith(Date.now() + DAY_MS).verify(same, Date.now())).toMatchObject({ siteId: 'site-b', instanceId: 'v1' });
+    const zvm = new X509Certificate((await a.component('zvm', 'v1')).current().certificatePem);
+    expect(bundleWith(Date.now() + DAY_MS).verify(zvm, Date.now())).toMatchObject({ role: 'zvm' });
+  });
+
   it.each([
     ["another site's name under its own CA", ['tidemark://site-a/zvm/main'], {}, 'no CA that this component knows'],
     ['two names', ['tidemark://site-b/vra/v1', 'tidemark://site-b/vra/v2'], {}, 'no certificate of a Tidemark component'],

@@ -6,11 +6,20 @@ import { TrustError } from './trust-error.js';
 import { isSignedBy, readDer, type ReadCertificate } from './x509.js';
 import { timeText } from './time-text.js';
 
+/** Certificates of a VRA that its site takes back before they end: it was removed, or another one was enrolled in its place. */
+export interface VoidedVra {
+  readonly vraId: string;
+  /** Those that begin before this, ms since 1970. */
+  readonly beforeMs: number;
+}
+
 /** CA certificates by site, what a component believes. */
 export interface TrustedSite {
   readonly siteId: string;
   /** Each one certificate or several, PEM. */
   readonly caPem: readonly string[];
+  /** Absent: none. */
+  readonly voided?: readonly VoidedVra[];
 }
 
 /** What node:tls and node:crypto know of a peer: its certificate's DER is all that is looked at. */
@@ -23,11 +32,14 @@ export type ExpectedPeer = Partial<ComponentName>;
 export class TrustBundle {
   readonly sites: readonly TrustedSite[];
   readonly #cas: ReadonlyMap<string, readonly CaCertificate[]>;
+  /** By name of the VRA, when its certificates begin to be believed. */
+  readonly #voidedBeforeMs: ReadonlyMap<string, number>;
 
   /** Throws TRUST_CERTIFICATE for a CA that is none, or not of the site that it is given for. */
   constructor(sites: readonly TrustedSite[]) {
     this.sites = sites;
     this.#cas = new Map(sites.map(({ siteId, caPem }) => [siteId, caPem.flatMap((pem) => readCaCertificates(pem, `the CA of site ${siteId}`, siteId))]));
+    this.#voidedBeforeMs = new Map(sites.flatMap(({ siteId, voided = [] }) => voided.map(({ vraId, beforeMs }) => [nameUri({ siteId, role: 'vra', instanceId: vraId }), beforeMs])));
   }
 
   /** All CAs, for `node:tls`. That a chain ends in one of them is not enough: {@link verify} asks whether it is the right one. */
@@ -35,10 +47,10 @@ export class TrustBundle {
     return [...this.#cas.values()].flat().map(({ pem }) => pem);
   }
 
-  /** The component that this certificate names, if the CA of that very site signed it. Undefined: not believed. Dates are not looked at. */
+  /** The component that this certificate names, if the CA of that very site signed it and has not taken it back. Undefined: not believed. Whether it has ended is not looked at. */
   identify(peer: PeerProof | undefined): ComponentName | undefined {
     const found = readPeer(peer);
-    return found && this.#signer(found.certificate, found.name) ? found.name : undefined;
+    return found && this.#signer(found.certificate, found.name) && !this.#isVoid(found.certificate, found.name) ? found.name : undefined;
   }
 
   /**
@@ -54,9 +66,16 @@ export class TrustBundle {
       const why = this.#cas.has(name.siteId) ? 'but no CA that this component knows of that site signed it' : 'a site that this one does not trust';
       throw new TrustError('TRUST_UNKNOWN', `the peer's certificate says ${nameUri(name)}, ${why}`);
     }
+    if (this.#isVoid(certificate, name)) {
+      throw new TrustError('TRUST_UNKNOWN', `the certificate of ${nameUri(name)} was taken back by its site: this VRA was removed, or another one was enrolled in its place. If it should belong there it has to be enrolled anew (tidemark vra-token)`);
+    }
     for (const part of [certificate, signer]) assertInTime(part, { who: nameUri(name), nowMs });
     assertExpected(name, expected);
     return name;
+  }
+
+  #isVoid({ notBeforeMs }: ReadCertificate, name: ComponentName): boolean {
+    return notBeforeMs < (this.#voidedBeforeMs.get(nameUri(name)) ?? -Infinity);
   }
 
   #signer(certificate: ReadCertificate, name: ComponentName): CaCertificate | undefined {

@@ -26,10 +26,7 @@ beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), 'tidemark-pairing-'));
   const [own, paired, other, stranger] = await Promise.all(['own', 'paired', 'other', 'stranger'].map((siteId) => TestSite.in(folder, siteId))) as [TestSite, TestSite, TestSite, TestSite];
   sites = { own, paired, other, stranger };
-  vra = await VraEngine.start({
-    vraId: 'r', transport: await own.transport('r'), address: '127.0.0.1', controlPort: 0, dataPort: 0, nbdSocketPath: join(folder, 'nbd.sock'), stateFolder: join(folder, 'state'),
-    captureBytesMax: 16 * MiB, log: { ...quietLog, error: () => undefined },
-  });
+  vra = await startVra({ controlPort: 0, dataPort: 0 });
   await trust('paired', 'other');
   for (const siteId of ['paired', 'other'] as const) await vra.putRecovery(recovery(siteId));
 });
@@ -38,6 +35,20 @@ afterEach(async () => {
   await vra.close();
   await rm(folder, { recursive: true, force: true });
 });
+
+async function startVra({ controlPort, dataPort }: { readonly controlPort: number; readonly dataPort: number }): Promise<VraEngine> {
+  return await VraEngine.start({
+    vraId: 'r', transport: await sites.own.transport('r'), address: '127.0.0.1', controlPort, dataPort, nbdSocketPath: join(folder, 'nbd.sock'), stateFolder: join(folder, 'state'),
+    captureBytesMax: 16 * MiB, log: { ...quietLog, error: () => undefined },
+  });
+}
+
+/** At the same ports, with what it had on disk. */
+async function restart(): Promise<void> {
+  const { address } = vra;
+  await vra.close();
+  vra = await startVra(address);
+}
 
 const trust = (...paired: SiteName[]): Promise<void> =>
   vra.applyDesiredState({ revision: (revision += 1), trust: { sites: (['own', ...paired] as const).map((name) => sites[name].trusted) }, attachedVms: [], protections: [], barriers: [] });
@@ -131,17 +142,31 @@ describe('4008', () => {
     await until('the end of the unpaired one', () => paired.isEnded);
     expect(performance.now() - beganMs).toBeLessThan(1000);
     expect(other.isEnded).toBe(false);
-    const { controlPort, dataPort } = vra.address;
-    await vra.close();
-    vra = await VraEngine.start({
-      vraId: 'r', transport: await sites.own.transport('r'), address: '127.0.0.1', controlPort, dataPort, nbdSocketPath: join(folder, 'nbd.sock'), stateFolder: join(folder, 'state'),
-      captureBytesMax: 16 * MiB, log: { ...quietLog, error: () => undefined },
-    });
+    await restart();
     const again = (await data('paired')).open(1, 'vm-of-paired');
     await until('the end', () => again.isEnded);
     expect(again.receivedBytes).toBe(0);
     const still = (await data('other')).open(1, 'vm-of-other');
     await until('its stream', () => still.answers.length === 1);
+  });
+});
+
+describe('4007 and 4008', () => {
+  it('end the connections of a VRA that its site has taken back, at once, and take none again, over a restart too; other VRAs of that site stay', async () => {
+    const callers = [await data('paired', 'gone'), await control('own', 'gone'), (await data('paired', 'kept')).open(1, 'vm-of-paired')] as const;
+    await until('their hellos', () => callers.every(({ receivedBytes }) => receivedBytes > 0) && callers[2].answers.length === 1);
+    const voided = [{ vraId: 'gone', beforeMs: Date.now() }];
+    await vra.applyDesiredState({ revision: (revision += 1), trust: { sites: [sites.own, sites.paired].map(({ trusted }) => ({ ...trusted, voided })) }, attachedVms: [], protections: [], barriers: [] });
+    await until('their end', () => callers[0].isEnded && callers[1].isEnded, 1000);
+    expect(callers[2].isEnded).toBe(false);
+    await restart();
+    for (const again of [await data('paired', 'gone'), await control('own', 'gone')]) {
+      await until('the end', () => again.isEnded);
+      expect(again.receivedBytes).toBe(0);
+    }
+    const still = (await data('paired', 'kept')).open(1, 'vm-of-paired');
+    await until('its stream', () => still.answers.length === 1);
+    expect(still.answers).toEqual(['opened']);
   });
 });
 
