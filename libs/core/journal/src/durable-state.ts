@@ -124,6 +124,13 @@ export class DurableState {
     if (i >= 0) this.writes.splice(i, 1);
   }
 
+  /** The index file of these sealed segments was lost: as if it had not been written yet. */
+  restoreWrites(restored: readonly SegmentWrites[]): void {
+    const isWanted = ({ segment }: SegmentWrites): boolean => this.segments.some((each) => each.segment === segment) && !this.writes.some((each) => each.segment === segment);
+    this.writes.push(...restored.filter(isWanted));
+    this.writes.sort((a, b) => a.segment - b.segment);
+  }
+
   /** Stream position before the oldest segment: everything up to it must have been applied when that segment's forerunner was freed. */
   seqBeforeFirstSegment = 0;
 

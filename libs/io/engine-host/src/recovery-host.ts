@@ -138,6 +138,7 @@ export class RecoveryHost {
       onCheckpointsChanged: () => undefined, // the ZVM reads the change number in the status and asks
       onState: (state) => this.#journalState(state),
       onIndexFailed: (error) => this.hooks.log.warn({ protection: this.key, error: String(error) }, 'index of the journal cannot be written; it is tried again'),
+      onIndexDamaged: (path) => this.hooks.log.error({ protection: this.key, path }, 'an index file of the journal does not read back as it was written: the disk has rotted; it is made again from its segments'),
     });
     this.#journal = journal;
     this.pins.attach(journal);

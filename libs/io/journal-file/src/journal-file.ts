@@ -91,7 +91,7 @@ export class JournalFile {
     assert(segmentBytes >= SEGMENT_BYTES_MIN && segmentBytes <= SEGMENT_BYTES_MAX, `segments of ${segmentBytes} bytes: ${SEGMENT_BYTES_MIN} to ${SEGMENT_BYTES_MAX} are possible`);
     assert(options.volumes.every(({ sizeBytes }) => sizeBytes <= INDEX_NUMBER_MAX), 'volumes of at most 256 TiB');
     const segments = new SegmentFiles(folder, files);
-    const index = new JournalIndex({ folder, files, crc32c, onFailed: options.onIndexFailed ?? (() => undefined) });
+    const index = new JournalIndex({ folder, files, crc32c, onFailed: options.onIndexFailed ?? (() => undefined), onDamaged: options.onIndexDamaged ?? (() => undefined) });
     try {
       const salt = randomBytes(8);
       const recovered = await scan(options, { segments, index, salt });
@@ -366,6 +366,7 @@ export class JournalFile {
       indexMemoryBytes: this.#index.memoryBytes,
       unindexedSegments: Math.max(0, this.#journal.unindexed.length - 1),
       indexFiles: this.#index.runs,
+      damagedIndexFiles: this.#index.damagedCount,
       segmentCount: segments.length,
       journalBytes,
       epoch,

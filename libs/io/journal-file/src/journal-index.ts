@@ -12,6 +12,8 @@ import { isTemporary, type PageSource, writeRun } from './run-writer.js';
 const NAME = /^\d{10}-\d{10}\.index$/;
 /** So many runs of about one length become one. */
 const MERGE_COUNT = 8;
+/** A lookup goes on in what was made again; more often than this is not the disk's doing. */
+const REPLACED_MAX = 8;
 /** Shared by all views of a journal. */
 const CACHE_BYTES_MAX = 16 * MiB;
 
@@ -23,6 +25,19 @@ export interface IndexedJournal {
   unindexed(): readonly SegmentWrites[];
   /** The index file of this segment is durable. */
   segmentIndexed(segment: number): void;
+  /** Reads sealed segments through once more. Throws JOURNAL_CORRUPT when they are damaged themselves. */
+  readAgain(spans: readonly SegmentSummary[]): Promise<readonly SegmentWrites[]>;
+  /** There is no index file of these any more: from now on they are among {@link unindexed}. */
+  indexLost(writes: readonly SegmentWrites[]): void;
+}
+
+export interface JournalIndexParts {
+  readonly folder: string;
+  readonly files: FileLayer;
+  readonly crc32c: Crc32c;
+  readonly onFailed: (error: unknown) => void;
+  /** An index file is damaged; what it said is being made again from the segments. */
+  readonly onDamaged: (path: string) => void;
 }
 
 interface Source {
@@ -50,7 +65,11 @@ export class JournalIndex {
   #failedAt: number | undefined;
   #users = 0;
 
-  constructor(private readonly parts: { readonly folder: string; readonly files: FileLayer; readonly crc32c: Crc32c; readonly onFailed: (error: unknown) => void }) {}
+  readonly #replacing = new Map<RunFile, Promise<void>>();
+  /** Index files that did not read back as they were written, since the journal was opened. */
+  damagedCount = 0;
+
+  constructor(private readonly parts: JournalIndexParts) {}
 
   /** Opens the index files that belong to the segments of `plan`, and removes all others. */
   async find(plan: ScanPlan): Promise<void> {
@@ -151,8 +170,11 @@ export class JournalIndex {
         await this.#merge();
         this.#failedAt = undefined;
       } catch (error) {
+        const damaged = this.#runs.filter(({ isDamaged }) => isDamaged);
         this.#failedAt = sealed;
-        this.parts.onFailed(error);
+        if (damaged.length === 0) this.parts.onFailed(error);
+        // Begins when this has ended; owned by #replacing.
+        for (const run of damaged) this.#replaced(run).catch(this.parts.onFailed);
         return;
       }
     }
@@ -247,6 +269,9 @@ export class JournalIndex {
         run.acquire();
         try {
           await run.loadFences();
+        } catch (error) {
+          if (!run.isDamaged) throw error;
+          await this.#replaced(run);
         } finally {
           await run.release();
         }
@@ -285,7 +310,62 @@ export class JournalIndex {
     const sources = this.#sources(window.beforeSeq);
     const lookup = new ImageLookup(sources.map(({ fences }) => fences), window);
     const missing = this.#takeCached(lookup, sources);
-    return missing.length === 0 ? lookup.image : this.#lookUp(lookup, sources, missing);
+    return missing.length === 0 ? lookup.image : this.#lookUpWhole(window, { lookup, sources, missing });
+  }
+
+  /** What is damaged on the way is made again from the segments, and everything looked up anew. */
+  async #lookUpWhole(window: ImageWindow, first: { readonly lookup: ImageLookup; readonly sources: readonly Source[]; readonly missing: readonly PageRef[] }): Promise<ImageMap> {
+    let { lookup, sources, missing } = first;
+    for (let replaced = 0; ; replaced += 1) {
+      try {
+        return await this.#lookUp(lookup, sources, missing);
+      } catch (error) {
+        const damaged = sources.flatMap(({ file }) => (file?.isDamaged === true ? [file] : []));
+        if (damaged.length === 0 || replaced === REPLACED_MAX) throw error;
+        for (const run of damaged) await this.#replaced(run);
+        sources = this.#sources(window.beforeSeq);
+        lookup = new ImageLookup(sources.map(({ fences }) => fences), window);
+        missing = this.#takeCached(lookup, sources);
+      }
+    }
+  }
+
+  /** Memory holds what this damaged file said, and it is gone. Throws JOURNAL_CORRUPT when its segments are damaged too. */
+  async #replaced(run: RunFile): Promise<void> {
+    const replacing = this.#replacing.get(run) ?? this.#replace(run);
+    this.#replacing.set(run, replacing);
+    // One that failed stays: its segments are not read through for every read of a guest.
+    await replacing;
+    this.#replacing.delete(run);
+  }
+
+  async #replace(run: RunFile): Promise<void> {
+    const { onDamaged, files, folder } = this.parts;
+    const journal = this.#journal;
+    assert(journal !== undefined, 'attached');
+    while (this.#work !== undefined) await this.#work;
+    if (!this.#runs.includes(run)) return;
+    this.damagedCount += 1;
+    onDamaged(run.path);
+    const { firstSegment, lastSegment } = run.footer;
+    const replacing = (async () => {
+      const spans = journal.segments().filter(({ segment }) => segment >= firstSegment && segment <= lastSegment);
+      const writes = await journal.readAgain(spans);
+      // Before anything can be written under its name. Killed behind this, the next start reads the segments.
+      await files.remove(run.path);
+      await files.syncFolder(folder);
+      // In one step for those who look up.
+      this.#runs = this.#runs.filter((each) => each !== run);
+      journal.indexLost(writes);
+      await run.retire();
+    })();
+    // The one who writes index files waits meanwhile.
+    this.#work = replacing.then(() => undefined, () => undefined).finally(() => {
+      this.#work = undefined;
+    });
+    await replacing;
+    await this.#work;
+    this.kick();
   }
 
   #sources(beforeSeq: number): Source[] {
@@ -334,6 +414,7 @@ export class JournalIndex {
 
   async close(): Promise<void> {
     this.#isClosed = true;
+    await Promise.allSettled(this.#replacing.values());
     await this.#work;
     for (const run of this.#runs.splice(0)) await run.retire();
   }

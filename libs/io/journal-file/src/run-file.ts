@@ -19,6 +19,8 @@ export interface RunFileParts {
 export class RunFile {
   #uses = 0;
   #isRetired = false;
+  /** Something of it did not read back as it was written. */
+  isDamaged = false;
   #closing: Promise<void> | undefined;
   #fences: RunFences | undefined;
   #loading: Promise<RunFences> | undefined;
@@ -89,7 +91,7 @@ export class RunFile {
   async #readFences(): Promise<RunFences> {
     const { fencesAt, fencesBytes } = layoutOf(this.footer);
     const bytes = new Uint8Array(fencesBytes);
-    await this.handle.readFully(bytes, fencesAt);
+    await this.#readFully(bytes, { at: fencesAt, what: 'its fences' });
     if (this.parts.crc32c(bytes) !== this.footer.fencesCrc) throw this.#damage('its fences');
     const fences = new RunFences();
     for (let at = 0; at < bytes.byteLength; at += FENCES_STEP * FENCE_BYTES) {
@@ -115,7 +117,7 @@ export class RunFile {
 
   async #read(number: number, count: number): Promise<IndexPage[]> {
     const words = new Uint32Array(count * PAGE_WORDS);
-    await this.handle.readFully(new Uint8Array(words.buffer), number * PAGE_BYTES);
+    await this.#readFully(new Uint8Array(words.buffer), { at: number * PAGE_BYTES, what: `page ${number}` });
     const { salt } = this.footer;
     return Array.from({ length: count }, (_, i) => {
       const page = openPage(words.subarray(i * PAGE_WORDS, (i + 1) * PAGE_WORDS), { salt, number: number + i, crc32c: this.parts.crc32c });
@@ -124,8 +126,17 @@ export class RunFile {
     });
   }
 
-  #damage(what: string): JournalError {
-    return new JournalError('JOURNAL_CORRUPT', `index ${this.parts.path}: ${what} does not read back as it was written`);
+  async #readFully(target: Uint8Array, { at, what }: { readonly at: number; readonly what: string }): Promise<void> {
+    try {
+      await this.handle.readFully(target, at);
+    } catch (cause) {
+      throw this.#damage(what, cause);
+    }
+  }
+
+  #damage(what: string, cause?: unknown): JournalError {
+    this.isDamaged = true;
+    return new JournalError('JOURNAL_CORRUPT', `index ${this.parts.path}: ${what} does not read back as it was written`, { cause });
   }
 
   acquire(): void {

@@ -3,6 +3,7 @@ import { JournalRecovery, type RecoveredJournal } from '@tidemark/journal';
 import { crc32c as defaultCrc32c, decompressBody } from './defaults.js';
 import type { JournalIndex } from './journal-index.js';
 import { nodeFiles } from './node-files.js';
+import { readAgain } from './read-again.js';
 import { SCAN_STEP_BYTES } from './scratch-journal.js';
 import type { SegmentFiles } from './segment-files.js';
 import type { JournalFileOptions } from './types.js';
@@ -37,6 +38,8 @@ async function scanOnce(options: JournalFileOptions, { segments, index, salt }: 
     segments: () => state.segments,
     unindexed: () => state.writes,
     segmentIndexed: (segment) => state.dropWrites(segment),
+    readAgain: async (spans) => await readAgain(options, segments, spans),
+    indexLost: (writes) => state.restoreWrites(writes),
   });
   await index.find(plan);
   if (options.isIndexDistrusted === true) await index.forgetAll();

@@ -40,6 +40,8 @@ export interface JournalFileOptions {
   readonly onState: (state: JournalState) => void;
   /** An index file could not be written: the journal goes on, views find what is missing in memory. It is tried again. For the log. */
   readonly onIndexFailed?: (error: unknown) => void;
+  /** An index file did not read back as it was written: it is dropped, and made again from its segments. For the log. */
+  readonly onIndexDamaged?: (path: string) => void;
 }
 
 export interface JournalFileStats {
@@ -53,6 +55,8 @@ export interface JournalFileStats {
   /** Sealed segments whose index file is not written yet. */
   readonly unindexedSegments: number;
   readonly indexFiles: readonly { readonly firstSegment: number; readonly lastSegment: number; readonly entryCount: number }[];
+  /** That did not read back as they were written, since the journal was opened: made again from their segments. */
+  readonly damagedIndexFiles: number;
   readonly segmentCount: number;
   /** Bytes of the segment files. */
   readonly journalBytes: number;

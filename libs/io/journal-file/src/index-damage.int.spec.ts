@@ -1,0 +1,116 @@
+import { open, readdir, stat } from 'node:fs/promises';
+import { basename, join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { FileBench, readAll, write } from './testing/fixture.js';
+
+const SIZE = 64 * 1024;
+const SEGMENT_BYTES = 12 * 1024;
+const PAGE_BYTES = 4096;
+
+let bench: FileBench;
+let expected: Uint8Array;
+let damaged: string[];
+
+beforeEach(async () => {
+  damaged = [];
+  expected = new Uint8Array(SIZE);
+  bench = await FileBench.make({ volumeBytes: [SIZE], segmentBytes: SEGMENT_BYTES, onIndexDamaged: (path) => damaged.push(path) });
+  await bench.base();
+});
+afterEach(async () => {
+  await bench.remove();
+});
+
+const journalFolder = (): string => join(bench.folder, 'journal');
+
+async function indexed(): Promise<void> {
+  while (bench.journal.stats().unindexedSegments > 0) await sleep(2);
+}
+
+/** Until there are so many segments, all sealed ones with an index; then a checkpoint. */
+async function grow(segments: number): Promise<number> {
+  while (bench.journal.stats().segmentCount < segments) {
+    const at = (bench.lastSeq * 11 * 512) % (SIZE - 1024);
+    const bytes = new Uint8Array(700).fill(1 + (bench.lastSeq % 250));
+    expected.set(bytes, at);
+    await bench.sendDurable([write(at, bytes)]);
+  }
+  await indexed();
+  return await bench.checkpoint();
+}
+
+async function flip(name: string, at: number): Promise<void> {
+  const file = await open(join(journalFolder(), name), 'r+');
+  const byte = Buffer.alloc(1);
+  await file.read(byte, 0, 1, at);
+  byte.writeUInt8(byte.readUInt8(0) ^ 0x10);
+  await file.write(byte, 0, 1, at);
+  await file.close();
+}
+
+const indexNames = async (): Promise<string[]> => (await readdir(journalFolder())).filter((name) => name.endsWith('.index')).sort();
+
+async function expectImage(checkpointId: number): Promise<void> {
+  const view = await bench.journal.openView({ checkpointId });
+  const [volume] = view.volumes;
+  expect(volume && Buffer.compare(await readAll(volume), expected)).toBe(0);
+  await view.close();
+}
+
+describe('an index file that rots', () => {
+  it('under an open view is made again from its segments: the guest sees its bytes, the log the file', async () => {
+    const checkpointId = await grow(12);
+    const view = await bench.journal.openView({ checkpointId });
+    const names = await indexNames();
+    expect(names.length).toBeGreaterThan(2);
+    for (const name of names) await flip(name, PAGE_BYTES / 2);
+    const [volume] = view.volumes;
+    if (volume === undefined) throw new Error('a view has volumes');
+    const reads = await Promise.all([readAll(volume), readAll(volume)]);
+    expect(reads.map((bytes) => Buffer.compare(bytes, expected))).toEqual([0, 0]);
+    expect(damaged.map((path) => basename(path)).sort()).toEqual(names);
+    expect(bench.journal.stats().damagedIndexFiles).toBe(names.length);
+    await indexed();
+    expect(Buffer.compare(await readAll(volume), expected)).toBe(0);
+    await view.close();
+    await bench.reopen();
+    await expectImage(checkpointId);
+    expect(bench.journal.stats()).toMatchObject({ damagedIndexFiles: 0, unindexedSegments: 0 });
+  });
+
+  it('in its fences is made again when a view is opened', async () => {
+    const checkpointId = await grow(4);
+    const [name = ''] = await indexNames();
+    const { size } = await stat(join(journalFolder(), name));
+    const pages = Math.floor(size / (PAGE_BYTES + 40));
+    await flip(name, pages * PAGE_BYTES + 8);
+    await expectImage(checkpointId);
+    expect(damaged.length).toBe(1);
+    await indexed();
+    await expectImage(checkpointId);
+    expect(damaged.length).toBe(1);
+  });
+
+  it('before it is merged with its neighbours does not keep them from being merged', async () => {
+    await grow(6);
+    const [, name = ''] = await indexNames();
+    await flip(name, PAGE_BYTES / 2);
+    const checkpointId = await grow(20);
+    while (bench.journal.stats().indexFiles.every(({ firstSegment, lastSegment }) => lastSegment - firstSegment < 7)) await sleep(2);
+    expect(damaged.length).toBe(1);
+    await expectImage(checkpointId);
+  });
+
+  it('and whose segment has rotted as well is an error, never other bytes', async () => {
+    const checkpointId = await grow(4);
+    const [name = ''] = await indexNames();
+    const view = await bench.journal.openView({ checkpointId });
+    await flip(name, PAGE_BYTES / 2);
+    await flip(name.slice(0, 10) + '.segment', 1024 + 128 + 4);
+    const [volume] = view.volumes;
+    for (let i = 0; i < 2; i += 1) await expect(volume && readAll(volume)).rejects.toMatchObject({ code: 'VOLUME_IO' });
+    expect(await indexNames()).toContain(name);
+    await view.close();
+  });
+});
