@@ -35,6 +35,9 @@ const HINTS: Readonly<Record<string, string>> = {
 /** One line for people, and one more when there is something to do about it. */
 export function errorText(error: unknown): string {
   const message = error instanceof Error ? error.message : String(error);
-  const hint = error instanceof ApiError ? HINTS[error.code] : undefined;
+  const hint = error instanceof ApiError && !isOfWrongTime(error) ? HINTS[error.code] : undefined;
   return hint === undefined ? message : `${message}\n       ${hint}`;
 }
+
+/** Trusting something else does not mend a certificate that has ended or a clock that is wrong; the message says what does. */
+const isOfWrongTime = ({ cause }: ApiError): boolean => ['CERT_HAS_EXPIRED', 'CERT_NOT_YET_VALID'].includes((cause as NodeJS.ErrnoException | undefined)?.code ?? '');

@@ -1,6 +1,6 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { execFile, spawn } from 'node:child_process';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -89,8 +89,19 @@ describe('exit codes', () => {
     expect(await tidemark(['vpgs'])).toMatchObject({ code: 3, err: expect.stringContaining('cannot be reached') });
   });
 
-  it('0: help and version', async () => {
-    expect(await tidemark(['--help'], {})).toMatchObject({ code: 0, out: expect.stringContaining('Exit codes:') });
+  it('3: the certificate has ended: says when, and does not advise to trust it', async () => {
+    await writeFile(join(folder, 'ca.pem'), await site.changeCertificate({ notBeforeMs: Date.now() - 7_200_000, notAfterMs: Date.now() - 3_600_000 }));
+    const { code, err } = await tidemark(['vpgs']);
+    expect([code, err]).toEqual([3, expect.stringMatching(/is not believed: its certificate ended at 20\S+; this machine's clock says 20\S+: renew the certificate, or mend the clock that is wrong\n$/)]);
+  });
+
+  it('0: help and version; the guide lists every command', async () => {
+    const { code, out } = await tidemark(['--help'], {});
+    expect([code, out]).toEqual([0, expect.stringContaining('Exit codes:')]);
+    const guide = await readFile(join(ROOT, 'docs/guide/commands.md'), 'utf8');
+    const names = [...out.slice(out.indexOf('Commands:'), out.indexOf('help [command]')).matchAll(/^ {2}([a-z-]+)/gm)].map(([, name = '']) => name);
+    expect(names).toContain('certificate');
+    expect(names.filter((name) => !new RegExp(`\\| .*\`${name}[ \`]`).test(guide))).toEqual([]);
     expect(await tidemark(['--version'], {})).toMatchObject({ code: 0, out: expect.stringMatching(/^\d+\.\d+\.\d+\n$/) });
   });
 });
