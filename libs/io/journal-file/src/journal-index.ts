@@ -1,10 +1,11 @@
 import { join } from 'node:path';
 import { assert, type Crc32c, MiB } from '@tidemark/base';
 import {
-  ImageLookup, type ImageMap, type ImageWindow, isIndexOf, type IndexPage, type MemoryRun, type PageRef, type RunFences, type ScanPlan, type SegmentSection,
+  ImageLookup, type ImageMap, type ImageWindow, isIndexOf, type IndexPage, type MemoryRun, type PageRef, type ScanPlan, type SegmentSection,
   type SegmentSummary, type SegmentWrites, sectionOf, windowEnd,
 } from '@tidemark/journal';
 import type { FileLayer } from './file-layer.js';
+import { lookUp, type Source, takeCached } from './index-sources.js';
 import { PageCache } from './page-cache.js';
 import { RunFile } from './run-file.js';
 import { isTemporary, type PageSource, writeRun } from './run-writer.js';
@@ -38,12 +39,6 @@ export interface JournalIndexParts {
   readonly onFailed: (error: unknown) => void;
   /** An index file is damaged; what it said is being made again from the segments. */
   readonly onDamaged: (path: string) => void;
-}
-
-interface Source {
-  readonly fences: RunFences;
-  readonly file: RunFile | undefined;
-  readonly pages: readonly IndexPage[];
 }
 
 const levelOf = (run: RunFile): number => Math.floor(Math.log(run.segmentSpan) / Math.log(MERGE_COUNT) + 1e-9);
@@ -309,7 +304,7 @@ export class JournalIndex {
   image(window: ImageWindow): ImageMap | Promise<ImageMap> {
     const sources = this.#sources(window.beforeSeq);
     const lookup = new ImageLookup(sources.map(({ fences }) => fences), window);
-    const missing = this.#takeCached(lookup, sources);
+    const missing = takeCached(lookup, sources, this.#cache);
     return missing.length === 0 ? lookup.image : this.#lookUpWhole(window, { lookup, sources, missing });
   }
 
@@ -318,14 +313,14 @@ export class JournalIndex {
     let { lookup, sources, missing } = first;
     for (let replaced = 0; ; replaced += 1) {
       try {
-        return await this.#lookUp(lookup, sources, missing);
+        return await lookUp(lookup, { sources, firstMissing: missing, cache: this.#cache });
       } catch (error) {
         const damaged = sources.flatMap(({ file }) => (file?.isDamaged === true ? [file] : []));
         if (damaged.length === 0 || replaced === REPLACED_MAX) throw error;
         for (const run of damaged) await this.#replaced(run);
         sources = this.#sources(window.beforeSeq);
         lookup = new ImageLookup(sources.map(({ fences }) => fences), window);
-        missing = this.#takeCached(lookup, sources);
+        missing = takeCached(lookup, sources, this.#cache);
       }
     }
   }
@@ -377,53 +372,12 @@ export class JournalIndex {
     return [...files, ...memory.map(({ fences, pages }) => ({ file: undefined, fences, pages }))];
   }
 
-  /** Goes on while the pages that are wanted are in memory; the ones that are not. */
-  #takeCached(lookup: ImageLookup, sources: readonly Source[]): PageRef[] {
-    for (let wanted = lookup.wanted(); wanted.length > 0; wanted = lookup.wanted()) {
-      const missing: PageRef[] = [];
-      for (const ref of wanted) {
-        const { file, pages } = sourceOf(sources, ref);
-        const page = file === undefined ? pages[ref.page] : this.#cache.get(file, ref.page);
-        if (page === undefined) missing.push(ref);
-        else lookup.take(page);
-      }
-      if (missing.length > 0) return missing;
-    }
-    return [];
-  }
-
-  async #lookUp(lookup: ImageLookup, sources: readonly Source[], firstMissing: readonly PageRef[]): Promise<ImageMap> {
-    for (const { file } of sources) file?.acquire();
-    try {
-      for (let missing = firstMissing; missing.length > 0; missing = this.#takeCached(lookup, sources)) {
-        const pages = await Promise.all(missing.map(async (ref) => await this.#read(sourceOf(sources, ref).file, ref.page)));
-        for (const page of pages) lookup.take(page);
-      }
-      return lookup.image;
-    } finally {
-      for (const { file } of sources) await file?.release();
-    }
-  }
-
-  async #read(file: RunFile | undefined, number: number): Promise<IndexPage> {
-    assert(file !== undefined, 'pages of a run in memory are there');
-    const page = await file.page(number);
-    this.#cache.put(file, number, page);
-    return page;
-  }
-
   async close(): Promise<void> {
     this.#isClosed = true;
     await Promise.allSettled(this.#replacing.values());
     await this.#work;
     for (const run of this.#runs.splice(0)) await run.retire();
   }
-}
-
-function sourceOf(sources: readonly Source[], { run }: PageRef): Source {
-  const source = sources[run];
-  assert(source !== undefined, 'a run of this lookup');
-  return source;
 }
 
 function* pagesOf({ pages }: MemoryRun): Generator<IndexPage, void> {
