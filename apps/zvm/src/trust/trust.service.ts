@@ -82,7 +82,7 @@ export class TrustService implements OnApplicationBootstrap, OnApplicationShutdo
   #caFact(): CertificateFacts {
     const [ca] = readCertificates(this.trust.ca.signerPem, 'the CA');
     const { notBeforeMs = 0, notAfterMs = 0 } = ca ?? {};
-    return { owner: "the site's CA", subject: 'ca', notBeforeMs, notAfterMs, remedy: 'Rotate it: POST /v1/localsite/certificates/rotate' };
+    return { owner: "the site's CA", subject: 'ca', notBeforeMs, notAfterMs, remedy: 'Rotate it: tidemark certificate rotate' };
   }
 
   #importedFact(): CertificateFacts[] {
@@ -92,7 +92,7 @@ export class TrustService implements OnApplicationBootstrap, OnApplicationShutdo
     return [{
       owner: 'port 9669 (imported)', subject: 'rest', notBeforeMs: Math.max(...chain.map(({ notBeforeMs }) => notBeforeMs)),
       notAfterMs: Math.min(...chain.map(({ notAfterMs }) => notAfterMs)),
-      remedy: "Import its successor (PUT /v1/localsite/certificate), or go back to the site's own (DELETE)",
+      remedy: "Import its successor (tidemark certificate import), or go back to the site's own (tidemark certificate remove)",
     }];
   }
 }
