@@ -1,6 +1,6 @@
 import { Inject, Injectable, type OnApplicationBootstrap, type OnApplicationShutdown } from '@nestjs/common';
 import {
-  CheckpointDisksRequestV1, type CheckpointDisksV1, CheckpointInsertV1, CheckpointListV1, DesiredStateV1, EpochV1, PinDropV1, PinPutV1, PreseedCheckV1, ProtectionRefV1, ProtectionSettleV1, type ProtectionSettledV1, RecoveryReleaseV1, RecoveryRemoveV1, RecoveryV1, ViewOpenV1, ViewRefV1,
+  CheckpointDisksRequestV1, type CheckpointDisksV1, CheckpointInsertV1, CheckpointListV1, DesiredStateV1, EpochV1, PinDropV1, PinPutV1, PreseedCheckV1, ProtectionRefV1, ProtectionSettleV1, type ProtectionSettledV1, RecoveryReleaseV1, RecoveryRemoveV1, RecoveryV1, ViewOpenV1, ViewPromoteV1, ViewRefV1,
   subjectOf, type Channel, type CheckpointListingV1, type VraStatusV1,
 } from '@tidemark/contracts';
 import { VraEngine } from '@tidemark/engine-host';
@@ -35,7 +35,7 @@ export class ControlService implements OnApplicationBootstrap, OnApplicationShut
     this.#answer('control', 'recovery.remove', RecoveryRemoveV1, (message) => this.engine.removeRecovery(message));
     this.#answer('control', 'view.open', ViewOpenV1, (message) => this.engine.openView(message));
     this.#answer('control', 'view.close', ViewRefV1, (message) => this.engine.closeView(message.viewId));
-    this.#answer('control', 'view.promote', ViewRefV1, (message) => this.engine.promoteView(message.viewId));
+    this.#answer('control', 'view.promote', ViewPromoteV1, (message) => this.engine.promoteView(message.viewId, message.epoch));
     this.#answer('control', 'pin.put', PinPutV1, (message) => this.engine.putPin(message));
     this.#answer('control', 'pin.drop', PinDropV1, (message) => this.engine.dropPin(message));
     this.#answer('control', 'epoch.reserve', EpochV1, (message) => this.engine.reserveEpoch(message));

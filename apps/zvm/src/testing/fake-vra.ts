@@ -1,5 +1,5 @@
 import {
-  CheckpointDisksRequestV1, CheckpointInsertV1, CheckpointListV1, DesiredStateV1, EpochV1, type JournalCheckpointV1, PreseedCheckV1, ProtectionRefV1, ProtectionSettleV1, RecoveryReleaseV1, RecoveryRemoveV1, RecoveryV1, subjectOf, ViewOpenV1, ViewRefV1,
+  CheckpointDisksRequestV1, CheckpointInsertV1, CheckpointListV1, DesiredStateV1, EpochV1, type JournalCheckpointV1, PreseedCheckV1, ProtectionRefV1, ProtectionSettleV1, RecoveryReleaseV1, RecoveryRemoveV1, RecoveryV1, subjectOf, ViewOpenV1, ViewPromoteV1, ViewRefV1,
   inboxNameOf, type Channel, type CheckpointListingV1, type ProtectionStatusV1, type RecoveryStatusV1, type ViewStatusV1, type VraStatusV1,
 } from '@tidemark/contracts';
 import { ControlBus, ControlRefusal, enrol, ownBrokerAccess } from '@tidemark/nest';
@@ -114,7 +114,7 @@ export class FakeVra {
     answer('control', 'view.close', ViewRefV1, ({ viewId }) => {
       this.views.delete(viewId);
     });
-    answer('control', 'view.promote', ViewRefV1, ({ viewId }) => {
+    answer('control', 'view.promote', ViewPromoteV1, ({ viewId }) => {
       const view = this.views.get(viewId);
       if (!view) throw new ControlRefusal('VRA_UNKNOWN_VIEW', viewId);
       view.status = 'promoted';

@@ -74,7 +74,7 @@ export class RecoveredVms {
       if (!created) throw new ZvmError('ZVM_CONFLICT', `recovered VM '${wanted.name}' has vanished from the hypervisor manager`);
       await this.vras.openView(vm.recoveringVra.vraId, {
         vpgId, vmId: vm.vmId, viewId: wanted.viewId, checkpointId, purpose: slot === 'failover' ? 'live' : 'test',
-        volumes: created.disks.map((disk) => ({ diskId: disk.id, exportName: disk.exportName })),
+        volumes: created.disks.map((disk) => ({ diskId: disk.id, exportName: disk.exportName })), ...(slot === 'failover' ? { epoch: epochOf(record) } : {}),
       });
     }));
   }
@@ -126,16 +126,18 @@ export class RecoveredVms {
   }
 
   async promoteViews(vpgId: string): Promise<void> {
-    await Promise.all(this.#pairs(this.vpgs.get(vpgId), 'failover').map(({ wanted, vm }) => this.vras.promoteView(vm.recoveringVra.vraId, wanted.viewId)));
+    const record = this.vpgs.get(vpgId);
+    await Promise.all(this.#pairs(record, 'failover').map(({ wanted, vm }) => this.vras.promoteView(vm.recoveringVra.vraId, { viewId: wanted.viewId, epoch: epochOf(record) })));
   }
 
   /** 0 to 1, 1: every view is promoted. Starts again those that failed or do not know of it. */
   async promotionShare(vpgId: string): Promise<number> {
-    const shares = await Promise.all(this.#pairs(this.vpgs.get(vpgId), 'failover').map(async ({ wanted, vm }) => {
+    const record = this.vpgs.get(vpgId);
+    const shares = await Promise.all(this.#pairs(record, 'failover').map(async ({ wanted, vm }) => {
       const view = this.vras.view(wanted.viewId);
       if (!view) return 0;
       if (view.state === 'promoted') return 1;
-      if (view.state !== 'promoting') await this.vras.promoteView(vm.recoveringVra.vraId, wanted.viewId);
+      if (view.state !== 'promoting') await this.vras.promoteView(vm.recoveringVra.vraId, { viewId: wanted.viewId, epoch: epochOf(record) });
       return view.totalBytes === 0 ? 0 : Math.min(0.99, view.promotedBytes / view.totalBytes);
     }));
     return shares.reduce((sum, share) => sum + share, 0) / Math.max(1, shares.length);
@@ -197,3 +199,6 @@ function specOf({ wanted, vm }: Pair, slot: RecoverySlot, disks: CheckpointDisks
     }),
   };
 }
+
+/** Of the failover that is under way or committed: a VRA that knows a newer one refuses it. */
+const epochOf = (record: VpgRecord): number => record.failover?.reservedEpoch ?? record.epoch;

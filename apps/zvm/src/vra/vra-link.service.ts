@@ -1,7 +1,7 @@
 import { Inject, Injectable, type OnModuleInit } from '@nestjs/common';
 import {
   type CheckpointDisksV1, type CheckpointInsertedV1, type CheckpointListingV1, type Channel, type DesiredStateV1, type ProtectionSettledV1, type ProtectionStatusV1, type RecoveryStatusV1, type RecoveryV1,
-  subjectOf, type ViewOpenV1, type ViewStatusV1, type VraStatusV1,
+  subjectOf, type ViewOpenV1, type ViewPromoteV1, type ViewStatusV1, type VraStatusV1,
 } from '@tidemark/contracts';
 import { ControlBus, ControlError } from '@tidemark/nest';
 import type { ListingQuestion } from '@tidemark/recovery';
@@ -138,8 +138,8 @@ export class VraLinkService implements OnModuleInit {
     await this.#ask(vraId, 'control', 'view.close', { viewId }, 30_000);
   }
 
-  async promoteView(vraId: string, viewId: string): Promise<void> {
-    await this.#ask(vraId, 'control', 'view.promote', { viewId }, 30_000);
+  async promoteView(vraId: string, view: ViewPromoteV1): Promise<void> {
+    await this.#ask(vraId, 'control', 'view.promote', view, 30_000);
   }
 
   async epoch(vraId: string, verb: 'reserve' | 'commit' | 'burn', ref: ProtectionRef, epoch: number): Promise<void> {

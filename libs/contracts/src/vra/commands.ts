@@ -1,5 +1,5 @@
 import { Type } from 'class-transformer';
-import { ArrayMaxSize, IsArray, IsBoolean, IsIn, IsInt, IsOptional, IsString, IsUUID, Length, Min, ValidateNested } from 'class-validator';
+import { ArrayMaxSize, IsArray, IsBoolean, IsIn, IsInt, IsOptional, IsString, IsUUID, Length, Min, ValidateIf, ValidateNested } from 'class-validator';
 import { ProtectionRefV1 } from './desired-state.js';
 
 export class ViewVolumeV1 {
@@ -17,11 +17,19 @@ export class ViewOpenV1 extends ProtectionRefV1 {
   /** `read`: for a backup or a file restore: read-only, and served over TLS on 9180 too. */
   @IsIn(['test', 'live', 'read']) purpose!: 'test' | 'live' | 'read';
   @IsArray() @ArrayMaxSize(60) @ValidateNested({ each: true }) @Type(() => ViewVolumeV1) volumes!: ViewVolumeV1[];
+  /** Of a live one: the epoch that its failover has reserved. Refused (VRA_EPOCH) when a newer one is reserved or in force: who asks does not know of another failover. */
+  @ValidateIf(({ purpose }: ViewOpenV1) => purpose === 'live') @IsInt() @Min(1) epoch?: number;
 }
 
-/** `control view.close` (drops scratch; unknown view: done already) · `control view.promote` (see {@link ViewStatusV1.state}). */
+/** `control view.close` (drops scratch; unknown view: done already) */
 export class ViewRefV1 {
   @IsUUID() viewId!: string;
+}
+
+/** `control view.promote`, see {@link ViewStatusV1.state}. */
+export class ViewPromoteV1 extends ViewRefV1 {
+  /** That was committed for it; refused (VRA_EPOCH) as {@link ViewOpenV1.epoch}. */
+  @IsInt() @Min(1) epoch!: number;
 }
 
 /**

@@ -377,6 +377,10 @@ export class RecoveringSide {
     this.#failed.delete(viewId);
   }
 
+  viewSpec(viewId: string): ViewSpec | undefined {
+    return this.#entries.get(viewId)?.spec;
+  }
+
   promoteView(viewId: string): Promise<void> {
     return this.#exclusive(async () => {
       const entry = this.#entries.get(viewId);

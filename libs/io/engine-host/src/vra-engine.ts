@@ -217,16 +217,29 @@ export class VraEngine {
     this.#setPeers();
   }
 
-  openView(spec: ViewSpec): Promise<void> {
-    return this.#recovering.openView(spec);
+  /** VRA_EPOCH for a live one: `epoch`, which the asker has reserved for its failover, is not the newest here. */
+  async openView({ epoch, ...spec }: ViewSpec & { readonly epoch?: number }): Promise<void> {
+    if (spec.purpose === 'live') this.#assertNewest(spec, epoch);
+    await this.#recovering.openView(spec);
+  }
+
+  /** A manager that was restored from before another failover of this VM must not put a second history beside it. */
+  #assertNewest(ref: ProtectionRef, epoch: number | undefined): void {
+    const stats = this.#recovering.find(protectionKey(ref))?.stats;
+    const newest = Math.max(stats?.epoch ?? 0, stats?.reservedEpoch ?? 0);
+    if (epoch === undefined || epoch >= newest) return;
+    throw new EngineError('VRA_EPOCH', `VM ${ref.vmId}: epoch ${String(newest)} is reserved or in force here, not ${String(epoch)}: another failover was begun or committed, of which whoever asks does not know. If the ZVM's database was brought back from a backup, bring back a newer one, or delete the VPG there and protect the VM anew`);
   }
 
   closeView(viewId: string): Promise<void> {
     return this.#recovering.closeView(viewId);
   }
 
-  promoteView(viewId: string): Promise<void> {
-    return this.#recovering.promoteView(viewId);
+  /** VRA_EPOCH as {@link openView}; VRA_UNKNOWN_VIEW. */
+  async promoteView(viewId: string, epoch?: number): Promise<void> {
+    const spec = this.#recovering.viewSpec(viewId);
+    if (spec) this.#assertNewest(spec, epoch);
+    await this.#recovering.promoteView(viewId);
   }
 
   /** Keeps a checkpoint beyond retention, under a name, durably; a name that is known goes over to it. See {@link CheckpointPin}. */

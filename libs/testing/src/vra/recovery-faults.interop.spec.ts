@@ -55,6 +55,24 @@ async function committed(): Promise<Failover> {
 const attach = async (engine: VraEngine, revision: number, disks: readonly AttachedDisk[]): Promise<void> =>
   await engine.applyDesiredState({ revision, attachedVms: disks.length === 0 ? [] : [{ vmId: 'vm-2', disks }], protections: [], barriers: [] });
 
+describe('a manager that does not know of a newer failover', () => {
+  it('opens and promotes no live view, before the commit and after it; who knows of it does', async () => {
+    const { recovering, ref, checkpointId } = await protectedVm();
+    const live = (epoch: number) => recovering().openView({ ...ref, viewId: 'live', checkpointId, purpose: 'live', volumes: VOLUMES, epoch });
+    const refusal = { code: 'VRA_EPOCH', message: expect.stringMatching(/epoch 3 is reserved or in force here, not 2: .*bring back a newer one/) as unknown };
+    await recovering().reserveEpoch({ ...ref, epoch: 3 });
+    await expect(live(2)).rejects.toMatchObject(refusal);
+    await live(3);
+    await recovering().commitEpoch({ ...ref, epoch: 3 });
+    await expect(live(2)).rejects.toMatchObject(refusal);
+    await expect(recovering().promoteView('live', 2)).rejects.toMatchObject(refusal);
+    expect(recovering().status().views[0]?.state).toBe('open');
+    await live(3);
+    await recovering().promoteView('live', 3);
+    await until('promotion', () => recovering().status().views[0]?.state === 'promoted');
+  });
+});
+
 describe('a committed failover', () => {
   it('does not lose what its guest wrote to a command that comes too early', async () => {
     const { recovering, ref, guest, vras } = await committed();
