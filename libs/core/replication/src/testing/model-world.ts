@@ -245,10 +245,11 @@ export class ModelWorld {
   /** The head: what is durable now, which must reach as far as was asked for. */
   hashRemote(pick: number): void {
     const running = this.#compares[pick % Math.max(1, this.#compares.length)];
-    if (running === undefined) return;
+    // Hashed once: the answer stands, whatever becomes of the journal after it.
+    if (running === undefined || running.remote !== undefined) return;
     const { volume, offset, length, atSeq } = running.compare;
     if (this.journal.durableSeq < atSeq) this.problems.push('compared with a head that is too old');
-    running.remote ??= this.journal.image[volume]?.slice(offset, offset + length);
+    running.remote = this.journal.image[volume]?.slice(offset, offset + length);
   }
 
   endCompare(pick: number, isOk: boolean): void {
@@ -308,6 +309,8 @@ export class ModelWorld {
     const { ackedSeq } = this.sender.status();
     if (ackedSeq === 0) return;
     this.crashReceiver();
+    // What it was asked and had not answered died with it.
+    this.#compares = this.#compares.filter(({ remote }) => remote !== undefined);
     this.journal.durableSeq = Math.max(0, ackedSeq - 1 - (pick % 5));
     for (const bytes of this.journal.image) bytes.fill(0xee, 0, BLOCK_BYTES + (pick % 3) * BLOCK_BYTES);
     this.#suspects = undefined;
