@@ -124,9 +124,12 @@ export class OperationService implements OnModuleInit, OnModuleDestroy, OnApplic
     return taskId;
   }
 
-  /** @throws ZvmError ZVM_CONFLICT */
+  /**
+   * An operation whose last step is done holds nothing any more: whoever has seen its task complete may go on at once.
+   * @throws ZvmError ZVM_CONFLICT
+   */
   assertFree(vpgId: string | null, isExclusive: boolean): void {
-    const busy = [...this.#open.values()].find((open) => vpgId !== null && open.vpgId === vpgId && open.kind.isExclusive && isExclusive);
+    const busy = [...this.#open.values()].find((open) => vpgId !== null && open.vpgId === vpgId && open.kind.isExclusive && isExclusive && dueStep(open.run) !== undefined);
     if (busy) throw conflict(`the VPG is busy: task ${busy.taskId} (${taskTypeOf(busy)}) is under way`);
   }
 

@@ -159,6 +159,9 @@ export class CatalogueService implements OnApplicationBootstrap, OnApplicationSh
     // Until the rows are written, memory is ahead of them: a failure here means a whole comparison next time.
     catalogue.isSynced = false;
     const notes = await this.store.notes(vpgId);
+    // The history may have ended while its journals were asked: what they said then does not bring it back.
+    const vpg = this.vpgs.find(vpgId);
+    if (!vpg || !isReplicating(vpg)) return;
     await this.#apply(vpgId, { ...change, added: change.added.map((entry) => withNote(entry, notes.get(entry.checkpointId))) });
     catalogue.isSynced = true;
   }

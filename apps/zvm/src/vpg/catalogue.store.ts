@@ -53,7 +53,8 @@ export class CatalogueStore {
   /** All or nothing; `revision` is the other site's when this is a copy, else the next one. Answers it. */
   async apply(vpgId: string, change: CatalogueChange, copiedRevision?: number): Promise<number> {
     const summary = await this.database.transaction(async (db) => {
-      const before = await db.findOneBy(CatalogueEntity, { vpgId });
+      // One change of a list at a time: a revision is given once, and what a clear has ended stays ended.
+      const before = await db.findOne(CatalogueEntity, { where: { vpgId }, lock: { mode: 'pessimistic_write' } });
       const revision = copiedRevision ?? (before?.revision ?? 0) + 1;
       if (change.isWhole) await db.delete(CheckpointEntity, { vpgId });
       await remove(db, vpgId, change.removed);
