@@ -1,0 +1,51 @@
+import { describe, expect, it } from '@jest/globals';
+import { Clock } from '../clock.js';
+import type { ZvmConfig } from '../config.js';
+import type { VraLinkService } from '../vra/vra-link.service.js';
+import { CatalogueService } from './catalogue.service.js';
+import type { CatalogueStore } from './catalogue.store.js';
+import type { VpgStore } from './vpg.store.js';
+
+const SITE = 'site-b';
+
+/** One VM whose journal holds checkpoint 7. The VPG becomes `state` after its journal has answered and before the answer is written down. Answers what was written. */
+async function writtenWhenItBecomes(state: 'protecting' | 'promoting'): Promise<number[]> {
+  const vpg = { state: 'protecting', definition: { vpgId: 'vpg', recoverySiteId: SITE, vms: [{ vmId: 'vm', recoveringVra: { vraId: 'vra' } }] } };
+  const written: number[] = [];
+  let answered: () => void = () => undefined;
+  const answer = new Promise<void>((resolve) => (answered = resolve));
+  const store = {
+    load: async () => undefined,
+    list: async () => [],
+    notes: async () => {
+      vpg.state = state;
+      answered();
+      return new Map();
+    },
+    apply: async (_vpgId: string, { added }: { readonly added: readonly { readonly checkpointId: number }[] }) => written.push(...added.map(({ checkpointId }) => checkpointId)),
+  } as unknown as CatalogueStore;
+  const held = { checkpointId: 7, epoch: 1, term: 1, vmIds: ['vm'], atMs: 0, ageMs: 0, tag: null, kind: 'automatic' };
+  const vras = {
+    onStatus: () => undefined,
+    status: () => ({ recoveries: [{ vpgId: 'vpg', vmId: 'vm', instance: 'i', lastChange: 1 }] }),
+    listCheckpoints: async (_vraId: string, _ref: object, { afterChange }: { readonly afterChange?: number }) => (
+      { instance: 'i', lastChange: 1, isMore: false, isWhole: afterChange === undefined, held: afterChange === undefined ? [held] : [], dropped: [] }
+    ),
+  } as unknown as VraLinkService;
+  const vpgs = { isLoaded: true, all: () => [vpg], find: () => vpg } as unknown as VpgStore;
+  const service = new CatalogueService(store, vpgs, vras, new Clock(), { siteId: SITE } as ZvmConfig);
+  service.onApplicationBootstrap();
+  await answer;
+  await service.onApplicationShutdown();
+  return written;
+}
+
+describe("what a journal says of a VPG's checkpoints", () => {
+  it('is written down while the VPG is protected', async () => {
+    expect(await writtenWhenItBecomes('protecting')).toEqual([7]);
+  });
+
+  it('does not bring back a history that a commit has ended meanwhile', async () => {
+    expect(await writtenWhenItBecomes('promoting')).toEqual([]);
+  });
+});
