@@ -1,4 +1,5 @@
 import { Inject, Injectable, Logger, type OnApplicationShutdown, type OnModuleInit } from '@nestjs/common';
+import { replaceFile } from '@tidemark/sys/replace-file';
 import { randomUUID } from 'node:crypto';
 import { mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -6,7 +7,6 @@ import { Background } from '../background.js';
 import { Clock } from '../clock.js';
 import { ZVM_CONFIG, type ZvmConfig } from '../config.js';
 import { messageOf } from '../errors.js';
-import { writeDurably } from '../http/durable-file.js';
 import { Database } from '../persistence/database.js';
 import type { AuditEntry, ChainHead } from './audit-entry.js';
 import { AuditSpool } from './audit-spool.js';
@@ -124,7 +124,7 @@ export class AuditLog implements OnModuleInit, OnApplicationShutdown {
     this.#noting = this.#noting.then(async () => {
       if (this.#head?.seq !== head.seq || this.#notedSeq === head.seq) return;
       await mkdir(join(this.#headPath, '..'), { recursive: true, mode: 0o700 });
-      await writeDurably(this.#headPath, `${JSON.stringify(head)}\n`, 0o600);
+      await replaceFile(this.#headPath, `${JSON.stringify(head)}\n`, 0o600);
       this.#notedSeq = head.seq;
     }).catch((error: unknown) => this.#log.warn(`cannot note the end of the audit: ${messageOf(error)}`));
   }

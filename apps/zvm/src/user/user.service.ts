@@ -1,4 +1,5 @@
 import { Inject, Injectable, Logger, type OnModuleInit } from '@nestjs/common';
+import { replaceFile } from '@tidemark/sys/replace-file';
 import { randomUUID } from 'node:crypto';
 import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -8,7 +9,6 @@ import { currentNote } from '../audit/audit-note.js';
 import { Clock } from '../clock.js';
 import { ZVM_CONFIG, type ZvmConfig } from '../config.js';
 import { conflict, forbidden, invalid } from '../errors.js';
-import { writeDurably } from '../http/durable-file.js';
 import { Database } from '../persistence/database.js';
 import { Lockout } from '../session/lockout.js';
 import { assertGoodPassword, generatePassword, hashPassword, isRightPassword } from './password.js';
@@ -112,7 +112,7 @@ export class UserService implements OnModuleInit {
     if ((await this.store.count()) > 0) return;
     const password = generatePassword();
     await mkdir(this.config.stateDir, { recursive: true, mode: 0o700 });
-    await writeDurably(this.#firstPasswordFile, `${password}\n`, 0o600);
+    await replaceFile(this.#firstPasswordFile, `${password}\n`, 0o600);
     await this.store.add({
       id: randomUUID(), name: FIRST_USER, passwordHash: await hashPassword(password), roles: [{ role: 'administrator', vpgIds: null }], isDisabled: false,
       isPasswordToBeChanged: false, createdAtMs: this.clock.nowMs(), lastLoginAtMs: null,

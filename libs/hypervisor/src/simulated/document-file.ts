@@ -1,5 +1,6 @@
-import { mkdir, open, readFile, rename } from 'node:fs/promises';
+import { mkdir, readFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import { replaceFile } from '@tidemark/sys/replace-file';
 
 /** The JSON document at `path`, or undefined when none was ever written. One that does not parse throws: it is never taken for none. */
 export async function loadDocument(path: string): Promise<unknown> {
@@ -18,21 +19,6 @@ export async function loadDocument(path: string): Promise<unknown> {
  * kill at any point the old or the new one is there, never a part. Callers serialise their saves.
  */
 export async function saveDocument(path: string, document: unknown): Promise<void> {
-  const folder = dirname(path);
-  await mkdir(folder, { recursive: true });
-  const temporary = `${path}.new`;
-  const file = await open(temporary, 'w', 0o600);
-  try {
-    await file.writeFile(JSON.stringify(document, null, 1));
-    await file.sync();
-  } finally {
-    await file.close();
-  }
-  await rename(temporary, path);
-  const directory = await open(folder, 'r');
-  try {
-    await directory.sync();
-  } finally {
-    await directory.close();
-  }
+  await mkdir(dirname(path), { recursive: true });
+  await replaceFile(path, JSON.stringify(document, null, 1), 0o600);
 }

@@ -1,6 +1,7 @@
-import { mkdir, open, readFile, rename } from 'node:fs/promises';
+import { mkdir, readFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { crc32c } from '@tidemark/link';
+import { replaceFile } from '@tidemark/sys/replace-file';
 import { EngineError } from './engine-error.js';
 
 /** Last line of the file: the CRC-32C of all before it. A disk that flips a bit must not make a VRA attach another disk or forget a vote. */
@@ -46,22 +47,7 @@ export class StateFile<T> {
   }
 
   async #replace(text: string): Promise<void> {
-    const folder = dirname(this.path);
-    await mkdir(folder, { recursive: true, mode: 0o700 });
-    const temporary = `${this.path}.new`;
-    const file = await open(temporary, 'w', 0o600);
-    try {
-      await file.writeFile(text);
-      await file.sync();
-    } finally {
-      await file.close();
-    }
-    await rename(temporary, this.path);
-    const directory = await open(folder, 'r');
-    try {
-      await directory.sync();
-    } finally {
-      await directory.close();
-    }
+    await mkdir(dirname(this.path), { recursive: true, mode: 0o700 });
+    await replaceFile(this.path, text, 0o600);
   }
 }

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { type FileHandle, lstat, mkdir, open, readdir, readlink, rename, rm, stat, symlink } from 'node:fs/promises';
 import { join } from 'node:path';
+import { syncFolder } from '@tidemark/sys/replace-file';
 import { TrustError } from './trust-error.js';
 
 const FOLDER_MODE = 0o700;
@@ -89,15 +90,6 @@ async function writeNew(path: string, text: string, mode = FILE_MODE): Promise<v
     await file.sync();
   } finally {
     await file.close();
-  }
-}
-
-async function syncFolder(path: string): Promise<void> {
-  const folder = await open(path, 'r');
-  try {
-    await folder.sync();
-  } finally {
-    await folder.close();
   }
 }
 
