@@ -1,56 +1,32 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import type { VpgSettingsApi, VraApi, VraChangeRecoveryHostRecommendationResultApi, VraChangeRecoveryHostValidationResultsApi } from '@tidemark/contracts';
-import { FakeDataPlane } from '../testing/fake-data-plane.js';
+import type { FakeDataPlane } from '../testing/fake-data-plane.js';
 import type { FakeVra } from '../testing/fake-vra.js';
-import { pairSites } from '../testing/paired-sites.js';
+import { completed, PairedSites } from '../testing/paired-sites.js';
 import type { RestClient } from '../testing/rest-client.js';
-import { startPostgres, type TestServer } from '../testing/servers.js';
-import { eventually, TestSite } from '../testing/test-site.js';
+import { eventually, type TestSite } from '../testing/test-site.js';
 
-const COMPLETED = 6;
 const FAILED = 4;
 
-let postgres: TestServer;
+let sites: PairedSites;
 let plane: FakeDataPlane;
 let a: TestSite;
 let b: TestSite;
-let atA: RestClient;
 let atB: RestClient;
 let vms: string[];
 let hosts: string[];
 
 beforeAll(async () => {
-  postgres = await startPostgres();
-  plane = new FakeDataPlane();
-  a = await TestSite.open({ name: 'a', postgres, plane, vmNames: ['web', 'db'] });
-  b = await TestSite.open({ name: 'b', postgres, plane });
-  await Promise.all([a.startZvm(), b.startZvm()]);
-  [atA, atB] = await Promise.all([a.client(), b.client()]);
-  await pairSites(atA, b, atB);
-  await Promise.all([installVras(a, atA), installVras(b, atB)]);
+  sites = await PairedSites.open(['web', 'db']);
+  ({ plane, a, b, atB } = sites);
   vms = (await a.hypervisor.inventory()).vms.map(({ id }) => id);
   hosts = (await b.hypervisor.inventory()).hosts.map(({ id }) => id);
   await completed(atB, await atB.ok('POST', `/vpgSettings/${await draft()}/commit`));
 }, 60_000);
 
 afterAll(async () => {
-  await a?.close();
-  await b?.close();
-  await plane?.close();
-  await postgres?.close();
+  await sites?.close();
 });
-
-async function completed(client: RestClient, taskId: string): Promise<string> {
-  const task = await client.task(taskId);
-  expect(task).toMatchObject({ state: COMPLETED });
-  return task.reason;
-}
-
-async function installVras(site: TestSite, client: RestClient): Promise<void> {
-  for (const host of (await site.hypervisor.inventory()).hosts) {
-    await completed(client, await client.ok('POST', '/vras', { HostIdentifier: host.id, DatastoreIdentifier: host.datastoreIds[0], NetworkIdentifier: host.networkIds[0] }));
-  }
-}
 
 /** Of a VPG with both VMs, recovered on the first host. */
 async function draft(): Promise<string> {
