@@ -15,7 +15,8 @@ it('shows a long turn, until a whole window has passed without one', async () =>
     expect(watch.sample().maxMs).toBeGreaterThan(100);
     await delay(300);
     expect(watch.sample().maxMs).toBeGreaterThan(100);
-    await delay(600);
+    // On a loaded machine other turns are long as well: it takes a quiet window, not the first one.
+    for (let windows = 0; windows < 30 && watch.sample().maxMs >= 100; windows += 1) await delay(600);
     expect(watch.sample().maxMs).toBeLessThan(100);
   } finally {
     watch.close();
