@@ -11,6 +11,7 @@ const facts = (vpgs: VpgRecord[], values: Partial<SiteFacts> = {}): SiteFacts =>
   fencedVmIds: new Set(),
   inventory: inventory([vm('vm1', 'h1'), vm('vm2', 'h2'), vm('vm3', 'h1')]),
   vras: [vra('11', 'h1'), vra('12', 'h2')],
+  attachedAt: () => new Set(),
   vpgs,
   ports: { control: 4007, data: 4008 },
   priorityOf: () => 'high',
@@ -48,6 +49,25 @@ describe('what each VRA shall do', () => {
     const contents = desiredContents(facts([vpgRecord()], { inventory: moved }));
     expect(contents.get('11')).toEqual({ trust: TRUST, attachedVms: [], protections: [], barriers: [] });
     expect(contents.get('12')?.protections).toHaveLength(2);
+  });
+
+  describe('a VM with a disk behind an NBD server, moved from h1 to h2', () => {
+    const moved = vm('vm1', 'h2');
+    const disks = moved.disks.map((disk) => ({ ...disk, location: 'nbd://storage:10809/vm1' }));
+    const attachedAtNew = (attached: Readonly<Record<string, readonly string[]>>): boolean => {
+      const attachedAt = (vraId: string): ReadonlySet<string> | undefined => (attached[vraId] ? new Set(attached[vraId]) : undefined);
+      return desiredContents(facts([], { inventory: inventory([{ ...moved, disks }]), attachedAt })).get('12')?.attachedVms.length === 1;
+    };
+
+    it.each([
+      ['the old VRA still has it', { 11: ['vm1'], 12: [] }, false],
+      ['both say that they have it: the old one goes first', { 11: ['vm1'], 12: ['vm1'] }, false],
+      ['the old VRA was not heard of since the ZVM started', { 12: [] }, false],
+      ['the old VRA has let go', { 11: [], 12: [] }, true],
+      ['it is there already, and another VRA is not heard of', { 12: ['vm1'] }, true],
+    ] as const)('%s', (_what, attached, isAttached) => {
+      expect(attachedAtNew(attached)).toBe(isAttached);
+    });
   });
 
   it('makes no checkpoints while a VM of the VPG is on a host without VRA', () => {

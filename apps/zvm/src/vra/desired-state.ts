@@ -11,6 +11,8 @@ export interface SiteFacts {
   readonly fencedVmIds: ReadonlySet<string>;
   readonly inventory: Inventory;
   readonly vras: readonly VraRecord[];
+  /** VMs that a VRA had attached when it was last heard of; undefined: it was not heard of since this ZVM started. */
+  readonly attachedAt: (vraId: string) => ReadonlySet<string> | undefined;
   readonly vpgs: readonly VpgRecord[];
   readonly ports: { readonly control: number; readonly data: number };
   readonly priorityOf: (definition: VpgDefinition) => ProtectionV1['priority'];
@@ -41,7 +43,7 @@ export function desiredContents(facts: SiteFacts): Map<string, VraContent> {
   const protectedVmIds = new Set(vpgs.flatMap((vpg) => vpg.definition.vms.map((vm) => vm.vmId)));
   for (const vm of facts.inventory.vms) {
     const content = contents.get(vraOfHost.get(vm.hostId)?.vraId ?? '');
-    if (content && isAttached(vm, protectedVmIds)) content.attachedVms.push(attachedOf(vm, facts.fencedVmIds));
+    if (content && isAttached(vm, protectedVmIds) && isLetGo(vm, facts)) content.attachedVms.push(attachedOf(vm, facts.fencedVmIds));
   }
   for (const vpg of vpgs) addVpg(vpg, { facts, contents, vraOfHost });
   for (const content of contents.values()) content.attachedVms.sort((a, b) => (a.vmId < b.vmId ? -1 : 1));
@@ -54,6 +56,18 @@ const byId = (a: VpgRecord, b: VpgRecord): number => (a.definition.vpgId < b.def
 function isAttached(vm: Vm, protectedVmIds: ReadonlySet<string>): boolean {
   const isWhole = vm.disks.every((disk) => disk.isFile);
   return isWhole && (vm.powerState === 'poweredOn' || protectedVmIds.has(vm.id));
+}
+
+/**
+ * A disk behind an NBD server has no lock that would keep a second VRA off it, as a file has (ADR 0020): its VM goes to the VRA of its host when all others of the site
+ * have shown that they have let go of it. One that is silent keeps it: the guest waits, which is chosen as for files.
+ */
+function isLetGo(vm: Vm, { vras, attachedAt }: SiteFacts): boolean {
+  if (vm.disks.every(({ location }) => location.startsWith('/'))) return true;
+  const others = vras.filter(({ hostId }) => hostId !== vm.hostId);
+  const own = vras.find(({ hostId }) => hostId === vm.hostId);
+  if (others.some(({ vraId }) => attachedAt(vraId)?.has(vm.id))) return false;
+  return (own !== undefined && attachedAt(own.vraId)?.has(vm.id) === true) || others.every(({ vraId }) => attachedAt(vraId) !== undefined);
 }
 
 function attachedOf(vm: Vm, fencedVmIds: ReadonlySet<string>): AttachedVmV1 {

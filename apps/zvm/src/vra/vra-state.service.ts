@@ -74,6 +74,7 @@ export class VraStateService implements OnApplicationBootstrap, OnApplicationShu
     const vras = this.vras.all();
     const contents = desiredContents({
       siteId: this.config.siteId, trust: { sites: this.#trusted() }, fencedVmIds: this.ownership.fencedVmIds(), inventory, vras, vpgs: this.vpgs.all(), priorityOf, isCompressedOf,
+      attachedAt: (vraId) => this.#attachedAt(vraId),
       ports: { control: this.config.vraControlPort, data: this.config.vraDataPort },
     });
     const throttles = this.throttle.perVra(vras.map(({ vraId }) => vraId));
@@ -83,6 +84,11 @@ export class VraStateService implements OnApplicationBootstrap, OnApplicationShu
       const throttle = throttles.get(vra.vraId);
       if (content) await this.#bringTo(vra, throttle ? { ...content, throttle } : content).catch((error: unknown) => this.#log.debug(`VRA ${vra.name}: ${messageOf(error)}`));
     }));
+  }
+
+  #attachedAt(vraId: string): ReadonlySet<string> | undefined {
+    const last = this.link.lastStatus(vraId);
+    return last && new Set(last.status.attachedVmIds);
   }
 
   /** Whose VRAs are believed: this site's, and those of paired ones; but for the certificates that their site has taken back. */
