@@ -84,15 +84,22 @@ export class CheckpointPins {
     this.#journal?.unpin(keyOf(name));
   }
 
-  /** Drops what has expired, and what the journal does not hold any more. */
+  /**
+   * Drops what has expired, and what the journal does not hold any more. In memory first, unlike {@link drop}: the file says itself when a pin ends, so it may be late, and a datastore that is too full
+   * to be told is freed by what the pin held.
+   */
   async tick(nowMs: number): Promise<void> {
-    for (const { name, checkpointId, expiresAtMs } of this.#pins) {
-      const isGone = this.#journal?.holds(checkpointId) === false;
-      if (!isGone && (expiresAtMs === null || expiresAtMs > nowMs)) continue;
-      if (isGone) this.log.error({ protection: this.key, name, checkpointId }, 'a pinned checkpoint is gone with damage of the journal: its pin goes too');
+    const isGone = ({ checkpointId }: CheckpointPin): boolean => this.#journal?.holds(checkpointId) === false;
+    const over = this.#pins.filter((pin) => isGone(pin) || (pin.expiresAtMs !== null && pin.expiresAtMs <= nowMs));
+    if (over.length === 0) return;
+    for (const pin of over) {
+      const { name, checkpointId } = pin;
+      if (isGone(pin)) this.log.error({ protection: this.key, name, checkpointId }, 'a pinned checkpoint is gone with damage of the journal: its pin goes too');
       else this.log.info({ protection: this.key, name, checkpointId }, 'a pin has expired: its checkpoint may be retired');
-      await this.drop(name);
+      this.#journal?.unpin(keyOf(name));
     }
+    this.#pins = this.#pins.filter((pin) => !over.includes(pin));
+    await this.#file.save(this.#pins).catch((error: unknown) => this.log.warn({ protection: this.key, error: String(error) }, 'the file of pins could not be written; what has ended in it ends again after a restart'));
   }
 
   async #save(pins: readonly CheckpointPin[]): Promise<void> {
