@@ -4,6 +4,7 @@ import {
 } from '@tidemark/contracts';
 import { ControlBus, ControlRefusal } from '@tidemark/nest';
 import { ZVM_CONFIG, type ZvmConfig } from '../config.js';
+import { Database } from '../persistence/database.js';
 import { SiteInventoryService } from '../site/site-inventory.service.js';
 import { ProtectedSite } from '../vpg/protected-site.service.js';
 import { RecoveryActions } from '../vpg/recovery-actions.service.js';
@@ -24,6 +25,7 @@ export class PeerResponder implements OnModuleInit {
   constructor(
     @Inject(SITE_BUS) private readonly bus: ControlBus,
     @Inject(ZVM_CONFIG) private readonly config: ZvmConfig,
+    private readonly database: Database,
     private readonly peers: PeerStore,
     private readonly pairing: PairingService,
     private readonly acceptance: PairingAcceptance,
@@ -64,6 +66,7 @@ export class PeerResponder implements OnModuleInit {
 
   #answerPairing(): void {
     this.bus.respond(this.#subject('pairing.redeem'), PairingRedeemV1, async (message, subject) => {
+      this.database.assertLoaded();
       const speaker = speakerOn(subject);
       if (speaker?.kind !== 'pairing') throw new ControlRefusal('ZVM_FORBIDDEN', 'a token is redeemed by its own user');
       return await this.acceptance.redeem(speaker.tokenId, message);
@@ -93,6 +96,7 @@ export class PeerResponder implements OnModuleInit {
 
   #answer<T extends object, R>(topic: string, type: (new () => T) | null, handle: Handler<T, R>, states: readonly PairingState[] = ['paired']): void {
     this.bus.respond<T, R>(this.#subject(topic), type, async (message, subject) => {
+      this.database.assertLoaded();
       const speaker = speakerOn(subject);
       const peer = speaker?.kind === 'peer' ? this.peers.find(speaker.siteId) : undefined;
       if (!peer || !states.includes(peer.state)) {

@@ -28,6 +28,7 @@ export class Database implements OnApplicationBootstrap, OnApplicationShutdown {
   #timer: NodeJS.Timeout | undefined;
   #connecting: Promise<void> = Promise.resolve();
   readonly #whenReady: (() => Promise<void>)[] = [];
+  #isLoaded = false;
 
   constructor(@Inject(ZVM_CONFIG) private readonly config: ZvmConfig) {}
 
@@ -38,6 +39,15 @@ export class Database implements OnApplicationBootstrap, OnApplicationShutdown {
 
   get isReady(): boolean {
     return this.#source !== undefined;
+  }
+
+  /**
+   * What others ask of this site is answered when every copy in memory has been read: before that a missing row means nothing, and "not known here" would be a lie that
+   * they act on. Stays passed when the connection is lost later: the copies are there.
+   * @throws ZvmError ZVM_DATABASE_DOWN
+   */
+  assertLoaded(): void {
+    if (!this.#isLoaded) throw new ZvmError('ZVM_DATABASE_DOWN', 'this site has started a moment ago and is still reading its database; try again');
   }
 
   /** Runs `load` once, after the schema is up to date; a failed load is tried again with the connection. */
@@ -79,6 +89,7 @@ export class Database implements OnApplicationBootstrap, OnApplicationShutdown {
       await migrate(source);
       this.#source = source;
       for (const load of this.#whenReady) await load();
+      this.#isLoaded = true;
       this.#log.log('database is ready');
     } catch (error) {
       this.#source = undefined;

@@ -57,7 +57,7 @@ export class PairedSites {
   }
 
   async untilProtected(vpgId: string): Promise<void> {
-    await eventually('MeetingSLA at both sites', async () => (await this.vpg(this.atA, vpgId)).Status === 1 && (await this.vpg(this.atB, vpgId)).Status === 1);
+    await eventually('MeetingSLA at both sites', async () => (await this.vpg(this.atA, vpgId)).Status === 1 && (await this.vpg(this.atB, vpgId)).Status === 1, 60_000);
   }
 
   async restartZvm(site: 'a' | 'b'): Promise<void> {

@@ -137,7 +137,7 @@ async function database(postgres: TestServer, name: string): Promise<string> {
 }
 
 /** Repeats until `look` answers something, or says what it last saw. */
-export async function eventually<T>(what: string, look: () => Promise<T | undefined | false>, timeoutMs = 20_000): Promise<T> {
+export async function eventually<T>(what: string, look: () => Promise<T | undefined | false>, timeoutMs = 40_000): Promise<T> {
   const until = Date.now() + timeoutMs;
   for (;;) {
     const seen = await look();

@@ -14,7 +14,7 @@ export class ControlError extends TidemarkError<ControlErrorCode> {
   }
 
   get isRetryable(): boolean {
-    return this.code === 'CONTROL_TIMEOUT' || this.code === 'CONTROL_UNREACHABLE';
+    return this.code === 'CONTROL_TIMEOUT' || this.code === 'CONTROL_UNREACHABLE' || this.remoteCode === 'CONTROL_BUSY';
   }
 }
 

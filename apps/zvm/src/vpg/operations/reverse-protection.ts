@@ -13,7 +13,8 @@ import { VpgStore } from '../vpg.store.js';
 import type { FailoverRefInput } from './failover.js';
 
 const POLL_MS = 500;
-const ASK_MS = 30_000;
+/** An answer may be lost with a connection; asked again under the same task id it is begun once. */
+const ASK_MS = 10_000;
 
 /**
  * At the site where the VMs run after a commit: hands the VPG over to the site where they ran, which recovers them from then on. Waits for that site as long as it
