@@ -54,11 +54,13 @@ describe('protection turns round', () => {
     return await readFile(file);
   };
   const untilProtectedFrom = async (site: SiteName): Promise<void> => {
+    let seen = '';
     await until(`VMs of ${site} are protected`, async () => {
       const views = await Promise.all((['a', 'b'] as const).map(async (at) => await (await pair.vpg(at, vpgId)).view().catch(() => undefined)));
+      seen = views.map((view) => (view ? `${view.ProtectedSiteName} ${view.Status}: ${view.SubStatusDescription}` : 'no VPG')).join('; ');
       const isProtected = views.every((view) => view?.ProtectedSiteName.endsWith(site) === true && view.Status === VPG_STATUS.meetingSla);
       return isProtected ? true : undefined;
-    }, { timeoutMs: 60_000, everyMs: 500 });
+    }, { timeoutMs: 60_000, everyMs: 500, seen: () => seen });
   };
   /** What the site's VRAs wrote down when each direction's first stream of the VPG was opened. */
   const syncKindsOf = async (site: SiteName): Promise<string[]> => {

@@ -63,7 +63,7 @@ describe(`a list of ${COUNT} checkpoints`, () => {
   it('is changed, asked for by tag and by time, and read by pages, without looking at the rest', async () => {
     const before = await settledRowsRead();
     await store.load(VPG);
-    expect(await store.apply(VPG, { isWhole: false, added: [entry(COUNT + 1, 'before the upgrade')], removed: [1] })).toBe(8);
+    expect(await store.apply(VPG, { added: [entry(COUNT + 1, 'before the upgrade')], removed: [1] })).toBe(8);
     expect(store.summary(VPG)).toMatchObject({ earliest: { checkpointId: 2 }, latest: { checkpointId: COUNT + 1 } });
     expect(await store.findTagged(VPG, 'before the upgrade', COUNT)).toMatchObject({ checkpointId: COUNT + 1 });
     const fromMs = entry(1000).atMs;
@@ -73,7 +73,7 @@ describe(`a list of ${COUNT} checkpoints`, () => {
   }, 60_000);
 
   it('is copied page by page: gaps are closed, what is gone goes, and only the last page says which revision it is', async () => {
-    await store.apply(COPY, { isWhole: false, added: [3, 5, 900, 2100, 9000].map((id) => entry(id)), removed: [] }, 3);
+    await store.apply(COPY, { added: [3, 5, 900, 2100, 9000].map((id) => entry(id)), removed: [] }, 3);
     const pages = [entry(1), entry(5, 'new tag')];
     expect(await store.copyPage(COPY, { afterId: 0, entries: pages, revision: undefined })).toBe(3);
     expect((await store.list(COPY)).map(({ checkpointId }) => checkpointId)).toEqual([1, 5, 900, 2100, 9000]);
@@ -84,5 +84,15 @@ describe(`a list of ${COUNT} checkpoints`, () => {
     expect(copied.map(({ checkpointId }) => checkpointId)).toEqual([1, 5, ...many.map(({ checkpointId }) => checkpointId), 2101]);
     expect(copied[1]?.tag).toBe('new tag');
     expect((await store.load(VPG)).revision).toBe(8);
+  });
+
+  it('is cleared when the history ends: its revisions go on where this site decides, and begin anew where the other one does from now on', async () => {
+    const nothing = { earliest: null, latest: null, firstListedAtMs: null };
+    await store.clear(COPY);
+    expect([store.summary(COPY), await store.list(COPY)]).toEqual([{ ...nothing, revision: 13 }, []]);
+    expect(await store.apply(COPY, { added: [entry(4)], removed: [] })).toBe(14);
+    expect(store.summary(COPY)?.firstListedAtMs).toBe(entry(4).atMs);
+    await store.clear(COPY, { isCopyNext: true });
+    expect([store.summary(COPY), await store.list(COPY)]).toEqual([{ ...nothing, revision: 0 }, []]);
   });
 });

@@ -9,7 +9,7 @@ import type { VpgStore } from './vpg.store.js';
 const SITE = 'site-b';
 
 /** One VM whose journal holds checkpoint 7. The VPG becomes `state` after its journal has answered and before the answer is written down. Answers what was written. */
-async function writtenWhenItBecomes(state: 'protecting' | 'promoting'): Promise<number[]> {
+async function writtenWhenItBecomes(state: 'protecting' | 'promoting', recoverySiteId = SITE): Promise<number[]> {
   const vpg = { state: 'protecting', definition: { vpgId: 'vpg', recoverySiteId: SITE, vms: [{ vmId: 'vm', recoveringVra: { vraId: 'vra' } }] } };
   const written: number[] = [];
   let answered: () => void = () => undefined;
@@ -19,6 +19,7 @@ async function writtenWhenItBecomes(state: 'protecting' | 'promoting'): Promise<
     list: async () => [],
     notes: async () => {
       vpg.state = state;
+      vpg.definition.recoverySiteId = recoverySiteId;
       answered();
       return new Map();
     },
@@ -47,5 +48,9 @@ describe("what a journal says of a VPG's checkpoints", () => {
 
   it('does not bring back a history that a commit has ended meanwhile', async () => {
     expect(await writtenWhenItBecomes('promoting')).toEqual([]);
+  });
+
+  it('does not go into the list of a VPG that was handed over to the other site meanwhile', async () => {
+    expect(await writtenWhenItBecomes('protecting', 'site-a')).toEqual([]);
   });
 });

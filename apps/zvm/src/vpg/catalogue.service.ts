@@ -77,14 +77,13 @@ export class CatalogueService implements OnApplicationBootstrap, OnApplicationSh
     const added = new Map<number, CatalogueEntry>();
     const removed = new Set<number>();
     for (const { change } of log.slice(from)) {
-      if (change.isWhole) return undefined;
       for (const id of change.removed) {
         added.delete(id);
         removed.add(id);
       }
       for (const entry of change.added) added.set(entry.checkpointId, entry);
     }
-    return { isWhole: false, added: [...added.values()], removed: [...removed] };
+    return { added: [...added.values()], removed: [...removed] };
   }
 
   async #readAll(): Promise<void> {
@@ -110,12 +109,12 @@ export class CatalogueService implements OnApplicationBootstrap, OnApplicationSh
     else if (isWholeKnown) await this.#write(vpgId, catalogue, await this.#difference(vpgId, catalogue));
   }
 
-  async #readVm(catalogue: VpgCatalogue, ref: VmRef): Promise<Omit<CatalogueChange, 'isWhole'>[]> {
+  async #readVm(catalogue: VpgCatalogue, ref: VmRef): Promise<CatalogueChange[]> {
     const shown = this.vras.status(ref.vraId)?.recoveries.find((recovery) => recovery.vpgId === ref.vpgId && recovery.vmId === ref.vmId);
     const listing = catalogue.listings.get(ref.vmId) ?? new JournalListing<Held>();
     catalogue.listings.set(ref.vmId, listing);
     if (!shown || listing.isCurrent(shown)) return [];
-    const changes: Omit<CatalogueChange, 'isWhole'>[] = [];
+    const changes: CatalogueChange[] = [];
     for (;;) {
       const { question } = listing;
       // A VRA that is away is asked on where it was left, at the next heartbeat.
@@ -144,7 +143,6 @@ export class CatalogueService implements OnApplicationBootstrap, OnApplicationSh
       return known?.epoch !== held.epoch || known.term !== held.term;
     };
     return {
-      isWhole: false,
       added: listed.filter(isNew).map(entryOf),
       removed: [...written.keys()].filter((id) => !merged.find(id)),
     };
@@ -161,7 +159,7 @@ export class CatalogueService implements OnApplicationBootstrap, OnApplicationSh
     const notes = await this.store.notes(vpgId);
     // The history may have ended while its journals were asked: what they said then does not bring it back.
     const vpg = this.vpgs.find(vpgId);
-    if (!vpg || !isReplicating(vpg)) return;
+    if (!vpg || vpg.definition.recoverySiteId !== this.config.siteId || !isReplicating(vpg)) return;
     await this.#apply(vpgId, { ...change, added: change.added.map((entry) => withNote(entry, notes.get(entry.checkpointId))) });
     catalogue.isSynced = true;
   }
@@ -179,7 +177,7 @@ export class CatalogueService implements OnApplicationBootstrap, OnApplicationSh
     const entry = await this.store.find(vpgId, checkpointId);
     if (!entry || entry.tag?.includes(text)) return;
     await this.store.note(vpgId, checkpointId, text);
-    await this.#apply(vpgId, { isWhole: false, added: [withNote(entry, text)], removed: [] });
+    await this.#apply(vpgId, { added: [withNote(entry, text)], removed: [] });
   }
 
   async onApplicationShutdown(): Promise<void> {
@@ -189,7 +187,7 @@ export class CatalogueService implements OnApplicationBootstrap, OnApplicationSh
 
 const isKnown = ({ listings }: VpgCatalogue, vmId: string): boolean => listings.get(vmId)?.isKnown === true;
 
-function joined(changes: readonly Omit<CatalogueChange, 'isWhole'>[]): CatalogueChange {
+function joined(changes: readonly CatalogueChange[]): CatalogueChange {
   const added = new Map<number, CatalogueEntry>();
   const removed = new Set<number>();
   for (const change of changes) {
@@ -199,7 +197,7 @@ function joined(changes: readonly Omit<CatalogueChange, 'isWhole'>[]): Catalogue
     }
     for (const entry of change.added) added.set(entry.checkpointId, entry);
   }
-  return { isWhole: false, added: [...added.values()], removed: [...removed] };
+  return { added: [...added.values()], removed: [...removed] };
 }
 
 function entryOf({ checkpointId, atMs, tag, kind, epoch, term, vmIds }: Held): CatalogueEntry {

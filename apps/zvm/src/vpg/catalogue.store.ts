@@ -16,7 +16,6 @@ export interface CatalogueSummary {
 }
 
 export interface CatalogueChange {
-  readonly isWhole: boolean;
   readonly added: readonly CatalogueEntry[];
   readonly removed: readonly number[];
 }
@@ -56,7 +55,6 @@ export class CatalogueStore {
       // One change of a list at a time: a revision is given once, and what a clear has ended stays ended.
       const before = await db.findOne(CatalogueEntity, { where: { vpgId }, lock: { mode: 'pessimistic_write' } });
       const revision = copiedRevision ?? (before?.revision ?? 0) + 1;
-      if (change.isWhole) await db.delete(CheckpointEntity, { vpgId });
       await remove(db, vpgId, change.removed);
       await add(db, vpgId, change.added);
       const firstListedAt = before?.firstListedAt ?? firstOf(change.added);
@@ -67,13 +65,19 @@ export class CatalogueStore {
     return summary.revision;
   }
 
-  /** The history has ended: what is listed later is as young as its first checkpoint. */
-  async clear(vpgId: string): Promise<void> {
-    await this.database.use((db) => db.delete(CheckpointNoteEntity, { vpgId }));
-    await this.apply(vpgId, { isWhole: true, added: [], removed: [] });
-    await this.database.use((db) => db.update(CatalogueEntity, { vpgId }, { firstListedAt: null }));
-    this.#summaries.delete(vpgId);
-    await this.load(vpgId);
+  /**
+   * The history has ended: what is listed later is as young as its first checkpoint. A list that the other site decides over from now on begins with revision 0, which
+   * that site never gives: a copy that said the last number of the old direction could look current in the new one.
+   */
+  async clear(vpgId: string, { isCopyNext = false }: { readonly isCopyNext?: boolean } = {}): Promise<void> {
+    const summary = await this.database.transaction(async (db) => {
+      const before = await db.findOne(CatalogueEntity, { where: { vpgId }, lock: { mode: 'pessimistic_write' } });
+      await db.delete(CheckpointNoteEntity, { vpgId });
+      await db.delete(CheckpointEntity, { vpgId });
+      await db.upsert(CatalogueEntity, { vpgId, revision: isCopyNext ? 0 : (before?.revision ?? 0) + 1, firstListedAt: null }, ['vpgId']);
+      return await readSummary(db, vpgId);
+    });
+    this.#summaries.set(vpgId, summary);
   }
 
   forget(vpgId: string): void {

@@ -41,7 +41,7 @@ export class ProtectedSite {
       if (known.failover?.phase !== 'handedOver') throw conflict(`VPG '${name}' is recovered at this site, which decides over it`);
     } else if (known && known.generation >= record.generation) return;
     this.#assertNameFree(record);
-    if (known?.definition.recoverySiteId === this.config.siteId) await this.catalogues.clear(vpgId);
+    if (known?.definition.recoverySiteId === this.config.siteId) await this.catalogues.clear(vpgId, { isCopyNext: true });
     await this.vpgs.put(record);
     this.vraStates.poke();
   }
@@ -120,7 +120,7 @@ export class ProtectedSite {
     if (isWhole) return { revision: await this.catalogues.copyPage(vpgId, { afterId, entries: added, revision: isMore ? undefined : revision }) };
     const own = (await this.catalogues.load(vpgId)).revision;
     if (own !== baseRevision || own === revision) return { revision: own };
-    return { revision: await this.catalogues.apply(vpgId, { isWhole, added, removed }, revision) };
+    return { revision: await this.catalogues.apply(vpgId, { added, removed }, revision) };
   }
 
   /** Powers protected VMs off before a failover, or on again after its rollback. Answers those whose state it changed. */
