@@ -20,7 +20,7 @@ import { Enrolment } from './enrolment/enrolment.service.js';
 import { InternalListener } from './enrolment/internal-listener.js';
 import { TrustRenewal } from './enrolment/trust-renewal.js';
 import { TrustTokenStore } from './enrolment/trust-token.store.js';
-import { VoidedVraStore } from './enrolment/voided-vra.store.js';
+import { VoidedComponentStore } from './enrolment/voided-component.store.js';
 import { EventService } from './event/event.service.js';
 import { EventsController } from './event/events.controller.js';
 import { CallRate } from './http/call-rate.js';
@@ -102,6 +102,10 @@ import { TakeReverseOperation } from './vpg/operations/take-reverse.js';
 import { VmHostStore } from './vpg/vm-host.store.js';
 import { VpgStore } from './vpg/vpg.store.js';
 import { VpgsController } from './vpg/vpgs.controller.js';
+import { VbaLinkService } from './vba/vba-link.service.js';
+import { VbaService } from './vba/vba.service.js';
+import { VbaStore } from './vba/vba.store.js';
+import { VbasController } from './vba/vbas.controller.js';
 import { ChangeRecoveryVraController } from './vra/change-recovery-vra.controller.js';
 import { ChangeRecoveryVra } from './vra/change-recovery-vra.service.js';
 import { EvacuateVraOperation } from './vra/evacuate-vra.js';
@@ -111,7 +115,7 @@ import { VraStateService } from './vra/vra-state.service.js';
 import { VraStore } from './vra/vra.store.js';
 import { VrasController } from './vra/vras.controller.js';
 
-const STORES = [AuditStore, UserStore, SessionStore, TaskStore, VpgStore, VmHostStore, VraStore, PeerStore, CatalogueStore, DraftStore, AlertStore, FenceStore, VoidedVraStore];
+const STORES = [AuditStore, UserStore, SessionStore, TaskStore, VpgStore, VmHostStore, VraStore, PeerStore, CatalogueStore, DraftStore, AlertStore, FenceStore, VoidedComponentStore, VbaStore];
 
 const SERVICES = [
   AuditLog, RequestAudit, SyslogService, CallRate, Lockout, UserService, TokenService, SessionService, OidcService, TaskService, EventService, InventoryService, OperationService, SiteInventoryService, VraLinkService, SiteThrottle, VraStateService, VraOperations,
@@ -120,7 +124,7 @@ const SERVICES = [
   NatsUsers, TrustTokenStore, Enrolment, TrustRenewal, InternalListener, PeerKeys, PeerTrust, PairingAcceptance,
   CreateVpgOperation, ChangeVpgOperations, SteerReplicationOperations, InsertCheckpointOperation, FailoverTestOperations, FailoverOperations, FailoverCommitOperations,
   FailoverSteps, MoveStreams, MoveOperation, ReverseProtectionOperation, TakeReverseOperation,
-  MoveRecoveryOperation, ChangeRecoveryVra, EvacuateVraOperation, OwnershipService,
+  MoveRecoveryOperation, ChangeRecoveryVra, EvacuateVraOperation, OwnershipService, VbaLinkService, VbaService,
 ];
 
 /** What a ZVM has before anything else: it is opened, or made, before the first module. */
@@ -182,7 +186,7 @@ export class AppModule {
       module: AppModule,
       imports: [SurroundingsModule.of(config, own)],
       controllers: [
-        RootController, OidcController, SessionController, UsersController, TokensController, AuditController, SyslogController, LocalSiteController, TrustController, VirtualizationSitesController, PeerSitesController, ChangeRecoveryVraController, VrasController, VmsController, VpgsController, OwnershipController,
+        RootController, OidcController, SessionController, UsersController, TokensController, AuditController, SyslogController, LocalSiteController, TrustController, VirtualizationSitesController, PeerSitesController, ChangeRecoveryVraController, VrasController, VbasController, VmsController, VpgsController, OwnershipController,
         // Sections before the draft's own routes: both match, and the first one wins.
         ...SECTION_CONTROLLERS, VpgSettingsController, TasksController, AlertsController, EventsController,
       ],

@@ -12,10 +12,11 @@ export type ZvmErrorCode =
   | 'ZVM_HYPERVISOR_DOWN' // 503
   | 'ZVM_IDENTITY_DOWN' // 503
   | 'ZVM_PEER_DOWN' // 503
-  | 'ZVM_VRA_DOWN'; // 503
+  | 'ZVM_VRA_DOWN' // 503
+  | 'ZVM_VBA_DOWN'; // 503
 
 const RETRYABLE: ReadonlySet<ZvmErrorCode> = new Set([
-  'ZVM_DATABASE_DOWN', 'ZVM_BROKER_DOWN', 'ZVM_HYPERVISOR_DOWN', 'ZVM_IDENTITY_DOWN', 'ZVM_PEER_DOWN', 'ZVM_VRA_DOWN',
+  'ZVM_DATABASE_DOWN', 'ZVM_BROKER_DOWN', 'ZVM_HYPERVISOR_DOWN', 'ZVM_IDENTITY_DOWN', 'ZVM_PEER_DOWN', 'ZVM_VRA_DOWN', 'ZVM_VBA_DOWN',
 ]);
 
 /** What a ZVM refuses or cannot do now; its message is what REST clients read in `Message`. */

@@ -48,7 +48,7 @@ export function vraSubjects({ siteId, ownId, otherId }: { readonly siteId: strin
   return [
     may('read commands for itself', 'read', `${own}.control.>`),
     may('send its own events', 'send', `${own}.event.probe.nothing`),
-    may('ask to renew its own certificate', 'send', `${zvm}.main.control.trust.renew.${ownId}`),
+    may('ask to renew its own certificate', 'send', `${zvm}.main.control.trust.renew.vra.${ownId}`),
     may('read its own answers', 'read', `_INBOX.vra-${ownId}.x`),
     mayNot('read commands for another VRA', 'read', `${other}.control.>`),
     mayNot('read checkpoint commands for another VRA', 'read', `${other}.checkpoint.>`),
@@ -62,7 +62,7 @@ export function vraSubjects({ siteId, ownId, otherId }: { readonly siteId: strin
     mayNot('send commands to another VRA', 'send', `${other}.control.recovery.remove`),
     mayNot('send commands to itself', 'send', `${own}.control.recovery.remove`),
     mayNot('send events of another VRA', 'send', `${other}.event.status.published`),
-    mayNot('ask for another VRA’s certificate', 'send', `${zvm}.main.control.trust.renew.${otherId}`),
+    mayNot('ask for another VRA’s certificate', 'send', `${zvm}.main.control.trust.renew.vra.${otherId}`),
     mayNot('speak as a paired site', 'send', `${zvm}.peer-11111111-1111-4111-8111-111111111111.control.vpg.act`),
     mayNot('redeem a pairing token', 'send', `${zvm}.pairing-x.control.pairing.redeem`),
     mayNot('change accounts of the broker', 'send', '$SYS.REQ.CLAIMS.UPDATE'),

@@ -11,6 +11,8 @@ import { TrustService } from '../trust/trust.service.js';
 import { rpoSecondsOf } from '../vpg/vpg-definition.js';
 import { VpgStatusService } from '../vpg/vpg-status.service.js';
 import { VpgStore } from '../vpg/vpg.store.js';
+import { VbaLinkService } from '../vba/vba-link.service.js';
+import { VbaStore } from '../vba/vba.store.js';
 import { SITE_BUS, VraLinkService } from '../vra/vra-link.service.js';
 import { VraStore } from '../vra/vra.store.js';
 import { AlertStore } from './alert.store.js';
@@ -35,6 +37,8 @@ export class AlertService implements OnApplicationBootstrap, OnApplicationShutdo
     private readonly link: PeerLinkService,
     private readonly vras: VraStore,
     private readonly vraLink: VraLinkService,
+    private readonly vbas: VbaStore,
+    private readonly vbaLink: VbaLinkService,
     private readonly events: EventService,
     private readonly ownership: OwnershipService,
     private readonly clock: Clock,
@@ -56,7 +60,7 @@ export class AlertService implements OnApplicationBootstrap, OnApplicationShutdo
     if (!this.store.isLoaded || !this.vpgs.isLoaded || !this.vras.isLoaded || this.clock.monotonicMs() - this.#startedMs < GRACE_MS) return;
     for (const vpg of this.vpgs.visible()) await this.status.load(vpg);
     const wanted = [
-      ...alertsFor(this.#facts()), ...recoveryAlertsFor(this.#recoveryFacts()), ...certificateAlertsFor([...this.trust.facts(), ...this.#vraCertificates()], this.clock.nowMs()),
+      ...alertsFor(this.#facts()), ...recoveryAlertsFor(this.#recoveryFacts()), ...certificateAlertsFor([...this.trust.facts(), ...this.#vraCertificates(), ...this.#vbaCertificates()], this.clock.nowMs()),
     ];
     const { turnedOn, turnedOff, reworded } = alertChanges(this.store.active(), wanted);
     const at = new Date(this.clock.nowMs());
@@ -119,6 +123,16 @@ export class AlertService implements OnApplicationBootstrap, OnApplicationShutdo
       const { notBeforeMs, notAfterMs } = identity;
       const remedy = `The VRA renews it by itself while it reaches this site's NATS: its log says why it could not. After the end it needs a new token: tidemark vra-token`;
       return [{ subject: `vra ${vraId}`, owner: `VRA '${name}'`, notBeforeMs, notAfterMs, remedy }];
+    });
+  }
+
+  #vbaCertificates(): CertificateFacts[] {
+    return this.vbas.all().flatMap(({ vbaId, name }) => {
+      const identity = this.vbaLink.lastStatus(vbaId)?.identity;
+      if (!identity) return [];
+      const { notBeforeMs, notAfterMs } = identity;
+      const remedy = `The VBA renews it by itself while it reaches this site's NATS: its log says why it could not. After the end it needs a new token: tidemark vba-token`;
+      return [{ subject: `vba ${vbaId}`, owner: `VBA '${name}'`, notBeforeMs, notAfterMs, remedy }];
     });
   }
 

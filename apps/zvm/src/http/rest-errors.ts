@@ -18,6 +18,7 @@ const STATUS: Record<ZvmErrorCode, number> = {
   ZVM_IDENTITY_DOWN: 503,
   ZVM_PEER_DOWN: 503,
   ZVM_VRA_DOWN: 503,
+  ZVM_VBA_DOWN: 503,
 };
 
 export interface RestError {

@@ -268,5 +268,5 @@ const taskTypeOf = ({ kind, input }: Pick<OpenOperation, 'kind' | 'input'>): str
 
 function entityOf(taskType: string): EventRecord['entity'] {
   if (/Vra$/.test(taskType)) return 'VRA';
-  return taskType === 'Pair' || taskType === 'Unpair' ? 'Site' : 'VPG';
+  return ['Pair', 'Unpair', 'UninstallVba'].includes(taskType) ? 'Site' : 'VPG';
 }

@@ -5,7 +5,7 @@ import { LEAF_LIFETIME_MS, readCaCertificates, TrustError } from '@tidemark/trus
 import { Background } from '../background.js';
 import { Clock } from '../clock.js';
 import { ZVM_CONFIG, type ZvmConfig } from '../config.js';
-import { VoidedVraStore } from '../enrolment/voided-vra.store.js';
+import { VoidedComponentStore } from '../enrolment/voided-component.store.js';
 import { invalid, ZvmError } from '../errors.js';
 import { NatsUsers } from '../nats/nats-users.service.js';
 import { SiteTrust } from '../trust/site-trust.js';
@@ -31,7 +31,7 @@ export class PeerTrust implements OnApplicationBootstrap, OnApplicationShutdown 
     private readonly users: NatsUsers,
     private readonly clock: Clock,
     private readonly trust: SiteTrust,
-    private readonly voided: VoidedVraStore,
+    private readonly voided: VoidedComponentStore,
     @Inject(ZVM_CONFIG) private readonly config: ZvmConfig,
   ) {}
 

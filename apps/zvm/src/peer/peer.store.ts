@@ -1,6 +1,6 @@
 import { Injectable, type OnModuleInit } from '@nestjs/common';
 import type { SiteCardV1 } from '@tidemark/contracts';
-import type { VoidedVra } from '@tidemark/trust';
+import type { VoidedComponent } from '@tidemark/trust';
 import { notFound, ZvmError } from '../errors.js';
 import { Database } from '../persistence/database.js';
 import { PeerSiteEntity } from '../persistence/entities.js';
@@ -15,7 +15,7 @@ export interface PeerSite extends Readonly<SiteCardV1> {
   /** Its CA certificates, newest first. */
   readonly caPem: readonly string[];
   /** Its VRAs that it does not believe any more. */
-  readonly voided: readonly VoidedVra[];
+  readonly voided: readonly VoidedComponent[];
 }
 
 /** Paired sites; memory holds a copy of all rows. */

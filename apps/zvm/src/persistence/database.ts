@@ -10,6 +10,7 @@ import { FirstSchema1795305600000 } from './migrations/20261122-first-schema.js'
 import { People1795305601000 } from './migrations/20261122-people.js';
 import { Topology1795334402000 } from './migrations/20261122-topology.js';
 import { Trust1795334400000 } from './migrations/20261122-trust.js';
+import { Vbas1795334405000 } from './migrations/20261122-vbas.js';
 import { VoidedVras1795334403000 } from './migrations/20261122-voided-vras.js';
 
 const RETRY_MS = 1000;
@@ -79,7 +80,7 @@ export class Database implements OnApplicationBootstrap, OnApplicationShutdown {
 
   async #connect(): Promise<void> {
     const source = new DataSource({
-      type: 'postgres', url: this.config.databaseUrl, entities: ENTITIES, migrations: [FirstSchema1795305600000, People1795305601000, Audit1795305602000, Fences1795305604000, Trust1795334400000, CatalogueIndex1795334401000, Topology1795334402000, VoidedVras1795334403000],
+      type: 'postgres', url: this.config.databaseUrl, entities: ENTITIES, migrations: [FirstSchema1795305600000, People1795305601000, Audit1795305602000, Fences1795305604000, Trust1795334400000, CatalogueIndex1795334401000, Topology1795334402000, VoidedVras1795334403000, Vbas1795334405000],
       synchronize: false, migrationsTransactionMode: 'all', applicationName: `tidemark-zvm ${this.config.siteName}`,
       connectTimeoutMS: 3000, extra: { max: 10, statement_timeout: 15_000, keepAlive: true },
       poolErrorHandler: (error: unknown) => this.#log.warn(`database connection lost: ${messageOf(error)}`),

@@ -1,5 +1,5 @@
 import { Column, Entity, PrimaryColumn } from 'typeorm';
-import type { VoidedVra } from '@tidemark/trust';
+import type { VoidedComponent } from '@tidemark/trust';
 import { PEOPLE_ENTITIES } from './people.entities.js';
 
 /**
@@ -18,7 +18,7 @@ export class PeerSiteEntity {
   @Column('timestamptz', { name: 'paired_at' }) pairedAt!: Date;
   @Column('text') state!: string;
   @Column('jsonb', { name: 'ca_pem' }) caPem!: string[];
-  @Column('jsonb') voided!: VoidedVra[];
+  @Column('jsonb') voided!: VoidedComponent[];
 }
 
 @Entity('vras')
@@ -213,11 +213,23 @@ export class NatsUserEntity {
   @Column('timestamptz', { name: 'revoked_at', nullable: true }) revokedAt!: Date | null;
 }
 
-@Entity('voided_vras')
-export class VoidedVraEntity {
-  @PrimaryColumn('text', { name: 'vra_id' }) vraId!: string;
+@Entity('voided_components')
+export class VoidedComponentEntity {
+  @PrimaryColumn('text') role!: string;
+  @PrimaryColumn('text', { name: 'instance_id' }) instanceId!: string;
   @Column('timestamptz') before!: Date;
   @Column('timestamptz', { name: 'ends_at' }) endsAt!: Date;
+}
+
+/** A backup appliance of this site. */
+@Entity('vbas')
+export class VbaEntity {
+  @PrimaryColumn('text', { name: 'vba_id' }) vbaId!: string;
+  @Column('text') name!: string;
+  @Column('text', { name: 'host_id' }) hostId!: string;
+  @Column('text') address!: string;
+  @Column('text') state!: string;
+  @Column('timestamptz', { name: 'created_at' }) createdAt!: Date;
 }
 
 /** What an administrator set for the site as a whole; one row per section. */
@@ -230,5 +242,5 @@ export class SiteSettingEntity {
 export const ENTITIES = [
   ...PEOPLE_ENTITIES, PeerSiteEntity, VraEntity, VpgEntity, VpgBarrierEntity, VpgFenceEntity, VpgTombstoneEntity, ProtectedVmHostEntity, VpgVmEntity, VpgSettingsDraftEntity,
   TaskEntity, OperationEntity, CheckpointEntity, CatalogueEntity, CheckpointNoteEntity, AlertEntity, EventEntity, SiteSettingEntity,
-  TrustTokenEntity, NatsUserEntity, VoidedVraEntity,
+  TrustTokenEntity, NatsUserEntity, VoidedComponentEntity, VbaEntity,
 ];

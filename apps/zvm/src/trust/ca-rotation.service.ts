@@ -1,12 +1,16 @@
 import { Inject, Injectable, Logger, type OnApplicationBootstrap, type OnApplicationShutdown } from '@nestjs/common';
+import type { IdentityStatusV1 } from '@tidemark/contracts';
 import { fingerprint } from '@tidemark/trust';
 import { X509Certificate } from 'node:crypto';
 import { Background } from '../background.js';
 import { ZVM_CONFIG, type ZvmConfig } from '../config.js';
 import { conflict, messageOf } from '../errors.js';
 import { EventService } from '../event/event.service.js';
+import { NatsUsers } from '../nats/nats-users.service.js';
 import { PeerTrust } from '../peer/peer-trust.service.js';
 import { PeerStore } from '../peer/peer.store.js';
+import { VbaLinkService } from '../vba/vba-link.service.js';
+import { VbaStore } from '../vba/vba.store.js';
 import { VraLinkService } from '../vra/vra-link.service.js';
 import { VraStateService } from '../vra/vra-state.service.js';
 import { VraStore } from '../vra/vra.store.js';
@@ -16,6 +20,12 @@ import { SiteTrust } from './site-trust.js';
 import { TrustService } from './trust.service.js';
 
 const LOOK_MS = 2000;
+
+interface Appliance {
+  readonly name: string;
+  readonly marks: IdentityStatusV1 | undefined;
+  readonly renew: () => Promise<void>;
+}
 
 /**
  * Brings the site from one CA to the next without a moment in which somebody is not believed. What has been done stands in the CA's own files; who has followed
@@ -33,6 +43,9 @@ export class CaRotation implements OnApplicationBootstrap, OnApplicationShutdown
     private readonly vras: VraStore,
     private readonly vraLink: VraLinkService,
     private readonly vraState: VraStateService,
+    private readonly vbas: VbaStore,
+    private readonly vbaLink: VbaLinkService,
+    private readonly natsUsers: NatsUsers,
     private readonly peers: PeerStore,
     private readonly peerTrust: PeerTrust,
     private readonly events: EventService,
@@ -61,7 +74,7 @@ export class CaRotation implements OnApplicationBootstrap, OnApplicationShutdown
 
   /** One step, if all have followed the one before. Runs by itself. */
   async look(): Promise<void> {
-    if (this.trust.phase === 'steady' || !this.vras.isLoaded || !this.peers.isLoaded) return;
+    if (this.trust.phase === 'steady' || !this.vras.isLoaded || !this.vbas.isLoaded || !this.peers.isLoaded) return;
     const { step, waitsFor } = rotationView(this.trust.phase, await this.#followers());
     this.#waitsFor = waitsFor;
     switch (step) {
@@ -88,15 +101,22 @@ export class CaRotation implements OnApplicationBootstrap, OnApplicationShutdown
 
   async #followers(): Promise<CaFollower[]> {
     const newest = fingerprint(this.trust.ca.newestPem);
-    const vras = this.vras.all().map(({ vraId, name }): CaFollower => {
-      const marks = this.vraLink.status(vraId)?.identity;
-      return { name: `VRA '${name}'`, trustsNewest: marks?.trusts.includes(newest) === true, usesNewest: marks?.signedBy === newest };
-    });
+    const appliances = (await this.#appliances()).map(({ name, marks }): CaFollower => ({ name, trustsNewest: marks?.trusts.includes(newest) === true, usesNewest: marks?.signedBy === newest }));
     // A peer shows nothing that this CA has signed. One that has not let this site in yet, or parts, hears of it when it does.
     const peers = this.peers.all().filter(({ state }) => state === 'paired')
       .map(({ siteId, name }): CaFollower => ({ name: `site '${name}'`, trustsNewest: this.peerTrust.hasTold(siteId), usesNewest: true }));
     const servers = this.trust.phase === 'switched' ? await this.#servers() : [];
-    return [...vras, ...peers, ...servers];
+    return [...appliances, ...peers, ...servers];
+  }
+
+  /** With what their last heartbeat said, if it is recent. A VBA without a user has not redeemed its token: when it does it gets the CA of then. */
+  async #appliances(): Promise<Appliance[]> {
+    const vras = this.vras.all().map(({ vraId, name }): Appliance => ({ name: `VRA '${name}'`, marks: this.vraLink.status(vraId)?.identity, renew: async () => await this.vraLink.renewIdentity(vraId) }));
+    const enrolled = await Promise.all(this.vbas.all().map(async (vba) => ((await this.natsUsers.hasOthers({ kind: 'vba', id: vba.vbaId }, '')) ? [vba] : [])));
+    const vbas = enrolled.flat().map(({ vbaId, name }): Appliance => ({
+      name: `VBA '${name}'`, marks: this.vbaLink.isAlive(vbaId) ? this.vbaLink.lastStatus(vbaId)?.identity : undefined, renew: async () => await this.vbaLink.renewIdentity(vbaId),
+    }));
+    return [...vras, ...vbas];
   }
 
   /** Servers that read their certificate from the trust folder: what they show is looked at. */
@@ -120,7 +140,7 @@ export class CaRotation implements OnApplicationBootstrap, OnApplicationShutdown
     if (this.trust.phase !== 'switched') return;
     await this.own.look();
     const newest = fingerprint(this.trust.ca.newestPem);
-    const late = this.vras.all().filter(({ vraId }) => (this.vraLink.status(vraId)?.identity?.signedBy ?? newest) !== newest);
-    await Promise.all(late.map(({ vraId, name }) => this.vraLink.renewIdentity(vraId).catch((error: unknown) => this.#log.warn(`VRA ${name}: ${messageOf(error)}`))));
+    const late = (await this.#appliances()).filter(({ marks }) => (marks?.signedBy ?? newest) !== newest);
+    await Promise.all(late.map(({ name, renew }) => renew().catch((error: unknown) => this.#log.warn(`${name}: ${messageOf(error)}`))));
   }
 }

@@ -3,7 +3,7 @@ import { inventory, SITE_A, SITE_B, vm, vpgDefinition, vpgRecord, vpgVm, vra } f
 import type { VpgRecord } from '../vpg/vpg-model.js';
 import { desiredContents, type SiteFacts } from './desired-state.js';
 
-const TRUST = { sites: [{ siteId: SITE_A, caPem: ['own'], voided: [] }, { siteId: SITE_B, caPem: ['peer'], voided: [{ vraId: '31', beforeMs: 5 }] }] };
+const TRUST = { sites: [{ siteId: SITE_A, caPem: ['own'], voided: [] }, { siteId: SITE_B, caPem: ['peer'], voided: [{ role: 'vra' as const, instanceId: '31', beforeMs: 5 }] }] };
 
 const facts = (vpgs: VpgRecord[], values: Partial<SiteFacts> = {}): SiteFacts => ({
   siteId: SITE_A,

@@ -90,7 +90,7 @@ export class VraOperations implements OnModuleInit {
         deployAppliance: {
           do: async ({ input, initiatedBy }) => {
             // Done again after a kill, a first token may be on its way to the host: it stays good beside this one, until one of them is used.
-            const { text: enrolmentToken } = await this.enrolment.makeToken(input, initiatedBy);
+            const { text: enrolmentToken } = await this.enrolment.makeToken({ role: 'vra', instanceId: input.vraId, hostId: input.hostId }, initiatedBy);
             await this.inventory.hypervisor.deployAppliance({
               vraId: input.vraId, hostId: input.hostId, datastoreId: input.settings.datastoreId, networkId: input.settings.networkId, name: input.name,
               siteId: this.config.siteId, natsUrl: this.config.natsUrl, memoryMiB: input.settings.memoryGb * 1024, enrolmentToken,
@@ -98,7 +98,7 @@ export class VraOperations implements OnModuleInit {
           },
           undo: async ({ input }) => {
             await this.inventory.hypervisor.removeAppliance(input.vraId);
-            await this.enrolment.expel(input.vraId);
+            await this.enrolment.expel({ role: 'vra', instanceId: input.vraId });
             await this.vras.remove(input.vraId);
           },
         },
@@ -136,7 +136,7 @@ export class VraOperations implements OnModuleInit {
   async enrolmentToken(vraId: string, madeBy: string): Promise<MadeToken> {
     const vra = this.vras.get(vraId);
     if (vra.state === 'Removing') throw conflict(`${vra.name} is being removed`);
-    return await this.enrolment.makeToken(vra, madeBy);
+    return await this.enrolment.makeToken({ role: 'vra', instanceId: vra.vraId, hostId: vra.hostId }, madeBy);
   }
 
   /** Names of the VPGs that need this VRA. */
@@ -163,7 +163,7 @@ export class VraOperations implements OnModuleInit {
         removeAppliance: { do: async ({ input }) => await this.inventory.hypervisor.removeAppliance(input.vraId) },
         forgetVra: {
           do: async ({ input }) => {
-            await this.enrolment.expel(input.vraId);
+            await this.enrolment.expel({ role: 'vra', instanceId: input.vraId });
             await this.vras.remove(input.vraId);
             this.link.forget(input.vraId);
           },

@@ -8,7 +8,7 @@ import type { TrustV1 } from '@tidemark/contracts';
 import { InventoryService } from '../inventory/inventory.service.js';
 import { OwnershipService } from '../ownership/ownership.service.js';
 import { PeerStore } from '../peer/peer.store.js';
-import { VoidedVraStore } from '../enrolment/voided-vra.store.js';
+import { VoidedComponentStore } from '../enrolment/voided-component.store.js';
 import { SiteTrust } from '../trust/site-trust.js';
 import { isCompressedOf, priorityOf } from '../vpg/vpg-definition.js';
 import { VpgStore } from '../vpg/vpg.store.js';
@@ -37,7 +37,7 @@ export class VraStateService implements OnApplicationBootstrap, OnApplicationShu
     private readonly ownership: OwnershipService,
     private readonly peers: PeerStore,
     private readonly trust: SiteTrust,
-    private readonly voided: VoidedVraStore,
+    private readonly voided: VoidedComponentStore,
     @Inject(ZVM_CONFIG) private readonly config: ZvmConfig,
   ) {}
 

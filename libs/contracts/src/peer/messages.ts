@@ -4,7 +4,7 @@ import {
 } from 'class-validator';
 import { NATS_USER_KEY } from '../trust/messages.js';
 import type { ProtectionStatusV1, RecoveryStatusV1 } from '../vra/status.js';
-import { VOIDED_VRAS_MAX, VoidedVraV1 } from '../vra/desired-state.js';
+import { VOIDED_COMPONENTS_MAX, VoidedComponentV1 } from '../vra/desired-state.js';
 import { type SettledVmV1, VpgRecordV1 } from './vpg-record.js';
 
 /** Who a site is and where its peers reach it. */
@@ -54,7 +54,7 @@ export class PairingConfirmV1 {
 
 /** What a paired site believes of its own: CA certificates, and VRAs that it does not believe any more. */
 export class PeerOwnTrustV1 extends SiteTrustV1 {
-  @IsArray() @ArrayMaxSize(VOIDED_VRAS_MAX) @ValidateNested({ each: true }) @Type(() => VoidedVraV1) voided!: VoidedVraV1[];
+  @IsArray() @ArrayMaxSize(VOIDED_COMPONENTS_MAX) @ValidateNested({ each: true }) @Type(() => VoidedComponentV1) voided!: VoidedComponentV1[];
 }
 
 /** `control trust.renew` of a paired site: what it believes of its own today, and, when it is time, the key of its next user here. */

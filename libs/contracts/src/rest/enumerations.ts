@@ -72,6 +72,8 @@ export const TASK_TYPE = enumeration('TaskTypeApi', [
   'PrePostScript', 'InitFullSync', 'Pair', 'Unpair', 'AddPeerVraInfo', 'RemovePeerVraInfo', 'InstallCloudConnector', 'UninstallCloudConnector',
   'HandleFirstSyncDone', 'Clone', 'MoveBeforeCommit', 'MoveRollback', 'MoveCommit', 'UpgradeVRA', 'MaintainHost', 'NotSupportedInThisVersion',
   'MoveProtectionGroupToManualOperationNeeded', 'FailoverBeforeCommit', 'FailoverCommit', 'FailoverRollback',
+  // Tidemark's own.
+  'UninstallVba', 'VerifyCheckpoint',
 ]);
 
 export const ALERT_LEVEL = enumeration('AlertLevelApi', ['Warning', 'Error']);
@@ -96,7 +98,7 @@ export const EVENT_TYPE = enumeration('EventTypeApi', [
   'ProtectedVmAddedToHypervisor', 'PauseProtectionGroupForMissingVm', 'ResumeProtectionGroupAfterUserRemovedMissingVm',
   'ResumeProtectionGroupAfterVmReadded',
   // Tidemark's own.
-  'VmsFenced', 'OwnershipClaimed',
+  'VmsFenced', 'OwnershipClaimed', 'UninstallVba', 'VerifyCheckpoint',
 ]);
 
 /** A Tidemark addition: the reference leaves roles to the hypervisor manager. What each may do: apps/zvm `access/permissions.ts`. */

@@ -10,6 +10,7 @@ export * from './session.js';
 export * from './sites.js';
 export * from './tasks.js';
 export * from './users.js';
+export * from './vbas.js';
 export * from './vms.js';
 export * from './vpg-settings.js';
 export * from './vpgs.js';

@@ -2,6 +2,7 @@ import { Type } from 'class-transformer';
 import {
   ArrayMaxSize, IsArray, IsBoolean, IsIn, IsInt, IsNumber, IsOptional, IsString, IsUUID, Length, Max, MaxLength, Min, ValidateNested,
 } from 'class-validator';
+import { APPLIANCE_ROLES, type ApplianceRole } from '../trust/messages.js';
 import { IsDiskPath } from './disk-path.js';
 
 /** Where another VRA listens. */
@@ -85,12 +86,13 @@ export class ThrottleV1 {
   @IsNumber() @Min(0.0001) @Max(1) share!: number;
 }
 
-/** VRAs of one site whose certificates may be void before they end: far above what a site can remove within the 90 days that one lives. */
-export const VOIDED_VRAS_MAX = 4096;
+/** Appliances of one site whose certificates may be void before they end: far above what a site can remove within the 90 days that one lives. */
+export const VOIDED_COMPONENTS_MAX = 4096;
 
-/** Certificates of this VRA that begin before `beforeMs` (ms since 1970) are void: it was removed, or enrolled anew. */
-export class VoidedVraV1 {
-  @IsString() @Length(1, 64) vraId!: string;
+/** Certificates of this appliance that begin before `beforeMs` (ms since 1970) are void: it was removed, or enrolled anew. */
+export class VoidedComponentV1 {
+  @IsIn(APPLIANCE_ROLES) role!: ApplianceRole;
+  @IsString() @Length(1, 64) instanceId!: string;
   @IsInt() @Min(0) beforeMs!: number;
 }
 
@@ -98,7 +100,7 @@ export class TrustedSiteV1 {
   @IsUUID() siteId!: string;
   /** PEM; two while that site's CA rotates. */
   @IsArray() @ArrayMaxSize(4) @IsString({ each: true }) @MaxLength(16_384, { each: true }) caPem!: string[];
-  @IsArray() @ArrayMaxSize(VOIDED_VRAS_MAX) @ValidateNested({ each: true }) @Type(() => VoidedVraV1) voided!: VoidedVraV1[];
+  @IsArray() @ArrayMaxSize(VOIDED_COMPONENTS_MAX) @ValidateNested({ each: true }) @Type(() => VoidedComponentV1) voided!: VoidedComponentV1[];
 }
 
 /** The own site and every paired one. Connections of VRAs of any other site, and of voided ones, end when this comes. */

@@ -1,4 +1,4 @@
-import { ProtocolError, utf8Bytes, utf8Text, viewOf } from '@tidemark/base';
+import { assert, ProtocolError, utf8Bytes, utf8Text, viewOf } from '@tidemark/base';
 import type { NbdClientEvent, NbdExportFacts } from './client-types.js';
 import type { Inbox } from './inbox.js';
 import { OPTION_REPLIES_MAX, OPTION_REPLY_BYTES_MAX, PAYLOAD_BYTES_MAX } from './limits.js';
@@ -21,10 +21,12 @@ interface ReplyHeader {
 }
 
 /** What the client waits for, in this order. */
-type Step = 'greeting' | typeof OptionType.structuredReply | typeof OptionType.setMetaContext | typeof OptionType.go | 'over';
+type Step = 'greeting' | typeof OptionType.startTls | 'securing' | typeof OptionType.structuredReply | typeof OptionType.setMetaContext | typeof OptionType.go | 'over';
+
+type Option = Exclude<Step, 'greeting' | 'securing' | 'over'>;
 
 /**
- * The client's side of a fixed newstyle negotiation: structured replies and base:allocation if the server has them, then GO. Bytes
+ * The client's side of a fixed newstyle negotiation: TLS if it is wanted (then without it nothing), structured replies and base:allocation if the server has them, then GO. Bytes
  * that no server may send, and replies without end, are a {@link ProtocolError}.
  */
 export class ClientHandshake {
@@ -38,8 +40,17 @@ export class ClientHandshake {
   #size: { readonly sizeBytes: number; readonly flags: number } | undefined;
   #limits = SILENT_LIMITS;
 
-  constructor(exportName: string) {
+  readonly #isTlsWanted: boolean;
+
+  constructor(exportName: string, { isTlsWanted }: { readonly isTlsWanted: boolean }) {
     this.#exportName = exportName;
+    this.#isTlsWanted = isTlsWanted;
+  }
+
+  /** TLS is there, and whoever is behind it was looked at. */
+  secured(): void {
+    assert(this.#step === 'securing', 'TLS that was not asked for');
+    this.#ask(OptionType.structuredReply, new Uint8Array(0));
   }
 
   /** The id under which the server reports base:allocation; undefined: not agreed. */
@@ -49,13 +60,15 @@ export class ClientHandshake {
 
   /** Takes the next message. False when it is not there as a whole yet, or nothing more is expected. */
   step(inbox: Inbox): boolean {
-    if (this.#step === 'over') return false;
+    if (this.#step === 'over' || this.#step === 'securing') return false;
     if (this.#step === 'greeting') return this.#takeGreeting(inbox);
     this.#header ??= this.#takeHeader(inbox, this.#step);
     if (this.#header === undefined || inbox.available < this.#header.length) return false;
     const { type, length } = this.#header;
     this.#header = undefined;
     this.#take(this.#step, type, inbox.take(length));
+    // Whoever sits on the way could have put it there; it must not be read as if TLS had protected it.
+    if (this.#isSecuring() && inbox.available > 0) throw new ProtocolError('PROTOCOL_ORDER', 'bytes in clear text behind the answer to STARTTLS');
     return true;
   }
 
@@ -69,8 +82,13 @@ export class ClientHandshake {
     const ours = new Uint8Array(4);
     viewOf(ours).setUint32(0, HandshakeFlag.fixedNewstyle | (flags & HandshakeFlag.noZeroes));
     this.outgoing.push({ kind: 'send', bytes: ours });
-    this.#ask(OptionType.structuredReply, new Uint8Array(0));
+    this.#ask(this.#isTlsWanted ? OptionType.startTls : OptionType.structuredReply, new Uint8Array(0));
     return true;
+  }
+
+  /** A call, so that the compiler does not take the step for what it was before the last message. */
+  #isSecuring(): boolean {
+    return this.#step === 'securing';
   }
 
   #takeHeader(inbox: Inbox, option: number): ReplyHeader | undefined {
@@ -87,8 +105,9 @@ export class ClientHandshake {
     return header;
   }
 
-  #take(step: Exclude<Step, 'greeting' | 'over'>, type: number, body: Uint8Array): void {
+  #take(step: Option, type: number, body: Uint8Array): void {
     switch (step) {
+      case OptionType.startTls: return this.#takeTls(type, body);
       case OptionType.structuredReply:
         this.#isStructured = type === OptionReply.ack;
         if (!this.#isStructured && !isError(type)) throw unexpected(type);
@@ -107,7 +126,15 @@ export class ClientHandshake {
     }
   }
 
-  #ask(option: Exclude<Step, 'greeting' | 'over'>, body: Uint8Array): void {
+  #takeTls(type: number, body: Uint8Array): void {
+    this.#step = type === OptionReply.ack ? 'securing' : 'over';
+    if (type === OptionReply.ack) return void this.outgoing.push({ kind: 'startTls' });
+    if (!isError(type)) throw unexpected(type);
+    const said = textOf(body);
+    this.outgoing.push({ kind: 'refused', message: `the server offers no TLS, and without it nothing is read or written${said === '' ? '' : `: ${said}`}`, isMissing: false });
+  }
+
+  #ask(option: Option, body: Uint8Array): void {
     const bytes = new Uint8Array(OPTION_HEADER_BYTES + body.length);
     const view = viewOf(bytes);
     view.setUint32(0, OPTION_MAGIC_HIGH);
@@ -211,7 +238,7 @@ function refusalOf(type: number, body: Uint8Array, exportName: string): NbdClien
   const words: Record<number, string> = {
     [OptionReply.errUnsupported]: 'the server does not know NBD_OPT_GO: it is too old',
     [OptionReply.errPolicy]: `the server does not let us have export '${exportName}'`,
-    [OptionReply.errTlsRequired]: 'the server wants TLS, which this client does not speak',
+    [OptionReply.errTlsRequired]: 'the server wants TLS, and this client was not told to use it',
     [OptionReply.errUnknown]: `the server has no export '${exportName}'`,
   };
   const message = words[type] ?? `the server refused export '${exportName}' (${type.toString(16)})`;

@@ -125,6 +125,43 @@ describe('negotiation', () => {
   });
 });
 
+describe('TLS', () => {
+  const wanting = (): NbdClientSession => new NbdClientSession('disk', { isTlsWanted: true });
+  /** Types of the options that were sent. */
+  function asked(session: NbdClientSession, parts: readonly Uint8Array[]): { options: number[]; others: NbdClientEvent[] } {
+    const found: { options: number[]; others: NbdClientEvent[] } = { options: [], others: [] };
+    for (const part of parts) {
+      session.feed(part);
+      for (let event = session.next(); event !== undefined; event = session.next()) {
+        if (event.kind !== 'send') found.others.push(event);
+        else if (event.bytes.length >= 16) found.options.push(viewOf(event.bytes).getUint32(8));
+      }
+    }
+    return found;
+  }
+
+  it('comes before anything is said of the export', () => {
+    const session = wanting();
+    expect(asked(session, [greetingBytes(), ack(OptionType.startTls)])).toEqual({ options: [OptionType.startTls], others: [{ kind: 'startTls' }] });
+    session.secured();
+    const [, ...inside] = usual();
+    expect(asked(session, [new Uint8Array(0), ...inside])).toMatchObject({ options: [OptionType.structuredReply, OptionType.setMetaContext, OptionType.go], others: [{ kind: 'ready' }] });
+  });
+
+  it('or nothing: a server without it is refused', () => {
+    const refused = optionReply(OptionType.startTls, OptionReply.errUnsupported, new TextEncoder().encode('no certificate'));
+    expect(asked(wanting(), [greetingBytes(), refused])).toEqual({
+      options: [OptionType.startTls], others: [{ kind: 'refused', message: expect.stringMatching(/no TLS.*no certificate/), isMissing: false }],
+    });
+  });
+
+  it('ends for bytes in clear text behind its answer, and for another answer', () => {
+    const injected = joined([ack(OptionType.startTls), ack(OptionType.structuredReply)]);
+    expect(brokenBy(wanting(), [greetingBytes(), injected])).toBe('PROTOCOL_ORDER');
+    expect(brokenBy(wanting(), [greetingBytes(), optionReply(OptionType.startTls, OptionReply.info, new Uint8Array(2))])).toBe('PROTOCOL_ORDER');
+  });
+});
+
 describe('requests', () => {
   it('puts a read together from data and holes, in any order, cut anywhere', () => {
     const session = ready();

@@ -17,8 +17,14 @@ export class NbdClientSession {
   #broken: ProtocolError | undefined;
   #isEnded = false;
 
-  constructor(exportName: string) {
-    this.#handshake = new ClientHandshake(exportName);
+  /** `isTlsWanted`: nothing is asked but STARTTLS until {@link secured}; a server that has none is refused. */
+  constructor(exportName: string, { isTlsWanted = false }: { readonly isTlsWanted?: boolean } = {}) {
+    this.#handshake = new ClientHandshake(exportName, { isTlsWanted });
+  }
+
+  /** After `startTls`: bytes that are fed from now on came through TLS. */
+  secured(): void {
+    this.#handshake.secured();
   }
 
   /** Requests that are not answered. */

@@ -43,6 +43,8 @@ export interface NbdStatusRun {
 export type NbdClientEvent =
   /** Bytes for the server. */
   | { readonly kind: 'send'; readonly bytes: Uint8Array }
+  /** Begin TLS on the connection now, then call `secured`. Nothing of the clear text is left. */
+  | { readonly kind: 'startTls' }
   /** The negotiation is over: requests may be sent. */
   | { readonly kind: 'ready'; readonly facts: NbdExportFacts }
   /** The server will not serve this export to us; `isMissing`: it has none of that name. Close the connection. */

@@ -29,13 +29,15 @@ export type StepName =
   | 'awaitOldSite' | 'handOver' | 'awaitReversed' | 'recordReversed' | 'retireOldVms' | 'openOldVolumes' | 'startReversed'
   // installVra and uninstallVra
   | 'deployAppliance' | 'awaitHeartbeat' | 'registerVra' | 'retireVra' | 'removeAppliance' | 'forgetVra'
+  // removeVba
+  | 'expelVba' | 'forgetVba'
   // pair and unpair
   | 'redeemToken' | 'confirmPeer' | 'awaitPeer' | 'sealPairing' | 'revokePeer' | 'removePairVpgs' | 'tellUnpaired';
 
 export type PlanKind =
   | 'createVpg' | 'deleteVpg' | 'insertCheckpoint' | 'failoverTest' | 'failoverTestStop' | 'failover' | 'failoverCommit' | 'promotion' | 'failoverRollback'
   | 'move' | 'reverseProtection' | 'takeReverse'
-  | 'updateVpg' | 'moveRecovery' | 'evacuateVra' | 'forceSync' | 'pauseReplication' | 'resumeReplication' | 'installVra' | 'uninstallVra' | 'pair' | 'unpair';
+  | 'updateVpg' | 'moveRecovery' | 'evacuateVra' | 'forceSync' | 'pauseReplication' | 'resumeReplication' | 'installVra' | 'uninstallVra' | 'removeVba' | 'pair' | 'unpair';
 
 export interface Step {
   readonly name: StepName;
@@ -193,6 +195,11 @@ export const PLANS: Readonly<Record<PlanKind, readonly Step[]>> = {
     undoable('retireVra', 'taking it out of service'),
     plain('removeAppliance', 'removing the appliance', 4),
     forward('forgetVra', 'forgetting it'),
+  ],
+  // Nothing is given to it any more before its row goes: without the row nobody would look for what it still has.
+  removeVba: [
+    forward('expelVba', 'taking back its certificate and its NATS user', 2),
+    forward('forgetVba', 'forgetting it'),
   ],
   pair: [
     undoable('redeemToken', 'showing the token to the other site', 2),

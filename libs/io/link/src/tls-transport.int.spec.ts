@@ -186,8 +186,8 @@ describe('links over TLS', () => {
     const [gone, kept] = [await transportOf(removed.name, Object.values(SITES), { identity: removed }), await transportOf(nameOf(SITES.paired, 'kept'), Object.values(SITES))];
     const [goneLink, keptLink] = [await dial(gone, server.port), await dial(kept, server.port)];
     expect([await ready(goneLink), await ready(keptLink)]).toEqual([true, true]);
-    const voided = [{ vraId: 'removed', beforeMs: removed.current().notBeforeMs + 1 }];
-    transport.believe(trusted(SITES.own, SITES.paired).map((site) => (site.siteId === SITES.paired ? { ...site, voided } : { ...site, voided: [{ vraId: 'kept', beforeMs: Date.now() }] })));
+    const voided = [{ role: 'vra' as const, instanceId: 'removed', beforeMs: removed.current().notBeforeMs + 1 }];
+    transport.believe(trusted(SITES.own, SITES.paired).map((site) => (site.siteId === SITES.paired ? { ...site, voided } : { ...site, voided: [{ role: 'vra' as const, instanceId: 'kept', beforeMs: Date.now() }] })));
     expect(await links[0]?.closed).toMatchObject({ code: 'LINK_CUT', message: expect.stringMatching(/not believed any more.*taken back/) as unknown });
     await goneLink.closed;
     expect(await ready(await dial(gone, server.port))).toBe(false);
@@ -205,7 +205,7 @@ describe('links over TLS', () => {
     remote.believe(trusted(SITES.own, SITES.paired));
     await new Promise((resolve) => setTimeout(resolve, 50));
     expect(link.isOpen).toBe(true);
-    remote.believe(trusted(SITES.own, SITES.paired).map((site) => ({ ...site, voided: [{ vraId: SERVER.instanceId, beforeMs: Date.now() }] })));
+    remote.believe(trusted(SITES.own, SITES.paired).map((site) => ({ ...site, voided: [{ role: 'vra' as const, instanceId: SERVER.instanceId, beforeMs: Date.now() }] })));
     expect(await link.closed).toMatchObject({ message: expect.stringMatching(/taken back/) as unknown });
     await expect(dial(remote, server.port)).rejects.toMatchObject({ code: 'LINK_PEER', message: expect.stringMatching(/taken back/) as unknown });
   });

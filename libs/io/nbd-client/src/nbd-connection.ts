@@ -1,5 +1,6 @@
 import { type NbdAddress } from '@tidemark/base';
 import { connect, type Socket } from 'node:net';
+import { connect as connectTls, type ConnectionOptions } from 'node:tls';
 import { disconnectRequest, NbdClientSession, type NbdClientEvent, type NbdClientRequest, type NbdExportFacts } from '@tidemark/nbd';
 import { VolumeError } from '@tidemark/volume';
 
@@ -18,33 +19,44 @@ const NOT_YET: ConnectionHandlers = { onDone: () => undefined, onLost: () => und
 export const describeAddress = (address: NbdAddress): string =>
   address.kind === 'unix' ? `nbd+unix:///${address.exportName}?socket=${address.socketPath}` : `nbd://${address.host}:${String(address.port)}/${address.exportName}`;
 
+export interface ConnectionLimits {
+  readonly timeoutMs: number;
+  readonly signal: AbortSignal;
+  /** See {@link NbdVolume.connect}. */
+  readonly tls?: (() => ConnectionOptions) | undefined;
+}
+
 /** One connection to one export, negotiated. */
 export class NbdConnection {
   readonly #session: NbdClientSession;
+  /** Of the clear text first, then of TLS. */
+  #socket: Socket;
   #handlers = NOT_YET;
   #isGone = false;
 
   private constructor(
-    private readonly socket: Socket,
+    socket: Socket,
     exportName: string,
+    private readonly tls: (() => ConnectionOptions) | undefined,
   ) {
-    this.#session = new NbdClientSession(exportName);
+    this.#socket = socket;
+    this.#session = new NbdClientSession(exportName, { isTlsWanted: tls !== undefined });
   }
 
   /**
    * Connects and negotiates. Throws {@link VolumeError}: `VOLUME_NOT_FOUND` when the server has no such export, else `VOLUME_IO`, with
    * the address in its message.
    */
-  static async open(address: NbdAddress, limits: { readonly timeoutMs: number; readonly signal: AbortSignal }): Promise<{ readonly connection: NbdConnection; readonly facts: NbdExportFacts }> {
+  static async open(address: NbdAddress, limits: ConnectionLimits): Promise<{ readonly connection: NbdConnection; readonly facts: NbdExportFacts }> {
     const socket = address.kind === 'unix' ? connect({ path: address.socketPath }) : connect({ host: address.host, port: address.port, noDelay: true, keepAlive: true });
-    const connection = new NbdConnection(socket, address.exportName);
-    const stop = (): void => void socket.destroy(new Error('given up'));
-    const timer = setTimeout(() => socket.destroy(new Error(`no answer within ${String(limits.timeoutMs)} ms`)), limits.timeoutMs);
+    const connection = new NbdConnection(socket, address.exportName, limits.tls);
+    const stop = (): void => void connection.#socket.destroy(new Error('given up'));
+    const timer = setTimeout(() => connection.#socket.destroy(new Error(`no answer within ${String(limits.timeoutMs)} ms`)), limits.timeoutMs);
     limits.signal.addEventListener('abort', stop, { once: true });
     try {
       return { connection, facts: await connection.#negotiate() };
     } catch (cause) {
-      socket.destroy();
+      connection.destroy();
       if (cause instanceof VolumeError) throw new VolumeError(cause.code, `${describeAddress(address)}: ${cause.message}`, { cause });
       throw new VolumeError('VOLUME_IO', `${describeAddress(address)}: ${cause instanceof Error ? cause.message : String(cause)}`, { cause });
     } finally {
@@ -60,10 +72,27 @@ export class NbdConnection {
         else if (event.kind === 'refused') reject(new VolumeError(event.isMissing ? 'VOLUME_NOT_FOUND' : 'VOLUME_IO', event.message));
       };
       this.#handlers = { ...NOT_YET, onLost: reject };
-      this.socket.on('data', (chunk: Buffer) => this.#take(chunk));
-      this.socket.on('drain', () => this.#handlers.onDrain());
-      this.socket.on('error', (error) => this.#lost(error));
-      this.socket.on('close', () => this.#lost(new Error('the server closed the connection')));
+      this.#listen(this.#socket);
+    });
+  }
+
+  #listen(socket: Socket): void {
+    socket.on('data', (chunk: Buffer) => this.#take(chunk));
+    socket.on('drain', () => this.#handlers.onDrain());
+    socket.on('error', (error) => this.#lost(error));
+    socket.on('close', () => this.#lost(new Error('the server closed the connection')));
+  }
+
+  /** The server is who it should be, or the connection is lost: `tls` looks at its certificate. */
+  #secure(tls: () => ConnectionOptions): void {
+    const plain = this.#socket;
+    for (const event of ['data', 'drain', 'error', 'close']) plain.removeAllListeners(event);
+    const secure = connectTls({ ...tls(), socket: plain });
+    this.#socket = secure;
+    this.#listen(secure);
+    secure.once('secureConnect', () => {
+      this.#session.secured();
+      this.#take(new Uint8Array(0));
     });
   }
 
@@ -76,11 +105,12 @@ export class NbdConnection {
     };
   }
 
-  #take(chunk: Buffer): void {
+  #take(chunk: Uint8Array): void {
     try {
       this.#session.feed(chunk);
       for (let event = this.#session.next(); event !== undefined; event = this.#session.next()) {
-        if (event.kind === 'send') this.socket.write(event.bytes);
+        if (event.kind === 'send') this.#socket.write(event.bytes);
+        else if (event.kind === 'startTls' && this.tls) return this.#secure(this.tls);
         else this.#onEvent(event);
         if (this.#isGone) return;
       }
@@ -93,42 +123,42 @@ export class NbdConnection {
   #lost(cause: Error): void {
     if (this.#isGone) return;
     this.#isGone = true;
-    this.socket.destroy();
+    this.#socket.destroy();
     this.#handlers.onLost(cause);
   }
 
   /** More would wait in memory: the socket has not taken what it was given. */
   get isFull(): boolean {
-    return this.socket.writableNeedDrain;
+    return this.#socket.writableNeedDrain;
   }
 
   /** Sends a request. Returns the cookie that its end will carry. */
   request(request: NbdClientRequest): number {
     const { cookie, header } = this.#session.request(request);
     if (request.kind !== 'write') {
-      this.socket.write(header);
+      this.#socket.write(header);
       return cookie;
     }
-    this.socket.cork();
-    this.socket.write(header);
-    this.socket.write(request.source);
-    process.nextTick(() => this.socket.uncork());
+    this.#socket.cork();
+    this.#socket.write(header);
+    this.#socket.write(request.source);
+    process.nextTick(() => this.#socket.uncork());
     return cookie;
   }
 
   /** Ends without a word: nothing more is heard of it. */
   destroy(): void {
     this.#isGone = true;
-    this.socket.destroy();
+    this.#socket.destroy();
   }
 
   /** Says goodbye; the server has a second to close. */
   async disconnect(): Promise<void> {
     if (this.#isGone) return;
     this.#isGone = true;
-    const closed = new Promise<void>((resolve) => this.socket.once('close', () => resolve()));
-    this.socket.end(disconnectRequest());
-    const timer = setTimeout(() => this.socket.destroy(), 1000);
+    const closed = new Promise<void>((resolve) => this.#socket.once('close', () => resolve()));
+    this.#socket.end(disconnectRequest());
+    const timer = setTimeout(() => this.#socket.destroy(), 1000);
     await closed;
     clearTimeout(timer);
   }

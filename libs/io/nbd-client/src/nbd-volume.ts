@@ -1,6 +1,7 @@
 import { assert, type NbdAddress } from '@tidemark/base';
 import { CLIENT_STATUS_BYTES_MAX, NbdErrno, type NbdClientRequest, type NbdExportFacts, type NbdStatusRun } from '@tidemark/nbd';
 import { assertInVolume, checkOpen, checkWritable, VolumeError, type AllocationRun, type Volume, type WriteOptions, type WriteZeroesOptions } from '@tidemark/volume';
+import type { ConnectionOptions } from 'node:tls';
 import { describeAddress, NbdConnection, type RequestDone } from './nbd-connection.js';
 
 const KiB = 1024;
@@ -47,6 +48,17 @@ export interface NbdVolumeHooks {
   onReconnected?(): void;
 }
 
+export interface NbdVolumeOptions {
+  readonly isReadOnly: boolean;
+  readonly limits?: Partial<NbdVolumeLimits>;
+  readonly hooks?: NbdVolumeHooks;
+  /**
+   * STARTTLS, and nothing without it; asked for each connection, so that a renewed certificate is shown by the next one. Its `checkServerIdentity` decides who the
+   * server may be.
+   */
+  readonly tls?: () => ConnectionOptions;
+}
+
 /**
  * A volume over an export of any NBD server. It connects again by itself, after 50 ms … 2 s.
  *
@@ -80,22 +92,19 @@ export class NbdVolume implements Volume {
   private constructor(
     readonly address: NbdAddress,
     readonly facts: NbdExportFacts,
-    private readonly options: { readonly limits: NbdVolumeLimits; readonly hooks: NbdVolumeHooks; readonly isReadOnly: boolean },
+    private readonly options: { readonly limits: NbdVolumeLimits; readonly hooks: NbdVolumeHooks; readonly isReadOnly: boolean; readonly tls: NbdVolumeOptions['tls'] },
   ) {
     this.sizeBytes = facts.sizeBytes;
     this.isReadOnly = options.isReadOnly;
   }
 
   /** Throws {@link VolumeError}: `VOLUME_NOT_FOUND`, `VOLUME_READ_ONLY`, or `VOLUME_IO` when there is no server or it is not fit for use. */
-  static async connect(
-    address: NbdAddress,
-    options: { readonly isReadOnly: boolean; readonly limits?: Partial<NbdVolumeLimits>; readonly hooks?: NbdVolumeHooks },
-  ): Promise<NbdVolume> {
+  static async connect(address: NbdAddress, options: NbdVolumeOptions): Promise<NbdVolume> {
     const limits = { ...NBD_VOLUME_LIMITS, ...options.limits };
-    const { connection, facts } = await NbdConnection.open(address, { timeoutMs: limits.connectMs, signal: new AbortController().signal });
+    const { connection, facts } = await NbdConnection.open(address, { timeoutMs: limits.connectMs, signal: new AbortController().signal, tls: options.tls });
     try {
       if (!options.isReadOnly) checkFitForWriting(address, facts);
-      const volume = new NbdVolume(address, facts, { limits, hooks: options.hooks ?? {}, isReadOnly: options.isReadOnly });
+      const volume = new NbdVolume(address, facts, { limits, hooks: options.hooks ?? {}, isReadOnly: options.isReadOnly, tls: options.tls });
       volume.#use(connection);
       return volume;
     } catch (error) {
@@ -296,7 +305,7 @@ export class NbdVolume implements Volume {
   async #attempt(): Promise<NbdConnection | undefined> {
     const timeoutMs = this.options.limits.connectMs;
     try {
-      const { connection, facts } = await NbdConnection.open(this.address, { timeoutMs, signal: this.#stopping.signal });
+      const { connection, facts } = await NbdConnection.open(this.address, { timeoutMs, signal: this.#stopping.signal, tls: this.options.tls });
       const isSame = (Object.keys(facts) as (keyof NbdExportFacts)[]).every((key) => facts[key] === this.facts[key]);
       if (isSame) return connection;
       connection.destroy();

@@ -1,5 +1,7 @@
 export const ROLES = ['zvm', 'vra', 'vba', 'nats', 'postgres', 'hypervisor'] as const;
 export type Role = (typeof ROLES)[number];
+/** Those that are enrolled with a token, and can be taken back. */
+export type ApplianceRole = Extract<Role, 'vra' | 'vba'>;
 
 /** Who a component is, as its certificate says. */
 export interface ComponentName {

@@ -9,7 +9,7 @@ export { assertTokenInTime, formatToken, newSecret, parseToken, secretHash, type
 export { CA_LIFETIME_MS, LEAF_LIFETIME_MS, SiteCa, type CaPhase, type IssuedCertificate } from './site-ca.js';
 export { clientOptions, serverOptions, verifyPeer, type VerifiedPeer } from './tls-options.js';
 export { tlsProblem, watchPeer } from './tls-problem.js';
-export { assertInTime, TrustBundle, type ExpectedPeer, type PeerProof, type TrustedSite, type VoidedVra } from './trust-bundle.js';
+export { assertInTime, TrustBundle, type ExpectedPeer, type PeerProof, type TrustedSite, type VoidedComponent } from './trust-bundle.js';
 export { TrustError, type TrustErrorCode } from './trust-error.js';
 export { timeText } from './time-text.js';
 export { readCertificates, type ReadCertificate } from './x509.js';

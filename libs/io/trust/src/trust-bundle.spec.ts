@@ -47,7 +47,7 @@ describe('who is believed', () => {
     const [first, same] = [await a.component('vra', 'v1'), await certificate(b)];
     const { notBeforeMs } = first.current();
     const bundleWith = (beforeMs: number): TrustBundle => new TrustBundle([
-      { siteId: 'site-a', caPem: a.ca.trustedPem, voided: [{ vraId: 'v1', beforeMs }] }, { siteId: 'site-b', caPem: b.ca.trustedPem, voided: [{ vraId: 'v2', beforeMs }] },
+      { siteId: 'site-a', caPem: a.ca.trustedPem, voided: [{ role: 'vra', instanceId: 'v1', beforeMs }] }, { siteId: 'site-b', caPem: b.ca.trustedPem, voided: [{ role: 'vra', instanceId: 'v2', beforeMs }] },
     ]);
     const shown = new X509Certificate(first.current().certificatePem);
     expect(bundleWith(notBeforeMs).verify(shown, Date.now())).toMatchObject({ instanceId: 'v1' });

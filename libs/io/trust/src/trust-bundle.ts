@@ -1,14 +1,15 @@
 import type { X509Certificate } from 'node:crypto';
 import type { DetailedPeerCertificate, PeerCertificate } from 'node:tls';
 import { type CaCertificate, readCaCertificates } from './ca-certificate.js';
-import { type ComponentName, nameUri, parseNameUri } from './component-name.js';
+import { type ApplianceRole, type ComponentName, nameUri, parseNameUri } from './component-name.js';
 import { TrustError } from './trust-error.js';
 import { isSignedBy, readDer, type ReadCertificate } from './x509.js';
 import { timeText } from './time-text.js';
 
-/** Certificates of a VRA that its site takes back before they end: it was removed, or another one was enrolled in its place. */
-export interface VoidedVra {
-  readonly vraId: string;
+/** Certificates of an appliance that its site takes back before they end: it was removed, or another one was enrolled in its place. */
+export interface VoidedComponent {
+  readonly role: ApplianceRole;
+  readonly instanceId: string;
   /** Those that begin before this, ms since 1970. */
   readonly beforeMs: number;
 }
@@ -19,7 +20,7 @@ export interface TrustedSite {
   /** Each one certificate or several, PEM. */
   readonly caPem: readonly string[];
   /** Absent: none. */
-  readonly voided?: readonly VoidedVra[];
+  readonly voided?: readonly VoidedComponent[];
 }
 
 /** What node:tls and node:crypto know of a peer: its certificate's DER is all that is looked at. */
@@ -32,14 +33,14 @@ export type ExpectedPeer = Partial<ComponentName>;
 export class TrustBundle {
   readonly sites: readonly TrustedSite[];
   readonly #cas: ReadonlyMap<string, readonly CaCertificate[]>;
-  /** By name of the VRA, when its certificates begin to be believed. */
+  /** By name of the appliance, when its certificates begin to be believed. */
   readonly #voidedBeforeMs: ReadonlyMap<string, number>;
 
   /** Throws TRUST_CERTIFICATE for a CA that is none, or not of the site that it is given for. */
   constructor(sites: readonly TrustedSite[]) {
     this.sites = sites;
     this.#cas = new Map(sites.map(({ siteId, caPem }) => [siteId, caPem.flatMap((pem) => readCaCertificates(pem, `the CA of site ${siteId}`, siteId))]));
-    this.#voidedBeforeMs = new Map(sites.flatMap(({ siteId, voided = [] }) => voided.map(({ vraId, beforeMs }) => [nameUri({ siteId, role: 'vra', instanceId: vraId }), beforeMs])));
+    this.#voidedBeforeMs = new Map(sites.flatMap(({ siteId, voided = [] }) => voided.map(({ role, instanceId, beforeMs }) => [nameUri({ siteId, role, instanceId }), beforeMs])));
   }
 
   /** All CAs, for `node:tls`. That a chain ends in one of them is not enough: {@link verify} asks whether it is the right one. */
@@ -67,7 +68,7 @@ export class TrustBundle {
       throw new TrustError('TRUST_UNKNOWN', `the peer's certificate says ${nameUri(name)}, ${why}`);
     }
     if (this.#isVoid(certificate, name)) {
-      throw new TrustError('TRUST_UNKNOWN', `the certificate of ${nameUri(name)} was taken back by its site: this VRA was removed, or another one was enrolled in its place. If it should belong there it has to be enrolled anew (tidemark vra-token)`);
+      throw new TrustError('TRUST_UNKNOWN', `the certificate of ${nameUri(name)} was taken back by its site: this ${name.role.toUpperCase()} was removed, or another one was enrolled in its place. If it should belong there it has to be enrolled anew (tidemark ${name.role}-token)`);
     }
     for (const part of [certificate, signer]) assertInTime(part, { who: nameUri(name), nowMs });
     assertExpected(name, expected);

@@ -4,7 +4,7 @@ import type { NatsConnection } from '@nats-io/transport-node';
 import { connectBroker } from '../bus/connect-broker.js';
 import { SecuredNats } from '../testing/secured-nats.js';
 import { brokerTls } from './broker-access.js';
-import { pairingRights, peerRights, systemRights, vraRights, zvmRights } from './nats-grants.js';
+import { pairingRights, peerRights, systemRights, vbaRights, vraRights, zvmRights } from './nats-grants.js';
 
 const SITE = 'aaaaaaaa-0000-4000-8000-000000000000';
 const OTHER_SITE = 'bbbbbbbb-0000-4000-8000-000000000000';
@@ -18,16 +18,18 @@ const at = (rest: string, site = SITE): string => `tidemark.v1.${site}.${rest}`;
 const FAMILIES = [
   at('vra.7.control.state.apply'), at('vra.7.checkpoint.checkpoint.insert'), at('vra.7.log.level.set'), at('vra.7.event.status.published'),
   at('vra.8.control.recovery.remove'), at('vra.8.checkpoint.checkpoint.list'), at('vra.8.log.level.set'), at('vra.8.event.status.published'),
-  at('zvm.main.control.trust.renew.7'), at('zvm.main.control.trust.renew.8'), at('zvm.main.control.vpg.put'), at('zvm.main.event.peer.news'),
+  // A VRA and a VBA of one id: it is the role that keeps them apart.
+  at('vba.7.control.verification.start'), at('vba.7.checkpoint.x.y'), at('vba.7.event.status.published'), at('vba.8.control.verification.start'), at('vba.8.event.status.published'),
+  at('zvm.main.control.trust.renew.vra.7'), at('zvm.main.control.trust.renew.vra.8'), at('zvm.main.control.trust.renew.vba.7'), at('zvm.main.control.trust.renew.vba.8'), at('zvm.main.control.trust.renew.7'), at('zvm.main.control.vpg.put'), at('zvm.main.event.peer.news'),
   at(`zvm.peer-${PEER}.control.vpg.act`), at(`zvm.peer-${PEER}.event.peer.news`), at(`zvm.peer-${OTHER_PEER}.control.vpg.act`), at(`zvm.peer-${OTHER_PEER}.event.peer.news`),
   at(`zvm.pairing-${TOKEN}.control.pairing.redeem`), at(`zvm.pairing-${TOKEN}.control.pairing.confirm`), at(`zvm.pairing-${PEER}.control.pairing.redeem`),
-  at('vra.7.control.state.apply', OTHER_SITE), at('vra.7.event.status.published', OTHER_SITE), at(`zvm.peer-${PEER}.control.vpg.act`, OTHER_SITE), at('zvm.main.control.trust.renew.7', OTHER_SITE),
-  'tidemark.v2.x', 'elsewhere', '_INBOX.zvm-main.a.1', '_INBOX.vra-7.a.1', '_INBOX.vra-8.a.1', `_INBOX.peer-${PEER}.a.1`, `_INBOX.peer-${OTHER_PEER}.a.1`, `_INBOX.pairing-${TOKEN}.a.1`,
+  at('vra.7.control.state.apply', OTHER_SITE), at('vra.7.event.status.published', OTHER_SITE), at(`zvm.peer-${PEER}.control.vpg.act`, OTHER_SITE), at('zvm.main.control.trust.renew.vra.7', OTHER_SITE), at('vba.7.event.status.published', OTHER_SITE),
+  'tidemark.v2.x', 'elsewhere', '_INBOX.zvm-main.a.1', '_INBOX.vra-7.a.1', '_INBOX.vra-8.a.1', '_INBOX.vba-7.a.1', `_INBOX.peer-${PEER}.a.1`, `_INBOX.peer-${OTHER_PEER}.a.1`, `_INBOX.pairing-${TOKEN}.a.1`,
   '$SYS.REQ.CLAIMS.UPDATE', '$SYS.REQ.SERVER.PING', '$SYS.REQ.ACCOUNT.PING.CONNZ', '$JS.API.INFO', '$JS.API.STREAM.CREATE.x', '$KV.x.y', '$MQTT.x',
 ];
 /** What only a subscription can name. */
 const WILDCARDS = [
-  '>', '*', 'tidemark.>', at('>'), at('*.>'), at('vra.>'), at('vra.*.control.>'), at('vra.7.>'), at('vra.7.*.>'), at('zvm.>'), at('zvm.*.control.>'), at(`zvm.peer-${PEER}.>`),
+  '>', '*', 'tidemark.>', at('>'), at('*.>'), at('vra.>'), at('vra.*.control.>'), at('vra.7.>'), at('vra.7.*.>'), at('vba.>'), at('vba.7.>'), at('zvm.>'), at('zvm.*.control.>'), at(`zvm.peer-${PEER}.>`),
   '_INBOX.>', '_INBOX.*.>', '_INBOX.vra-7.>', '_INBOX.zvm-main.>', `_INBOX.peer-${PEER}.>`, '$SYS.>', '$SYS.ACCOUNT.>', '$JS.>',
 ];
 
@@ -83,8 +85,14 @@ describe('what each user may say and hear', () => {
 
   it('a VRA: its own events out, its own commands in', async () => {
     const tries = await tryAs({ kind: 'vra', vraId: '7' }, nats.url, await nats.user(vraRights(SITE, '7')));
-    expect(tries.published).toEqual([at('vra.7.event.status.published'), at('zvm.main.control.trust.renew.7')]);
+    expect(tries.published).toEqual([at('vra.7.event.status.published'), at('zvm.main.control.trust.renew.vra.7')]);
     expect(tries.subscribed).toEqual([at('vra.7.control.state.apply'), at('vra.7.checkpoint.checkpoint.insert'), at('vra.7.log.level.set'), '_INBOX.vra-7.a.1', '_INBOX.vra-7.>']);
+  });
+
+  it('a VBA: its own events out, its own commands in, nothing of a VRA', async () => {
+    const tries = await tryAs({ kind: 'vba', vbaId: '7' }, nats.url, await nats.user(vbaRights(SITE, '7')));
+    expect(tries.published).toEqual([at('vba.7.event.status.published'), at('zvm.main.control.trust.renew.vba.7')]);
+    expect(tries.subscribed).toEqual([at('vba.7.control.verification.start'), '_INBOX.vba-7.a.1']);
   });
 
   it('a paired site: what it has to say under its own name', async () => {
@@ -107,7 +115,7 @@ describe('what each user may say and hear', () => {
 });
 
 describe('where each user comes in', () => {
-  it('a peer not through 4222, a VRA and the ZVM not through 9081', async () => {
+  it('a peer not through 4222, a VRA, a VBA and the ZVM not through 9081', async () => {
     const enter = async (url: string, text: string): Promise<string> => {
       const access = { inboxName: 'x', credentials: () => text, tls: () => brokerTls(SITE, nats.ca.trustedPem) };
       return await connectBroker(url, 'test', access).then(async (connection) => {
@@ -115,8 +123,9 @@ describe('where each user comes in', () => {
         return 'let in';
       }, (error: unknown) => (error as Error).message);
     };
-    const [zvm, vra, peer, pairing] = [await nats.user(zvmRights(SITE)), await nats.user(vraRights(SITE, '7')), await nats.user(peerRights(SITE, PEER)), await nats.user(pairingRights(SITE, TOKEN))];
-    for (const text of [zvm, vra]) {
+    const [zvm, vra, vba] = [await nats.user(zvmRights(SITE)), await nats.user(vraRights(SITE, '7')), await nats.user(vbaRights(SITE, '7'))];
+    const [peer, pairing] = [ await nats.user(peerRights(SITE, PEER)), await nats.user(pairingRights(SITE, TOKEN))];
+    for (const text of [zvm, vra, vba]) {
       expect(await enter(nats.url, text)).toBe('let in');
       expect(await enter(nats.peerUrl, text)).toMatch(/authorization violation/i);
     }
@@ -137,7 +146,7 @@ describe('where each user comes in', () => {
   });
 
   it('ids that would be more than one token of a subject get no user', () => {
-    for (const id of ['a.b', '*', '>', 'a b', '', 'x'.repeat(65), '../7']) expect(() => vraRights(SITE, id)).toThrow(/cannot be part of a NATS subject/);
+    for (const id of ['a.b', '*', '>', 'a b', '', 'x'.repeat(65), '../7']) for (const rights of [vraRights, vbaRights]) expect(() => rights(SITE, id)).toThrow(/cannot be part of a NATS subject/);
     expect(() => peerRights(SITE, '>')).toThrow(/cannot be part/);
     expect(() => pairingRights(SITE, 'a.>')).toThrow(/cannot be part/);
   });

@@ -1,4 +1,4 @@
-import { inboxNameOf, pairingInstance, peerInstance, type Speaker, subjectOf, TRUST_RENEWAL, ZVM_INSTANCE } from '@tidemark/contracts';
+import { inboxNameOf, pairingInstance, peerInstance, renewalTopic, type Speaker, subjectOf, ZVM_INSTANCE } from '@tidemark/contracts';
 import { isTrustId, type NatsGrant } from '@tidemark/trust';
 
 /** A user's rights without its key and its time. */
@@ -21,7 +21,7 @@ const inboxOf = (speaker: Speaker): string => `_INBOX.${inboxNameOf(speaker)}.>`
 export function zvmRights(siteId: string): NatsRights {
   const site = `tidemark.v1.${tokenOf(siteId, 'site')}`;
   return {
-    name: 'zvm', publish: [`${site}.vra.>`, `${site}.zvm.>`], subscribe: [`${site}.>`, inboxOf({ kind: 'zvm' })], listener: 'standard', answers: true,
+    name: 'zvm', publish: [`${site}.vra.>`, `${site}.vba.>`, `${site}.zvm.>`], subscribe: [`${site}.>`, inboxOf({ kind: 'zvm' })], listener: 'standard', answers: true,
     payloadBytesMax: OWN_PAYLOAD_BYTES, subscriptionsMax: 256,
   };
 }
@@ -38,9 +38,22 @@ export function vraRights(siteId: string, vraId: string): NatsRights {
   const own = (channel: 'event' | 'control' | 'checkpoint' | 'log'): string => subjectOf({ siteId: site, service: 'vra', instanceId, channel, topic: '>' });
   return {
     name: `vra ${vraId}`,
-    publish: [own('event'), subjectOf({ siteId: site, service: 'zvm', instanceId: ZVM_INSTANCE, channel: 'control', topic: `${TRUST_RENEWAL}.${instanceId}` })],
+    publish: [own('event'), subjectOf({ siteId: site, service: 'zvm', instanceId: ZVM_INSTANCE, channel: 'control', topic: renewalTopic('vra', instanceId) })],
     subscribe: [own('control'), own('checkpoint'), own('log'), inboxOf({ kind: 'vra', vraId: instanceId })],
     listener: 'standard', answers: true, payloadBytesMax: OWN_PAYLOAD_BYTES, subscriptionsMax: 64,
+  };
+}
+
+/** As a VRA's: its own events out, commands to itself in, and the renewal of its own identity. It asks no VRA for anything: what it reads, it reads over 9180. */
+export function vbaRights(siteId: string, vbaId: string): NatsRights {
+  const site = tokenOf(siteId, 'site');
+  const instanceId = tokenOf(vbaId, 'VBA');
+  const own = (channel: 'event' | 'control'): string => subjectOf({ siteId: site, service: 'vba', instanceId, channel, topic: '>' });
+  return {
+    name: `vba ${vbaId}`,
+    publish: [own('event'), subjectOf({ siteId: site, service: 'zvm', instanceId: ZVM_INSTANCE, channel: 'control', topic: renewalTopic('vba', instanceId) })],
+    subscribe: [own('control'), inboxOf({ kind: 'vba', vbaId: instanceId })],
+    listener: 'standard', answers: true, payloadBytesMax: OWN_PAYLOAD_BYTES, subscriptionsMax: 16,
   };
 }
 

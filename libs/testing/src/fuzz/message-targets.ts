@@ -17,7 +17,7 @@ const VRA = { vraId: 'r1', address: '127.0.0.1', controlPort: 4007, dataPort: 40
 const ID = '7c9e6679-7425-40de-944b-e07fc1f90ae7';
 const MEMBERS = [{ vra: VRA, vmIds: ['vm'] }];
 const DESIRED = {
-  revision: 3, trust: { sites: [{ siteId: ID, caPem: ['x'], voided: [{ vraId: '7', beforeMs: 5 }] }] },
+  revision: 3, trust: { sites: [{ siteId: ID, caPem: ['x'], voided: [{ role: 'vra', instanceId: '7', beforeMs: 5 }] }] },
   attachedVms: [{ vmId: 'vm', disks: [{ diskId: 'd', exportName: 'vm-d', path: '/disks/vm', sizeBytes: 4096 }] }],
   protections: [{ vpgId: ID, vmId: 'vm', epoch: 1, diskIds: ['d'], recoveringVra: VRA, isCompressed: true, priority: 'medium' }],
   barriers: [{ vpgId: ID, version: 1, epoch: 1, intervalMs: 5000, members: MEMBERS }],
@@ -46,7 +46,7 @@ const MESSAGES: readonly (readonly [new () => object, object])[] = [
   [DesiredStateV1, DESIRED], [RecoveryV1, RECOVERY], [ViewOpenV1, VIEW], [ViewRefV1, { viewId: ID }], [ViewPromoteV1, { viewId: ID, epoch: 1 }], [RecoveryRemoveV1, { vpgId: ID, vmId: 'vm', isMirrorKept: true }],
   [EpochV1, { vpgId: ID, vmId: 'vm', epoch: 2 }], [CheckpointInsertV1, { vpgId: ID, tag: 'now' }], [CheckpointListV1, { vpgId: ID, vmId: 'vm', afterChange: 0 }],
   [CheckpointDisksRequestV1, { vpgId: ID, vmId: 'vm', checkpointId: 4 }], [ProtectionRefV1, { vpgId: ID, vmId: 'vm' }],
-  [PairingRedeemV1, { secret: 's', site: CARD, caPem: ['x'], natsPublicKey: NATS_KEY }], [PairingConfirmV1, { userJwt: 'a.b.c' }], [PeerTrustRenewV1, { caPem: ['x'], voided: [{ vraId: '7', beforeMs: 5 }], natsPublicKey: NATS_KEY }], [PeerUnpairV1, { isTargetKept: true }],
+  [PairingRedeemV1, { secret: 's', site: CARD, caPem: ['x'], natsPublicKey: NATS_KEY }], [PairingConfirmV1, { userJwt: 'a.b.c' }], [PeerTrustRenewV1, { caPem: ['x'], voided: [{ role: 'vra', instanceId: '7', beforeMs: 5 }], natsPublicKey: NATS_KEY }], [PeerUnpairV1, { isTargetKept: true }],
   [VpgPutV1, { record: RECORD }], [VpgActV1, { taskId: ID, action: 'failover', initiatedBy: 'admin', vpgId: ID, input: { CheckpointIdentifier: '4' } }], [PeerCheckpointInsertV1, { vpgId: ID, tag: 'now' }], [PeerForceSyncV1, { vpgId: ID }],
   [CataloguePutV1, { vpgId: ID, baseRevision: 0, revision: 1, isWhole: true, added: [ENTRY], removed: [1] }], [VmPowerV1, { vpgId: ID, vmIds: ['vm'], action: 'on' }],
   [IdentityRequestV1, { certificateRequest: PEM, natsPublicKey: NATS_KEY }], [EnrolmentV1, { certificateRequest: PEM, natsPublicKey: NATS_KEY, token: 't', role: 'vra', instanceId: '1', hostId: 'h' }],

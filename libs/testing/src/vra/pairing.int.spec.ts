@@ -155,7 +155,7 @@ describe('4007 and 4008', () => {
   it('end the connections of a VRA that its site has taken back, at once, and take none again, over a restart too; other VRAs of that site stay', async () => {
     const callers = [await data('paired', 'gone'), await control('own', 'gone'), (await data('paired', 'kept')).open(1, 'vm-of-paired')] as const;
     await until('their hellos', () => callers.every(({ receivedBytes }) => receivedBytes > 0) && callers[2].answers.length === 1);
-    const voided = [{ vraId: 'gone', beforeMs: Date.now() }];
+    const voided = [{ role: 'vra' as const, instanceId: 'gone', beforeMs: Date.now() }];
     await vra.applyDesiredState({ revision: (revision += 1), trust: { sites: [sites.own, sites.paired].map(({ trusted }) => ({ ...trusted, voided })) }, attachedVms: [], protections: [], barriers: [] });
     await until('their end', () => callers[0].isEnded && callers[1].isEnded, 1000);
     expect(callers[2].isEnded).toBe(false);

@@ -28,7 +28,7 @@ function pickedVras(): { readonly own: FakeVra; readonly gone: FakeVra; readonly
   return { own, gone, paired };
 }
 
-const voidedAt = (judge: FakeVra, vraId: string) => judge.state.trust.sites.find(({ siteId }) => siteId === sites.b.config.siteId)?.voided.find((one) => one.vraId === vraId);
+const voidedAt = (judge: FakeVra, vraId: string) => judge.state.trust.sites.find(({ siteId }) => siteId === sites.b.config.siteId)?.voided.find((one) => one.role === 'vra' && one.instanceId === vraId);
 
 describe('a certificate that its site takes back', () => {
   it('of a VRA that is enrolled anew is not believed at its own and at the paired site, and the new one is', async () => {
