@@ -1,8 +1,9 @@
 import { SocketGuestAgents, VraEngine } from '@tidemark/engine-host';
 import { TlsTransport } from '@tidemark/link';
+import { openApplianceIdentity } from '@tidemark/trust';
+import { join } from 'node:path';
 import { pino } from 'pino';
 import { captureBytesMax, readConfig } from './config/config.js';
-import { openIdentity } from './identity/open-identity.js';
 
 /**
  * The data plane first: guests get their disks back before NATS, Nest or the health port are looked at, or even loaded: Nest and what hangs on it
@@ -11,7 +12,11 @@ import { openIdentity } from './identity/open-identity.js';
 async function main(): Promise<void> {
   const config = readConfig(process.env);
   const log = pino({ base: { vraId: config.vraId } });
-  const identity = await openIdentity(config, log);
+  const folder = join(config.stateFolder, 'trust');
+  const identity = await openApplianceIdentity({
+    name: { siteId: config.siteId, role: 'vra', instanceId: config.vraId }, folder, tokenFile: config.enrolmentTokenFile, log,
+    redeem: async () => await (await import('./shell.js')).redeem(config, folder),
+  });
   const engine = await VraEngine.start({
     vraId: config.vraId,
     transport: new TlsTransport({ identity, onRefused: (fault) => log.warn(fault, 'a VRA connection was refused') }),
@@ -26,8 +31,8 @@ async function main(): Promise<void> {
     ...(config.guestAgentFolder === undefined ? {} : { guestAgents: new SocketGuestAgents(config.guestAgentFolder) }),
     log,
   });
-  const { startShell } = await import('./shell.js');
-  await startShell(config, engine, identity);
+  const { startVraShell } = await import('./shell.js');
+  await startVraShell(config, engine, identity);
   log.info({ address: config.address, nbdSocketPath: config.nbdSocketPath }, 'VRA is up');
 }
 

@@ -1,25 +1,18 @@
 import 'reflect-metadata';
-import { ConsoleLogger } from '@nestjs/common';
-import { NestFactory } from '@nestjs/core';
-import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
+import { type Appliance, redeemTokenFile, startShell } from '@tidemark/nest';
 import type { VraEngine } from '@tidemark/engine-host';
 import type { ComponentIdentity } from '@tidemark/trust';
-import type { Server } from 'node:tls';
 import type { VraConfig } from './config/config.js';
-import { healthTls } from './health/health-tls.js';
 import { VraModule } from './vra.module.js';
 
-/** Anybody may ask 4006: little is read of him, and he does not stay. */
-const HEALTH_LIMITS = { bodyLimit: 1024, requestTimeout: 5000, connectionTimeout: 10_000, keepAliveTimeout: 10_000 };
-const HEALTH_CONNECTIONS_MAX = 64;
+const applianceOf = ({ siteId, vraId, hostId, address, healthPort, enrolmentTokenFile }: VraConfig): Appliance =>
+  ({ siteId, role: 'vra', instanceId: vraId, hostId, address, healthPort, enrolmentTokenFile });
+
+/** See {@link redeemTokenFile}. */
+export const redeem = async (config: VraConfig, folder: string): Promise<ComponentIdentity | undefined> => await redeemTokenFile(applianceOf(config), folder);
 
 /** Control over NATS, health and metrics, around an engine that runs. Resolves when 4006 answers. */
-export async function startShell(config: VraConfig, engine: VraEngine, identity: ComponentIdentity): Promise<void> {
-  const adapter = new FastifyAdapter({ ...HEALTH_LIMITS, https: healthTls(identity) });
-  const app = await NestFactory.create<NestFastifyApplication>(VraModule.of(config, engine, identity), adapter);
-  app.useLogger(new ConsoleLogger({ logLevels: ['error', 'warn'], json: true }));
-  app.enableShutdownHooks();
-  (app.getHttpServer() as unknown as Server).maxConnections = HEALTH_CONNECTIONS_MAX;
-  await app.listen(config.healthPort, config.address);
-  identity.onChange(() => (app.getHttpServer() as unknown as Server).setSecureContext(healthTls(identity)));
+export async function startVraShell(config: VraConfig, engine: VraEngine, identity: ComponentIdentity): Promise<void> {
+  const appliance = applianceOf(config);
+  await startShell(VraModule.of({ config, appliance, engine, identity }), appliance, identity);
 }

@@ -1,3 +1,8 @@
+export * from './appliance/appliance.js';
+export * from './appliance/health.controller.js';
+export * from './appliance/identity-keeper.js';
+export * from './appliance/redeem-token-file.js';
+export * from './appliance/start-shell.js';
 export { answerMessage, checkMessage, describeErrors } from './bus/answer.js';
 export { natsUserLife } from './bus/broker-problem.js';
 export type { BusAccess } from './bus/bus-access.js';

@@ -4,9 +4,8 @@ import {
   subjectOf, type Channel, type CheckpointListingV1, type VraStatusV1,
 } from '@tidemark/contracts';
 import { VraEngine } from '@tidemark/engine-host';
-import { ControlBus } from '@tidemark/nest';
+import { ControlBus, IdentityKeeper } from '@tidemark/nest';
 import { VRA_CONFIG } from '../config/config.token.js';
-import { IdentityKeeper } from '../identity/identity-keeper.js';
 import type { VraConfig } from '../config/config.js';
 
 const STATUS_INTERVAL_MS = 1000;

@@ -1,16 +1,18 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { VraEngine, type RoleMemory } from '@tidemark/engine-host';
+import { HealthSource } from '@tidemark/nest';
 import { Gauge, Registry, collectDefaultMetrics } from 'prom-client';
 
 const LABELS = ['vpg', 'vm'] as const;
 
 /** Prometheus view of the engine's status; read when asked, so that it costs nothing between scrapes. */
 @Injectable()
-export class VraMetrics {
+export class VraMetrics extends HealthSource {
   readonly #registry = new Registry();
   readonly #gauges = new Map<string, Gauge<'vpg' | 'vm'>>();
 
   constructor(@Inject(VraEngine) private readonly engine: VraEngine) {
+    super();
     collectDefaultMetrics({ register: this.#registry });
     this.#plainGauge('tidemark_event_loop_delay_ms_p99', 'Delay of the event loop that answers guests, p99 of the last minute or so', () => this.engine.eventLoopDelay().p99Ms);
     this.#plainGauge('tidemark_event_loop_delay_ms_max', 'Its longest turn of the last minute or so: so long a guest write may have waited for this process', () => this.engine.eventLoopDelay().maxMs);
@@ -52,13 +54,13 @@ export class VraMetrics {
     }
   }
 
-  streamStates(): Record<string, number> {
+  health(): { streams: Record<string, number> } {
     const counts: Record<string, number> = {};
     for (const { state } of this.engine.status().protections) counts[state] = (counts[state] ?? 0) + 1;
-    return counts;
+    return { streams: counts };
   }
 
-  async text(): Promise<string> {
+  async metrics(): Promise<string> {
     for (const gauge of this.#gauges.values()) gauge.reset();
     const status = this.engine.status();
     for (const protection of status.protections) {

@@ -36,7 +36,7 @@ beforeAll(async () => {
 beforeEach(async () => {
   const table = new ExportTable();
   const volume = new MemoryVolume({ sizeBytes: SIZE });
-  await volume.write(0, content);
+  volume.write(0, content);
   table.add({ name: 'disk', volume, isReadOnly: true });
   const tls = { options: () => serverOptions(vra, bundle), admit: (socket: Parameters<typeof verifyPeer>[0]) => void verifyPeer(socket, bundle, Date.now(), { role: 'vba' }) };
   server = await NbdServer.listen({ host: '127.0.0.1', port: 0 }, table, { tls });

@@ -1,15 +1,12 @@
 import { parseNbdUri } from '@tidemark/base';
 import { AlignedVolume, VolumeError, type Volume } from '@tidemark/volume';
-import { NbdVolume, type NbdVolumeHooks, type NbdVolumeLimits } from './nbd-volume.js';
+import { NbdVolume, type NbdVolumeOptions } from './nbd-volume.js';
 
-export interface OpenNbdOptions {
+export interface OpenNbdOptions extends NbdVolumeOptions {
   /** `nbd://host:port/export` or `nbd+unix:///export?socket=/path`. */
   readonly uri: string;
   /** The size that the export must have. Without it, the size that it has. */
   readonly sizeBytes?: number;
-  readonly isReadOnly: boolean;
-  readonly limits?: Partial<NbdVolumeLimits>;
-  readonly hooks?: NbdVolumeHooks;
 }
 
 /**

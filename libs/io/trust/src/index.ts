@@ -1,3 +1,4 @@
+export { openApplianceIdentity, type OwnIdentityOptions } from './open-appliance-identity.js';
 export { fingerprint, readCaCertificates, type CaCertificate, type SiteName } from './ca-certificate.js';
 export { makeRequest, type CertificateRequest } from './certificate-request.js';
 export { ComponentIdentity, isRenewalDue, type CurrentIdentity, type IdentityParts, type KeyAndCertificate } from './component-identity.js';

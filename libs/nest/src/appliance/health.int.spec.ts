@@ -8,9 +8,9 @@ import { request } from 'node:https';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
+import { HealthSource } from './appliance.js';
 import { HealthController } from './health.controller.js';
 import { healthTls } from './health-tls.js';
-import { VraMetrics } from './vra-metrics.js';
 
 let folder: string;
 let app: NestFastifyApplication;
@@ -31,7 +31,7 @@ beforeAll(async () => {
   [own, other] = [await siteCa('own'), await siteCa('other')];
   const identity = await component(own, 'vra');
   const providers = [
-    { provide: VraMetrics, useValue: { streamStates: () => ({ replicating: 2 }), text: () => 'tidemark_lag_bytes 1' } },
+    { provide: HealthSource, useValue: { health: () => ({ streams: { replicating: 2 } }), metrics: () => Promise.resolve('tidemark_lag_bytes 1') } },
     { provide: ComponentIdentity, useValue: identity },
   ];
   class HealthModule {}

@@ -1,14 +1,14 @@
 import { Inject, Injectable, Logger, type OnApplicationBootstrap, type OnApplicationShutdown } from '@nestjs/common';
-import { type Channel, subjectOf } from '@tidemark/contracts';
-import { ControlBus, renewIdentity } from '@tidemark/nest';
+import { subjectOf } from '@tidemark/contracts';
 import { ComponentIdentity, type CurrentIdentity, identityMarks, type IdentityMarks } from '@tidemark/trust';
-import { VRA_CONFIG } from '../config/config.token.js';
-import type { VraConfig } from '../config/config.js';
+import { ControlBus } from '../bus/control-bus.js';
+import { renewIdentity } from '../trust/renew.js';
+import { APPLIANCE, type Appliance } from './appliance.js';
 import { redeemTokenFile } from './redeem-token-file.js';
 
 const LOOK_MS = 5000;
 
-/** Keeps who this VRA is valid: renewed in time over NATS, or, when that was missed, enrolled anew with a token that an operator puts into its file. */
+/** Keeps who this appliance is valid: renewed in time over NATS, or, when that was missed, enrolled anew with a token that an operator puts into its file. */
 @Injectable()
 export class IdentityKeeper implements OnApplicationBootstrap, OnApplicationShutdown {
   readonly #log = new Logger(IdentityKeeper.name);
@@ -19,20 +19,25 @@ export class IdentityKeeper implements OnApplicationBootstrap, OnApplicationShut
   #marks: { readonly of: CurrentIdentity; readonly marks: IdentityMarks } | undefined;
 
   constructor(
-    @Inject(VRA_CONFIG) private readonly config: VraConfig,
+    @Inject(APPLIANCE) private readonly appliance: Appliance,
     @Inject(ControlBus) private readonly bus: ControlBus,
     @Inject(ComponentIdentity) private readonly identity: ComponentIdentity,
   ) {}
 
   onApplicationBootstrap(): void {
+    const { siteId, role, instanceId } = this.appliance;
     // The ZVM asks for it when the site changes its CA.
-    this.bus.respond(this.#subject('control', 'trust.renew'), null, () => {
+    this.bus.respond(subjectOf({ siteId, service: role, instanceId, channel: 'control', topic: 'trust.renew' }), null, () => {
       this.#isWanted = true;
       this.#look();
       return {};
     });
     this.#timer = setInterval(() => this.#look(), LOOK_MS);
     this.#look();
+  }
+
+  get #what(): string {
+    return `this ${this.appliance.role.toUpperCase()}`;
   }
 
   #look(): void {
@@ -46,15 +51,15 @@ export class IdentityKeeper implements OnApplicationBootstrap, OnApplicationShut
   }
 
   async #lookOnce(): Promise<void> {
-    const enrolled = await redeemTokenFile(this.config, this.identity.folder, this.identity);
-    if (enrolled) return this.#log.log('this VRA was enrolled anew');
+    const enrolled = await redeemTokenFile(this.appliance, this.identity.folder, this.identity);
+    if (enrolled) return this.#log.log(`${this.#what} was enrolled anew`);
     const isDue = this.#isWanted || this.identity.isRenewalDue(Date.now());
     if (isDue && this.bus.isConnected) {
       await renewIdentity(this.bus, this.identity);
       this.#isWanted = false;
-      this.#log.log(`this VRA's certificate and NATS user are renewed until ${new Date(this.identity.expiresAtMs).toISOString()}`);
+      this.#log.log(`the certificate and NATS user of ${this.#what} are renewed until ${new Date(this.identity.expiresAtMs).toISOString()}`);
     } else if (Date.now() > this.identity.expiresAtMs) {
-      throw new Error(`this VRA's certificate ended at ${new Date(this.identity.expiresAtMs).toISOString()}: make a new token (tidemark vra-token) and put it into ${this.config.enrolmentTokenFile}, or mend the clock`);
+      throw new Error(`the certificate of ${this.#what} ended at ${new Date(this.identity.expiresAtMs).toISOString()}: make a new token (tidemark ${this.appliance.role}-token) and put it into ${this.appliance.enrolmentTokenFile}, or mend the clock`);
     }
   }
 
@@ -75,10 +80,6 @@ export class IdentityKeeper implements OnApplicationBootstrap, OnApplicationShut
     const current = this.identity.current();
     if (caPem.length === 0 || caPem.join('') === current.caPem.join('')) return;
     await this.identity.replace({ ...current, caPem });
-  }
-
-  #subject(channel: Channel, topic: string): string {
-    return subjectOf({ siteId: this.config.siteId, service: 'vra', instanceId: this.config.vraId, channel, topic });
   }
 
   async onApplicationShutdown(): Promise<void> {

@@ -6,7 +6,7 @@ const ownBundle = (identity: ComponentIdentity): TrustBundle => new TrustBundle(
 /** Port 4006: probes come without a certificate, so it is asked for, not demanded; {@link assertOwnSite} stands before everything but health. */
 export const healthTls = (identity: ComponentIdentity): TlsOptions => ({ ...serverOptions(identity, ownBundle(identity)), rejectUnauthorized: false });
 
-/** Throws TrustError unless the caller is a component of the VRA's own site. */
+/** Throws TrustError unless the caller is a component of the appliance's own site. */
 export function assertOwnSite(socket: TLSSocket, identity: ComponentIdentity): void {
   const { siteId } = identity.name;
   verifyPeer(socket, ownBundle(identity), Date.now(), { siteId });

@@ -2,21 +2,21 @@ import { Controller, ForbiddenException, Get, Header, HttpCode, Inject, Req } fr
 import { ComponentIdentity, TrustError } from '@tidemark/trust';
 import type { FastifyRequest } from 'fastify';
 import type { TLSSocket } from 'node:tls';
+import { HealthSource } from './appliance.js';
 import { assertOwnSite } from './health-tls.js';
-import { VraMetrics } from './vra-metrics.js';
 
 /** Port 4006, HTTPS: liveness for everybody, metrics for components of the own site, who show their certificate. */
 @Controller()
 export class HealthController {
   constructor(
-    @Inject(VraMetrics) private readonly metrics: VraMetrics,
+    @Inject(HealthSource) private readonly source: HealthSource,
     @Inject(ComponentIdentity) private readonly identity: ComponentIdentity,
   ) {}
 
   @Get('health')
   @HttpCode(200)
-  health(): { status: string; streams: Record<string, number> } {
-    return { status: 'ok', streams: this.metrics.streamStates() };
+  health(): Record<string, unknown> {
+    return { status: 'ok', ...this.source.health() };
   }
 
   @Get('metrics')
@@ -27,6 +27,6 @@ export class HealthController {
     } catch (error) {
       throw error instanceof TrustError ? new ForbiddenException(`metrics are for components of this site: ${error.message}`) : error;
     }
-    return await this.metrics.text();
+    return await this.source.metrics();
   }
 }
