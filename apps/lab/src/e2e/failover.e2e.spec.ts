@@ -1,11 +1,11 @@
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { MiB } from '@tidemark/base';
 import { examineWorkload, plannedLane, type PlannedLane, problemsOf, uriOf, Workload } from '../guest/workload.js';
 import type { Checkpoint } from '../rest/vpg-client.js';
-import { Cleanups, runCommand, SitePair } from './site-pair.js';
+import { Cleanups, copyOut, runCommand, SitePair } from './site-pair.js';
 
 /** web01 and app01 on the first host, db01 on the second: lanes 2 and 3 cross hosts with every write. */
 const LANES: readonly PlannedLane[] = [
@@ -31,12 +31,7 @@ describe('protect, test, lose the site, fail over', () => {
   }, 180_000);
   afterAll(() => cleanups.run(), 60_000);
 
-  const copyOut = async (uri: string): Promise<Buffer> => {
-    const file = join(folder, 'copy.raw');
-    await rm(file, { force: true });
-    expect(await runCommand('nbdcopy', [uri, file])).toMatchObject({ exitCode: 0 });
-    return await readFile(file);
-  };
+  const copy = async (uri: string): Promise<Buffer> => await copyOut(uri, folder);
   const qemuIo = async (uri: string, command: string): Promise<void> => {
     const result = await runCommand('qemu-io', ['-f', 'raw', '-c', command, uri]);
     expect(result).toMatchObject({ exitCode: 0 });
@@ -56,7 +51,7 @@ describe('protect, test, lose the site, fail over', () => {
   it('a tagged checkpoint is listed with one identifier at both sites', async () => {
     const uri = (await pair.vm('a', 'app01')).disks[0]!.nbdUri;
     await qemuIo(uri, 'write -P 0x22 4M 2M');
-    const image = await copyOut(uri);
+    const image = await copy(uri);
     const checkpoint = await (await pair.vpg('a', vpgId)).insertTagged('before the change');
     before = { checkpoint, image };
     await qemuIo(uri, 'write -P 0x33 2M 4M');
@@ -71,7 +66,7 @@ describe('protect, test, lose the site, fail over', () => {
     const countBefore = workload.writeCount;
     await vpg.startTest(before.checkpoint.CheckpointIdentifier);
     const vms = await pair.recovered(3);
-    expect((await copyOut(uriOf(vms, { vm: 'app01', index: 0 }))).equals(before.image)).toBe(true);
+    expect((await copy(uriOf(vms, { vm: 'app01', index: 0 }))).equals(before.image)).toBe(true);
     const findings = await examineWorkload(LANES, vms);
     expect(problemsOf(findings, { atLeast: new Map(), atMost: workload.issued() })).toEqual([]);
     await qemuIo(uriOf(vms, { vm: 'app01', index: 0 }), 'write -P 0x44 0 16M');
@@ -81,7 +76,7 @@ describe('protect, test, lose the site, fail over', () => {
     expect(workload.writeCount).toBeGreaterThan(countBefore);
     await vpg.startTest(before.checkpoint.CheckpointIdentifier);
     const again = await pair.recovered(3);
-    expect((await copyOut(uriOf(again, { vm: 'app01', index: 0 }))).equals(before.image)).toBe(true);
+    expect((await copy(uriOf(again, { vm: 'app01', index: 0 }))).equals(before.image)).toBe(true);
     await vpg.stopTest();
   }, 120_000);
 
@@ -101,7 +96,7 @@ describe('protect, test, lose the site, fail over', () => {
     await vpg.rollback();
     expect((await pair.vms('b')).filter((vm) => vm.powerState === 'poweredOn')).toEqual([]);
     await vpg.failover(before.checkpoint.CheckpointIdentifier);
-    expect((await copyOut(uriOf(await pair.recovered(3), { vm: 'app01', index: 0 }))).equals(before.image)).toBe(true);
+    expect((await copy(uriOf(await pair.recovered(3), { vm: 'app01', index: 0 }))).equals(before.image)).toBe(true);
   }, 180_000);
 
   it('after the commit the disks are files with those bytes and what the running VM wrote', async () => {
@@ -112,6 +107,6 @@ describe('protect, test, lose the site, fail over', () => {
     await qemuIo(uri, 'write -P 0x66 24M 1M');
     const expected = Buffer.from(before.image);
     expected.fill(0x55, 20 * MiB, 21 * MiB).fill(0x66, 24 * MiB, 25 * MiB);
-    expect((await copyOut(uri)).equals(expected)).toBe(true);
+    expect((await copy(uri)).equals(expected)).toBe(true);
   }, 120_000);
 });

@@ -9,7 +9,7 @@ import { replicationFigures } from '../rest/vra-figures.js';
 import { type Checkpoint, VPG_STATUS } from '../rest/vpg-client.js';
 import { until } from '../until.js';
 import { appEntry } from '../servers/node-programs.js';
-import { Cleanups, type CommandResult, runCommand, SitePair } from './site-pair.js';
+import { Cleanups, type CommandResult, copyOut, runCommand, SitePair } from './site-pair.js';
 
 /** What the guest wrote, kept apart from everything that Tidemark does. */
 class WrittenDisk {
@@ -47,12 +47,7 @@ describe('protection turns round', () => {
       const vms = (await pair.vms(site)).filter(({ powerState }) => powerState === 'poweredOn');
       return vms.some(({ name }) => name === 'app01') ? uriOf(vms, { vm: 'app01', index: 0 }) : undefined;
     });
-  const copyOut = async (uri: string): Promise<Buffer> => {
-    const file = join(folder, 'copy.raw');
-    await rm(file, { force: true });
-    expect(await runCommand('nbdcopy', [uri, file])).toMatchObject({ exitCode: 0 });
-    return await readFile(file);
-  };
+  const copy = async (uri: string): Promise<Buffer> => await copyOut(uri, folder);
   const untilProtectedFrom = async (site: SiteName): Promise<void> => {
     let seen = '';
     await until(`VMs of ${site} are protected`, async () => {
@@ -100,7 +95,7 @@ describe('protection turns round', () => {
     const vpg = await pair.vpg('b', seededId);
     const { CheckpointIdentifier: checkpointId } = (await vpg.checkpoints()).at(-1)!;
     await vpg.startTest(checkpointId);
-    expect((await copyOut(uriOf(await pair.recovered(1), { vm: 'web01', index: 0 }))).equals(written.image)).toBe(true);
+    expect((await copy(uriOf(await pair.recovered(1), { vm: 'web01', index: 0 }))).equals(written.image)).toBe(true);
     await vpg.stopTest();
     await (await pair.api('b')).run('DELETE', `/vpgs/${seededId}`, { KeepRecoveryVolumes: true });
     expect((await stat(join(seeds, 'web.raw'))).size).toBe(source.sizeBytes);
@@ -127,7 +122,7 @@ describe('protection turns round', () => {
     await disk.write(await running('b'), 0x24, { atMiB: 0, lengthMiB: 1 });
     const atA = await pair.vpg('a', vpgId);
     await atA.failover(turned.checkpoint.CheckpointIdentifier);
-    expect((await copyOut(await running('a'))).equals(turned.image)).toBe(true);
+    expect((await copy(await running('a'))).equals(turned.image)).toBe(true);
     await atA.rollback();
   }, 180_000);
 
@@ -136,7 +131,7 @@ describe('protection turns round', () => {
     await disk.write(await running('b'), 0x31, { atMiB: 10, lengthMiB: 2 });
     const [atA, atB] = [await pair.vpg('a', vpgId), await pair.vpg('b', vpgId)];
     await atA.move({ isReverse: true });
-    expect((await copyOut(await running('a'))).equals(disk.image)).toBe(true);
+    expect((await copy(await running('a'))).equals(disk.image)).toBe(true);
     await disk.write(await running('a'), 0x32, { atMiB: 12, lengthMiB: 1 });
     await atA.commitMove();
     await disk.write(await running('a'), 0x33, { atMiB: 50, lengthMiB: 1 });
@@ -147,6 +142,6 @@ describe('protection turns round', () => {
     expect(await syncKindsOf('b')).toEqual(['deltaSync']);
     await disk.write(await running('a'), 0x34, { atMiB: 51, lengthMiB: 1 });
     await atB.move();
-    expect((await copyOut(await running('b'))).equals(disk.image)).toBe(true);
+    expect((await copy(await running('b'))).equals(disk.image)).toBe(true);
   }, 180_000);
 });

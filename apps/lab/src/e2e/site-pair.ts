@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { findLab, type Lab } from '../identity.js';
 import { labDown, labKill, labStart, labUp, parseTarget, processesOf } from '../lab.js';
@@ -162,6 +162,15 @@ export function runCommand(command: string, args: readonly string[], environment
       resolve({ exitCode, stdout, stderr });
     });
   });
+}
+
+/** Every byte of the disk that is served at `uri`, by way of a file in `folder`. */
+export async function copyOut(uri: string, folder: string): Promise<Buffer> {
+  const file = join(folder, 'copy.raw');
+  await rm(file, { force: true });
+  const { exitCode, stderr } = await runCommand('nbdcopy', [uri, file]);
+  if (exitCode !== 0) throw new Error(`nbdcopy of ${uri} ended with ${String(exitCode)}: ${stderr}`);
+  return await readFile(file);
 }
 
 /** `npm run lab -- …`, without npm and the bootstrap. */
