@@ -287,6 +287,8 @@ describe('recovery', () => {
     expect(posted('/vras/7/changerecoveryvra/execute')).toEqual({
       VmsAllocations: [{ VmIdentifier: 'vm-1', HostIdentifier: 'host-2' }, { VmIdentifier: 'vm-2', HostIdentifier: 'host-2' }],
     });
+    await tidemark(['evacuate', '7', '--host-is-down']);
+    expect(posted('/vras/7/changerecoveryvra/execute')).toMatchObject({ HostIsDown: true });
     const refused = await tidemark(['evacuate', '7', '--to', 'host-a9']);
     expect([refused.code, refused.err]).toEqual([1, expect.stringContaining('does not see datastore ds')]);
   });

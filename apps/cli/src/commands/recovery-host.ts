@@ -11,6 +11,7 @@ interface MoveOptions {
   readonly vm?: string[];
   readonly to?: string;
   readonly dryRun?: boolean;
+  readonly hostIsDown?: boolean;
   readonly wait: boolean;
 }
 
@@ -20,6 +21,7 @@ export function addRecoveryHostCommands(program: Command, session: InSession): v
     .argument('<vra>', 'name or identifier')
     .option('--vm <vm...>', 'only these VMs, by name or identifier (all that it recovers)')
     .option('--to <host>', 'this host, by name or identifier (for each VM the one that recovers the fewest and sees its datastores)')
+    .option('--host-is-down', 'its host is powered off or cut off from the datastore: take the journals without asking its VRA, which destroys them if it still writes')
     .option('--dry-run', 'show where each VM would go').option('--no-wait', 'do not wait for the task')
     .action((wanted: string, options: MoveOptions, command: Command) => session(command, (one) => evacuate(one, wanted, options)));
 }
@@ -41,7 +43,7 @@ async function evacuate({ client, output, task }: Session, wanted: string, optio
   if (stuck.length > 0) throw missing(stuck.map(({ VmIdentifier, Reason }) => `VM ${VmIdentifier} can go nowhere: ${Reason}`).join('; '));
   const VmsAllocations = Recommendations.map(({ VmIdentifier, HostIdentifier }): VraVmAllocationApi => ({ VmIdentifier, HostIdentifier: HostIdentifier ?? '' }));
   if (VmsAllocations.length === 0) throw missing(`${vra.VraName} recovers nothing`);
-  const taskId = await client.post(`${path}/execute`, { VmsAllocations });
+  const taskId = await client.post(`${path}/execute`, { VmsAllocations, ...(options.hostIsDown === true && { HostIsDown: true }) });
   const ended = await task(taskId, { isWaiting: options.wait });
   output.done(ended ?? { TaskIdentifier: taskId }, ended ? `VMs of ${vra.VraName} that are recovered elsewhere now: ${String(VmsAllocations.length)}` : `started: task ${taskId}`);
 }

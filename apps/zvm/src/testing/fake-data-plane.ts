@@ -19,6 +19,14 @@ export class FakeDataPlane {
     return vra;
   }
 
+  /** Journals are on the datastore: the VRA that had this one, if it ever comes back, finds out. */
+  seized(key: string): FakeRecovery | undefined {
+    const old = [...this.vras.values()].find((vra) => vra.recoveries.has(key));
+    const recovery = old?.recoveries.get(key);
+    old?.recoveries.delete(key);
+    return recovery;
+  }
+
   streamState(vpgId: string): ReplicationState {
     return this.#holders(vpgId).length > 0 ? 'replicating' : 'connecting';
   }

@@ -163,8 +163,8 @@ export class FakeVra {
     const key = `${spec.vpgId}/${spec.vmId}`;
     if (this.refusesPut) throw new ControlRefusal('VRA_NOTHING_THERE', `there is no journal in ${spec.journalFolder} to be taken over`);
     // Journal and mirrors lie on the datastore, whoever has them open.
-    const released = this.plane.released.get(key);
-    if (!this.recoveries.has(key) && (spec.moveNumber ?? 0) > 0 && !released) throw new ControlRefusal('VRA_NOTHING_THERE', `${key} was not released by anybody`);
+    const released = this.plane.released.get(key) ?? (spec.isOldHostDown === true ? this.plane.seized(key) : undefined);
+    if (!this.recoveries.has(key) && (spec.moveNumber ?? 0) > 0 && !released) throw new ControlRefusal('VRA_NOT_RELEASED', `${key} was not released by anybody`);
     this.plane.released.delete(key);
     const known = this.recoveries.get(key) ?? released;
     this.recoveries.set(key, { epoch: spec.epoch, reservedEpoch: null, held: [], lastChange: 0, ...known, spec });

@@ -37,6 +37,8 @@ export interface ActionRequest {
 /** VMs by the host, and its VRA, that shall recover them. */
 export interface MoveTargets {
   readonly targets: readonly { readonly vmId: string; readonly hostId: string; readonly vra: VraAddressV1 }[];
+  /** The operator's word for the host that they leave. */
+  readonly isOldHostDown?: boolean;
 }
 
 const WAIT_SECONDS_DEFAULT = 3600;
@@ -120,7 +122,7 @@ export class RecoveryActions {
     const record = this.#vpg(request.vpgId);
     if (record.state !== 'protecting' || record.failoverTest) throw conflict(`recoveries of VPG '${record.definition.name}' cannot be moved now: ${situationOf(record)}`);
     const definition = withRecoveryAt(record.definition, new Map(request.targets.map((target) => [target.vmId, target])));
-    const input: MoveRecoveryInput = { before: record.definition, definition };
+    const input: MoveRecoveryInput = { before: record.definition, definition, isOldHostDown: request.isOldHostDown === true };
     if (movedVms(input.before, input.definition).length === 0) throw conflict(`VPG '${record.definition.name}' is recovered there already`);
     return await this.#begin(request, 'moveRecovery', record.definition, input);
   }

@@ -44,14 +44,27 @@ export class RecoverySite {
     await Promise.all(definition.vms.map((vm) => this.vras.putRecovery(vm.recoveringVra.vraId, recoveryOf(definition, vm, epoch))));
   }
 
-  /** The old VRAs let go of what the new ones shall have. */
-  async releaseRecoveries(before: VpgDefinition, after: VpgDefinition): Promise<void> {
-    await Promise.all(movedVms(before, after).map(({ from, to }) => this.vras.releaseRecovery(from.recoveringVra.vraId, refOf(before, from), moveNumberOf(to))));
+  /** The old VRAs let go of what the new ones shall have. With `isOldHostDown`, one that is silent is not asked. */
+  async releaseRecoveries(before: VpgDefinition, after: VpgDefinition, { isOldHostDown = false } = {}): Promise<void> {
+    const asked = movedVms(before, after).filter(({ from }) => !isOldHostDown || this.vras.isAlive(from.recoveringVra.vraId));
+    await Promise.all(asked.map(({ from, to }) => this.vras.releaseRecovery(from.recoveringVra.vraId, { ...refOf(before, from), moveNumber: moveNumberOf(to), journalFolder: from.journalFolder })));
   }
 
-  /** To be called when the old VRAs have let go. */
-  async takeOverRecoveries(before: VpgDefinition, after: VpgDefinition, epoch: number): Promise<void> {
-    await Promise.all(movedVms(before, after).map(({ to }) => this.vras.putRecovery(to.recoveringVra.vraId, recoveryOf(after, to, epoch), OPEN_OR_CLOSE_MS)));
+  /** To be called when the old VRAs have let go, or with `isOldHostDown`. */
+  async takeOverRecoveries(before: VpgDefinition, after: VpgDefinition, { epoch, isOldHostDown = false }: { readonly epoch: number; readonly isOldHostDown?: boolean }): Promise<void> {
+    await Promise.all(movedVms(before, after).map(async ({ to }) => {
+      const recovery = { ...recoveryOf(after, to, epoch), ...(isOldHostDown && { isOldHostDown }) };
+      await this.vras.putRecovery(to.recoveringVra.vraId, recovery, OPEN_OR_CLOSE_MS);
+    }));
+  }
+
+  /** As {@link takeOverRecoveries}, back to a VRA whose host is said to be down: one that does not answer finds out by the files whether they are still its own. */
+  async tryTakeBack(before: VpgDefinition, after: VpgDefinition, epoch: number): Promise<void> {
+    try {
+      await this.takeOverRecoveries(before, after, { epoch });
+    } catch (error) {
+      if (!(error instanceof ZvmError) || error.code !== 'ZVM_VRA_DOWN') throw error;
+    }
   }
 
   /** With `isForced`, a VRA that does not answer is left behind. */

@@ -52,8 +52,8 @@ export class ChangeRecoveryVraController {
   /** Answers the task's id. */
   @Action('execute')
   @Needs('manageVras')
-  async execute(@Param('vra') vraId: string, @Body() body: VraChangeRecoveryHostSettingsApi, @SessionUser() user: string): Promise<string> {
-    return await this.moves.execute(vraId, allocationsOf(body.VmsAllocations), user);
+  async execute(@Param('vra') vraId: string, @Body() body: VraChangeRecoveryHostSettingsApi, @SessionUser() initiatedBy: string): Promise<string> {
+    return await this.moves.execute(vraId, allocationsOf(body.VmsAllocations), { initiatedBy, isOldHostDown: body.HostIsDown ?? false });
   }
 }
 

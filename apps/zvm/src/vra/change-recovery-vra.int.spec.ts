@@ -127,4 +127,18 @@ describe('moving recoveries to another host', () => {
     expect(await atB.refused(400, 'POST', path(0, 'execute'), { VmsAllocations: [{ VmIdentifier: vms[1], HostIdentifier: hosts[1] }] })).toContain('stop it first');
     await completed(atB, await atB.ok('POST', `/vpgs/${id}/FailoverTestStop`, {}));
   }, 30_000);
+
+  it('from a VRA that does not answer only when the operator says that its host is down', async () => {
+    const [dead, alive] = [vraOn(0), vraOn(1)];
+    const before = await checkpoints();
+    await dead.silence();
+    await eventually('its silence is noticed', async () => (await atB.ok<VraApi[]>('GET', '/vras')).some(({ IsConnected }) => IsConnected === false));
+    const { reason, status } = { reason: await atB.refused(409, 'POST', path(0, 'execute')), status: await recoveredVms() };
+    expect(reason).toMatch(/does not answer.*powered off or cut off from the datastore.*HostIsDown/);
+    expect(status).toEqual([1, 1]);
+    await completed(atB, await atB.ok('POST', path(0, 'execute'), { HostIsDown: true }));
+    expect([...alive.recoveries.values()].map(({ spec }) => spec.vmId).sort()).toEqual([...vms].sort());
+    expect(await checkpoints()).toEqual(expect.arrayContaining(before));
+    await eventually('streams go to the one that is left', () => Promise.resolve(targets().every((vraId) => vraId === alive.options.vraId)));
+  }, 60_000);
 });

@@ -6,12 +6,14 @@ import { OperationService } from '../operation/operation.service.js';
 import { PeerLinkService } from '../peer/peer-link.service.js';
 import { SiteInventoryService, type SiteInventory } from '../site/site-inventory.service.js';
 import { liveDisks } from '../vpg/followed-disks.js';
+import { oldVraSilent } from '../vpg/operations/move-recovery.js';
 import type { MoveTargets } from '../vpg/recovery-actions.service.js';
 import type { VpgRecord, VpgVm } from '../vpg/vpg-model.js';
 import { VpgStore } from '../vpg/vpg.store.js';
 import type { EvacuateInput } from './evacuate-vra.js';
 import { type Allocation, judgeMove, recommendHosts, type Recommendation, type SpreadHost, type SpreadVm, type Verdict } from './recovery-spread.js';
 import type { VraRecord } from './vra-model.js';
+import { VraLinkService } from './vra-link.service.js';
 import { VraStore } from './vra.store.js';
 
 interface Recovered {
@@ -28,6 +30,7 @@ export class ChangeRecoveryVra {
     private readonly sites: SiteInventoryService,
     private readonly operations: OperationService,
     private readonly link: PeerLinkService,
+    private readonly heartbeats: VraLinkService,
     @Inject(ZVM_CONFIG) private readonly config: ZvmConfig,
   ) {}
 
@@ -56,12 +59,13 @@ export class ChangeRecoveryVra {
   }
 
   /** Answers the task id. Without allocations: everything, as recommended. @throws ZvmError ZVM_INVALID, ZVM_CONFLICT that names every VM which cannot go */
-  async execute(vraId: string, wanted: readonly Allocation[], initiatedBy: string): Promise<string> {
+  async execute(vraId: string, wanted: readonly Allocation[], { initiatedBy, isOldHostDown }: { readonly initiatedBy: string; readonly isOldHostDown: boolean }): Promise<string> {
     const vra = this.vras.get(vraId);
+    if (!isOldHostDown && !this.heartbeats.isAlive(vraId)) throw conflict(oldVraSilent(vra.name));
     const allocations = wanted.length > 0 ? wanted : await this.#everything(vra);
     const faults = (await this.validate(vraId, allocations)).filter(({ status }) => status === 'Error');
     if (faults.length > 0) throw invalid(faults.map(({ vmId, reason }) => `VM ${vmId}: ${reason}`).join('; '));
-    const moves = await this.#movesOf(vra, allocations);
+    const moves = (await this.#movesOf(vra, allocations)).map((move) => ({ ...move, isOldHostDown }));
     const input: EvacuateInput = { vraId, name: vra.name, moves };
     return await this.operations.begin({
       kind: 'evacuateVra', input, vpgId: null, initiatedBy, related: { vpgIds: moves.map(({ vpgId }) => vpgId), hostIds: [vra.hostId] },

@@ -45,9 +45,9 @@ export class EvacuateVraOperation implements OnModuleInit {
   /** What is refused stands in nobody's way. Done again after a restart: the task's id tells a move that was begun. */
   async #begin({ input, initiatedBy }: StepContext<EvacuateInput>): Promise<Record<string, string>> {
     const refused: Record<string, string> = {};
-    for (const { vpgId, taskId, targets } of input.moves) {
+    for (const { vpgId, taskId, targets, isOldHostDown } of input.moves) {
       try {
-        await this.actions.moveRecoveries({ vpgId, targets, initiatedBy, taskId });
+        await this.actions.moveRecoveries({ vpgId, targets, isOldHostDown: isOldHostDown === true, initiatedBy, taskId });
       } catch (error) {
         if (!(error instanceof ZvmError) || error.isRetryable) throw error;
         refused[vpgId] = messageOf(error);

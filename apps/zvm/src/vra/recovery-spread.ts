@@ -44,7 +44,7 @@ export function judgeMove(vm: SpreadVm, host: SpreadHost | undefined): Verdict {
   if (host.hostId === vm.hostId) return { status: 'Error', reason: `host ${host.name} recovers '${vm.name}' already` };
   if (!host.hasVra) return { status: 'Error', reason: `host ${host.name} has no VRA that answers` };
   const unseen = vm.datastoreIds.filter((id) => !host.datastoreIds.includes(id));
-  if (unseen.length > 0) return { status: 'Error', reason: `host ${host.name} does not see datastore ${unseen.join(', ')}, where journal or volumes of '${vm.name}' lie` };
+  if (unseen.length > 0) return { status: 'Error', reason: `host ${host.name} does not see datastore ${unseen.join(', ')}, where journal or volumes of '${vm.name}' lie, and a move copies nothing: attach the datastore to that host; or delete the VPG keeping its recovery volumes, and create it anew there with them as preseed` };
   if (vm.obstacle !== '') return { status: 'Error', reason: vm.obstacle };
   return vm.remark === '' ? { status: 'Ok', reason: '' } : { status: 'Warning', reason: vm.remark };
 }

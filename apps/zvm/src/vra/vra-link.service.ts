@@ -1,6 +1,6 @@
 import { Inject, Injectable, type OnModuleInit } from '@nestjs/common';
 import {
-  type CheckpointDisksV1, type CheckpointInsertedV1, type CheckpointListingV1, type Channel, type DesiredStateV1, type ProtectionSettledV1, type ProtectionStatusV1, type RecoveryStatusV1, type RecoveryV1,
+  type CheckpointDisksV1, type CheckpointInsertedV1, type CheckpointListingV1, type Channel, type DesiredStateV1, type ProtectionSettledV1, type ProtectionStatusV1, type RecoveryReleaseV1, type RecoveryStatusV1, type RecoveryV1,
   subjectOf, type ViewOpenV1, type ViewPromoteV1, type ViewStatusV1, type VraStatusV1,
 } from '@tidemark/contracts';
 import { ControlBus, ControlError } from '@tidemark/nest';
@@ -122,8 +122,8 @@ export class VraLinkService implements OnModuleInit {
     await this.#ask(vraId, 'control', 'recovery.put', recovery, timeoutMs);
   }
 
-  async releaseRecovery(vraId: string, ref: ProtectionRef, moveNumber: number): Promise<void> {
-    await this.#ask(vraId, 'control', 'recovery.release', { ...ref, moveNumber }, OPEN_OR_CLOSE_MS);
+  async releaseRecovery(vraId: string, release: RecoveryReleaseV1): Promise<void> {
+    await this.#ask(vraId, 'control', 'recovery.release', release, OPEN_OR_CLOSE_MS);
   }
 
   async removeRecovery(vraId: string, ref: ProtectionRef, what: { readonly isMirrorKept: boolean; readonly epoch: number }): Promise<void> {

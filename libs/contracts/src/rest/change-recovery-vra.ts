@@ -1,5 +1,5 @@
 import { VRA_CHANGE_RECOVERY_HOST_VM_STATUS } from './enumerations.js';
-import { EnumNumber, List, Section, Text, Texts } from './fields.js';
+import { EnumNumber, Flag, List, Section, Text, Texts } from './fields.js';
 
 /** Which host shall recover a VM. */
 export class VraVmAllocationApi {
@@ -10,6 +10,11 @@ export class VraVmAllocationApi {
 /** `POST /vras/{vra}/changerecoveryvra/validate` and `execute`; without allocations: every VM that the VRA recovers, each to the recommended host. */
 export class VraChangeRecoveryHostSettingsApi {
   @List(() => VraVmAllocationApi) VmsAllocations?: VraVmAllocationApi[] | null;
+  /**
+   * `execute` only; needed when the VRA does not answer, and the caller's word that its host is powered off or cut off from the datastore: the journals are taken
+   * from it unasked. Were it to write on, journals and recovery volumes would be destroyed.
+   */
+  @Flag() HostIsDown?: boolean | null;
 }
 
 export class VraChangeRecoveryHostConstraintsApi {

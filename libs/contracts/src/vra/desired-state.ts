@@ -177,6 +177,8 @@ export class RecoveryV1 {
   @IsString() @Length(1, 4096) journalFolder!: string;
   /** Grows with every move to another VRA; absent: 0. Above 0 journal and mirrors are there already (else VRA_NOTHING_THERE) and are taken over from the VRA that released them. */
   @IsOptional() @IsInt() @Min(0) moveNumber?: number;
+  /** The operator's word that the host of the VRA which has not let go (else VRA_NOT_RELEASED) is off: its files are taken as soon as nobody writes them (else VRA_STILL_WRITTEN). */
+  @IsOptional() @IsBoolean() isOldHostDown?: boolean;
   @ValidateNested() @Type(() => DatastoreV1) datastore!: DatastoreV1;
   @IsInt() @Min(1000) historyMs!: number;
   /** Absent: unlimited. */
@@ -194,11 +196,13 @@ export class ProtectionRefV1 {
 }
 
 /**
- * `control recovery.release`: journal and mirrors are closed and belong to nobody here any more; the VRA that is put this move number takes them over. Unknown here: done.
+ * `control recovery.release`: journal and mirrors are closed and belong to nobody here any more, which the files say themselves; the VRA that is put this move number takes them over. May be repeated.
  * VRA_CONFLICT while a view is open or a failover is under way.
  */
 export class RecoveryReleaseV1 extends ProtectionRefV1 {
   @IsInt() @Min(1) moveNumber!: number;
+  /** Where the journal lies: for a VRA that has forgotten the recovery and was killed before it wrote that down there. */
+  @IsString() @Length(1, 4096) journalFolder!: string;
 }
 
 /** `control recovery.remove` */

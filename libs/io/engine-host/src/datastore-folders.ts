@@ -25,6 +25,11 @@ export class DatastoreFolders {
     for (const { path } of disks) if (!isNbdUri(path)) await this.assertInside(path);
   }
 
+  /** As {@link assertInside}; a datastore that cannot be looked at has nothing inside. */
+  async isInside(path: string): Promise<boolean> {
+    return await this.assertInside(path).then(() => true, () => false);
+  }
+
   /** Throws VRA_PATH unless `path` is plain (absolute, without `.`, `..`, doubled or final slashes) and lies below a datastore, both as written and with symbolic links followed. */
   async assertInside(path: string): Promise<void> {
     const isPlain = !path.includes('\0') && resolve(path) === path;

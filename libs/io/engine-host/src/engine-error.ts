@@ -15,6 +15,8 @@ export type EngineErrorCode =
   | 'VRA_PATH' // a file or folder outside the host's datastores
   | 'VRA_MOVED' // journal and mirrors belong to another VRA
   | 'VRA_NOTHING_THERE' // a journal was to be taken over and is not to be seen here
+  | 'VRA_NOT_RELEASED' // the VRA that journal and mirrors belong to has not let go of them
+  | 'VRA_STILL_WRITTEN' // somebody writes journal or mirrors that were taken over from a host said to be down
   | 'CHECKPOINT_FREEZE' // a guest could not be frozen, so there is no application-consistent checkpoint
   | 'CHECKPOINT_VOID'
   | 'CHECKPOINT_NOT_LEADER';

@@ -7,54 +7,87 @@ import type { RecoverySpec } from './types.js';
 interface Owner {
   readonly vraId: string;
   readonly moveNumber: number;
+  /** The move for which it has let go: whoever has that number, or a later one, may take over. null: it may have the files open. */
+  readonly releasedTo: number | null;
 }
 
 const SEGMENT = /\.segment$/;
 
 export const moveNumberOf = ({ moveNumber }: Pick<RecoverySpec, 'moveNumber'>): number => moveNumber ?? 0;
 
+const ownerFile = (folder: string): StateFile<Owner> => new StateFile(join(folder, 'owner.json'));
+
+/** The lowest number of a move with which this VRA may open what belongs to `found`. */
+const numberNeeded = (found: Owner, vraId: string): number => found.releasedTo ?? (found.vraId === vraId ? found.moveNumber : found.moveNumber + 1);
+
 /**
  * Which VRA a journal and its mirrors belong to, in `owner.json` beside the segments: the files say it themselves, so a VRA that slept through a move, or
  * lost its own state, does not take up what another one writes. The move with the higher number wins.
  */
 export class JournalOwner {
-  readonly #file: StateFile<Owner>;
   #isTakenOver = false;
 
   private constructor(
     private readonly spec: RecoverySpec,
     private readonly vraId: string,
     private readonly owner: Owner | undefined,
-  ) {
-    this.#file = new StateFile(join(spec.journalFolder, 'owner.json'));
-  }
+  ) {}
 
-  /** Throws VRA_MOVED when the files belong to another VRA, VRA_NOTHING_THERE when they were to be taken over and are not to be seen. Changes nothing. */
+  /**
+   * Changes nothing. Throws VRA_MOVED when the files belong to another VRA, VRA_NOTHING_THERE when they were to be taken over and are not to be seen,
+   * VRA_NOT_RELEASED when the one that they belong to has not let go, unless the operator says that its host is down.
+   */
   static async look(spec: RecoverySpec, vraId: string): Promise<JournalOwner> {
-    const found = await new StateFile<Owner>(join(spec.journalFolder, 'owner.json')).load();
+    const found = await ownerFile(spec.journalFolder).load();
     const owner = new JournalOwner(spec, vraId, found);
     const own = moveNumberOf(spec);
-    const isOlder = found !== undefined && (found.vraId === vraId ? found.moveNumber > own : found.moveNumber >= own);
-    if (isOlder) throw new EngineError('VRA_MOVED', `${spec.journalFolder} belongs to VRA ${found.vraId} since move ${String(found.moveNumber)}; this is move ${String(own)}`);
+    if (found && own < numberNeeded(found, vraId)) throw movedError(spec, found);
     if (own > 0 && !(await hasSegments(spec.journalFolder))) {
-      throw new EngineError('VRA_NOTHING_THERE', `there is no journal in ${spec.journalFolder} to be taken over: does this host see the datastore?`);
+      throw new EngineError('VRA_NOTHING_THERE', `there is no journal in ${spec.journalFolder} to be taken over: does this host see the datastore? Nothing is copied to another one; protect the VM anew there, with its old recovery volumes as preseed, when it cannot be attached here`);
+    }
+    if (owner.isTakingOver && !owner.isReleased && spec.isOldHostDown !== true) {
+      throw new EngineError('VRA_NOT_RELEASED', `${spec.journalFolder} belongs to ${found ? `VRA ${found.vraId}` : 'a VRA that has not left its name'}, which has not let go of it: two VRAs that write one journal destroy it. Start that VRA, or power its host off and say so (the host is down)`);
     }
     return owner;
   }
 
-  /** Journal and mirrors come from another VRA: they are there, and whatever is missing is lost, not new. */
+  /** Why this VRA must stop writing at once; undefined: the files are still its own. Throws when they cannot be asked. */
+  static async movedFrom(spec: RecoverySpec, vraId: string): Promise<EngineError | undefined> {
+    const found = await ownerFile(spec.journalFolder).load();
+    return found && moveNumberOf(spec) < numberNeeded(found, vraId) ? movedError(spec, found) : undefined;
+  }
+
+  /** All files are closed here and stay so: written down for the VRA that comes with this number. Durable when it resolves; nothing if they are not this VRA's (any more). */
+  static async letGo(journalFolder: string, { vraId, moveNumber }: { readonly vraId: string; readonly moveNumber: number }): Promise<void> {
+    const file = ownerFile(journalFolder);
+    const found = await file.load();
+    if (found?.vraId !== vraId || found.moveNumber >= moveNumber || (found.releasedTo ?? 0) >= moveNumber) return;
+    await file.save({ ...found, releasedTo: moveNumber });
+  }
+
+  /** Journal and mirrors come from another VRA, or back to this one: they are there, and whatever is missing is lost, not new. */
   get isTakingOver(): boolean {
-    return moveNumberOf(this.spec) > 0 && this.owner?.vraId !== this.vraId;
+    return moveNumberOf(this.spec) > 0 && (this.owner?.vraId !== this.vraId || this.isReleased);
+  }
+
+  /** Whoever had the files has said that they are closed. */
+  get isReleased(): boolean {
+    return typeof this.owner?.releasedTo === 'number';
   }
 
   /** Durable when it resolves. To be called with the mirrors locked and before the journal is opened: nobody else has it open then. */
   async claim(): Promise<void> {
-    const wanted: Owner = { vraId: this.vraId, moveNumber: moveNumberOf(this.spec) };
-    if (this.#isTakenOver || (this.owner?.vraId === wanted.vraId && this.owner.moveNumber === wanted.moveNumber)) return;
-    await this.#file.save(wanted);
+    const wanted: Owner = { vraId: this.vraId, moveNumber: moveNumberOf(this.spec), releasedTo: null };
+    if (this.#isTakenOver || (!this.isReleased && this.owner?.vraId === wanted.vraId && this.owner.moveNumber === wanted.moveNumber)) return;
+    await ownerFile(this.spec.journalFolder).save(wanted);
     this.#isTakenOver = true;
   }
 }
+
+const movedError = ({ journalFolder, moveNumber }: RecoverySpec, { vraId, moveNumber: theirs, releasedTo }: Owner): EngineError => new EngineError(
+  'VRA_MOVED',
+  `${journalFolder} ${releasedTo === null ? `belongs to VRA ${vraId} since move ${String(theirs)}` : `was released by VRA ${vraId} for move ${String(releasedTo)}`}; this is move ${String(moveNumber ?? 0)}`,
+);
 
 async function hasSegments(folder: string): Promise<boolean> {
   try {

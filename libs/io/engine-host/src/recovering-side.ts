@@ -1,5 +1,4 @@
 import type { RetirementMessage } from '@tidemark/checkpoint';
-import { Backoff } from './backoff.js';
 import { DatastoreFolders } from './datastore-folders.js';
 import type { CheckpointPin } from './checkpoint-pins.js';
 import { DatastoreSpace } from './datastore-space.js';
@@ -11,7 +10,10 @@ import { HeldExchange, type HeldSurroundings } from './held-exchange.js';
 import type { HeldMessage } from './held-report.js';
 import type { CodecPool } from '@tidemark/link';
 import { JournalOwner, moveNumberOf } from './journal-owner.js';
+import { JournalRepair } from './journal-repair.js';
+import { assertQuiet, seizeJournal } from './journal-seizure.js';
 import { volumeChangeError } from './mirror-set.js';
+import { OwnerWatch } from './owner-watch.js';
 import { RecoveryHost } from './recovery-host.js';
 import { removeRecoveryFiles, type Removal } from './removal.js';
 import type { RetirementHost } from './retirement-host.js';
@@ -61,7 +63,17 @@ export class RecoveringSide {
   readonly #spaces = new Map<string, DatastoreSpace>();
   readonly #scrubber: Scrubber;
   readonly #folders: DatastoreFolders | undefined;
-  readonly #retries = new Map<string, Backoff>();
+  readonly #ownerWatch = new OwnerWatch({
+    vraId: this.around.options.vraId,
+    recoveries: () => this.recoveries,
+    moved: (recovery, error) => this.#lost(recovery, error),
+    problem: ({ key }, error) => this.around.options.log.warn({ protection: key, error: String(error) }, 'cannot see whom a journal belongs to; it is looked at again'),
+  });
+  readonly #repair = new JournalRepair({
+    log: this.around.options.log,
+    hasView: (key) => [...this.#entries.values()].some(({ spec }) => protectionKey(spec) === key),
+    exclusive: (act) => this.#exclusive(act),
+  });
   readonly #exchange = new HeldExchange(this.#exchangeSurroundings());
   #last: Promise<unknown> = Promise.resolve();
   readonly #openings = new ViewOpenings({ exclusive: (act) => this.#exclusive(act), open: (spec) => this.#openOrFind(spec), save: () => this.#save() });
@@ -123,6 +135,20 @@ export class RecoveringSide {
     this.#specs.delete(key);
     this.#failed.delete(key);
     await this.#save();
+  }
+
+  /** It was taken over by another VRA while it was open here: nothing more is written. */
+  async #lost(recovery: RecoveryHost, error: EngineError): Promise<void> {
+    const { key } = recovery;
+    await recovery.release();
+    await this.#exclusive(async () => {
+      if (this.#recoveries.get(key) !== recovery) return;
+      this.#recoveries.delete(key);
+      for (const [viewId, { spec }] of this.#entries) if (protectionKey(spec) === key) await this.#closeView(viewId, { isScratchDropped: false });
+      await this.#forgetMoved(key, error);
+      this.#scrubber.forget(key);
+      this.#retirements.configure(this.recoveries);
+    });
   }
 
   async #open(key: string, spec: RecoverySpec): Promise<void> {
@@ -190,8 +216,9 @@ export class RecoveringSide {
   }
 
   /** Volumes may be added, grow or be removed; the journal's folder stays. History, limits, datastore and recoverers can change. */
-  put(spec: RecoverySpec): Promise<void> {
-    return this.#exclusive(async () => {
+  async put({ isOldHostDown, ...spec }: RecoverySpec): Promise<void> {
+    if (isOldHostDown === true) await this.#seize({ ...spec, isOldHostDown });
+    await this.#exclusive(async () => {
       const key = protectionKey(spec);
       if (this.#removals.has(key)) throw new EngineError('VRA_CONFLICT', 'the former recovery of this VM is still being removed');
       const known = this.#specs.get(key);
@@ -214,14 +241,25 @@ export class RecoveringSide {
     });
   }
 
+  /** Again whenever it is repeated, until the recovery is known here: a crash may have come before the wait was over. */
+  async #seize(spec: RecoverySpec): Promise<void> {
+    if (this.#specs.has(protectionKey(spec))) return;
+    const { vraId, quietMs } = this.around.options;
+    await this.#folders?.assertRecovery(spec);
+    if (await this.#exclusive(() => seizeJournal(spec, vraId))) await assertQuiet(spec, quietMs);
+  }
+
   /**
    * Lets go of journal and mirrors, for the VRA that takes them over by a `put` with this move's number. Durable before the first file is closed: after a crash
-   * they are not opened here again. Repeated, or unknown here: done. VRA_CONFLICT while a view is open or a failover is under way.
+   * they are not opened here again. When all are closed the files say so themselves, durably: nobody takes over before. May be repeated, also where it is
+   * unknown. VRA_CONFLICT while a view is open or a failover is under way.
    */
-  release(ref: ProtectionRef, { moveNumber }: { readonly moveNumber: number }): Promise<void> {
+  release(ref: ProtectionRef, { moveNumber, journalFolder }: { readonly moveNumber: number; readonly journalFolder: string }): Promise<void> {
     return this.#exclusive(async () => {
       const key = protectionKey(ref);
       const spec = this.#specs.get(key);
+      // What this host cannot see it has never opened; and if it has, whoever comes next reads in the files that it has not let go.
+      if (!spec && (await this.#folders?.isInside(journalFolder)) === false) return;
       if (spec && moveNumberOf(spec) >= moveNumber) throw new EngineError('VRA_CONFLICT', `move ${String(moveNumberOf(spec))} brought this recovery here: move ${String(moveNumber)} is older`);
       const view = [...this.#entries.values()].find((entry) => protectionKey(entry.spec) === key);
       if (view) throw new EngineError('VRA_CONFLICT', `view ${view.spec.viewId} (${view.spec.purpose}) is open: stop the failover test, or end the failover, first`);
@@ -233,6 +271,7 @@ export class RecoveringSide {
       if (this.#recoveries.delete(key)) this.around.options.log.info({ protection: key, moveNumber }, 'recovery released: another VRA takes it over');
       this.#scrubber.forget(key);
       this.#retirements.configure(this.recoveries);
+      await JournalOwner.letGo(spec?.journalFolder ?? journalFolder, { vraId: this.around.options.vraId, moveNumber });
     });
   }
 
@@ -370,8 +409,8 @@ export class RecoveringSide {
     });
   }
 
-  async #closeView(viewId: string): Promise<void> {
-    await this.#views.get(viewId)?.close({ isScratchDropped: true });
+  async #closeView(viewId: string, { isScratchDropped = true } = {}): Promise<void> {
+    await this.#views.get(viewId)?.close({ isScratchDropped });
     this.#views.delete(viewId);
     this.#entries.delete(viewId);
     this.#failed.delete(viewId);
@@ -447,40 +486,16 @@ export class RecoveringSide {
       await recovery.pins.tick(Date.now());
     }
     this.#exchange.tick(nowMs);
-    await this.#repair(nowMs);
+    for (const { view } of this.viewEntries) view?.retryPromotion(nowMs);
+    await this.#repair.tick(nowMs, this.recoveries);
     this.#scrubber.tick(nowMs, Date.now(), this.recoveries);
     if (this.#removals.size > 0 || this.#recoveries.size < this.#specs.size || this.#views.size < this.#entries.size) await this.#exclusive(() => this.#openMissing());
-  }
-
-  /** A journal that cannot go on is opened anew after a while, unless a view reads from it; a promotion that failed is tried again. */
-  async #repair(nowMs: number): Promise<void> {
-    for (const { view } of this.viewEntries) view?.retryPromotion(nowMs);
-    for (const [key, recovery] of this.#recoveries) {
-      if (!recovery.needsReopening) {
-        this.#retries.delete(key);
-        continue;
-      }
-      const hasView = [...this.#entries.values()].some(({ spec }) => protectionKey(spec) === key);
-      const retry = this.#retries.get(key) ?? new Backoff(nowMs);
-      this.#retries.set(key, retry);
-      if (hasView || !retry.isDue(nowMs)) continue;
-      retry.failed(nowMs); // it is deleted when the journal goes on
-      await this.#exclusive(() => this.#tryReopen(key, recovery));
-    }
-  }
-
-  async #tryReopen(key: string, recovery: RecoveryHost): Promise<void> {
-    try {
-      await recovery.reopenJournal();
-      this.around.options.log.warn({ protection: key }, 'a broken journal was opened anew');
-    } catch (error) {
-      this.around.options.log.error({ protection: key, error: String(error) }, 'a broken journal cannot be opened anew; it is tried again');
-    }
   }
 
   async close(): Promise<void> {
     await this.#last;
     this.#exchange.close();
+    await this.#ownerWatch.close();
     await this.#scrubber.close();
     this.#retirements.close();
     for (const view of this.#views.values()) await view.close({ isScratchDropped: false });

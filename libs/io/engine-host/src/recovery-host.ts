@@ -321,6 +321,7 @@ export class RecoveryHost {
 
   /** Only while no view is open. The scan ends the journal before the damage, and a new generation goes on from there. */
   async reopenJournal(): Promise<void> {
+    if (this.#isClosed) return; // another VRA has taken it meanwhile
     await this.#journal?.close();
     await this.#openJournal({ isIndexDistrusted: true });
     // What the sender was told to be durable may be gone: it opens its stream anew and finds out.

@@ -112,6 +112,8 @@ export interface RecoverySpec {
    * has released them, and never makes them.
    */
   readonly moveNumber?: number | undefined;
+  /** The operator's word that the host of the VRA which has not let go is powered off, or cut off from the datastore; part of a `put`, not of what is kept. */
+  readonly isOldHostDown?: boolean | undefined;
   readonly datastore: { readonly path: string; readonly capacityBytes: number };
   readonly historyMs: number;
   /** Absent: unlimited. */
@@ -161,6 +163,8 @@ export interface VraOptions {
   readonly captureBytesMax: number;
   /** How long a mark of the activity log outlives the last write to its extent; for tests. */
   readonly activityPeriodMs?: number;
+  /** How long the files of a VRA that is said to be down must stay as they are before they are opened; for tests. Absent: 5 s. */
+  readonly quietMs?: number;
   /** Absent: no guest of this host can be frozen. */
   readonly guestAgents?: GuestAgents;
   readonly log: Logger;

@@ -204,8 +204,8 @@ export class VraEngine {
   }
 
   /** Lets go of journal and mirrors; see {@link RecoverySpec.moveNumber} for who takes them over. */
-  async releaseRecovery({ vpgId, vmId, moveNumber }: ProtectionRef & { readonly moveNumber: number }): Promise<void> {
-    await this.#recovering.release({ vpgId, vmId }, { moveNumber });
+  async releaseRecovery({ vpgId, vmId, ...move }: ProtectionRef & { readonly moveNumber: number; readonly journalFolder: string }): Promise<void> {
+    await this.#recovering.release({ vpgId, vmId }, move);
     this.#setPeers();
   }
 

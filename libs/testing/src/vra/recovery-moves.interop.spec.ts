@@ -69,7 +69,7 @@ describe('a recovery that moves to another VRA on the same datastore', () => {
       const watch = setInterval(() => states.add(stream()?.state ?? ''), 5);
       cleanups.push(async () => await Promise.resolve(clearInterval(watch)));
       const writtenBytes = stream()?.writtenBytes ?? 0;
-      await engine(rig, from).releaseRecovery({ ...REF(rig), moveNumber: move });
+      await engine(rig, from).releaseRecovery({ ...REF(rig), moveNumber: move, journalFolder: specAt(from).journalFolder });
       // Nobody recovers it now: the guest writes on, and what it writes waits.
       await qemuIo(rig.uri('p', 0, 'vm-1-0'), `write -P ${String(0x20 + round)} ${String(2 + round)}M 512k`);
       await engine(rig, to).putRecovery(specAt(to, move));
@@ -89,7 +89,7 @@ describe('a recovery that moves to another VRA on the same datastore', () => {
     const moving = await protectedVm();
     const [checkpointId = 0] = moving.images.keys();
     const { viewIds } = await moving.rig.openViews(checkpointId);
-    const release = (): Promise<void> => engine(moving.rig, 0).releaseRecovery({ ...REF(moving.rig), moveNumber: 1 });
+    const release = (): Promise<void> => engine(moving.rig, 0).releaseRecovery({ ...REF(moving.rig), moveNumber: 1, journalFolder: moving.specAt(0).journalFolder });
     await expect(release()).rejects.toMatchObject({ code: 'VRA_CONFLICT', message: expect.stringContaining('stop the failover test') });
     for (const viewId of viewIds) await engine(moving.rig, 0).closeView(viewId);
     await engine(moving.rig, 0).reserveEpoch({ ...REF(moving.rig), epoch: 2 });
@@ -104,10 +104,13 @@ describe('a recovery that moves to another VRA on the same datastore', () => {
     const { rig, specAt } = moving;
     const old = specAt(0);
     // Before the old one has let go, its lock on the mirrors stands.
-    await expect(engine(rig, 1).putRecovery(specAt(1, 1))).rejects.toThrow('in use by another process');
-    // Killed between its own word and the move: the one that took over has written its name, and the old one's state file still says it is its own.
+    await expect(engine(rig, 1).putRecovery(specAt(1, 1))).rejects.toMatchObject({ code: 'VRA_NOT_RELEASED', message: expect.stringContaining('power its host off') });
+    await expect(engine(rig, 1).putRecovery({ ...specAt(1, 1), isOldHostDown: true })).rejects.toThrow('in use by another process');
     await rig.stop('r', 0);
-    await engine(rig, 1).putRecovery(specAt(1, 1));
+    // Down for whatever reason: only an operator can say that it stays so.
+    await expect(engine(rig, 1).putRecovery(specAt(1, 1))).rejects.toMatchObject({ code: 'VRA_NOT_RELEASED' });
+    await engine(rig, 1).putRecovery({ ...specAt(1, 1), isOldHostDown: true });
+    // Its state file still says that the files are its own.
     await rig.startAgain('r', 0);
     expect(engine(rig, 0).status().recoveries).toEqual([]);
     await expect(engine(rig, 0).putRecovery(old)).rejects.toMatchObject({ code: 'VRA_MOVED' });
@@ -116,14 +119,14 @@ describe('a recovery that moves to another VRA on the same datastore', () => {
     await rig.startAgain('r', 1);
     await rig.apply(0, { isProtected: true });
     await moving.checkpoint();
-    await expect(engine(rig, 1).releaseRecovery({ ...REF(rig), moveNumber: 1 })).rejects.toMatchObject({ code: 'VRA_CONFLICT' });
+    await expect(engine(rig, 1).releaseRecovery({ ...REF(rig), moveNumber: 1, journalFolder: old.journalFolder })).rejects.toMatchObject({ code: 'VRA_CONFLICT' });
     await expectAllRecoverable(moving, 1);
   }, 60_000);
 
   it('is not made anew where journal or a mirror are not to be seen', async () => {
     const moving = await protectedVm();
     const { rig, specAt } = moving;
-    await engine(rig, 0).releaseRecovery({ ...REF(rig), moveNumber: 1 });
+    await engine(rig, 0).releaseRecovery({ ...REF(rig), moveNumber: 1, journalFolder: specAt(0).journalFolder });
     const away = `${specAt(1).journalFolder}-away`;
     await rename(specAt(1).journalFolder, away);
     await expect(engine(rig, 1).putRecovery(specAt(1, 1))).rejects.toMatchObject({ code: 'VRA_NOTHING_THERE' });

@@ -12,6 +12,8 @@ export interface MoveRecoveryInput {
   readonly before: VpgDefinition;
   /** Whatever else an edit changes comes with it. */
   readonly definition: VpgDefinition;
+  /** The operator's word: an old VRA that does not answer is not waited for. */
+  readonly isOldHostDown?: boolean;
 }
 
 /** Other VRAs take over journals and recovery volumes of a VPG's VMs, where these are. */
@@ -41,16 +43,17 @@ export class MoveRecoveryOperation implements OnModuleInit {
       steps: {
         checkRecoveryMove: { do: ({ input }) => Promise.resolve(this.#check(input)) },
         releaseRecoveries: {
-          do: async ({ input }) => await this.site.releaseRecoveries(input.before, input.definition),
+          do: async ({ input }) => await this.site.releaseRecoveries(input.before, input.definition, forcedBy(input)),
           undo: async ({ input }) => {
             // The number first: what is put to the old VRAs must be what the VPG says from then on.
             const undone = withMoveUndone(input.before, input.definition);
             await record(undone);
-            await this.site.takeOverRecoveries(input.definition, undone, epochOf(undone));
+            if (input.isOldHostDown === true) await this.site.tryTakeBack(input.definition, undone, epochOf(undone));
+            else await this.site.takeOverRecoveries(input.definition, undone, { epoch: epochOf(undone) });
           },
         },
         takeOverRecoveries: {
-          do: async ({ input }) => await this.site.takeOverRecoveries(input.before, input.definition, epochOf(input.definition)),
+          do: async ({ input }) => await this.site.takeOverRecoveries(input.before, input.definition, { epoch: epochOf(input.definition), ...forcedBy(input) }),
           undo: async ({ input }) => await this.site.releaseRecoveries(input.definition, withMoveUndone(input.before, input.definition)),
         },
         recordRecoveryHost: { do: async ({ input }) => await record(input.definition) },
@@ -61,15 +64,25 @@ export class MoveRecoveryOperation implements OnModuleInit {
   }
 
   /** It may have been failed over or tested since it was asked. */
-  #check({ before, definition }: MoveRecoveryInput): void {
+  #check({ before, definition, isOldHostDown }: MoveRecoveryInput): void {
     const { state, failoverTest, failover } = this.vpgs.get(before.vpgId);
     if (failoverTest) throw conflict(`a failover test of VPG '${before.name}' runs: stop it first`);
     if (state !== 'protecting' || failover) throw conflict(`VPG '${before.name}' is not protecting now`);
-    const needed = new Set(movedVms(before, definition).flatMap(({ from, to }) => [from.recoveringVra.vraId, to.recoveringVra.vraId]));
-    const silent = [...needed].filter((vraId) => !this.vras.isAlive(vraId));
-    if (silent.length > 0) throw conflict(`VRA ${silent.join(', ')} does not answer: both VRAs of a move must run, so that one lets go before the other takes over`);
+    const silent = (vraIds: readonly string[]): string[] => [...new Set(vraIds)].filter((vraId) => !this.vras.isAlive(vraId));
+    const moved = movedVms(before, definition);
+    const silentOld = isOldHostDown === true ? [] : silent(moved.map(({ from }) => from.recoveringVra.vraId));
+    if (silentOld.length > 0) throw conflict(oldVraSilent(silentOld.join(', ')));
+    // All of the VPG's: they are told who retires with whom.
+    const silentNew = silent(definition.vms.map(({ recoveringVra }) => recoveringVra.vraId));
+    if (silentNew.length > 0) throw conflict(`VRA ${silentNew.join(', ')} does not answer, which recovers VMs of VPG '${before.name}' after the move: start it, or move to another host`);
   }
 }
+
+const forcedBy = ({ isOldHostDown }: MoveRecoveryInput): { readonly isOldHostDown: boolean } => ({ isOldHostDown: isOldHostDown === true });
+
+/** What an operator has to know before saying that a host is down. */
+export const oldVraSilent = (vra: string): string =>
+  `VRA ${vra} does not answer, so it cannot be asked to let go of its journals: start it; or make sure that its host is powered off or cut off from the datastore, and move with HostIsDown (two VRAs that write one journal destroy it)`;
 
 export const moveText = ({ before, definition }: MoveRecoveryInput): string =>
   movedVms(before, definition).map(({ from, to }) => `'${to.name}' is recovered by VRA ${to.recoveringVra.vraId} instead of ${from.recoveringVra.vraId}`).join(', ');

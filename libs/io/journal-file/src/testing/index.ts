@@ -1,1 +1,1 @@
-export { FileBench, frameOf, mark, readAll, syncStart, write, zeroes } from './fixture.js';
+export { FileBench, frameOf, IDENTITY, mark, readAll, syncStart, write, zeroes } from './fixture.js';
