@@ -1,7 +1,8 @@
 import type { RetirementMessage } from '@tidemark/checkpoint';
 import { DatastoreFolders } from './datastore-folders.js';
 import type { CheckpointPin } from './checkpoint-pins.js';
-import { DatastoreSpace } from './datastore-space.js';
+import type { DatastoreSpace } from './datastore-space.js';
+import { DatastoreSpaces } from './datastore-spaces.js';
 import { type HandOver, handOver } from './disk-hand-over.js';
 import { EngineError } from './engine-error.js';
 import type { EngineMemory } from './engine-memory.js';
@@ -60,7 +61,7 @@ export class RecoveringSide {
   readonly #entries = new Map<string, ViewEntry>();
   readonly #removals = new Map<string, Removal>();
   readonly #retirements: RetirementSet = new RetirementSet(this.#retirementSurroundings());
-  readonly #spaces = new Map<string, DatastoreSpace>();
+  readonly #spaces = new DatastoreSpaces();
   readonly #scrubber: Scrubber;
   readonly #folders: DatastoreFolders | undefined;
   readonly #ownerWatch = new OwnerWatch({
@@ -110,7 +111,7 @@ export class RecoveringSide {
     for (const key of this.#removals.keys()) await this.#tryFinishRemoval(key);
     const missing = [...this.#specs].filter(([key]) => !this.#recoveries.has(key));
     // One after the other: two journals of one datastore share its account.
-    for (const [, spec] of missing) await this.#space(spec).catch(() => undefined); // whoever opens the journal meets it again, and says so
+    for (const [, spec] of missing) await this.#spaces.of(spec).catch(() => undefined); // whoever opens the journal meets it again, and says so
     const openSome = async (): Promise<void> => {
       for (let next = missing.shift(); next !== undefined; next = missing.shift()) await this.#tryOpen(...next);
     };
@@ -153,20 +154,10 @@ export class RecoveringSide {
 
   async #open(key: string, spec: RecoverySpec): Promise<void> {
     await this.#folders?.assertRecovery(spec);
-    const space = await this.#space(spec);
+    const space = await this.#spaces.of(spec);
     const hooks = { vraId: this.around.options.vraId, log: this.around.options.log, codecs: this.around.codecs, space, hashPool: this.around.hashPool, budget: this.around.memory.receiving };
     this.#recoveries.set(key, await RecoveryHost.open(spec, hooks));
     this.#failed.delete(key);
-  }
-
-  async #space({ datastore }: RecoverySpec): Promise<DatastoreSpace> {
-    let space = this.#spaces.get(datastore.path);
-    if (!space) {
-      space = await DatastoreSpace.open(datastore.path, datastore.capacityBytes);
-      this.#spaces.set(datastore.path, space);
-    }
-    space.capacityBytes = datastore.capacityBytes;
-    return space;
   }
 
   async #tryOpenView(entry: ViewEntry): Promise<void> {
@@ -233,7 +224,7 @@ export class RecoveringSide {
         await recovery.changeVolumes(spec.volumes);
         if (known && moveNumberOf(spec) > moveNumberOf(known)) await (await JournalOwner.look(spec, this.around.options.vraId)).claim();
         recovery.spec = { ...spec, epoch: recovery.spec.epoch };
-        await this.#space(spec);
+        await this.#spaces.of(spec);
       } else await this.#open(key, spec);
       this.#specs.set(key, spec);
       await this.#save();
@@ -453,7 +444,7 @@ export class RecoveringSide {
   }
 
   get datastores(): readonly DatastoreSpace[] {
-    return [...this.#spaces.values()];
+    return this.#spaces.all;
   }
 
   #retirementSurroundings(): RetirementSetSurroundings {
@@ -500,6 +491,6 @@ export class RecoveringSide {
     this.#retirements.close();
     for (const view of this.#views.values()) await view.close({ isScratchDropped: false });
     for (const recovery of this.#recoveries.values()) await recovery.close();
-    for (const space of this.#spaces.values()) space.close();
+    this.#spaces.close();
   }
 }
