@@ -261,6 +261,12 @@ describe('recovery', () => {
     expect(posted('/vpgs/vpg-1/checkpoints')).toEqual({ CheckpointName: 'nightly', Vss: true });
   });
 
+  it('says which script has failed and stopped nothing', async () => {
+    site.state.taskReason = "the recovered VMs run at checkpoint 11; commit or roll back; the post-recovery script 'dns.sh' failed with exit code 3";
+    expect((await tidemark(['failover', 'Shop', '--continue-on-pre-script-failure'])).out).toMatch(/next: tidemark commit or rollback; the post-recovery script 'dns\.sh' failed with exit code 3\n$/);
+    expect(posted('/vpgs/vpg-1/failover')).toMatchObject({ ContinueOnPreScriptFailure: true });
+  });
+
   it('moves, and commits and rolls back a move as one', async () => {
     expect((await tidemark(['move', 'Shop', '--force-shutdown', '--reverse'])).code).toBe(0);
     expect(posted('/vpgs/vpg-1/move')).toEqual({ CommitPolicy: 'None', CommitPolicyTimeout: 3600, ForceShutdown: true, ReverseProtection: true });

@@ -3,6 +3,7 @@ import { APP_FILTER, APP_GUARD, APP_INTERCEPTOR } from '@nestjs/core';
 import { inboxNameOf } from '@tidemark/contracts';
 import { createHypervisorManager, type HypervisorAccess } from '@tidemark/hypervisor';
 import { ControlBus, ownBrokerAccess } from '@tidemark/nest';
+import { ProcessScriptRunner } from '@tidemark/script';
 import { readPrivate } from '@tidemark/trust';
 import { readFile } from 'node:fs/promises';
 import { AlertService } from './alert/alert.service.js';
@@ -44,6 +45,7 @@ import { PeerSitesController } from './peer/peer-sites.controller.js';
 import { PeerTrust } from './peer/peer-trust.service.js';
 import { PeerStore } from './peer/peer.store.js';
 import { Database } from './persistence/database.js';
+import { RecoveryScripts, SCRIPT_RUNNER } from './script/recovery-scripts.service.js';
 import { Lockout } from './session/lockout.js';
 import { SessionController } from './session/session.controller.js';
 import { SessionGuard } from './session/session.guard.js';
@@ -119,7 +121,7 @@ const STORES = [AuditStore, UserStore, SessionStore, TaskStore, VpgStore, VmHost
 
 const SERVICES = [
   AuditLog, RequestAudit, SyslogService, CallRate, Lockout, UserService, TokenService, SessionService, OidcService, TaskService, EventService, InventoryService, OperationService, SiteInventoryService, VraLinkService, SiteThrottle, VraStateService, VraOperations,
-  PeerLinkService, PeerExchange, PeerResponder, PairingService, CatalogueService, RecoverySite, ProtectedSite, RecoveredVms, RecoveryActions, VpgActions,
+  RecoveryScripts, PeerLinkService, PeerExchange, PeerResponder, PairingService, CatalogueService, RecoverySite, ProtectedSite, RecoveredVms, RecoveryActions, VpgActions,
   VpgStatusService, VmFollower, DecisionTimer, DefinitionService, DraftService, CommitService, AlertService, TrustService, CaRotation,
   NatsUsers, TrustTokenStore, Enrolment, TrustRenewal, InternalListener, PeerKeys, PeerTrust, PairingAcceptance,
   CreateVpgOperation, ChangeVpgOperations, SteerReplicationOperations, InsertCheckpointOperation, FailoverTestOperations, FailoverOperations, FailoverCommitOperations,
@@ -170,11 +172,12 @@ class SurroundingsModule {
         { provide: RestCertificate, useValue: certificate },
         { provide: Links, useValue: new Links(`https://${config.address}:${config.restPort}`) },
         { provide: HYPERVISOR, useFactory: async () => createHypervisorManager(config.hypervisor, await hypervisorAccess(config, trust)) },
+        { provide: SCRIPT_RUNNER, useFactory: () => (config.scripts === null ? null : new ProcessScriptRunner(config.scripts)) },
         { provide: SITE_BUS, useFactory: () => new ControlBus({ url: config.natsUrl, name: `zvm ${config.siteName}`, access: ownBrokerAccess(trust.zvm, inboxNameOf({ kind: 'zvm' })) }) },
         { provide: SYSTEM_BUS, useFactory: async () => await systemBus(config, trust) },
         SiteBusOwner,
       ],
-      exports: [Clock, Database, ZVM_CONFIG, SiteTrust, RestCertificate, Links, HYPERVISOR, SITE_BUS, SYSTEM_BUS],
+      exports: [Clock, Database, ZVM_CONFIG, SiteTrust, RestCertificate, Links, HYPERVISOR, SCRIPT_RUNNER, SITE_BUS, SYSTEM_BUS],
     };
   }
 }

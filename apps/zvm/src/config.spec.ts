@@ -27,6 +27,14 @@ describe('configuration', () => {
     else expect(read).toThrow(/TIDEMARK_DATABASE_URL: expected a UNIX socket .* or TLS/);
   });
 
+  it('of scripts has no folder, or one and an unprivileged user', () => {
+    expect(readConfig(whole).scripts).toBeNull();
+    const read = (user: Record<string, string>) => readConfig({ ...whole, TIDEMARK_SCRIPTS_DIR: '/etc/tidemark/scripts', ...user }).scripts;
+    expect(read({})).toEqual({ folder: '/etc/tidemark/scripts', user: { uid: 65534, gid: 65534 } });
+    expect(read({ TIDEMARK_SCRIPTS_USER: '998:997' })?.user).toEqual({ uid: 998, gid: 997 });
+    for (const user of ['0:65534', '65534:0', 'nobody', '1', '-1:5']) expect(() => read({ TIDEMARK_SCRIPTS_USER: user })).toThrow(/unprivileged user/);
+  });
+
   it('names every variable that is wrong or missing at once', () => {
     const { TIDEMARK_SITE_NAME: _name, ...rest } = whole;
     const broken = { ...rest, TIDEMARK_SITE_ID: 'site-a', TIDEMARK_REST_PORT: '99999', TIDEMARK_HYPERVISOR: 'vcenter' };

@@ -34,6 +34,10 @@ const environmentSchema = z.object({
   /** PEM, for a manager whose certificate is not of the site's own CA. */
   TIDEMARK_HYPERVISOR_CA_FILE: z.string().startsWith('/').optional(),
   TIDEMARK_STATE_DIR: z.string().min(1),
+  /** Pre- and post-recovery scripts; absent: none are run. */
+  TIDEMARK_SCRIPTS_DIR: z.string().startsWith('/').optional(),
+  /** Whom they run as when the ZVM is root: uid and gid, none of them 0. Debian's nobody and nogroup. */
+  TIDEMARK_SCRIPTS_USER: z.string().regex(/^[1-9]\d{0,8}:[1-9]\d{0,8}$/, 'expected <uid>:<gid> of an unprivileged user, e.g. 65534:65534').default('65534:65534'),
   TIDEMARK_LOCATION: z.string().max(200).default(''),
   TIDEMARK_CONTACT_NAME: z.string().max(200).default(''),
   TIDEMARK_CONTACT_EMAIL: z.string().max(200).default(''),
@@ -64,6 +68,8 @@ export interface ZvmConfig {
   readonly hypervisorCredentialFile: string;
   readonly hypervisorCaFile: string | undefined;
   readonly stateDir: string;
+  /** Null: this site runs no scripts. */
+  readonly scripts: { readonly folder: string; readonly user: { readonly uid: number; readonly gid: number } } | null;
   readonly location: string;
   readonly contact: { readonly name: string; readonly email: string; readonly phone: string };
   readonly oidc: OidcConfig | null;
@@ -100,6 +106,7 @@ export function readConfig(environment: Readonly<Record<string, string | undefin
     hypervisorCredentialFile: e.TIDEMARK_HYPERVISOR_CREDENTIAL_FILE,
     hypervisorCaFile: e.TIDEMARK_HYPERVISOR_CA_FILE,
     stateDir: e.TIDEMARK_STATE_DIR,
+    scripts: e.TIDEMARK_SCRIPTS_DIR === undefined ? null : { folder: e.TIDEMARK_SCRIPTS_DIR, user: idsOf(e.TIDEMARK_SCRIPTS_USER) },
     location: e.TIDEMARK_LOCATION,
     contact: { name: e.TIDEMARK_CONTACT_NAME, email: e.TIDEMARK_CONTACT_EMAIL, phone: e.TIDEMARK_CONTACT_PHONE },
     oidc: e.TIDEMARK_OIDC_FILE === undefined ? null : readOidcConfig(e.TIDEMARK_OIDC_FILE),
@@ -109,4 +116,9 @@ export function readConfig(environment: Readonly<Record<string, string | undefin
     vraDataPort: e.TIDEMARK_VRA_DATA_PORT,
     hostName: hostname(),
   };
+}
+
+function idsOf(text: string): { readonly uid: number; readonly gid: number } {
+  const [uid = 0, gid = 0] = text.split(':').map(Number);
+  return { uid, gid };
 }

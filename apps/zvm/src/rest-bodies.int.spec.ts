@@ -79,7 +79,7 @@ describe('bodies and paths of REST requests', () => {
     ['half a surrogate pair', '{"Basic":{"Name":"\\ud800"}}', /surrogate/],
     ['an escape sequence in a name', '{"Basic":{"Name":"a\\u001b[2J"}}', /control characters/],
     ['a name that reads backwards', '{"Basic":{"Name":"\\u202egpj"}}', /direction marks/],
-    ['a script that nobody would run', '{"Scripting":{"PreRecovery":{"Command":"/x"}}}', /not supported/],
+    ['a script that nobody would run', '{"Scripting":{"PostBackup":{"Command":"/x"}}}', /not supported/],
     ['a number for a text', '{"Basic":{"Name":5}}', /^Basic\.Name must be a string$/],
   ])('%s is refused with 400 and changes nothing', async (_name, text, message) => {
     const id = await draft();

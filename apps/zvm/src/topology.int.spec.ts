@@ -1,4 +1,8 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { createHash } from 'node:crypto';
+import { chmod, mkdir, mkdtemp, readdir, readFile, realpath, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { PeerLinkService } from './peer/peer-link.service.js';
 import { PairedSites } from './testing/paired-sites.js';
 import { eventually } from './testing/test-site.js';
@@ -8,14 +12,90 @@ import { VpgStore } from './vpg/vpg.store.js';
 
 let sites: PairedSites;
 let vpgId: string;
+let scripts: string;
 
 beforeAll(async () => {
-  sites = await PairedSites.open(['web', 'db']);
+  // Not below the site's folder: the scripts' user must get there.
+  scripts = await mkdtemp(join(tmpdir(), 'zvm-scripts-'));
+  await chmod(scripts, 0o755);
+  await mkdir(join(scripts, 'seen'));
+  sites = await PairedSites.open(['web', 'db'], { TIDEMARK_SCRIPTS_DIR: scripts });
   vpgId = await sites.protect('App', ['web']);
 }, 120_000);
-afterAll(async () => await sites?.close());
+afterAll(async () => {
+  await sites?.close();
+  await rm(scripts, { recursive: true, force: true });
+});
 
 const listed = async (): Promise<number[]> => [(await sites.atA.ok<object[]>('GET', '/vpgs')).length, (await sites.atB.ok<object[]>('GET', '/vpgs')).length];
+
+describe('scripts before and after a recovery', () => {
+  const FAILED = 4;
+  const SCRIPT_FAILURE = 28;
+  const script = async (name: string, text: string): Promise<void> => {
+    await writeFile(join(scripts, name), `#!/bin/sh\n${text}\n`);
+    await chmod(join(scripts, name), 0o755);
+  };
+  const draftWith = async (scripting: object): Promise<string> => {
+    const draft = `/vpgSettings/${await sites.atA.ok<string>('POST', '/vpgSettings', { VpgIdentifier: vpgId })}`;
+    await sites.atA.ok('PUT', `${draft}/scripting`, scripting);
+    return draft;
+  };
+  const described = async (): Promise<string[]> => {
+    const events = await sites.atB.ok<{ EventType: number; Description: string; UserName: string }[]>('GET', '/events');
+    return events.filter(({ EventType }) => EventType === SCRIPT_FAILURE).map(({ Description, UserName }) => `${UserName}: ${Description}`);
+  };
+  const vmsAtB = async (): Promise<string[]> => (await sites.b.hypervisor.inventory()).vms.map(({ powerState }) => powerState);
+
+  it('are refused at the commit of the settings when the recovery site cannot run them', async () => {
+    await script('loose.sh', '');
+    await chmod(join(scripts, 'loose.sh'), 0o777);
+    const draft = await draftWith({ PreRecovery: { Command: 'gone.sh' }, PostRecovery: { Command: 'loose.sh' } });
+    const message = await sites.atA.refused(400, 'POST', `${draft}/commit`);
+    expect(message).toMatch(/Scripting\.PreRecovery\.Command: there is no file .*gone\.sh.*put it there; Scripting\.PostRecovery\.Command: others than its owner can write .*chmod go-w/);
+    await sites.atA.ok('PUT', `${draft}/scripting`, { PreRecovery: { Command: 'loose.sh', Parameters: '"', TimeoutInSeconds: 4000 } });
+    expect(await sites.atA.refused(400, 'POST', `${draft}/commit`)).toMatch(/Parameters: a quote is not closed; .*TimeoutInSeconds: 4000 given/);
+  });
+
+  it('a pre-recovery script that fails stops the operation before anything was made, and is accounted for', async () => {
+    await script('pre.sh', 'echo "$ZertoVPGName $ZertoOperation $ZertoForce $# $1"; cat "$2/trust/ca/current/ca-key.pem"; exit 3');
+    await script('post.sh', 'echo "of $VmDisplayNames" ; exit 5');
+    expect(await readFile(join(sites.b.config.stateDir, 'trust/ca/current/ca-key.pem'), 'utf8')).toContain('PRIVATE KEY');
+    const parameters = `'$(touch x) b' ${sites.b.config.stateDir}`;
+    await sites.done(sites.atA, 'POST', `${await draftWith({ PreRecovery: { Command: 'pre.sh', Parameters: parameters }, PostRecovery: { Command: 'post.sh' } })}/commit`);
+    await sites.untilProtected(vpgId);
+    const { state, reason } = await sites.atB.task(await sites.atB.ok<string>('POST', `/vpgs/${vpgId}/FailoverTest`, {}));
+    expect([state, reason]).toEqual([FAILED, expect.stringMatching(/^pre-recovery script: 'pre\.sh' failed with exit code 3 after .* s: .*undone/)]);
+    expect([await vmsAtB(), (await sites.vpg(sites.atB, vpgId)).Status]).toEqual([[], 1]);
+    expect(await described()).toEqual([expect.stringMatching(/^admin: pre-recovery script 'pre\.sh' failed .*output: App Test No 2 \$\(touch x\) b; errors: .*ermission denied/)]);
+    const [entry] = await sites.atB.ok<{ Action: string; UserName: string; Entities: string[]; Input: object; Result: number }[]>('GET', '/audit?action=script.ended');
+    const sha256 = createHash('sha256').update(await readFile(join(scripts, 'pre.sh'))).digest('hex');
+    expect(entry).toMatchObject({ UserName: 'admin', Action: 'script.ended PreScript', Entities: [`vpg:${vpgId}`], Input: { file: join(await realpath(scripts), 'pre.sh'), sha256, exitCode: 3, durationMs: expect.any(Number) } });
+  });
+
+  it('one that may fail, and one after the recovery, are reported and stop nothing', async () => {
+    const text = await sites.done(sites.atB, 'POST', `/vpgs/${vpgId}/Failover`, { ContinueOnPreScriptFailure: true });
+    expect(text).toMatch(/the recovered VMs run .*; the pre-recovery script 'pre\.sh' failed .*; the post-recovery script 'post\.sh' failed with exit code 5 after .* s: of web$/);
+    expect([await vmsAtB(), (await sites.vpg(sites.atB, vpgId)).SubStatus]).toEqual([['poweredOn'], 15]);
+    expect(await described()).toContainEqual(expect.stringContaining('output: App FailoverBeforeCommit Yes 2 $(touch x) b'));
+    await sites.done(sites.atB, 'POST', `/vpgs/${vpgId}/FailoverRollback`);
+    await sites.untilProtected(vpgId);
+  });
+
+  it('one that was under way when the ZVM ended is not run again by itself, and the operation is undone', async () => {
+    await chmod(join(scripts, 'seen'), 0o777);
+    await script('pre.sh', `mktemp ${join(scripts, 'seen')}/XXXXXX; exec sleep 1000`);
+    const taskId = await sites.atB.ok<string>('POST', `/vpgs/${vpgId}/FailoverTest`, {});
+    await eventually('it runs', async () => (await readdir(join(scripts, 'seen'))).length === 1);
+    await sites.restartZvm('b');
+    const { state, reason } = await sites.atB.task(taskId);
+    expect([state, reason]).toEqual([FAILED, expect.stringMatching(/'pre\.sh' was under way when the site manager ended.*not known.*begin the operation anew/)]);
+    expect([await readdir(join(scripts, 'seen')), await vmsAtB()]).toEqual([[expect.any(String)], []]);
+    await sites.untilProtected(vpgId);
+    await sites.done(sites.atA, 'POST', `${await draftWith({ PreRecovery: null, PostRecovery: null })}/commit`);
+    await sites.untilProtected(vpgId);
+  });
+});
 
 describe('what happens while a manager is down', () => {
   it('a tagged checkpoint is refused within two seconds, with what to do instead', async () => {

@@ -18,6 +18,7 @@ interface FailoverOptions extends StartOptions {
   readonly after?: string;
   readonly shutdown: keyof typeof SHUTDOWN_POLICIES;
   readonly reverse?: boolean;
+  readonly continueOnPreScriptFailure?: boolean;
   readonly yes?: boolean;
 }
 
@@ -26,6 +27,7 @@ const SHUTDOWN_POLICIES = { no: 'None', graceful: 'Shutdown', force: 'ForceShutd
 const DECIDE_SECONDS = 3600;
 
 interface MoveOptions {
+  readonly continueOnPreScriptFailure?: boolean;
   readonly forceShutdown?: boolean;
   readonly reverse?: boolean;
   readonly commitPolicy: keyof typeof COMMIT_POLICIES;
@@ -49,6 +51,7 @@ export function addFailoverCommands(program: Command, session: InSession): void 
     .option('--after <seconds>', `when the policy acts (${DECIDE_SECONDS})`)
     .addOption(new Option('--shutdown <policy>', 'what happens to the protected VMs, when their site can be reached').choices(Object.keys(SHUTDOWN_POLICIES)).default('no'))
     .option('--reverse', 'after the commit protect the VPG in the other direction')
+    .option('--continue-on-pre-script-failure', 'a pre-recovery script that fails is reported and stops nothing')
     .option('-y, --yes', 'do not ask')
     .action((wanted: string, options: FailoverOptions, command: Command) => session(command, (one) => failover(one, wanted, options)));
 
@@ -56,6 +59,7 @@ export function addFailoverCommands(program: Command, session: InSession): void 
     .argument('<vpg>', 'name or identifier')
     .option('--force-shutdown', 'power off VMs that do not shut down by themselves; otherwise they stop the move')
     .option('--reverse', 'after the commit protect the VPG in the other direction')
+    .option('--continue-on-pre-script-failure', 'a pre-recovery script that fails is reported and stops nothing')
     .addOption(new Option('--commit-policy <policy>', 'what happens by itself').choices(Object.keys(COMMIT_POLICIES)).default('none'))
     .option('--after <seconds>', `when the policy acts (${DECIDE_SECONDS})`)
     .option('--no-wait', 'do not wait for the task').option('-y, --yes', 'do not ask')
@@ -122,6 +126,7 @@ async function failover(session: Session, wanted: string, options: FailoverOptio
   const body = {
     CheckpointIdentifier: checkpoint.CheckpointIdentifier, CommitPolicy: COMMIT_POLICIES[options.commitPolicy], TimeToWaitBeforeShutdownInSec: waitSeconds,
     ShutdownPolicy: SHUTDOWN_POLICIES[options.shutdown], IsReverseProtection: options.reverse === true,
+    ...(options.continueOnPreScriptFailure === true && { ContinueOnPreScriptFailure: true }),
   };
   const next = options.commitPolicy === 'none' ? `next: tidemark commit or rollback` : `${options.commitPolicy} follows in ${waitSeconds} s`;
   await operate(session, { vpg, path: 'Failover', body, isWaiting: options.wait, doneText: `VMs of '${vpg.VpgName}' run at checkpoint ${checkpointText(checkpoint)}; ${next}` });
@@ -144,6 +149,7 @@ async function move(session: Session, wanted: string, options: MoveOptions): Pro
   await session.confirm(`The VMs of '${vpg.VpgName}' will be shut down at ${vpg.ProtectedSiteName ?? 'their site'} and started at ${vpg.RecoverySiteName ?? 'the recovery site'}.`, options.yes === true);
   const body = {
     CommitPolicy: COMMIT_POLICIES[options.commitPolicy], CommitPolicyTimeout: waitSeconds, ForceShutdown: options.forceShutdown === true, ReverseProtection: options.reverse === true,
+    ...(options.continueOnPreScriptFailure === true && { ContinueOnPreScriptFailure: true }),
   };
   const next = options.commitPolicy === 'none' ? 'next: tidemark commit or rollback' : `${options.commitPolicy} follows in ${waitSeconds} s`;
   await operate(session, { vpg, path: 'Move', body, isWaiting: options.wait, doneText: `VMs of '${vpg.VpgName}' run at ${vpg.RecoverySiteName ?? 'the recovery site'}; ${next}` });
@@ -169,5 +175,8 @@ interface Operation {
 async function operate({ client, output, task }: Session, { vpg, path, body, isWaiting, doneText }: Operation): Promise<void> {
   const taskId = await client.post(`/vpgs/${vpg.VpgIdentifier}/${path}`, body);
   const ended = await task(taskId, { isWaiting });
-  output.done(ended ?? { TaskIdentifier: taskId }, isWaiting ? doneText : `started: task ${taskId}`);
+  output.done(ended ?? { TaskIdentifier: taskId }, isWaiting ? `${doneText}${scriptRemark(ended?.CompleteReason)}` : `started: task ${taskId}`);
 }
+
+/** What the task says of scripts that failed and did not stop it. */
+const scriptRemark = (reason: string | null | undefined): string => /; the (?:pre|post)-recovery script .*$/s.exec(reason ?? '')?.[0] ?? '';

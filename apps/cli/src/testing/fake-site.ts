@@ -38,6 +38,8 @@ export interface FakeState {
   checkpoints: CheckpointApi[];
   /** Reason with which the next task fails; null: tasks work. */
   taskFailure: string | null;
+  /** What a task that works says in the end. */
+  taskReason: string;
   /** Answer of the next commit of a draft; null: it works. */
   commitFault: string | null;
   /** What each look at the rotation of the CA finds, the last one from then on. */
@@ -52,7 +54,7 @@ const certificate = (Component: string): CertificateApi => ({
 /** A site manager that knows just enough for the command line: inventory, drafts, VPGs, checkpoints, tasks that take three looks. */
 export async function startFakeSite(): Promise<FakeSite> {
   const state: FakeState = {
-    vpgs: [vpg('vpg-1', 'Shop')], checkpoints: [checkpoint(9), checkpoint(10, { Tag: 'before update', Type: 1 }), checkpoint(11)], taskFailure: null, commitFault: null,
+    vpgs: [vpg('vpg-1', 'Shop')], checkpoints: [checkpoint(9), checkpoint(10, { Tag: 'before update', Type: 1 }), checkpoint(11)], taskFailure: null, taskReason: '', commitFault: null,
     rotation: [{ Phase: 'Steady', WaitsFor: [] }], isImported: false,
   };
   const committed: Record<string, unknown>[] = [];
@@ -158,7 +160,7 @@ class FakeRoutes {
     this.#looks += 1;
     if (this.#looks < 3) return task(1, this.#looks * 30, { CurrentStep: 'powering on the recovered VMs' });
     if (this.state.taskFailure !== null) return task(4, 60, { CompleteReason: this.state.taskFailure });
-    return task(6, 100, { Completed: '2026-11-22T02:00:09Z' });
+    return task(6, 100, { Completed: '2026-11-22T02:00:09Z', CompleteReason: this.state.taskReason });
   }
 }
 

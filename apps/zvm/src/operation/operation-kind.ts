@@ -11,6 +11,8 @@ export interface StepContext<Input extends object> {
   readonly notes: Notes;
   /** Aborts when this ZVM stops: waiting steps end, and go on after the next start. */
   readonly signal: AbortSignal;
+  /** Adds to the notes before the step is done: durable when it resolves, unless `signal` has aborted, and there when the step is done again. Waits for the database as long as it takes. */
+  readonly keep: (notes: Notes) => Promise<void>;
   /** How much of the step is done, 0 to 1. */
   readonly share: (part: number, text?: string) => Promise<void>;
 }

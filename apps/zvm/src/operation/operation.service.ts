@@ -183,6 +183,7 @@ export class OperationService implements OnModuleInit, OnModuleDestroy, OnApplic
       input: operation.input,
       notes: operation.run.notes,
       signal: this.#stop.signal,
+      keep: async (notes) => await this.#insist(() => this.#persist(operation, { ...operation.run, notes: { ...operation.run.notes, ...notes } })),
       share: async (part, text = due.title) => {
         operation.share = part;
         await this.tasks.progress(operation.taskId, { percent: progressPercent(operation.run, part), reason: text });

@@ -17,11 +17,12 @@ export class PairedSites {
     public atB: RestClient,
   ) {}
 
-  static async open(vmNames: readonly string[]): Promise<PairedSites> {
+  /** `environmentOfB`: besides what every site of a test has. */
+  static async open(vmNames: readonly string[], environmentOfB: Readonly<Record<string, string>> = {}): Promise<PairedSites> {
     const postgres = await startPostgres();
     const plane = new FakeDataPlane();
     const a = await TestSite.open({ name: 'a', postgres, plane, vmNames });
-    const b = await TestSite.open({ name: 'b', postgres, plane });
+    const b = await TestSite.open({ name: 'b', postgres, plane, environment: environmentOfB });
     await Promise.all([a.startZvm(), b.startZvm()]);
     const sites = new PairedSites(postgres, plane, a, b, await a.client(), await b.client());
     await pairSites(sites.atA, b, sites.atB);

@@ -35,6 +35,4 @@ export class CommitService {
 function assertSupported(settings: VpgSettings): void {
   const retention = settings.longTermRetention as { readonly enabled?: unknown } | null;
   if (retention?.enabled === true) throw invalid('LongTermRetention.Enabled: long-term retention is not in this version');
-  const { preRecovery, postRecovery } = settings.scripting;
-  if (preRecovery.command || postRecovery.command) throw invalid('Scripting: recovery scripts are not in this version');
 }

@@ -4,6 +4,7 @@ import { faultsText, validateVpgSettings, type VpgSettings } from '@tidemark/vpg
 import { ZVM_CONFIG, type ZvmConfig } from '../config.js';
 import { invalid } from '../errors.js';
 import { PeerStore } from '../peer/peer.store.js';
+import { RecoveryScripts } from '../script/recovery-scripts.service.js';
 import { VraLinkService } from '../vra/vra-link.service.js';
 import { SiteInventoryService, type SiteInventory } from '../site/site-inventory.service.js';
 import type { VpgDefinition, VpgRecord } from '../vpg/vpg-model.js';
@@ -19,6 +20,7 @@ export class DefinitionService {
     private readonly peers: PeerStore,
     private readonly vpgs: VpgStore,
     private readonly vras: VraLinkService,
+    private readonly scripts: RecoveryScripts,
     @Inject(ZVM_CONFIG) private readonly config: ZvmConfig,
   ) {}
 
@@ -32,6 +34,7 @@ export class DefinitionService {
     }));
     if (faults.length > 0) throw invalid(faultsText(faults));
     assertCaptured(settings, atProtected);
+    await this.scripts.check(settings);
     return planDefinition(settings, {
       vpgId,
       protectedSite: { ...protectedSite, known: atProtected },

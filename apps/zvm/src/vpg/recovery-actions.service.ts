@@ -13,7 +13,8 @@ import { DefinitionService } from '../vpg-settings/definition.service.js';
 import { CatalogueStore, type CatalogueEntry } from './catalogue.store.js';
 import type { CreateVpgInput } from './operations/create-vpg.js';
 import type { DeleteVpgInput, UpdateVpgInput } from './operations/change-vpg.js';
-import type { FailoverCommitInput, FailoverEndInput, FailoverInput } from './operations/failover.js';
+import type { FailoverCommitInput, FailoverEndInput } from './operations/failover.js';
+import type { FailoverInput } from './operations/failover-steps.js';
 import type { FailoverTestInput, FailoverTestStopInput } from './operations/failover-test.js';
 import type { InsertCheckpointInput } from './operations/insert-checkpoint.js';
 import type { TakeReverseInput } from './operations/take-reverse.js';
@@ -216,6 +217,7 @@ export class RecoveryActions {
       waitMs: 1000 * (body.TimeToWaitBeforeShutdownInSec ?? WAIT_SECONDS_DEFAULT),
       shutdownPolicy: body.ShutdownPolicy ?? 'None',
       isReverse: body.IsReverseProtection ?? false,
+      isPreScriptFailureIgnored: body.ContinueOnPreScriptFailure ?? false,
     };
     return await this.#begin(request, 'failover', record.definition, input);
   }
@@ -251,6 +253,7 @@ export class RecoveryActions {
       waitMs: 1000 * (body.CommitPolicyTimeout ?? WAIT_SECONDS_DEFAULT),
       shutdownPolicy: body.ForceShutdown === true ? 'ForceShutdown' : 'Shutdown',
       isReverse: body.ReverseProtection ?? false,
+      isPreScriptFailureIgnored: body.ContinueOnPreScriptFailure ?? false,
     };
     return await this.#begin(request, 'move', definition, input);
   }

@@ -37,6 +37,15 @@ export class VpgSettingsBootGroupsApi {
 }
 
 export class VpgSettingsScriptApi {
+  /** Path of a file in the recovery site's scripts folder; null or empty: none. */
+  @Text({ lengthMax: 1024 }) Command?: string | null;
+  /** Parted by blanks, which quotes keep; no shell looks at them. */
+  @Text() Parameters?: string | null;
+  /** 1 to 3600; null: 300. */
+  @Int({ max: 86_400 }) TimeoutInSeconds?: number | null;
+}
+
+export class VpgSettingsPostBackupScriptApi {
   /** Taken and not run, a script would be missed at the worst moment. */
   @Unsupported() Command?: string | false | null;
   @Unsupported() Parameters?: string | false | null;
@@ -46,7 +55,7 @@ export class VpgSettingsScriptApi {
 export class VpgSettingsScriptsApi {
   @Section(() => VpgSettingsScriptApi) PreRecovery?: VpgSettingsScriptApi | null;
   @Section(() => VpgSettingsScriptApi) PostRecovery?: VpgSettingsScriptApi | null;
-  @Section(() => VpgSettingsScriptApi) PostBackup?: VpgSettingsScriptApi | null;
+  @Section(() => VpgSettingsPostBackupScriptApi) PostBackup?: VpgSettingsPostBackupScriptApi | null;
 }
 
 export class VpgSettingsRecoveryApi {

@@ -52,6 +52,8 @@ export class FailoverDataApi {
   @Choice(SHUTDOWN_POLICY) ShutdownPolicy?: ShutdownPolicyName | null;
   @Flag() IsReverseProtection?: boolean | null;
   @Texts() VmIdentifiers?: string[] | null;
+  /** Ours, as of a move: a pre-recovery script that fails is reported and does not stop the failover. */
+  @Flag() ContinueOnPreScriptFailure?: boolean | null;
 }
 
 /** `POST /vpgs/{vpg}/FailoverCommit` */
@@ -70,6 +72,7 @@ export class MoveVpgDataApi {
   @Flag() ReverseProtection?: boolean | null;
   /** Not with ReverseProtection, which needs their disks. The VMs stay, powered off. */
   @Flag() KeepSourceVms?: boolean | null;
+  /** A pre-recovery script that fails is reported and does not stop the move. */
   @Flag() ContinueOnPreScriptFailure?: boolean | null;
 }
 

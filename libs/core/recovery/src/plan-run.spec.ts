@@ -22,7 +22,7 @@ describe('a run', () => {
   });
 
   it('undoes the failed step and all before it, last first, and says why', () => {
-    let run = stepFailed(forwards(beginRun('failover'), 4), LASTING);
+    let run = stepFailed(forwards(beginRun('failover'), 5), LASTING);
     const undone = [];
     for (let due = dueStep(run); due !== undefined; due = dueStep(run)) {
       expect(due.direction).toBe('undo');
@@ -64,8 +64,8 @@ describe('a run', () => {
   });
 
   it('rolls back on demand while there is a way back', () => {
-    expect(dueStep(rollBack(forwards(beginRun('failoverTest'), 2), 'stopped by admin') ?? beginRun('failoverTest'))).toMatchObject({ name: 'openTestViews', direction: 'undo' });
-    expect(rollBack(forwards(beginRun('failoverTest'), 5), 'late')).toBeUndefined();
+    expect(dueStep(rollBack(forwards(beginRun('failoverTest'), 3), 'stopped by admin') ?? beginRun('failoverTest'))).toMatchObject({ name: 'openTestViews', direction: 'undo' });
+    expect(rollBack(forwards(beginRun('failoverTest'), 7), 'late')).toBeUndefined();
   });
 
   it('ends at once when nothing was there to undo', () => {

@@ -30,6 +30,12 @@ describe('every plan', () => {
 });
 
 describe('the order of steps', () => {
+  it('scripts: the first before any VM is created or shut down, the second when all are powered on', () => {
+    expectOrder('failoverTest', 'recordTest', 'runTestPreScript', 'createTestVms', 'powerOnTestVms', 'runTestPostScript', 'markTestRunning');
+    expectOrder('failover', 'reserveEpoch', 'runPreScript', 'createVms', 'shutDownProtectedVms', 'powerOnVms', 'runPostScript', 'markBeforeCommit');
+    expectOrder('move', 'reserveMoveEpoch', 'runMovePreScript', 'shutDownVms', 'createMovedVms', 'powerOnMovedVms', 'runMovePostScript', 'markMoved');
+  });
+
   it('failover: the epoch is reserved before anything of it can run, production is stopped only when the disks are open', () => {
     expectOrder('failover', 'recordFailover', 'reserveEpoch', 'createVms', 'openViews', 'shutDownProtectedVms', 'powerOnVms', 'markBeforeCommit');
   });

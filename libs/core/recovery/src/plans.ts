@@ -16,15 +16,15 @@ export type StepName =
   // insertCheckpoint
   | 'requestCheckpoint' | 'awaitListed' | 'awaitListedAtPeer'
   // failoverTest and its stop
-  | 'recordTest' | 'openTestViews' | 'createTestVms' | 'powerOnTestVms' | 'markTestRunning'
+  | 'recordTest' | 'runTestPreScript' | 'openTestViews' | 'createTestVms' | 'powerOnTestVms' | 'runTestPostScript' | 'markTestRunning'
   | 'markTestStopping' | 'powerOffTestVms' | 'deleteTestVms' | 'closeTestViews' | 'tagTestedCheckpoint' | 'clearTest'
   // failover, its commit and its rollback
-  | 'recordFailover' | 'reserveEpoch' | 'openViews' | 'shutDownProtectedVms' | 'createVms' | 'powerOnVms' | 'markBeforeCommit'
+  | 'recordFailover' | 'reserveEpoch' | 'runPreScript' | 'openViews' | 'shutDownProtectedVms' | 'createVms' | 'powerOnVms' | 'runPostScript' | 'markBeforeCommit'
   | 'markCommitting' | 'commitEpoch' | 'startPromotion' | 'endReplication' | 'markPromoting'
   | 'awaitPromotion' | 'switchDisksToFiles' | 'closePromotedViews' | 'removeJournals' | 'markPromoted'
   | 'markRollingBack' | 'powerOffVms' | 'deleteVms' | 'closeViews' | 'burnEpoch' | 'powerOnProtectedVms' | 'markRolledBack'
   // move: what differs from failover
-  | 'recordMove' | 'reserveMoveEpoch' | 'shutDownVms' | 'drainStreams' | 'insertLastCheckpoint' | 'createMovedVms' | 'openMovedViews' | 'powerOnMovedVms' | 'markMoved'
+  | 'recordMove' | 'reserveMoveEpoch' | 'runMovePreScript' | 'shutDownVms' | 'drainStreams' | 'insertLastCheckpoint' | 'createMovedVms' | 'openMovedViews' | 'powerOnMovedVms' | 'runMovePostScript' | 'markMoved'
   // reverse protection: at the site where the VMs run now, and at the one where they ran
   | 'awaitOldSite' | 'handOver' | 'awaitReversed' | 'recordReversed' | 'retireOldVms' | 'openOldVolumes' | 'startReversed'
   // installVra and uninstallVra
@@ -81,9 +81,11 @@ export const PLANS: Readonly<Record<PlanKind, readonly Step[]>> = {
   ],
   failoverTest: [
     undoable('recordTest', 'recording the test'),
+    plain('runTestPreScript', 'pre-recovery script'),
     undoable('createTestVms', 'creating the test VMs', 3),
     undoable('openTestViews', 'opening the disks at the checkpoint', 3),
     undoable('powerOnTestVms', 'powering on the test VMs', 3),
+    plain('runTestPostScript', 'post-recovery script'),
     plain('markTestRunning', 'finishing'),
   ],
   failoverTestStop: [
@@ -94,15 +96,17 @@ export const PLANS: Readonly<Record<PlanKind, readonly Step[]>> = {
     forward('tagTestedCheckpoint', 'tagging the tested checkpoint'),
     forward('clearTest', 'finishing'),
   ],
-  // The newer epoch is durable on every recovering VRA before anything of it can run. VMs are created before the views: the hypervisor names the
+  // The newer epoch is durable on every recovering VRA before anything of it can run. Scripts act on things that nobody here can undo: the first one runs when the VRAs have answered. VMs are created before the views: the hypervisor names the
   // exports that the views serve. Production is stopped only after the recovered disks are open.
   failover: [
     undoable('recordFailover', 'recording the failover'),
     undoable('reserveEpoch', 'reserving the ownership epoch on every recovering VRA', 2),
+    plain('runPreScript', 'pre-recovery script'),
     undoable('createVms', 'creating the recovered VMs', 3),
     undoable('openViews', 'opening the disks at the checkpoint', 3),
     undoable('shutDownProtectedVms', 'shutting down the protected VMs', 3),
     undoable('powerOnVms', 'powering on the recovered VMs', 3),
+    plain('runPostScript', 'post-recovery script'),
     plain('markBeforeCommit', 'finishing'),
   ],
   // The decision is durable first, so that no timer and no restart can roll back a failover of which one VRA has committed.
@@ -135,12 +139,14 @@ export const PLANS: Readonly<Record<PlanKind, readonly Step[]>> = {
   move: [
     undoable('recordMove', 'recording the move'),
     undoable('reserveMoveEpoch', 'reserving the ownership epoch on every recovering VRA'),
+    plain('runMovePreScript', 'pre-recovery script'),
     undoable('shutDownVms', 'shutting down the VMs', 3),
     plain('drainStreams', 'waiting until everything written is at the recovery site', 4),
     plain('insertLastCheckpoint', 'making the last checkpoint', 2),
     undoable('createMovedVms', 'creating the VMs at the recovery site', 3),
     undoable('openMovedViews', 'opening the disks at the last checkpoint', 3),
     undoable('powerOnMovedVms', 'powering on the moved VMs', 3),
+    plain('runMovePostScript', 'post-recovery script'),
     plain('markMoved', 'finishing'),
   ],
   // Until the old protected site was asked, this site may give up; afterwards that site decides over the VPG.

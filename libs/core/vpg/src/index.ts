@@ -4,6 +4,7 @@ export * from './defaults.js';
 export * from './facts.js';
 export * from './limits.js';
 export * from './placement.js';
+export * from './script-settings.js';
 export * from './settings.js';
 export * from './sla.js';
 export * from './ownership.js';

@@ -1,6 +1,7 @@
 import type { Fault, KnownHost, ProtectableVm, SettingsFacts } from './facts.js';
 import { VPG_LIMITS } from './limits.js';
 import { placementOf } from './placement.js';
+import { checkScripts } from './script-settings.js';
 import { checkLimits } from './validate-limits.js';
 import { VOLUME_SYNC, type BasicSettings, type VmSettings, type VpgSettings } from './settings.js';
 import { checkStorage } from './validate-storage.js';
@@ -17,6 +18,7 @@ export function validateVpgSettings(settings: VpgSettings, facts: SettingsFacts)
     ...checkClusters('Recovery', { hostClusterId: settings.recovery.defaultHostClusterIdentifier, datastoreClusterId: settings.recovery.defaultDatastoreClusterIdentifier, resourcePoolId: settings.recovery.resourcePoolIdentifier }),
     ...checkVms(settings, facts),
     ...checkLimits(settings),
+    ...checkScripts(settings),
     ...checkStorage(settings, facts),
   ]);
 }

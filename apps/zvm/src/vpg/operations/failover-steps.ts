@@ -4,7 +4,11 @@ import { nextState } from '@tidemark/vpg';
 import { randomUUID } from 'node:crypto';
 import { Clock } from '../../clock.js';
 import { conflict, ZvmError } from '../../errors.js';
+import type { Notes, StepContext } from '../../operation/operation-kind.js';
 import { PeerLinkService } from '../../peer/peer-link.service.js';
+import { RecoveryScripts } from '../../script/recovery-scripts.service.js';
+import type { ScriptOperation } from '../../script/script-environment.js';
+import type { ScriptMoment } from '../../script/script-outcome.js';
 import { RecoverySite } from '../recovery-site.service.js';
 import type { FailoverRecord, VpgRecord } from '../vpg-model.js';
 import { VpgStore } from '../vpg.store.js';
@@ -16,6 +20,12 @@ const POWER_ON_MS = 30_000;
 /** What is decided when a failover or a move begins. */
 export type FailoverBegin = Pick<FailoverRecord, 'kind' | 'checkpointId' | 'checkpointAtMs' | 'commitPolicy' | 'waitMs' | 'shutdownPolicy' | 'isReverse'>;
 
+/** What a failover or a move is asked for. */
+export interface FailoverInput extends FailoverBegin {
+  readonly vpgId: string;
+  readonly isPreScriptFailureIgnored: boolean;
+}
+
 /** What failovers, moves and their rollback have in common. Every method may be repeated. */
 @Injectable()
 export class FailoverSteps {
@@ -23,10 +33,15 @@ export class FailoverSteps {
     private readonly vpgs: VpgStore,
     private readonly site: RecoverySite,
     private readonly link: PeerLinkService,
+    private readonly scripts: RecoveryScripts,
     private readonly clock: Clock,
   ) {}
 
-  async record(vpgId: string, taskId: string, begin: FailoverBegin): Promise<void> {
+  async runScript(context: StepContext<FailoverInput>, moment: ScriptMoment): Promise<Notes> {
+    return await this.scripts.step(context, { moment, operation: operationOf(context.input), isFailureIgnored: context.input.isPreScriptFailureIgnored });
+  }
+
+  async record({ vpgId, isPreScriptFailureIgnored: _script, ...begin }: FailoverInput, taskId: string): Promise<void> {
     await this.vpgs.update(vpgId, (record) => {
       if (record.failover?.taskId === taskId) return record;
       if (record.failoverTest || record.failover) throw conflict('a failover or a failover test is under way');
@@ -84,3 +99,10 @@ export class FailoverSteps {
 }
 
 export const backToProtecting = (record: VpgRecord): VpgRecord => ({ ...record, state: nextState(record.state, 'rolledBack'), failover: null });
+
+/** Without a time in which anybody could decide there is nothing before the commit. */
+function operationOf({ kind, commitPolicy, waitMs }: FailoverBegin): ScriptOperation {
+  const isCommittedAtOnce = commitPolicy === 'Commit' && waitMs === 0;
+  if (kind === 'move') return isCommittedAtOnce ? 'Move' : 'MoveBeforeCommit';
+  return isCommittedAtOnce ? 'Failover' : 'FailoverBeforeCommit';
+}

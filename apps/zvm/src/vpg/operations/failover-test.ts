@@ -4,6 +4,8 @@ import { Clock } from '../../clock.js';
 import { conflict } from '../../errors.js';
 import type { OperationKind } from '../../operation/operation-kind.js';
 import { OperationService } from '../../operation/operation.service.js';
+import { RecoveryScripts, type ScriptOccasion } from '../../script/recovery-scripts.service.js';
+import { scriptRemarks } from '../../script/script-outcome.js';
 import { CatalogueService } from '../catalogue.service.js';
 import { RecoveredVms } from '../recovered-vms.service.js';
 import { RecoverySite } from '../recovery-site.service.js';
@@ -24,6 +26,8 @@ export interface FailoverTestStopInput {
   readonly summary: string;
 }
 
+const occasion = (moment: ScriptOccasion['moment']): ScriptOccasion => ({ moment, operation: 'Test', isFailureIgnored: false });
+
 /** Rehearses a failover beside running protection, and ends the rehearsal. */
 @Injectable()
 export class FailoverTestOperations implements OnModuleInit {
@@ -33,6 +37,7 @@ export class FailoverTestOperations implements OnModuleInit {
     private readonly vms: RecoveredVms,
     private readonly catalogue: CatalogueService,
     private readonly site: RecoverySite,
+    private readonly scripts: RecoveryScripts,
     private readonly clock: Clock,
   ) {}
 
@@ -47,7 +52,7 @@ export class FailoverTestOperations implements OnModuleInit {
       kind: 'failoverTest',
       taskType: 'FailOverTest',
       isExclusive: true,
-      done: ({ input }) => `the test VMs run at checkpoint ${input.checkpointId}`,
+      done: ({ input, notes }) => `the test VMs run at checkpoint ${input.checkpointId}${scriptRemarks(notes)}`,
       steps: {
         recordTest: {
           do: async ({ input, taskId }) => await this.#record(input, taskId),
@@ -55,6 +60,7 @@ export class FailoverTestOperations implements OnModuleInit {
             await this.#update(input.vpgId, taskId, (record) => ({ ...record, failoverTest: null }));
           },
         },
+        runTestPreScript: { do: async (context) => await this.scripts.step(context, occasion('preRecovery')) },
         createTestVms: {
           do: async ({ input }) => await this.vms.create(input.vpgId, slot),
           undo: async ({ input }) => await this.vms.delete(input.vpgId, slot),
@@ -67,6 +73,7 @@ export class FailoverTestOperations implements OnModuleInit {
           do: async ({ input, signal, share }) => await this.vms.powerOn(input.vpgId, slot, { signal, share }),
           undo: async ({ input }) => await this.vms.powerOff(input.vpgId, slot),
         },
+        runTestPostScript: { do: async (context) => await this.scripts.step(context, occasion('postRecovery')) },
         markTestRunning: {
           do: async ({ input, taskId }) => {
             await this.#phase(input.vpgId, taskId, 'running');

@@ -6,11 +6,8 @@ import { PeerLinkService } from '../../peer/peer-link.service.js';
 import { RecoveredVms } from '../recovered-vms.service.js';
 import { RecoverySite } from '../recovery-site.service.js';
 import { VpgStore } from '../vpg.store.js';
-import { backToProtecting, type FailoverBegin, FailoverSteps } from './failover-steps.js';
-
-export interface FailoverInput extends FailoverBegin {
-  readonly vpgId: string;
-}
+import { scriptRemarks } from '../../script/script-outcome.js';
+import { backToProtecting, type FailoverInput, FailoverSteps } from './failover-steps.js';
 
 export interface FailoverRefInput {
   readonly vpgId: string;
@@ -49,16 +46,17 @@ export class FailoverOperations implements OnModuleInit {
       kind: 'failover',
       taskType: 'FailOver',
       isExclusive: true,
-      done: ({ input }) => `the recovered VMs run at checkpoint ${input.checkpointId}; commit or roll back`,
+      done: ({ input, notes }) => `the recovered VMs run at checkpoint ${input.checkpointId}; commit or roll back${scriptRemarks(notes)}`,
       steps: {
         recordFailover: {
-          do: async ({ input: { vpgId, ...begin }, taskId }) => await this.steps.record(vpgId, taskId, begin),
+          do: async ({ input, taskId }) => await this.steps.record(input, taskId),
           undo: async ({ input, taskId }) => await this.steps.forget(input.vpgId, taskId),
         },
         reserveEpoch: {
           do: async ({ input }) => await this.steps.epochs(input.vpgId, 'reserve'),
           undo: async ({ input }) => await this.steps.epochs(input.vpgId, 'burn'),
         },
+        runPreScript: { do: async (context) => await this.steps.runScript(context, 'preRecovery') },
         createVms: {
           do: async ({ input }) => await this.vms.create(input.vpgId, SLOT),
           undo: async ({ input }) => await this.vms.delete(input.vpgId, SLOT),
@@ -75,6 +73,7 @@ export class FailoverOperations implements OnModuleInit {
           do: async ({ input, signal, share }) => await this.vms.powerOn(input.vpgId, SLOT, { signal, share }),
           undo: async ({ input }) => await this.vms.powerOff(input.vpgId, SLOT),
         },
+        runPostScript: { do: async (context) => await this.steps.runScript(context, 'postRecovery') },
         markBeforeCommit: { do: async ({ input }) => await this.steps.markBeforeCommit(input.vpgId) },
       },
     };

@@ -7,7 +7,7 @@ import { pause } from '../../operation/operation.service.js';
 import { PeerLinkService } from '../../peer/peer-link.service.js';
 import { CatalogueStore } from '../catalogue.store.js';
 import { VpgStore } from '../vpg.store.js';
-import type { FailoverInput } from './failover.js';
+import type { FailoverInput } from './failover-steps.js';
 
 const POLL_MS = 200;
 /** Without any progress for so long the streams will not end by themselves. */

@@ -2,8 +2,8 @@ import { Injectable, type OnModuleInit } from '@nestjs/common';
 import type { OperationKind } from '../../operation/operation-kind.js';
 import { OperationService } from '../../operation/operation.service.js';
 import { RecoveredVms } from '../recovered-vms.service.js';
-import type { FailoverInput } from './failover.js';
-import { FailoverSteps } from './failover-steps.js';
+import { scriptRemarks } from '../../script/script-outcome.js';
+import { type FailoverInput, FailoverSteps } from './failover-steps.js';
 import { MoveStreams } from './move-streams.js';
 
 const SLOT = 'failover';
@@ -30,16 +30,17 @@ export class MoveOperation implements OnModuleInit {
       kind: 'move',
       taskType: 'Move',
       isExclusive: true,
-      done: ({ notes }) => `the moved VMs run at the recovery site with everything that they had written (checkpoint ${String(notes['checkpointId'])}); commit or roll back`,
+      done: ({ notes }) => `the moved VMs run at the recovery site with everything that they had written (checkpoint ${String(notes['checkpointId'])}); commit or roll back${scriptRemarks(notes)}`,
       steps: {
         recordMove: {
-          do: async ({ input: { vpgId, ...begin }, taskId }) => await this.steps.record(vpgId, taskId, begin),
+          do: async ({ input, taskId }) => await this.steps.record(input, taskId),
           undo: async ({ input, taskId }) => await this.steps.forget(input.vpgId, taskId),
         },
         reserveMoveEpoch: {
           do: async ({ input }) => await this.steps.epochs(input.vpgId, 'reserve'),
           undo: async ({ input }) => await this.steps.epochs(input.vpgId, 'burn'),
         },
+        runMovePreScript: { do: async (context) => await this.steps.runScript(context, 'preRecovery') },
         shutDownVms: {
           do: async ({ input }) => await this.steps.shutDownProtectedVms(input.vpgId),
           undo: async ({ input }) => void (await this.steps.startProtectedVms(input.vpgId)),
@@ -65,6 +66,7 @@ export class MoveOperation implements OnModuleInit {
           do: async ({ input, signal, share }) => await this.vms.powerOn(input.vpgId, SLOT, { signal, share }),
           undo: async ({ input }) => await this.vms.powerOff(input.vpgId, SLOT),
         },
+        runMovePostScript: { do: async (context) => await this.steps.runScript(context, 'postRecovery') },
         markMoved: { do: async ({ input }) => await this.steps.markBeforeCommit(input.vpgId) },
       },
     };

@@ -3,9 +3,11 @@ import { nextState } from '@tidemark/vpg';
 import { InventoryService } from '../../inventory/inventory.service.js';
 import type { OperationKind } from '../../operation/operation-kind.js';
 import { OperationService } from '../../operation/operation.service.js';
+import { RecoveryScripts } from '../../script/recovery-scripts.service.js';
 import { VraStateService } from '../../vra/vra-state.service.js';
 import { CatalogueStore } from '../catalogue.store.js';
 import { RecoverySite } from '../recovery-site.service.js';
+import { settingsOf } from '../vpg-definition.js';
 import type { VpgRecord } from '../vpg-model.js';
 import { VpgStore } from '../vpg.store.js';
 
@@ -26,6 +28,7 @@ export class TakeReverseOperation implements OnModuleInit {
     private readonly inventory: InventoryService,
     private readonly site: RecoverySite,
     private readonly vraStates: VraStateService,
+    private readonly scripts: RecoveryScripts,
   ) {}
 
   onModuleInit(): void {
@@ -37,7 +40,8 @@ export class TakeReverseOperation implements OnModuleInit {
       kind: 'takeReverse',
       taskType: 'ActivateAllMirrors',
       isExclusive: true,
-      done: ({ input }) => `VPG '${input.record.definition.name}' protects the VMs at ${input.record.definition.protectedSiteName}; their old disks here are its recovery volumes`,
+      done: ({ input, notes }) =>
+        `VPG '${input.record.definition.name}' protects the VMs at ${input.record.definition.protectedSiteName}; their old disks here are its recovery volumes${scriptText(notes['scriptProblems'])}`,
       steps: {
         recordReversed: { do: async ({ input }) => await this.#record(input.record) },
         retireOldVms: { do: async ({ input }) => await this.#retire(input.oldVmIds) },
@@ -47,7 +51,12 @@ export class TakeReverseOperation implements OnModuleInit {
             if (this.#isCurrent(record)) await this.site.putRecoveries(record.definition, record.epoch);
           },
         },
-        startReversed: { do: async ({ input: { record } }) => await this.#start(record) },
+        startReversed: {
+          do: async ({ input: { record } }) => {
+            await this.#start(record);
+            return { scriptProblems: await this.scripts.problemsOf(settingsOf(record.definition)) };
+          },
+        },
       },
     };
   }
@@ -83,3 +92,7 @@ export class TakeReverseOperation implements OnModuleInit {
     await this.site.tryTellPeer(definition.vpgId);
   }
 }
+
+/** From now on they run here, where nobody may have put them yet: a recovery would stop at them. */
+const scriptText = (problems: unknown): string =>
+  Array.isArray(problems) && problems.length > 0 ? `. Its recovery scripts cannot be run at this site: ${problems.join('; ')}` : '';
