@@ -273,10 +273,6 @@ export class RecoveryHost {
   /** From here on the old history is closed: nothing of an older epoch is taken. */
   async commitEpoch(epoch: number): Promise<void> {
     await this.journal.commitEpoch(epoch);
-    this.#step((effects) => {
-      this.#receiver.setEpoch(epoch, effects);
-      this.#receiver.end(effects);
-    });
     // A promotion begins only when nobody else reads from the journal.
     await this.#hasher.stop();
   }
@@ -298,6 +294,8 @@ export class RecoveryHost {
         case 'broken':
           return this.#receiver.journalState('broken', effects);
         case 'ended':
+          // The first word that the old side hears is who owns its VMs now, not that something has ended.
+          this.#receiver.setEpoch(this.journal.stats().epoch, effects);
           return this.#receiver.end(effects);
         default:
           return unreachable(state.phase);

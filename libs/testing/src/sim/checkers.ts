@@ -1,4 +1,5 @@
 import type { CheckpointMarker } from '@tidemark/frame';
+import type { RefusedReply } from '@tidemark/replication';
 import { markerKey, type GuestVm } from './guest-vm.js';
 import type { ProtectingHost } from './protecting-host.js';
 import type { RecoveringHost, RecoveryWatcher, ViewSpec } from './recovering-host.js';
@@ -59,6 +60,11 @@ export class Checkers implements RecoveryWatcher {
   acknowledged(key: string, durableSeq: number): void {
     if (this.#ended.has(key)) throw new Violation('ownership', `${key}: a write of an older epoch was acknowledged after the failover was committed`);
     this.#acked.set(key, Math.max(this.#acked.get(key) ?? 0, durableSeq));
+  }
+
+  /** A protection ends here with a commit only, and then the old side hears who owns its VMs. */
+  refused(key: string, { code, message }: RefusedReply): void {
+    if (code === 'unknown') throw new Violation('ownership', `${key}: its stream was refused (${message}), and not fenced`);
   }
 
   /** What a retirement may drop: nothing that the history window, a view or a failover still needs. */

@@ -1,6 +1,7 @@
 import type { ControlMessage } from '@tidemark/checkpoint';
 import { decodeOpen, FrameKind, type FrameHeader } from '@tidemark/frame';
 import type { CheckpointView, JournalFile } from '@tidemark/journal-file';
+import type { RefusedReply } from '@tidemark/replication';
 import { SimDisk } from './disk.js';
 import type { SimSocket } from './network.js';
 import { readFrames, SimHost, type Surroundings } from './sim-host.js';
@@ -22,6 +23,7 @@ export interface RecoveryWatcher {
   mayApply(vpgId: string, checkpointId: number): void;
   journalOpened(host: RecoveringHost, recovery: SimRecovery): void;
   journalBroke(recovery: SimRecovery): void;
+  refused(key: string, reply: RefusedReply): void;
 }
 
 export interface ViewSpec {
@@ -77,6 +79,7 @@ export class RecoveringHost extends SimHost {
       acknowledged: (key: string, durableSeq: number) => this.watcher.acknowledged(key, durableSeq),
       opened: (recovery: SimRecovery) => this.watcher.journalOpened(this, recovery),
       broke: (recovery: SimRecovery) => this.watcher.journalBroke(recovery),
+      refused: (key: string, reply: RefusedReply) => this.watcher.refused(key, reply),
     };
     const owner = { host: this, around: this.around, disk: this.disk };
     for (const vm of this.options.vms) this.#recoveries.set(keyOf(vm.vpgId, vm.vmId), new SimRecovery(vm, owner, this.options, hooks));

@@ -1,4 +1,5 @@
 import { ProtocolError } from '@tidemark/base';
+import type { Sender } from '@tidemark/replication';
 import { Checkers, type Site } from './checkers.js';
 import { Faults } from './faults.js';
 import { Guests } from './guests.js';
@@ -42,11 +43,14 @@ export interface RunResult {
 /** One whole run: a world, faults for a while, then peace, in which everything must become whole again. Before it the ownership protocol alone, by the same seed. One at a time. */
 export async function run(seed: number, plant?: Plant): Promise<RunResult> {
   const { violation } = plant === undefined || plant.world === 'ownership' ? await runOwnership(seed, plant) : { violation: undefined };
-  if (violation !== undefined || plant?.world === 'ownership') return { ...NOTHING, seed, options: swarm(new Random(seed)), violation, kind: kindOf(violation) };
+  if (violation !== undefined || plant?.world === 'ownership') return { ...NOTHING, seed, options: swarm(new Random(seed), seed), violation, kind: kindOf(violation) };
   return await new Run(seed, plant).result();
 }
 
 const NOTHING = { listedCount: 0, imageChecks: 0, writeCount: 0, testCount: 0, commitCount: 0, rollbackCount: 0, eventCount: 0 };
+
+/** Refused for good: an open stream that another owner's epoch ended. */
+const isFenced = (sender: Sender): boolean => sender.status().state === 'refused' && !sender.wantsOpen;
 
 function kindOf(violation: Error | undefined): ViolationKind | undefined {
   if (violation instanceof Violation) return violation.kind;
@@ -68,7 +72,7 @@ class Run {
 
   constructor(seed: number, plant: Plant | undefined) {
     this.#world = new World(seed);
-    this.#options = swarm(this.#world.random);
+    this.#options = swarm(this.#world.random, seed);
     this.#network = new Network(this.#world);
     this.#network.delayMsMax = this.#options.delayMsMax;
     this.#network.spikeMsMax = this.#options.spikeMsMax;
@@ -87,7 +91,7 @@ class Run {
     recovering.push(...this.#recovering(around, plans, this.#checkers));
     const hosts = new Map(protecting.map((host) => [host.name, host]));
     this.#guests = new Guests(this.#world, this.#options, vms, hosts);
-    this.#manager = new ProtectedSite(this.#world, plans, vms, hosts);
+    this.#manager = new ProtectedSite(this.#world, { plans, vms, isLockless: this.#options.isLockless }, hosts);
     this.#recoverySite = new RecoverySite(this.#world, plans, recovering, this.#checkers, this.#options);
     this.#manager.documentMsMax = this.#options.documentMsMax;
     const targets = { network: this.#network, site: this.#site, manager: this.#manager, recoverySite: this.#recoverySite };
@@ -161,8 +165,7 @@ class Run {
       throw new Violation('stuck', `no checkpoint of ${vpgId} was listed in ${SETTLE_MS} ms without faults: ${this.#barriers()}`);
     }
     for (const { sender, key, plan } of this.#streams()) {
-      const isFenced = sender.status().state === 'refused' && !sender.wantsOpen;
-      if (this.#checkers.isEnding(plan.vpgId) && this.#recoverySite.isIdle && !isFenced) throw new Violation('ownership', `${key} ended with a failover, and its old side is ${sender.status().state}, not fenced`);
+      if (this.#checkers.isEnding(plan.vpgId) && this.#recoverySite.isIdle && !isFenced(sender)) throw new Violation('ownership', `${key} ended with a failover, and its old side is ${sender.status().state}, not fenced`);
     }
   }
 
@@ -193,8 +196,8 @@ class Run {
     const live = new Set(this.#livePlans().map(({ vpgId }) => vpgId));
     return this.#streams().every(({ sender, plan }) => {
       const { lagBytes, state, sync } = sender.status();
-      // Where storage failed its commit may never be answered.
-      if (this.#checkers.isEnding(plan.vpgId)) return state === 'refused' || (this.#faults.isStorageFailed && !this.#recoverySite.isIdle);
+      // A stream may also be refused because a journal is not open yet. Where storage failed its commit may never be answered.
+      if (this.#checkers.isEnding(plan.vpgId)) return isFenced(sender) || (this.#faults.isStorageFailed && !this.#recoverySite.isIdle);
       return !live.has(plan.vpgId) || (lagBytes === 0 && state === 'replicating' && sync === null);
     });
   }

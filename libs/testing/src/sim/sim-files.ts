@@ -1,3 +1,4 @@
+import { SECTOR_BYTES } from '@tidemark/base';
 import type { FileLayer, JournalHandle } from '@tidemark/journal-file';
 import type { AllocationRun, Volume } from '@tidemark/volume';
 import { SimFile, type SimDisk } from './disk.js';
@@ -142,11 +143,10 @@ export class SimMirror implements Volume {
   }
 
   write(offset: number, source: Uint8Array): void | Promise<void> {
-    if (source.byteLength < 2) return this.file.write(offset, source);
-    // In two steps now and then: a crash finds half of it done.
-    if (!this.owner.around.world.random.chance(0.2)) return this.file.write(offset, source);
-    const half = source.byteLength >> 1;
-    return operation(this.owner, () => this.file.write(offset, source.subarray(0, half)), () => this.file.write(offset + half, source.subarray(half)));
+    // In two steps now and then: a crash finds the first sectors of it done. A sector is written whole or not at all: by a disk, and by the kernel, which copies pages.
+    const firstBytes = Math.floor(source.byteLength / 2 / SECTOR_BYTES) * SECTOR_BYTES;
+    if (firstBytes === 0 || !this.owner.around.world.random.chance(0.2)) return this.file.write(offset, source);
+    return operation(this.owner, () => this.file.write(offset, source.subarray(0, firstBytes)), () => this.file.write(offset + firstBytes, source.subarray(firstBytes)));
   }
 
   writeZeroes(offset: number, length: number): void {

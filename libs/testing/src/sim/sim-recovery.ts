@@ -3,7 +3,7 @@ import { decodeHashRequest, decodeRecords, encodeAck, encodeFrame, encodeHashRep
 import type { HeldCheckpoint, JournalState } from '@tidemark/journal';
 import { decompressBody, JournalFile } from '@tidemark/journal-file';
 import { crc32c } from '@tidemark/link';
-import { Receiver, type ReceiverEffect } from '@tidemark/replication';
+import { Receiver, type ReceiverEffect, type RefusedReply } from '@tidemark/replication';
 import { JournalOracle } from './journal-oracle.js';
 import type { SimSocket } from './network.js';
 import { simFiles, SimMirror, type DiskOwner } from './sim-files.js';
@@ -30,6 +30,7 @@ export interface RecoveryHooks {
   acknowledged(key: string, durableSeq: number): void;
   opened(recovery: SimRecovery): void;
   broke(recovery: SimRecovery): void;
+  refused(key: string, reply: RefusedReply): void;
 }
 
 interface Reply {
@@ -153,7 +154,10 @@ export class SimRecovery {
         case 'broken':
           this.hooks.broke(this);
           return this.receiver.journalState('broken', effects);
-        case 'ended': return this.owner.around.plant?.flag === 'fenceForgotten' ? undefined : this.receiver.end(effects);
+        case 'ended':
+          if (this.owner.around.plant?.flag === 'fenceForgotten') return;
+          this.receiver.setEpoch(this.#journal?.stats().epoch ?? 0, effects);
+          return this.receiver.end(effects);
         default: return unreachable(state.phase);
       }
     });
@@ -169,11 +173,6 @@ export class SimRecovery {
 
   async commitEpoch(epoch: number): Promise<void> {
     await this.#journal?.commitEpoch(epoch);
-    if (this.owner.around.plant?.flag === 'fenceForgotten') return;
-    this.#step((effects) => {
-      this.receiver.setEpoch(epoch, effects);
-      this.receiver.end(effects);
-    });
   }
 
   // ---- streams
@@ -246,7 +245,9 @@ export class SimRecovery {
         this.hooks.acknowledged(this.key, effect.durableSeq);
         return this.#send(effect.connection, { kind: FrameKind.ack, lastSeq: effect.durableSeq }, encodeAck(effect.creditBytes));
       case 'sendOpened': return this.#send(effect.connection, { kind: FrameKind.opened }, encodeOpened(effect.reply));
-      case 'sendRefused': return this.#send(effect.connection, { kind: FrameKind.refused }, encodeRefused(effect.reply));
+      case 'sendRefused':
+        this.hooks.refused(this.key, effect.reply);
+        return this.#send(effect.connection, { kind: FrameKind.refused }, encodeRefused(effect.reply));
       case 'closeStream': return this.#send(effect.connection, { kind: FrameKind.closeStream }, undefined);
       case 'beginIncarnation': return this.#beginIncarnation(effect);
       default: return unreachable(effect);

@@ -32,7 +32,8 @@ it('is told by the recovering VRA, at the next word, that a newer epoch is in fo
   expect(protecting?.status().protections[0]).toMatchObject({ state: 'replicating', isFenced: false });
   await recovering?.commitEpoch({ ...refOf(), epoch: 2 });
   const durableSeq = recovering?.status().recoveries[0]?.durableSeq;
-  await until('the refusal', () => protecting?.status().protections[0]?.isFenced);
+  await until('the refusal', () => protecting?.status().protections[0]?.state === 'refused');
+  expect(protecting?.status().protections[0]?.isFenced).toBe(true);
   // A manager that was restored from before the failover must not delete the disks of the VM that runs on them.
   await expect(recovering?.removeRecovery({ ...refOf(), isMirrorKept: false, epoch: 1 })).rejects.toMatchObject({ code: 'VRA_EPOCH' });
   await client.write(4096, randomBytes(4096));
