@@ -1,4 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
+import { VraCustody, type VraWord } from '@tidemark/vpg';
 import { inventory, SITE_A, SITE_B, vm, vpgDefinition, vpgRecord, vpgVm, vra } from '../testing/factories.js';
 import type { VpgRecord } from '../vpg/vpg-model.js';
 import { desiredContents, type SiteFacts } from './desired-state.js';
@@ -11,7 +12,8 @@ const facts = (vpgs: VpgRecord[], values: Partial<SiteFacts> = {}): SiteFacts =>
   fencedVmIds: new Set(),
   inventory: inventory([vm('vm1', 'h1'), vm('vm2', 'h2'), vm('vm3', 'h1')]),
   vras: [vra('11', 'h1'), vra('12', 'h2')],
-  attachedAt: () => new Set(),
+  wordOf: () => undefined,
+  custodyOf: () => new VraCustody(),
   vpgs,
   ports: { control: 4007, data: 4008 },
   priorityOf: () => 'high',
@@ -54,17 +56,24 @@ describe('what each VRA shall do', () => {
   describe('a VM with a disk behind an NBD server, moved from h1 to h2', () => {
     const moved = vm('vm1', 'h2');
     const disks = moved.disks.map((disk) => ({ ...disk, location: 'nbd://storage:10809/vm1' }));
-    const attachedAtNew = (attached: Readonly<Record<string, readonly string[]>>): boolean => {
-      const attachedAt = (vraId: string): ReadonlySet<string> | undefined => (attached[vraId] ? new Set(attached[vraId]) : undefined);
-      return desiredContents(facts([], { inventory: inventory([{ ...moved, disks }]), attachedAt })).get('12')?.attachedVms.length === 1;
+    const custody = new VraCustody();
+    custody.told(5, ['vm1']);
+    custody.told(6, []);
+    const attachedAtNew = (words: Readonly<Record<string, readonly [number, ...string[]]>>): boolean => {
+      const wordOf = (vraId: string): VraWord | undefined => {
+        const [revision, ...vmIds] = words[vraId] ?? [];
+        return revision === undefined ? undefined : { revision, attachedVmIds: new Set(vmIds) };
+      };
+      return desiredContents(facts([], { inventory: inventory([{ ...moved, disks }]), wordOf, custodyOf: (vraId) => (vraId === '11' ? custody : new VraCustody()) })).get('12')?.attachedVms.length === 1;
     };
 
     it.each([
-      ['the old VRA still has it', { 11: ['vm1'], 12: [] }, false],
-      ['both say that they have it: the old one goes first', { 11: ['vm1'], 12: ['vm1'] }, false],
-      ['the old VRA was not heard of since the ZVM started', { 12: [] }, false],
-      ['the old VRA has let go', { 11: [], 12: [] }, true],
-      ['it is there already, and another VRA is not heard of', { 12: ['vm1'] }, true],
+      ['the old VRA still has it', { 11: [6, 'vm1'], 12: [6] }, false],
+      ['both say that they have it: the old one goes first', { 11: [6, 'vm1'], 12: [6, 'vm1'] }, false],
+      ['the old VRA was not heard of since the ZVM started', { 12: [6] }, false],
+      ['the old VRA has said that it does not have it before it was told to have it', { 11: [4], 12: [6] }, false],
+      ['the old VRA has let go', { 11: [6], 12: [6] }, true],
+      ['it is there already, and another VRA is not heard of', { 12: [6, 'vm1'] }, true],
     ] as const)('%s', (_what, attached, isAttached) => {
       expect(attachedAtNew(attached)).toBe(isAttached);
     });

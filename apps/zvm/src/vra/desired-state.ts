@@ -1,5 +1,6 @@
 import type { AttachedVmV1, BarrierV1, DesiredStateV1, ProtectionV1, ThrottleV1, TrustV1, VraAddressV1 } from '@tidemark/contracts';
 import type { Inventory, Vm } from '@tidemark/hypervisor';
+import { isLetGo, type KnownVra, type VraCustody, type VraWord } from '@tidemark/vpg';
 import { actualDisk } from '../vpg/followed-disks.js';
 import { isReplicating, type VpgDefinition, type VpgRecord, type VpgVm } from '../vpg/vpg-model.js';
 import type { VraRecord } from './vra-model.js';
@@ -11,8 +12,10 @@ export interface SiteFacts {
   readonly fencedVmIds: ReadonlySet<string>;
   readonly inventory: Inventory;
   readonly vras: readonly VraRecord[];
-  /** VMs that a VRA had attached when it was last heard of; undefined: it was not heard of since this ZVM started. */
-  readonly attachedAt: (vraId: string) => ReadonlySet<string> | undefined;
+  /** What a VRA said last, however old; undefined: it was not heard of since this ZVM started. */
+  readonly wordOf: (vraId: string) => VraWord | undefined;
+  /** What it was told since. */
+  readonly custodyOf: (vraId: string) => VraCustody;
   readonly vpgs: readonly VpgRecord[];
   readonly ports: { readonly control: number; readonly data: number };
   readonly priorityOf: (definition: VpgDefinition) => ProtectionV1['priority'];
@@ -43,7 +46,7 @@ export function desiredContents(facts: SiteFacts): Map<string, VraContent> {
   const protectedVmIds = new Set(vpgs.flatMap((vpg) => vpg.definition.vms.map((vm) => vm.vmId)));
   for (const vm of facts.inventory.vms) {
     const content = contents.get(vraOfHost.get(vm.hostId)?.vraId ?? '');
-    if (content && isAttached(vm, protectedVmIds) && isLetGo(vm, facts)) content.attachedVms.push(attachedOf(vm, facts.fencedVmIds));
+    if (content && isAttached(vm, protectedVmIds) && isFree(vm, facts)) content.attachedVms.push(attachedOf(vm, facts.fencedVmIds));
   }
   for (const vpg of vpgs) addVpg(vpg, { facts, contents, vraOfHost });
   for (const content of contents.values()) content.attachedVms.sort((a, b) => (a.vmId < b.vmId ? -1 : 1));
@@ -58,16 +61,12 @@ function isAttached(vm: Vm, protectedVmIds: ReadonlySet<string>): boolean {
   return isWhole && (vm.powerState === 'poweredOn' || protectedVmIds.has(vm.id));
 }
 
-/**
- * A disk behind an NBD server has no lock that would keep a second VRA off it, as a file has (ADR 0020): its VM goes to the VRA of its host when all others of the site
- * have shown that they have let go of it. One that is silent keeps it: the guest waits, which is chosen as for files.
- */
-function isLetGo(vm: Vm, { vras, attachedAt }: SiteFacts): boolean {
+/** A file has a lock, which keeps a second VRA off it; a disk behind an NBD server has none (ADR 0020). */
+function isFree(vm: Vm, { vras, wordOf, custodyOf }: SiteFacts): boolean {
   if (vm.disks.every(({ location }) => location.startsWith('/'))) return true;
-  const others = vras.filter(({ hostId }) => hostId !== vm.hostId);
+  const known = (vra: VraRecord): KnownVra => ({ custody: custodyOf(vra.vraId), word: wordOf(vra.vraId) });
   const own = vras.find(({ hostId }) => hostId === vm.hostId);
-  if (others.some(({ vraId }) => attachedAt(vraId)?.has(vm.id))) return false;
-  return (own !== undefined && attachedAt(own.vraId)?.has(vm.id) === true) || others.every(({ vraId }) => attachedAt(vraId) !== undefined);
+  return isLetGo(vm.id, own && known(own), vras.filter((vra) => vra !== own).map(known));
 }
 
 function attachedOf(vm: Vm, fencedVmIds: ReadonlySet<string>): AttachedVmV1 {

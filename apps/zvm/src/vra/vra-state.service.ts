@@ -5,6 +5,7 @@ import { ZVM_CONFIG, type ZvmConfig } from '../config.js';
 import { messageOf } from '../errors.js';
 import { SiteThrottle } from '../site/site-throttle.service.js';
 import type { TrustV1 } from '@tidemark/contracts';
+import { VraCustody, type VraWord } from '@tidemark/vpg';
 import { InventoryService } from '../inventory/inventory.service.js';
 import { OwnershipService } from '../ownership/ownership.service.js';
 import { PeerStore } from '../peer/peer.store.js';
@@ -26,6 +27,8 @@ const digestOf = (content: unknown): string => createHash('sha256').update(JSON.
 @Injectable()
 export class VraStateService implements OnApplicationBootstrap, OnApplicationShutdown {
   readonly #log = new Logger(VraStateService.name);
+  /** By VRA. */
+  readonly #custodies = new Map<string, VraCustody>();
   readonly #loop = new Background('vra-state', 1000, () => this.#reconcile());
 
   constructor(
@@ -74,7 +77,7 @@ export class VraStateService implements OnApplicationBootstrap, OnApplicationShu
     const vras = this.vras.all();
     const contents = desiredContents({
       siteId: this.config.siteId, trust: { sites: this.#trusted() }, fencedVmIds: this.ownership.fencedVmIds(), inventory, vras, vpgs: this.vpgs.all(), priorityOf, isCompressedOf,
-      attachedAt: (vraId) => this.#attachedAt(vraId),
+      wordOf: (vraId) => this.#wordOf(vraId), custodyOf: (vraId) => this.#custodyOf(vraId),
       ports: { control: this.config.vraControlPort, data: this.config.vraDataPort },
     });
     const throttles = this.throttle.perVra(vras.map(({ vraId }) => vraId));
@@ -86,9 +89,15 @@ export class VraStateService implements OnApplicationBootstrap, OnApplicationShu
     }));
   }
 
-  #attachedAt(vraId: string): ReadonlySet<string> | undefined {
+  #wordOf(vraId: string): VraWord | undefined {
     const last = this.link.lastStatus(vraId);
-    return last && new Set(last.status.attachedVmIds);
+    return last && { revision: last.status.revision, attachedVmIds: new Set(last.status.attachedVmIds) };
+  }
+
+  #custodyOf(vraId: string): VraCustody {
+    let custody = this.#custodies.get(vraId);
+    if (!custody) this.#custodies.set(vraId, (custody = new VraCustody()));
+    return custody;
   }
 
   /** Whose VRAs are believed: this site's, and those of paired ones; but for the certificates that their site has taken back. */
@@ -118,6 +127,7 @@ export class VraStateService implements OnApplicationBootstrap, OnApplicationShu
       await this.vras.update(vra.vraId, (current) => ({ ...current, revision: next, stateDigest: digest }));
       revision = next;
     }
+    this.#custodyOf(vra.vraId).told(revision, content.attachedVms.map(({ vmId }) => vmId));
     if (status && shown !== revision) await this.link.applyState(vra.vraId, { ...state, revision });
   }
 

@@ -137,7 +137,7 @@ export interface VraStatusV1 {
   readonly address: string;
   readonly startedAtMs: number;
   readonly identity: IdentityStatusV1;
-  /** Of the DesiredStateV1 that it runs; -1 when it never got one. */
+  /** Of the newest DesiredStateV1 that it has carried out: VMs that it does not name are let go. -1: of none yet. */
   readonly revision: number;
   readonly attachedVmIds: readonly string[];
   readonly protections: readonly ProtectionStatusV1[];

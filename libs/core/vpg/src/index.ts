@@ -1,6 +1,7 @@
 export * from './alerts.js';
 export { certificateAlertsFor, type CertificateFacts } from './certificate-alerts.js';
 export * from './defaults.js';
+export * from './disk-custody.js';
 export * from './facts.js';
 export * from './limits.js';
 export * from './placement.js';

@@ -59,6 +59,7 @@ export class SendingSide {
   readonly #folders: DatastoreFolders | undefined;
   #socketInode: number | undefined;
   #desired: DesiredState = { revision: -1, attachedVms: [], protections: [], barriers: [] };
+  #carriedOutRevision = -1;
   #last: Promise<void> = Promise.resolve();
   #handOverTimer: NodeJS.Timeout | undefined;
 
@@ -70,6 +71,11 @@ export class SendingSide {
 
   get desired(): DesiredState {
     return this.#desired;
+  }
+
+  /** Everything of it is done, tried at least: a VM that it no longer names is let go, its exports and files closed. The manager gives its disks to another VRA by this. */
+  get carriedOutRevision(): number {
+    return this.#carriedOutRevision;
   }
 
   get attachedVmIds(): readonly string[] {
@@ -115,6 +121,7 @@ export class SendingSide {
     }
     await this.#dropPeers();
     for (const spec of desired.barriers) this.#ensureBarrier(spec);
+    this.#carriedOutRevision = desired.revision;
   }
 
   async #reconcileVms(specs: readonly AttachedVmSpec[], protections: readonly ProtectionSpec[]): Promise<void> {

@@ -113,7 +113,7 @@ export function engineStatus(sending: SendingSide, recovering: RecoveringSide, m
   const nowMs = performance.now();
   const running = new Map(sending.streams.map((stream) => [stream.key, stream]));
   return {
-    revision: sending.desired.revision,
+    revision: sending.carriedOutRevision,
     attachedVmIds: sending.attachedVmIds,
     outbound: sending.outbound.status(nowMs),
     protections: sending.desired.protections.map((spec) => {

@@ -41,8 +41,8 @@ export class GuestVm {
   readonly markers = new Map<string, MarkerRecord>();
   /** The host that it runs on. */
   runsOn = '';
-  /** The host whose VRA has the lock on the disks; empty: none has. */
-  lockedBy = '';
+  /** The host whose VRA has the disks open, under their lock if they have one; empty: none has. */
+  servedBy = '';
   /** Being moved: issues nothing. */
   isPaused = false;
 

@@ -3,7 +3,7 @@ import type { ViolationKind } from './world.js';
 /** How a simulated host carries out effects wrongly: what is an adapter's duty in the product is this project's own code here. */
 export type PlantFlag =
   | 'journalUnsynced' | 'mirrorUnsynced' | 'foldersUnsynced' | 'ackedOnArrival' | 'releaseHasty' | 'sealedLate' | 'holdUnbounded' | 'voteHasty' | 'capturedEarly'
-  | 'readsUnheld' | 'fenceMissing' | 'applyHasty' | 'confirmedBlindly' | 'pinIgnored' | 'epochVolatile' | 'epochNotBurned' | 'fenceForgotten' | 'mirrorHashed'
+  | 'readsUnheld' | 'fenceMissing' | 'applyHasty' | 'lockIgnored' | 'wordHasty' | 'pinIgnored' | 'epochVolatile' | 'epochNotBurned' | 'fenceForgotten' | 'mirrorHashed'
   | 'fenceVolatile';
 
 /**
@@ -94,10 +94,21 @@ const WIRE: readonly Plant[] = [
   { name: 'fence-forgotten', breaks: 'a protected site that comes back after a failover is fenced', seedBudget: 100, expects: ['ownership'], flag: 'fenceForgotten' },
 ];
 
+const CUSTODY_RULES = 'libs/core/vpg/src/disk-custody.ts';
+
+/** One VRA of a site has a disk open. */
+const CUSTODY: readonly Plant[] = [
+  { name: 'disk-opened-without-lock', breaks: 'a VRA opens a disk under its lock', seedBudget: 60, expects: ['writers'], flag: 'lockIgnored' },
+  {
+    name: 'disk-given-on-an-old-word', breaks: 'a disk without lock is given away when its VRA has let go after the last document that named it', seedBudget: 200, expects: ['writers'],
+    mutation: { file: CUSTODY_RULES, find: ' || (this.#newestWith.get(vmId) ?? -1) >= word.revision', replace: '' },
+  },
+  { name: 'word-before-the-deed', breaks: 'a VRA says that it runs a document when it has carried it out', seedBudget: 200, expects: ['writers'], flag: 'wordHasty' },
+];
+
 const BARRIER: readonly Plant[] = [
   { name: 'release-before-all-marked', breaks: 'all VRAs have marked, then the leader releases', seedBudget: 60, expects: ['cut'], flag: 'releaseHasty' },
   { name: 'seal-after-bound', breaks: 'a VRA that released by itself never seals', seedBudget: 300, expects: ['cut'], flag: 'sealedLate' },
-  { name: 'sealed-without-asking-the-host', breaks: 'not confirmed by the host, never sealed', seedBudget: 300, expects: ['cut', 'image'], flag: 'confirmedBlindly' },
   { name: 'vote-not-durable', breaks: 'no term has two leaders: no two checkpoints carry one number', seedBudget: 200, expects: ['number'], flag: 'voteHasty' },
   {
     name: 'successor-reuses-term', breaks: 'a successor takes over with the next term', seedBudget: 60, expects: ['number'],
@@ -217,4 +228,4 @@ const OWNERSHIP: readonly Plant[] = [
   { name: 'fence-not-durable', world: 'ownership', breaks: 'a fence outlives the manager that put it up', seedBudget: 100, expects: ['ownership'], flag: 'fenceVolatile' },
 ];
 
-export const PLANTS: readonly Plant[] = [...CAPTURE, ...SYNC, ...WIRE, ...BARRIER, ...STORAGE, ...RETIRING, ...RECOVERY, ...OWNERSHIP];
+export const PLANTS: readonly Plant[] = [...CAPTURE, ...SYNC, ...WIRE, ...CUSTODY, ...BARRIER, ...STORAGE, ...RETIRING, ...RECOVERY, ...OWNERSHIP];

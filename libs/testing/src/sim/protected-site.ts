@@ -1,4 +1,5 @@
 import type { BarrierConfig } from '@tidemark/checkpoint';
+import { isLetGo, VraCustody, type VraWord } from '@tidemark/vpg';
 import type { GuestVm } from './guest-vm.js';
 import type { ProtectingHost } from './protecting-host.js';
 import { EPOCH, type DesiredState, type VpgPlan } from './topology.js';
@@ -6,21 +7,64 @@ import type { World } from './world.js';
 
 const DRAIN_POLL_MS = 2;
 
+export interface ProtectedVms {
+  readonly plans: readonly VpgPlan[];
+  readonly vms: readonly GuestVm[];
+  readonly isLockless: boolean;
+}
+
+/** A host's VRA as the manager knows it. */
+interface Known {
+  readonly custody: VraCustody;
+  word: VraWord | undefined;
+  /** Of the newest word that came. */
+  serial: number;
+  /** VMs in the newest document. */
+  given: string;
+}
+
 /** The protected site's manager: knows where each VM runs and tells the hosts what to do, late, twice, and out of order. */
 export class ProtectedSite {
   #revision = 0;
   /** By VPG. */
   readonly #versions = new Map<string, number>();
   readonly #members = new Map<string, string>();
+  readonly #known = new Map<string, Known>();
+  #wordSerial = 0;
   /** Longest way of a document to a host, ms. */
   documentMsMax = 5;
 
   constructor(
     private readonly world: World,
-    private readonly plans: readonly VpgPlan[],
-    private readonly vms: readonly GuestVm[],
+    private readonly site: ProtectedVms,
     private readonly hosts: ReadonlyMap<string, ProtectingHost>,
-  ) {}
+  ) {
+    for (const [name, host] of hosts) {
+      const known: Known = { custody: new VraCustody(), word: undefined, serial: 0, given: '' };
+      this.#known.set(name, known);
+      host.onWord = (word) => this.#said(known, word);
+    }
+  }
+
+  /** Words take their time, and one never passes another. */
+  #said(known: Known, word: VraWord): void {
+    this.#wordSerial += 1;
+    const serial = this.#wordSerial;
+    this.world.after(this.world.random.below(this.documentMsMax), () => {
+      if (serial < known.serial) return;
+      Object.assign(known, { word, serial });
+      const hasNews = [...this.#known].some(([name, { given }]) => given !== idsOf(this.#vmsOf(name)));
+      if (hasNews) this.publish();
+    });
+  }
+
+  /** Files have locks. Where there are none, the VRA of the VM's host serves it when all others have let go. */
+  #vmsOf(name: string): readonly GuestVm[] {
+    const vms = this.site.vms.filter((vm) => vm.runsOn === name);
+    if (!this.site.isLockless) return vms;
+    const others = [...this.#known].flatMap(([other, known]) => (other === name ? [] : [known]));
+    return vms.filter(({ vmId }) => isLetGo(vmId, this.#known.get(name), others));
+  }
 
   /** At the start everybody knows. */
   begin(): void {
@@ -60,10 +104,13 @@ export class ProtectedSite {
 
   #documents(): Map<string, DesiredState> {
     this.#revision += 1;
-    const barriers = this.plans.map((plan) => this.#barrier(plan));
+    const barriers = this.site.plans.map((plan) => this.#barrier(plan));
     return new Map([...this.hosts.keys()].map((name) => {
-      const vms = this.vms.filter((vm) => vm.runsOn === name);
-      const protections = this.plans.flatMap((plan) => plan.vms.filter((vm) => vm.runsOn === name).map((vm) => ({
+      const vms = this.#vmsOf(name);
+      const known = this.#known.get(name);
+      known?.custody.told(this.#revision, vms.map(({ vmId }) => vmId));
+      if (known) known.given = idsOf(vms);
+      const protections = this.site.plans.flatMap((plan) => plan.vms.filter((vm) => vm.runsOn === name).map((vm) => ({
         vpgId: plan.vpgId, vm, recoveringHost: plan.recoveringHostOf.get(vm.vmId) ?? '', epoch: EPOCH,
       })));
       const own = barriers.filter(({ members }) => members.some(({ vraId }) => vraId === name));
@@ -84,3 +131,5 @@ export class ProtectedSite {
     return { vpgId, version: this.#versions.get(vpgId) ?? 1, epoch: EPOCH, intervalMs, members };
   }
 }
+
+const idsOf = (vms: readonly GuestVm[]): string => vms.map(({ vmId }) => vmId).join(' ');

@@ -2,6 +2,7 @@ import type { ControlMessage, TermVote } from '@tidemark/checkpoint';
 import { FrameKind, type CheckpointMarker, type CheckpointSeal } from '@tidemark/frame';
 import { MemoryBudget } from '@tidemark/replication';
 import type { GuestRead } from '@tidemark/splitter';
+import type { VraWord } from '@tidemark/vpg';
 import { Capture, type ReadEnds, type WriteEnds } from './capture.js';
 import { markerKey, type KnownWrite } from './guest-vm.js';
 import type { SimSocket } from './network.js';
@@ -20,6 +21,7 @@ export interface ProtectingOptions {
   readonly syncReadMsMax: number;
   readonly holdBoundMs: number;
   readonly isCompressed: boolean;
+  readonly isLockless: boolean;
 }
 
 interface DataLink {
@@ -34,6 +36,9 @@ const SYNC_RETRY_TICKS = 8;
 
 /** As the product asks again for a disk that another VRA has locked. */
 const LOCK_RETRY_MS = 50;
+/** Longest time from a document to its end, with a server of disks that is slow now and then, and between two words to the manager. Where disks have locks neither matters. */
+const CARRY_OUT_MS = [20, 20, 400] as const;
+const WORD_MS = 60;
 
 /** One protecting host: captures, streams and barriers of the VMs that run here, as its document says. Its disks outlive its process. */
 export class ProtectingHost extends SimHost {
@@ -44,12 +49,17 @@ export class ProtectingHost extends SimHost {
   readonly #barriers = new Map<string, SimBarrier>();
   /** These survive the process. */
   #desired: DesiredState | undefined;
+  /** Being carried out. */
+  #isCarryingOut = false;
+  #carriedOutRevision = -1;
   readonly #votes = new Map<string, TermVote>();
   #session = 0;
   /** Chances of an I/O error, set by the swarm. */
   readErrorChance = 0;
   writeErrorChance = 0;
   refuseConfirmChance = 0;
+  /** What the manager hears; set by it. */
+  onWord: (word: VraWord) => void = () => undefined;
 
   constructor(name: string, around: Surroundings, private readonly options: ProtectingOptions) {
     super(name, around, options.peerNames.filter((peer) => peer !== name));
@@ -82,14 +92,15 @@ export class ProtectingHost extends SimHost {
 
   protected started(): void {
     this.#budget = new MemoryBudget(this.options.budgetBytes);
-    this.#reconcile();
+    this.#carryOut();
     this.#tick(1);
+    if (this.options.isLockless) this.#sayAgain();
   }
 
   protected crashed(isPowerLoss: boolean): void {
     for (const capture of this.#captures.values()) {
       capture.crashed();
-      capture.vm.lockedBy = '';
+      if (capture.vm.servedBy === this.name) capture.vm.servedBy = '';
       // The host's memory is gone: what no flush covered may be lost.
       if (isPowerLoss) for (const disk of capture.vm.disks) disk.losePower(this.around.world.random);
     }
@@ -97,6 +108,8 @@ export class ProtectingHost extends SimHost {
     this.#streams.clear();
     this.#links = new Map();
     this.#barriers.clear();
+    this.#isCarryingOut = false;
+    this.#carriedOutRevision = -1;
   }
 
   protected acceptData(socket: SimSocket): void {
@@ -109,12 +122,37 @@ export class ProtectingHost extends SimHost {
   apply(desired: DesiredState): void {
     if (this.#desired !== undefined && desired.revision <= this.#desired.revision) return;
     this.#desired = desired;
-    if (this.isAlive) this.#reconcile();
+    if (this.isAlive) this.#carryOut();
   }
 
-  #reconcile(): void {
+  /** One document after the other: a newer one that comes meanwhile is next. Where the lock is the rule, the time that it takes shows nothing. */
+  #carryOut(): void {
     const desired = this.#desired;
-    if (desired === undefined) return;
+    if (desired === undefined || this.#isCarryingOut) return;
+    if (!this.options.isLockless) return this.#reconcile(desired);
+    this.#isCarryingOut = true;
+    const { random } = this.around.world;
+    this.after(random.below(random.pick(CARRY_OUT_MS)), () => {
+      this.#isCarryingOut = false;
+      this.#reconcile(desired);
+      this.#carriedOutRevision = desired.revision;
+      this.#say();
+      if (this.#desired !== desired) this.#carryOut();
+    });
+  }
+
+  /** Every now and then, and when something is done. */
+  #say(): void {
+    const hasty = this.around.plant?.flag === 'wordHasty' ? this.#desired?.revision : undefined;
+    this.onWord({ revision: hasty ?? this.#carriedOutRevision, attachedVmIds: new Set(this.#captures.keys()) });
+  }
+
+  #sayAgain(): void {
+    this.#say();
+    this.after(WORD_MS, () => this.#sayAgain());
+  }
+
+  #reconcile(desired: DesiredState): void {
     for (const vpgId of this.#barriers.keys()) {
       if (desired.barriers.some((barrier) => barrier.vpgId === vpgId)) continue;
       this.#barriers.get(vpgId)?.end();
@@ -133,14 +171,22 @@ export class ProtectingHost extends SimHost {
 
   /** Until the VRA of the former host has let go of the disks, nothing is served here; it is asked again soon. */
   #attach(vm: Capture['vm']): void {
-    if (vm.lockedBy !== '') return this.after(LOCK_RETRY_MS, () => this.#reconcile());
-    vm.lockedBy = this.name;
+    const isLocked = !this.options.isLockless && this.around.plant?.flag !== 'lockIgnored';
+    if (vm.servedBy !== '' && isLocked) return this.after(LOCK_RETRY_MS, () => this.#carryOut());
+    if (vm.servedBy !== '') this.world.fail(new Violation('writers', `the VRA of ${this.name} opens the disks of ${vm.vmId}, which that of ${vm.servedBy} serves`));
+    vm.servedBy = this.name;
     this.#captures.set(vm.vmId, this.#newCapture(vm));
   }
 
   #detach(vmId: string): void {
     const capture = this.#captures.get(vmId);
-    if (capture !== undefined) capture.vm.lockedBy = '';
+    if (capture === undefined) return;
+    for (const [key, stream] of this.#streams) {
+      if (stream.capture !== capture) continue;
+      stream.close();
+      this.#streams.delete(key);
+    }
+    if (capture.vm.servedBy === this.name) capture.vm.servedBy = '';
     this.#captures.delete(vmId);
   }
 
@@ -304,11 +350,10 @@ export class ProtectingHost extends SimHost {
     return isPlaced;
   }
 
-  /** The host's own answer: does each of them run here, captured? */
+  /** The host's own answer: is each of them served here, and captured? Where its guest runs, the host does not know. */
   #confirmsCapture(vpgId: string, vmIds: readonly string[]): boolean {
-    if (this.around.plant?.flag === 'confirmedBlindly') return true;
     if (this.around.world.random.chance(this.refuseConfirmChance)) return false;
-    return vmIds.every((vmId) => this.#streams.get(keyOf(vpgId, vmId))?.plan.vm.runsOn === this.name);
+    return vmIds.every((vmId) => this.#captures.has(vmId) && this.#streams.has(keyOf(vpgId, vmId)));
   }
 
   forceSync(): void {

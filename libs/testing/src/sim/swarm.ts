@@ -1,5 +1,5 @@
 import { BLOCK_BYTES } from '@tidemark/base';
-import type { Random } from './random.js';
+import { Random } from './random.js';
 
 /** Fault kinds; each run has some of them, at its own rate. */
 export const FAULTS = [
@@ -51,6 +51,8 @@ export interface SwarmOptions {
   /** Of a sync's reads, which may be much faster than the guest's writes. */
   readonly syncReadMsMax: number;
   readonly diskMsMax: number;
+  /** The protected disks are behind an NBD server: no lock keeps a second VRA off them, the manager orders the hand-over. */
+  readonly isLockless: boolean;
 }
 
 interface Theme {
@@ -85,8 +87,9 @@ const THEMES: readonly Theme[] = [
   { faults: { rotJournal: 400, killRecovering: 400 }, options: { historyMs: 5000, segmentBytes: 16 * 1024, thinkMsMax: 2, writeSectorsMax: 8 } },
 ];
 
-export function swarm(random: Random): SwarmOptions {
-  const base = independent(random);
+/** What was added later is chosen by a row of numbers of its own: the other choices of a seed stay. */
+export function swarm(random: Random, seed: number): SwarmOptions {
+  const base = { ...independent(random), isLockless: new Random(seed ^ 0x10c1e55).chance(0.3) };
   if (random.chance(0.5)) return base;
   const { faults: dangerous, options, volumeFactor = 1 } = random.pick(THEMES);
   const all = new Map([...base.faults, ...(Object.entries(dangerous) as [Fault, number][])]);
@@ -94,7 +97,7 @@ export function swarm(random: Random): SwarmOptions {
   return { ...base, ...options, vmVolumeBytes, faults: all };
 }
 
-function independent(random: Random): SwarmOptions {
+function independent(random: Random): Omit<SwarmOptions, 'isLockless'> {
   const protectingCount = random.pick([1, 2, 2, 2, 3]);
   const vmCount = random.pick([3, 3, 3, 4]) - (protectingCount < 3 && random.chance(0.3) ? 1 : 0);
   return {
