@@ -299,6 +299,18 @@ describe('recovery', () => {
     expect([refused.code, refused.err]).toEqual([1, expect.stringContaining('does not see datastore ds')]);
   });
 
+  it('adds, lists and removes VBAs, and has one verify a checkpoint', async () => {
+    expect((await tidemark(['vba', 'add', 'backup', '--host', 'backup-host', '--address', '127.0.1.9'])).out).toMatch(/identifier +5\ntoken +tidemark1\.enrolment\.vba\ngood until/);
+    expect(posted('/vbas')).toEqual({ VbaName: 'backup', HostIdentifier: 'backup-host', IpAddress: '127.0.1.9' });
+    expect((await tidemark(['vba'])).out).toMatch(/backup +backup-host +127\.0\.1\.9 +yes +– .* 5\b/);
+    expect((await tidemark(['vba-token', 'backup'])).out).toContain('tidemark1.enrolment.abc');
+    expect(await tidemark(['checkpoints', 'verify', 'Shop', '--vba', 'backup'])).toMatchObject({ code: 0, out: expect.stringContaining('checkpoint 11 can be read') });
+    expect(posted('/vpgs/vpg-1/verifycheckpoint')).toEqual({ CheckpointIdentifier: '11', VbaIdentifier: '5' });
+    expect((await tidemark(['checkpoints', 'verified', 'Shop'])).out).toMatch(/11 .*web +scsi:0:0 +4096 +(ab){32}/);
+    expect((await tidemark(['vba', 'remove', 'backup', '--yes'])).code).toBe(0);
+    expect(site.requests.findLast(({ method }) => method === 'DELETE')).toMatchObject({ path: '/vbas/5' });
+  });
+
   it('shows and sets the limit of what the site replicates', async () => {
     expect((await tidemark(['throttle'])).out).toMatch(/limit +10 MB\/s\nwindow +08:00 to 18:00: 2.5 MB\/s\nin force now +2.5 MB\/s\nsending +2.48 MB\/s, held back by the limit/);
     const put = (): unknown => site.requests.findLast(({ method }) => method === 'PUT')?.body;

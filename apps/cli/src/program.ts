@@ -13,6 +13,7 @@ import { addThrottleCommands } from './commands/throttle.js';
 import { terminalText } from './terminal-text.js';
 import { addTokenCommands } from './commands/tokens.js';
 import { addUserCommands } from './commands/users.js';
+import { addVbaCommands } from './commands/vbas.js';
 import { addVpgCommands } from './commands/vpgs.js';
 import type { Environment } from './connection.js';
 import { type GlobalOptions, inSession, type Session, type Streams } from './context.js';
@@ -81,7 +82,7 @@ function buildProgram(options: RunOptions): Command {
   const session: InSession = (command, work) => inSession(command.optsWithGlobals<GlobalOptions>(), options, work);
   for (const add of [
     addLoginCommands, addSiteCommands, addInventoryCommands, addVpgCommands, addCheckpointCommands, addFailoverCommands, addTaskCommands, addThrottleCommands,
-    addRecoveryHostCommands, addUserCommands, addTokenCommands, addCertificateCommands, addAuditCommands,
+    addRecoveryHostCommands, addVbaCommands, addUserCommands, addTokenCommands, addCertificateCommands, addAuditCommands,
   ]) add(program, session);
   return program;
 }

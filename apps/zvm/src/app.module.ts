@@ -105,6 +105,9 @@ import { VmHostStore } from './vpg/vm-host.store.js';
 import { VpgStore } from './vpg/vpg.store.js';
 import { VpgsController } from './vpg/vpgs.controller.js';
 import { VbaLinkService } from './vba/vba-link.service.js';
+import { VbaTrust } from './vba/vba-trust.service.js';
+import { VerificationsController } from './vba/verifications.controller.js';
+import { VerifyCheckpointOperation } from './vba/verify-checkpoint.js';
 import { VbaService } from './vba/vba.service.js';
 import { VbaStore } from './vba/vba.store.js';
 import { VbasController } from './vba/vbas.controller.js';
@@ -126,7 +129,7 @@ const SERVICES = [
   NatsUsers, TrustTokenStore, Enrolment, TrustRenewal, InternalListener, PeerKeys, PeerTrust, PairingAcceptance,
   CreateVpgOperation, ChangeVpgOperations, SteerReplicationOperations, InsertCheckpointOperation, FailoverTestOperations, FailoverOperations, FailoverCommitOperations,
   FailoverSteps, MoveStreams, MoveOperation, ReverseProtectionOperation, TakeReverseOperation,
-  MoveRecoveryOperation, ChangeRecoveryVra, EvacuateVraOperation, OwnershipService, VbaLinkService, VbaService,
+  MoveRecoveryOperation, ChangeRecoveryVra, EvacuateVraOperation, OwnershipService, VbaLinkService, VbaService, VbaTrust, VerifyCheckpointOperation,
 ];
 
 /** What a ZVM has before anything else: it is opened, or made, before the first module. */
@@ -189,7 +192,7 @@ export class AppModule {
       module: AppModule,
       imports: [SurroundingsModule.of(config, own)],
       controllers: [
-        RootController, OidcController, SessionController, UsersController, TokensController, AuditController, SyslogController, LocalSiteController, TrustController, VirtualizationSitesController, PeerSitesController, ChangeRecoveryVraController, VrasController, VbasController, VmsController, VpgsController, OwnershipController,
+        RootController, OidcController, SessionController, UsersController, TokensController, AuditController, SyslogController, LocalSiteController, TrustController, VirtualizationSitesController, PeerSitesController, ChangeRecoveryVraController, VrasController, VbasController, VmsController, VpgsController, VerificationsController, OwnershipController,
         // Sections before the draft's own routes: both match, and the first one wins.
         ...SECTION_CONTROLLERS, VpgSettingsController, TasksController, AlertsController, EventsController,
       ],

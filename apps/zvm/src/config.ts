@@ -49,6 +49,8 @@ const environmentSchema = z.object({
   TIDEMARK_CHECKPOINT_INTERVAL_MS: z.coerce.number().int().min(200).max(3_600_000).default(5000),
   TIDEMARK_VRA_CONTROL_PORT: port.default(4007),
   TIDEMARK_VRA_DATA_PORT: port.default(4008),
+  /** Where VRAs serve checkpoints to VBAs. */
+  TIDEMARK_VRA_BACKUP_PORT: port.default(9180),
 });
 
 export interface ZvmConfig {
@@ -77,6 +79,7 @@ export interface ZvmConfig {
   readonly checkpointIntervalMs: number;
   readonly vraControlPort: number;
   readonly vraDataPort: number;
+  readonly vraBackupPort: number;
   readonly hostName: string;
 }
 
@@ -114,6 +117,7 @@ export function readConfig(environment: Readonly<Record<string, string | undefin
     checkpointIntervalMs: e.TIDEMARK_CHECKPOINT_INTERVAL_MS,
     vraControlPort: e.TIDEMARK_VRA_CONTROL_PORT,
     vraDataPort: e.TIDEMARK_VRA_DATA_PORT,
+    vraBackupPort: e.TIDEMARK_VRA_BACKUP_PORT,
     hostName: hostname(),
   };
 }

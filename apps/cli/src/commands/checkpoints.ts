@@ -1,11 +1,12 @@
 import type { Command } from 'commander';
-import type { CheckpointApi } from '@tidemark/contracts';
+import type { CheckpointApi, CheckpointVerificationApi } from '@tidemark/contracts';
 import { CHECKPOINT_TYPE } from '@tidemark/contracts/enumerations';
 import { usage } from '../cli-error.js';
-import { findVpg, inOrder } from '../lookup.js';
+import { findCheckpoint, findVpg, inOrder } from '../lookup.js';
 import { nameOf } from '../names.js';
 import { orDash, timeText } from '../output.js';
 import type { InSession } from '../program.js';
+import { findVba } from './vbas.js';
 
 const SHOWN = 20;
 
@@ -36,6 +37,27 @@ export function addCheckpointCommands(program: Command, session: InSession): voi
       if (!options.wait) return output.done({ TaskIdentifier: taskId }, `checkpoint '${tag}' asked for: task ${taskId}`);
       const listed = inOrder(await client.get<CheckpointApi[]>(`/vpgs/${vpg.VpgIdentifier}/checkpoints`)).findLast((one) => one.Tag === tag);
       output.done(listed ?? { TaskIdentifier: taskId }, `checkpoint ${listed?.CheckpointIdentifier ?? ''} '${tag}' is listed`);
+    }));
+
+  checkpoints.command('verify').description('have a VBA of the recovery site read every byte of it, while protection goes on').argument('<vpg>', 'name or identifier')
+    .argument('[checkpoint]', 'identifier, time, tag or latest', 'latest').option('--vba <vba>', 'name or identifier (any that answers); asked at the recovery site').option('--no-wait', 'do not wait until it is read')
+    .action((wanted: string, wantedCheckpoint: string, options: { vba?: string; wait: boolean }, command: Command) => session(command, async ({ client, output, task }) => {
+      const vpg = await findVpg(client, wanted);
+      const { CheckpointIdentifier } = await findCheckpoint(client, vpg, wantedCheckpoint);
+      const VbaIdentifier = options.vba === undefined ? null : (await findVba(client, options.vba)).VbaIdentifier;
+      const taskId = await client.post(`/vpgs/${vpg.VpgIdentifier}/verifycheckpoint`, { CheckpointIdentifier, VbaIdentifier });
+      await task(taskId, { isWaiting: options.wait });
+      output.done({ TaskIdentifier: taskId, CheckpointIdentifier }, options.wait ? `checkpoint ${CheckpointIdentifier} can be read` : `checkpoint ${CheckpointIdentifier} is being read: task ${taskId}`);
+    }));
+
+  checkpoints.command('verified').description('those that were read to the end, with the SHA-256 of each disk; as the recovery site knows them').argument('<vpg>', 'name or identifier')
+    .action((wanted: string, _options, command: Command) => session(command, async ({ client, output }) => {
+      const vpg = await findVpg(client, wanted);
+      const found = await client.get<CheckpointVerificationApi[]>(`/vpgs/${vpg.VpgIdentifier}/verifications`);
+      const rows = found.flatMap(({ Volumes, ...verification }) => Volumes.map((volume) => ({ ...verification, ...volume })));
+      output.list(rows, {
+        CHECKPOINT: (row) => row.CheckpointIdentifier, VERIFIED: (row) => timeText(row.VerifiedAt), VM: (row) => row.VmName, DISK: (row) => row.DiskIdentifier, BYTES: (row) => String(row.ReadInBytes), SHA256: (row) => row.Sha256,
+      }, `no checkpoint of VPG '${vpg.VpgName}' was verified`);
     }));
 }
 

@@ -83,10 +83,11 @@ class FakeRoutes {
     if (path.startsWith('/tasks/')) return this.#task();
     if (method === 'PUT' && path === '/localsite/settings/throttling') return { body: request.body };
     if (method === 'GET' && path === '/localsite/settings/throttling') return { body: THROTTLING };
+    if (method === 'POST' && path === '/vbas') return { body: { VbaIdentifier: '5', Token: 'tidemark1.enrolment.vba', UtcExpirationDate: '2026-11-22T03:00:00.000Z' } };
     if (path.startsWith('/localsite/certificate')) return this.#certificates(request);
     if (method === 'GET') return this.#get(path);
     if (path.endsWith('/changerecoveryvra/recommendation')) return { body: recommended(request.body as VraChangeRecoveryHostRecommendationRequestApi) };
-    if (path.endsWith('token')) return { body: { Token: path.includes('vras') ? 'tidemark1.enrolment.abc' : 'tidemark1.pairing.abc', UtcExpirationDate: '2026-11-22T03:00:00.000Z' } };
+    if (path.endsWith('token')) return { body: { Token: /v[rb]as/.test(path) ? 'tidemark1.enrolment.abc' : 'tidemark1.pairing.abc', UtcExpirationDate: '2026-11-22T03:00:00.000Z' } };
     this.#looks = 0;
     if (method === 'POST' && path.endsWith('/checkpoints')) this.state.checkpoints.push(checkpoint(12, { Tag: (request.body as { CheckpointName: string }).CheckpointName, Type: 1 }));
     return { body: 'task.1' };
@@ -105,6 +106,7 @@ class FakeRoutes {
           { VraName: 'Z-VRA-host-a9', VraIdentifierStr: '9', HostIdentifier: 'host-9', HostDisplayName: 'host-a9', Status: 0, IsConnected: true, Link: link },
         ],
       };
+      case 'vbas': return { body: [{ VbaName: 'backup', VbaIdentifier: '5', HostIdentifier: 'backup-host', IpAddress: '127.0.1.9', IsConnected: true, IsBeingRemoved: false, CertificateEnds: '2027-02-20T02:00:00.000Z', Link: link }] };
       case 'alerts': return { body: [{ HelpIdentifier: 'ZVM0003', Level: 1, Entity: 0, Description: "site 'Berlin' does not answer", TurnedOn: '2026-11-22T02:00:00Z', Link: link }] };
       case 'vpgs': return this.#vpgs(id, kind, path);
       default: return { status: 404, body: { Message: `no resource ${path}` } };
@@ -126,6 +128,7 @@ class FakeRoutes {
 
   #vpgs(id: string, kind: string, path: string): ApiReply {
     if (path.endsWith('/stats')) return { body: { Earliest: this.state.checkpoints[0], Latest: this.state.checkpoints.at(-1) } };
+    if (kind === 'verifications') return { body: [{ TaskIdentifier: 'task.1', CheckpointIdentifier: '11', VbaIdentifier: '5', VerifiedAt: '2026-11-22T02:00:00Z', Volumes: [{ VmIdentifier: 'vm-1', VmName: 'web', DiskIdentifier: 'scsi:0:0', ReadInBytes: 4096, Sha256: 'ab'.repeat(32) }] }] };
     // Newest first: clients must not rely on an order.
     if (kind === 'checkpoints') return { body: [...this.state.checkpoints].reverse() };
     const all = this.#createdLooks < 0 ? this.state.vpgs : [...this.state.vpgs, vpg('vpg-2', 'Mail', { VmsCount: 2, ...SYNC[Math.min(this.#createdLooks++, SYNC.length - 1)] })];

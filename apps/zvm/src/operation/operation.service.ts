@@ -13,6 +13,8 @@ import type { TaskRelated } from '../task/task.store.js';
 import type { Notes, OperationKind, StepContext } from './operation-kind.js';
 
 const RETRY_MS = 1000;
+/** They run beside what a VPG does, and say nothing about its state. */
+const ASIDE: ReadonlySet<PlanKind> = new Set<PlanKind>(['insertCheckpoint', 'verifyCheckpoint']);
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
 export interface OperationStart {
@@ -23,6 +25,12 @@ export interface OperationStart {
   readonly related: Partial<TaskRelated>;
   /** Given by the site that asked; a second start under one id is the first one. */
   readonly taskId?: string;
+}
+
+export interface EndedOperation {
+  readonly taskId: string;
+  readonly input: object;
+  readonly notes: Notes;
 }
 
 interface OpenOperation {
@@ -92,9 +100,17 @@ export class OperationService implements OnModuleInit, OnModuleDestroy, OnApplic
     return [...this.#open.values()].filter((operation) => operation.kind.kind === kind).map((operation) => operation.input);
   }
 
+  /** Of a kind and a VPG, those that ended well; newest first. */
+  async completed(kind: PlanKind, vpgId: string, countMax: number): Promise<EndedOperation[]> {
+    const rows = await this.database.use((db) => db.createQueryBuilder(OperationEntity, 'operation')
+      .where(`operation.kind = :kind AND operation.vpg_id = :vpgId AND operation.is_done AND operation.run->>'phase' = 'completed'`, { kind, vpgId })
+      .orderBy('operation.created_at', 'DESC').take(countMax).getMany());
+    return rows.map(({ taskId, input, run }) => ({ taskId, input, notes: (run as PlanRun).notes }));
+  }
+
   /** Percent of the operation under way on a VPG that decides its status. */
   percentOn(vpgId: string): number | null {
-    const found = [...this.#open.values()].find((operation) => operation.vpgId === vpgId && operation.kind.kind !== 'insertCheckpoint');
+    const found = [...this.#open.values()].find((operation) => operation.vpgId === vpgId && !ASIDE.has(operation.kind.kind));
     return found ? progressPercent(found.run, found.share) : null;
   }
 

@@ -1,5 +1,5 @@
 import {
-  CheckpointDisksRequestV1, CheckpointInsertV1, CheckpointListV1, DesiredStateV1, EpochV1, type JournalCheckpointV1, PreseedCheckV1, ProtectionRefV1, ProtectionSettleV1, RecoveryReleaseV1, RecoveryRemoveV1, RecoveryV1, subjectOf, ViewOpenV1, ViewPromoteV1, ViewRefV1,
+  CheckpointDisksRequestV1, CheckpointInsertV1, CheckpointListV1, DesiredStateV1, EpochV1, type JournalCheckpointV1, PinDropV1, PinPutV1, PreseedCheckV1, ProtectionRefV1, ProtectionSettleV1, RecoveryReleaseV1, RecoveryRemoveV1, RecoveryV1, subjectOf, ViewOpenV1, ViewPromoteV1, ViewRefV1,
   inboxNameOf, type Channel, type CheckpointListingV1, type ProtectionStatusV1, type RecoveryStatusV1, type ViewStatusV1, type VraStatusV1,
 } from '@tidemark/contracts';
 import { ControlBus, ControlRefusal, enrol, ownBrokerAccess } from '@tidemark/nest';
@@ -48,6 +48,11 @@ export class FakeVra {
   /** It sees no datastore: whatever it shall take over is not there. */
   refusesPut = false;
   onReleased: () => void = () => undefined;
+  /** Serves what was opened to be read, and ends it, for tests of who reads it. */
+  onViewOpened: (view: ViewOpenV1) => void = () => undefined;
+  onViewClosed: (viewId: string) => void = () => undefined;
+  /** Names by `vpgId/vmId`. */
+  readonly pins = new Map<string, PinPutV1>();
   clockOffsetMs = 0;
   datastores: VraStatusV1['datastores'] = [];
   outbound: VraStatusV1['outbound'] = { bytesPerSecondMax: null, isThrottled: false, bytesPerSecond: 0 };
@@ -113,6 +118,14 @@ export class FakeVra {
     answer('control', 'view.open', ViewOpenV1, (view) => this.#openView(view));
     answer('control', 'view.close', ViewRefV1, ({ viewId }) => {
       this.views.delete(viewId);
+      this.onViewClosed(viewId);
+    });
+    answer('control', 'pin.put', PinPutV1, (pin) => {
+      if (!this.#recovery(pin).held.some(({ checkpointId }) => checkpointId === pin.checkpointId)) throw new ControlRefusal('VRA_UNKNOWN_CHECKPOINT', String(pin.checkpointId));
+      this.pins.set(`${pin.vpgId}/${pin.vmId} ${pin.name}`, pin);
+    });
+    answer('control', 'pin.drop', PinDropV1, (pin) => {
+      this.pins.delete(`${pin.vpgId}/${pin.vmId} ${pin.name}`);
     });
     answer('control', 'view.promote', ViewPromoteV1, ({ viewId }) => {
       const view = this.views.get(viewId);
@@ -173,7 +186,9 @@ export class FakeVra {
   #openView(view: ViewOpenV1): void {
     const { held } = this.#recovery(view);
     if (!held.some(({ checkpointId }) => checkpointId === view.checkpointId)) throw new ControlRefusal('VRA_UNKNOWN_CHECKPOINT', String(view.checkpointId));
-    if (!this.views.has(view.viewId)) this.views.set(view.viewId, { ...view, status: 'open' });
+    if (this.views.has(view.viewId)) return;
+    this.views.set(view.viewId, { ...view, status: 'open' });
+    this.onViewOpened(view);
   }
 
   #epoch(message: EpochV1, verb: 'reserve' | 'commit' | 'burn'): void {

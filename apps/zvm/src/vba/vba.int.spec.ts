@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import type { VbaApi, VbaTokenApi } from '@tidemark/contracts';
+import type { CheckpointVerificationApi, PinPutV1, VbaApi, VbaTokenApi, ViewOpenV1 } from '@tidemark/contracts';
 import { inboxNameOf, subjectOf } from '@tidemark/contracts';
 import { ControlBus, enrol, ownBrokerAccess, renewIdentity } from '@tidemark/nest';
 import type { ComponentIdentity } from '@tidemark/trust';
@@ -7,35 +7,31 @@ import { TrustBundle } from '@tidemark/trust';
 import { X509Certificate } from 'node:crypto';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { completed, installVras } from '../testing/paired-sites.js';
-import { temporaryFolder, startPostgres, type TestServer } from '../testing/servers.js';
-import { FakeDataPlane } from '../testing/fake-data-plane.js';
-import type { RestClient } from '../testing/rest-client.js';
-import { eventually, TestSite } from '../testing/test-site.js';
+import { FakeVba } from '../testing/fake-vba.js';
+import { PairedSites, TASK_COMPLETED } from '../testing/paired-sites.js';
+import { temporaryFolder } from '../testing/servers.js';
+import { eventually, type TestSite } from '../testing/test-site.js';
 
+const MIB = 1024 * 1024;
+const TASK_FAILED = 4;
 const WISH = { VbaName: 'backup', HostIdentifier: 'backup-host', IpAddress: '127.0.9.9' };
 
-let postgres: TestServer;
-let plane: FakeDataPlane;
+let sites: PairedSites;
 let site: TestSite;
-let client: RestClient;
 let folder: string;
 
 beforeAll(async () => {
-  postgres = await startPostgres();
-  plane = new FakeDataPlane();
-  site = await TestSite.open({ name: 'a', postgres, plane });
-  await site.startZvm();
-  client = await site.client();
-  await installVras(site, client);
+  sites = await PairedSites.open(['web']);
+  site = sites.b;
   folder = await temporaryFolder('vba');
-}, 60_000);
+}, 120_000);
 afterAll(async () => {
-  await site?.close();
-  await plane?.close();
-  await postgres?.close();
+  await sites?.close();
   await rm(folder, { recursive: true, force: true });
-});
+}, 60_000);
+
+/** Of the site with the VBA, as of its last start. */
+const client = { ok: async <T>(method: string, path: string, body?: unknown): Promise<T> => await sites.atB.ok<T>(method, path, body) };
 
 interface Enrolled {
   readonly vbaId: string;
@@ -56,20 +52,20 @@ async function enrolled(): Promise<Enrolled> {
   return { vbaId, identity, bus };
 }
 
-const remove = async (vbaId: string): Promise<string> => await completed(client, await client.ok<string>('DELETE', `/vbas/${vbaId}`));
+const remove = async (vbaId: string): Promise<string> => await sites.done(sites.atB, 'DELETE', `/vbas/${vbaId}`);
 const certificateOf = (identity: ComponentIdentity): X509Certificate => new X509Certificate(identity.current().certificatePem);
 
 /** As the VRAs judge after what the ZVM has told them: what 9180 goes by. */
-const isBelieved = (certificate: X509Certificate): boolean[] => [...plane.vras.values()].map(({ state }) => new TrustBundle(state.trust.sites).identify(certificate) !== undefined);
+const isBelieved = (certificate: X509Certificate): boolean[] => [...sites.plane.vras.values()].map(({ state }) => new TrustBundle(state.trust.sites).identify(certificate) !== undefined);
 
 describe('a VBA that is added', () => {
   it('is the only one of its name and host, and wants a host id that can be one', async () => {
     const { VbaIdentifier: vbaId } = await client.ok<VbaTokenApi>('POST', '/vbas', WISH);
-    for (const wrong of [WISH, { ...WISH, HostIdentifier: 'other' }, { ...WISH, VbaName: 'other' }]) await client.refused(409, 'POST', '/vbas', wrong);
-    await client.refused(400, 'POST', '/vbas', { VbaName: 'x', HostIdentifier: 'a b', IpAddress: '127.0.0.1' });
+    for (const wrong of [WISH, { ...WISH, HostIdentifier: 'other' }, { ...WISH, VbaName: 'other' }]) await sites.atB.refused(409, 'POST', '/vbas', wrong);
+    await sites.atB.refused(400, 'POST', '/vbas', { VbaName: 'x', HostIdentifier: 'a b', IpAddress: '127.0.0.1' });
     expect(await client.ok<VbaApi[]>('GET', '/vbas')).toMatchObject([{ VbaIdentifier: vbaId, VbaName: 'backup', IsConnected: false, IsBeingRemoved: false, VbaVersion: null }]);
     await remove(vbaId);
-    expect((await client.call('GET', `/vbas/${vbaId}`)).status).toBe(404);
+    expect((await sites.atB.call('GET', `/vbas/${vbaId}`)).status).toBe(404);
   });
 
   it('is enrolled with its own token only, on its own host, once', async () => {
@@ -112,7 +108,7 @@ describe('a VBA that is added', () => {
     await eventually('the broker refuses it', async () => Promise.resolve(/refuses this user/.test(bus.problem ?? '')));
     await eventually('no VRA believes it', async () => Promise.resolve(!isBelieved(certificate).some(Boolean)));
     await expect(enrol({ ...enrolOptions(token, vbaId), identity })).rejects.toMatchObject({ code: 'ENROLMENT_REFUSED' });
-    expect((await client.call('POST', `/vbas/${vbaId}/enrolmenttoken`)).status).toBe(404);
+    expect((await sites.atB.call('POST', `/vbas/${vbaId}/enrolmenttoken`)).status).toBe(404);
     await bus.close();
   });
 
@@ -126,5 +122,95 @@ describe('a VBA that is added', () => {
     expect(isBelieved(certificateOf(next)).every(Boolean)).toBe(true);
     await bus.close();
     await remove(vbaId);
+  });
+});
+
+describe('the verification of a checkpoint', () => {
+  let vpgId: string;
+  let vba: FakeVba;
+  let vbaId: string;
+
+  beforeAll(async () => {
+    vpgId = await sites.protect('shop', ['web']);
+    const added = await enrolled();
+    ({ vbaId } = added);
+    vba = new FakeVba({ siteId: site.config.siteId, vbaId, hostId: WISH.HostIdentifier, bus: added.bus });
+    await eventually('it is heard', async () => (await client.ok<VbaApi>('GET', `/vbas/${vbaId}`)).IsConnected);
+  }, 60_000);
+  afterAll(async () => await vba?.close());
+
+  const verify = async (body: object = {}): Promise<string> => await client.ok<string>('POST', `/vpgs/${vpgId}/verifycheckpoint`, body);
+  const opened = (): ViewOpenV1[] => [...sites.plane.vras.values()].flatMap(({ views }) => [...views.values()]).filter(({ purpose }) => purpose === 'read');
+  const pins = (): PinPutV1[] => [...sites.plane.vras.values()].flatMap((vra) => [...vra.pins.values()]);
+  const reading = async (): Promise<void> => void (await eventually('it reads', async () => Promise.resolve(vba.running.size === 1)));
+
+  async function ended(taskId: string): Promise<{ readonly state: number; readonly reason: string }> {
+    const end = await sites.atB.task(taskId, 60_000);
+    expect([opened(), pins(), [...vba.running.keys()]]).toEqual([[], [], []]);
+    return end;
+  }
+
+  it('opens every disk to be read and pinned, asked at either site; shows bytes and hashes; and closes all of it', async () => {
+    vba.isHeld = true;
+    const taskId = await sites.atA.ok<string>('POST', `/vpgs/${vpgId}/verifycheckpoint`, {});
+    await reading();
+    const [view] = opened();
+    const [pin] = pins();
+    expect([view?.checkpointId, view?.volumes.length, pin?.expiresAtMs]).toEqual([pin?.checkpointId, 2, expect.any(Number)]);
+    const [asked] = [...vba.running.values()];
+    const vra = [...sites.plane.vras.values()].find(({ views }) => views.size === 1);
+    expect(asked?.map(({ vraId, address, port, exportName, sizeBytes }) => [vraId, address, port, exportName, sizeBytes])).toEqual(
+      view?.volumes.map(({ exportName }, index) => [vra?.options.vraId, vra?.options.address, 9180, exportName, [64 * MIB, 16 * MIB][index]]));
+    vba.isHeld = false;
+    expect(await ended(taskId)).toEqual({ state: TASK_COMPLETED, reason: `checkpoint ${view?.checkpointId ?? 0} can be read: 2 disks of 1 VM, 80 MiB` });
+    const [verified] = await client.ok<CheckpointVerificationApi[]>('GET', `/vpgs/${vpgId}/verifications`);
+    expect(verified).toMatchObject({ TaskIdentifier: taskId, CheckpointIdentifier: String(view?.checkpointId), VbaIdentifier: vbaId });
+    expect(verified?.Volumes.map(({ VmName, ReadInBytes, Sha256 }) => [VmName, ReadInBytes, Sha256])).toEqual([['web', 64 * MIB, 'a'.repeat(64)], ['web', 16 * MIB, 'a'.repeat(64)]]);
+  });
+
+  it('goes on after a restart of the ZVM, and after one of the VBA, which begins anew', async () => {
+    vba.isHeld = true;
+    const taskId = await verify();
+    await reading();
+    await sites.restartZvm('b');
+    vba.running.clear();
+    await reading();
+    vba.isHeld = false;
+    expect((await ended(taskId)).state).toBe(TASK_COMPLETED);
+  });
+
+  it.each([
+    ['a disk that cannot be read', () => (vba.problem = 'disk scsi:0:0 of VM web: bad sector'), /could not read all of it: .*bad sector/],
+    ['an answer that leaves a disk out', () => (vba.leavesOut = 1), /does not cover disk/],
+  ])('fails with %s, and closes everything', async (_what, spoil, reason) => {
+    spoil();
+    expect(await ended(await verify())).toEqual({ state: TASK_FAILED, reason: expect.stringMatching(reason) });
+    vba.problem = '';
+    vba.leavesOut = 0;
+  });
+
+  it('fails before anything is opened where no VBA answers, and for a checkpoint that is not held', async () => {
+    const unknown = await ended(await verify({ VbaIdentifier: '99' }));
+    expect(unknown).toEqual({ state: TASK_FAILED, reason: expect.stringMatching(/VBA 99 does not exist/) });
+    expect(await sites.atB.refused(404, 'POST', `/vpgs/${vpgId}/verifycheckpoint`, { CheckpointIdentifier: '7' })).toMatch(/checkpoint 7 does not exist/);
+  });
+
+  it('ends for a failover, which does not wait for it', async () => {
+    vba.isHeld = true;
+    const taskId = await verify();
+    await reading();
+    await sites.done(sites.atB, 'POST', `/vpgs/${vpgId}/Failover`, {});
+    expect(await ended(taskId)).toEqual({ state: TASK_FAILED, reason: expect.stringMatching(/not protecting any more/) });
+    await sites.done(sites.atB, 'POST', `/vpgs/${vpgId}/FailoverRollback`, {});
+    await sites.untilProtected(vpgId);
+  }, 60_000);
+
+  it('ends when its VBA is removed', async () => {
+    const taskId = await verify({ VbaIdentifier: vbaId });
+    await reading();
+    await remove(vbaId);
+    vba.running.clear();
+    expect(await ended(taskId)).toEqual({ state: TASK_FAILED, reason: expect.stringMatching(/is being removed|does not exist/) });
+    expect(await ended(await verify())).toEqual({ state: TASK_FAILED, reason: expect.stringMatching(/has no VBA/) });
   });
 });

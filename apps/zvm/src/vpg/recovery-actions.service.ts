@@ -1,9 +1,10 @@
 import { Inject, Injectable } from '@nestjs/common';
 import {
-  type VraAddressV1, FailoverCommitDataApi, FailoverDataApi, FailOverTestStartDataApi, MoveCommitVpgDataApi, MoveVpgDataApi, StopFailoverTestDataApi, VpgDeleteDataApi, VpgInsertTagCheckpointDataApi,
+  type VraAddressV1, FailoverCommitDataApi, FailoverDataApi, FailOverTestStartDataApi, MoveCommitVpgDataApi, MoveVpgDataApi, StopFailoverTestDataApi, VerifyCheckpointDataApi, VpgDeleteDataApi, VpgInsertTagCheckpointDataApi,
 } from '@tidemark/contracts';
 import { stateAfter, type VpgEvent, type VpgSettings } from '@tidemark/vpg';
 import type { PlanKind } from '@tidemark/recovery';
+import { randomUUID } from 'node:crypto';
 import { ZVM_CONFIG, type ZvmConfig } from '../config.js';
 import { conflict, invalid, notFound } from '../errors.js';
 import { bodyOf } from '../http/body-of.js';
@@ -18,6 +19,7 @@ import type { FailoverInput } from './operations/failover-steps.js';
 import type { FailoverTestInput, FailoverTestStopInput } from './operations/failover-test.js';
 import type { InsertCheckpointInput } from './operations/insert-checkpoint.js';
 import type { TakeReverseInput } from './operations/take-reverse.js';
+import type { VerifyCheckpointInput } from '../vba/verify-checkpoint.js';
 import type { SteerInput } from './operations/steer-replication.js';
 import type { MoveRecoveryInput } from './operations/move-recovery.js';
 import { movedVms, withRecoveryAt } from './moved-recoveries.js';
@@ -68,6 +70,7 @@ export class RecoveryActions {
       case 'followDisks': return await this.#followDisks(request);
       case 'delete': return await this.#delete(request);
       case 'insertCheckpoint': return await this.#insertCheckpoint(request);
+      case 'verifyCheckpoint': return await this.#verifyCheckpoint(request);
       case 'failoverTest': return await this.#failoverTest(request);
       case 'failoverTestStop': return await this.#failoverTestStop(request);
       case 'failover': return await this.#failover(request);
@@ -168,6 +171,17 @@ export class RecoveryActions {
     if (!latest) throw conflict(`VPG '${record.definition.name}' has no checkpoint yet: its initial sync is not done`);
     const input: InsertCheckpointInput = { vpgId: record.definition.vpgId, tag: body.CheckpointName, isApplicationConsistent: body.Vss ?? false, afterId: latest.checkpointId };
     return await this.#begin(request, 'insertCheckpoint', record.definition, input);
+  }
+
+  async #verifyCheckpoint(request: ActionRequest): Promise<string> {
+    const record = this.#vpg(request.vpgId);
+    const { CheckpointIdentifier, VbaIdentifier } = await bodyOf(VerifyCheckpointDataApi, request.input);
+    const { definition } = record;
+    if (record.state !== 'protecting') throw conflict(`checkpoints of VPG '${definition.name}' cannot be verified now: ${situationOf(record)}`);
+    const { checkpointId } = await this.#checkpoint(record, CheckpointIdentifier);
+    const vms = definition.vms.map(({ vmId, recoveringVra }) => ({ vmId, vraId: recoveringVra.vraId, viewId: randomUUID() }));
+    const input: VerifyCheckpointInput = { vpgId: definition.vpgId, checkpointId, vbaId: VbaIdentifier ?? null, verificationId: randomUUID(), vms };
+    return await this.#begin(request, 'verifyCheckpoint', definition, input);
   }
 
   async #steer(request: ActionRequest, kind: 'forceSync' | 'pauseReplication' | 'resumeReplication'): Promise<string> {

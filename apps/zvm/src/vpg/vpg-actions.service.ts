@@ -21,7 +21,7 @@ export interface VpgAction {
 const TASK_TYPES: Readonly<Record<string, string>> = {
   create: 'CreateProtectionGroup', update: 'UpdateProtectionGroup', followDisks: 'UpdateProtectionGroup', delete: 'RemoveProtectionGroup', insertCheckpoint: 'InsertTaggedCP',
   failoverTest: 'FailOverTest', failoverTestStop: 'StopFailOverTest', failover: 'FailOver', failoverCommit: 'FailoverCommit',
-  failoverRollback: 'FailoverRollback', move: 'Move', moveCommit: 'MoveCommit', moveRollback: 'MoveRollback', forceSync: 'InitFullSync', pause: 'UpdateProtectionGroup', resume: 'UpdateProtectionGroup',
+  failoverRollback: 'FailoverRollback', move: 'Move', moveCommit: 'MoveCommit', moveRollback: 'MoveRollback', forceSync: 'InitFullSync', verifyCheckpoint: 'VerifyCheckpoint', pause: 'UpdateProtectionGroup', resume: 'UpdateProtectionGroup',
 };
 
 const ASK_MS = 15_000;

@@ -1,6 +1,7 @@
 import { Inject, Injectable, type OnModuleInit } from '@nestjs/common';
 import {
-  type CheckpointDisksV1, type CheckpointInsertedV1, type CheckpointListingV1, type Channel, type DesiredStateV1, type ProtectionSettledV1, type ProtectionStatusV1, type RecoveryReleaseV1, type RecoveryStatusV1, type RecoveryV1,
+  type CheckpointDisksV1, type CheckpointInsertedV1, type CheckpointListingV1, type Channel, type DesiredStateV1, type PinDropV1, type PinPutV1, type ProtectionSettledV1, type ProtectionStatusV1, type RecoveryReleaseV1, type RecoveryStatusV1,
+  type RecoveryV1,
   subjectOf, type ViewOpenV1, type ViewPromoteV1, type ViewStatusV1, type VraStatusV1,
 } from '@tidemark/contracts';
 import { ControlBus, ControlError } from '@tidemark/nest';
@@ -136,6 +137,18 @@ export class VraLinkService implements OnModuleInit {
 
   async closeView(vraId: string, viewId: string): Promise<void> {
     await this.#ask(vraId, 'control', 'view.close', { viewId }, 30_000);
+  }
+
+  /** @throws ControlError with remoteCode VRA_UNKNOWN_CHECKPOINT, or VRA_CONFLICT for one that is being retired */
+  async putPin(vraId: string, pin: PinPutV1): Promise<void> {
+    await this.#ask(vraId, 'control', 'pin.put', pin, 15_000);
+  }
+
+  /** Where there is no recovery any more there is no pin. */
+  async dropPin(vraId: string, pin: PinDropV1): Promise<void> {
+    await this.#ask(vraId, 'control', 'pin.drop', pin, 15_000).catch((error: unknown) => {
+      if (!(error instanceof ControlError) || error.remoteCode !== 'VRA_UNKNOWN_PROTECTION') throw error;
+    });
   }
 
   async promoteView(vraId: string, view: ViewPromoteV1): Promise<void> {

@@ -58,8 +58,14 @@ describe('the order of steps', () => {
     expectOrder('takeReverse', 'recordReversed', 'retireOldVms', 'openOldVolumes', 'startReversed');
   });
 
+  it('a removed VBA gets nothing any more before it is forgotten; what was opened to be read is closed, read or not', () => {
+    expectOrder('removeVba', 'expelVba', 'forgetVba');
+    expectOrder('verifyCheckpoint', 'openReadViews', 'readVolumes', 'closeReadViews');
+    expect(PLANS.verifyCheckpoint[0]?.isUndoable).toBe(true);
+  });
+
   it('commit and rollback only go forward: both could otherwise be half done', () => {
-    for (const kind of ['failoverCommit', 'promotion', 'failoverRollback', 'failoverTestStop', 'deleteVpg', 'takeReverse'] as const) {
+    for (const kind of ['failoverCommit', 'promotion', 'failoverRollback', 'failoverTestStop', 'deleteVpg', 'takeReverse', 'removeVba'] as const) {
       expect(PLANS[kind].every((step) => step.onFailure === 'retry')).toBe(true);
     }
   });

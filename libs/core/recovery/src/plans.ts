@@ -29,15 +29,15 @@ export type StepName =
   | 'awaitOldSite' | 'handOver' | 'awaitReversed' | 'recordReversed' | 'retireOldVms' | 'openOldVolumes' | 'startReversed'
   // installVra and uninstallVra
   | 'deployAppliance' | 'awaitHeartbeat' | 'registerVra' | 'retireVra' | 'removeAppliance' | 'forgetVra'
-  // removeVba
-  | 'expelVba' | 'forgetVba'
+  // removeVba and verifyCheckpoint
+  | 'expelVba' | 'forgetVba' | 'openReadViews' | 'readVolumes' | 'closeReadViews'
   // pair and unpair
   | 'redeemToken' | 'confirmPeer' | 'awaitPeer' | 'sealPairing' | 'revokePeer' | 'removePairVpgs' | 'tellUnpaired';
 
 export type PlanKind =
   | 'createVpg' | 'deleteVpg' | 'insertCheckpoint' | 'failoverTest' | 'failoverTestStop' | 'failover' | 'failoverCommit' | 'promotion' | 'failoverRollback'
   | 'move' | 'reverseProtection' | 'takeReverse'
-  | 'updateVpg' | 'moveRecovery' | 'evacuateVra' | 'forceSync' | 'pauseReplication' | 'resumeReplication' | 'installVra' | 'uninstallVra' | 'removeVba' | 'pair' | 'unpair';
+  | 'updateVpg' | 'moveRecovery' | 'evacuateVra' | 'forceSync' | 'pauseReplication' | 'resumeReplication' | 'installVra' | 'uninstallVra' | 'removeVba' | 'verifyCheckpoint' | 'pair' | 'unpair';
 
 export interface Step {
   readonly name: StepName;
@@ -206,6 +206,11 @@ export const PLANS: Readonly<Record<PlanKind, readonly Step[]>> = {
   removeVba: [
     forward('expelVba', 'taking back its certificate and its NATS user', 2),
     forward('forgetVba', 'forgetting it'),
+  ],
+  verifyCheckpoint: [
+    undoable('openReadViews', 'pinning the checkpoint and opening its disks to be read', 2),
+    plain('readVolumes', 'reading every disk', 20),
+    forward('closeReadViews', 'closing the disks'),
   ],
   pair: [
     undoable('redeemToken', 'showing the token to the other site', 2),

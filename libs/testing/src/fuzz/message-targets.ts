@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import {
   CataloguePutV1, CheckpointDisksRequestV1, CheckpointInsertV1, CheckpointListV1, DesiredStateV1, EnrolmentV1, EpochV1, IdentityRequestV1, isPeerNews, PairingConfirmV1, PairingRedeemV1, PeerCheckpointInsertV1, PeerForceSyncV1, PeerTrustRenewV1,
-  PeerUnpairV1, ProtectionRefV1, RecoveryRemoveV1, RecoveryV1, ViewOpenV1, ViewPromoteV1, ViewRefV1, VmPowerV1, VpgActV1, VpgPutV1,
+  PeerUnpairV1, ProtectionRefV1, RecoveryRemoveV1, RecoveryV1, ViewOpenV1, ViewPromoteV1, ViewRefV1, VerificationRefV1, VerificationStartV1, VmPowerV1, VpgActV1, VpgPutV1,
 } from '@tidemark/contracts';
 import { StateFile } from '@tidemark/engine-host';
 import { answerMessage } from '@tidemark/nest';
@@ -41,7 +41,7 @@ const RECORD = {
   state: 'protecting', generation: 1, epoch: 1, epochMax: 1, failover: null, failoverTest: null, lastTestAtMs: null, problem: null, createdAtMs: 1,
 };
 const ENTRY = { checkpointId: 4, atMs: 1, tag: null, kind: 'automatic', epoch: 1, term: 0, vmIds: ['vm'] };
-/** Every request that a VRA, a ZVM or a paired site answers. */
+/** Every request that a VRA, a VBA, a ZVM or a paired site answers. */
 const MESSAGES: readonly (readonly [new () => object, object])[] = [
   [DesiredStateV1, DESIRED], [RecoveryV1, RECOVERY], [ViewOpenV1, VIEW], [ViewRefV1, { viewId: ID }], [ViewPromoteV1, { viewId: ID, epoch: 1 }], [RecoveryRemoveV1, { vpgId: ID, vmId: 'vm', isMirrorKept: true }],
   [EpochV1, { vpgId: ID, vmId: 'vm', epoch: 2 }], [CheckpointInsertV1, { vpgId: ID, tag: 'now' }], [CheckpointListV1, { vpgId: ID, vmId: 'vm', afterChange: 0 }],
@@ -49,6 +49,7 @@ const MESSAGES: readonly (readonly [new () => object, object])[] = [
   [PairingRedeemV1, { secret: 's', site: CARD, caPem: ['x'], natsPublicKey: NATS_KEY }], [PairingConfirmV1, { userJwt: 'a.b.c' }], [PeerTrustRenewV1, { caPem: ['x'], voided: [{ role: 'vra', instanceId: '7', beforeMs: 5 }], natsPublicKey: NATS_KEY }], [PeerUnpairV1, { isTargetKept: true }],
   [VpgPutV1, { record: RECORD }], [VpgActV1, { taskId: ID, action: 'failover', initiatedBy: 'admin', vpgId: ID, input: { CheckpointIdentifier: '4' } }], [PeerCheckpointInsertV1, { vpgId: ID, tag: 'now' }], [PeerForceSyncV1, { vpgId: ID }],
   [CataloguePutV1, { vpgId: ID, baseRevision: 0, revision: 1, isWhole: true, added: [ENTRY], removed: [1] }], [VmPowerV1, { vpgId: ID, vmIds: ['vm'], action: 'on' }],
+  [VerificationStartV1, { verificationId: ID, volumes: [{ vmId: 'vm', diskId: 'd', vraId: '1', address: '127.0.0.1', port: 9180, exportName: 'x', sizeBytes: 4096 }] }], [VerificationRefV1, { verificationId: ID }],
   [IdentityRequestV1, { certificateRequest: PEM, natsPublicKey: NATS_KEY }], [EnrolmentV1, { certificateRequest: PEM, natsPublicKey: NATS_KEY, token: 't', role: 'vra', instanceId: '1', hostId: 'h' }],
 ];
 
