@@ -50,7 +50,7 @@ describe('BlockFile', () => {
     expect(Buffer.compare(readFileSync(file.path).subarray(5000, 5000 + 3 * MiB), patternBytes(3 * MiB, 1))).toBe(0);
   });
 
-  it('grows under its users, with zeroes, and never shrinks; who opens it later may know the old size only', async () => {
+  it('grows under its users, with zeroes, and never shrinks by that; who opens it later may know the old size only', async () => {
     const file = await made(MiB);
     await file.write(MiB - 512, patternBytes(512, 1));
     expect(() => file.write(MiB, patternBytes(512, 2))).toThrow('outside the volume');
@@ -70,6 +70,21 @@ describe('BlockFile', () => {
     await late.read(3 * MiB - 512, target.subarray(0, 512));
     expect(Buffer.compare(target.subarray(0, 512), patternBytes(512, 2))).toBe(0);
     await late.close();
+  });
+
+  it('is cut on demand, also when the file is longer than the volume, and again', async () => {
+    const file = await made(2 * MiB);
+    await file.close();
+    const known = await BlockFile.open({ path: file.path, sizeBytes: MiB, isReadOnly: false, isLongerFine: true });
+    for (let time = 0; time < 2; time += 1) {
+      await known.shrink(MiB);
+      expect([known.sizeBytes, readFileSync(file.path).length]).toEqual([MiB, MiB]);
+    }
+    await known.shrink(MiB / 2);
+    expect(() => known.write(MiB / 2, patternBytes(512, 1))).toThrow('outside the volume');
+    expect(readFileSync(file.path)).toHaveLength(MiB / 2);
+    await expect(known.shrink(MiB)).rejects.toMatchObject({ code: 'VOLUME_SIZE' });
+    await known.close();
   });
 
   it.each([1, 32])('frees the space of %d MiB of zeroes when it may, keeps it when not', async (mebibytes) => {

@@ -5,7 +5,7 @@ import { sys as systemSys, type Sys, SysError, type SyncLane, syncLane } from '@
 import { type AllocationRun, assertInVolume, checkOpen, checkWritable, type Volume, VolumeError, type WriteOptions, type WriteZeroesOptions } from '@tidemark/volume';
 import { allData, allocationOf } from './file-allocation.js';
 import { volumeErrorOf } from './file-errors.js';
-import { type BlockFileOptions, checkedStat, growFile, lockFile, openOrCreate } from './open-file.js';
+import { type BlockFileOptions, checkedStat, growFile, lockFile, openOrCreate, shrinkFile } from './open-file.js';
 import { readWhole, writeWhole, writeWholeSync } from './raw-file.js';
 import { SyncBudget } from './sync-budget.js';
 
@@ -77,6 +77,17 @@ export class BlockFile implements Volume {
     if (sizeBytes === this.#sizeBytes) return;
     await this.#tracked(growFile(this.#file, sizeBytes), 'grow');
     this.#sizeBytes = Math.max(sizeBytes, this.#sizeBytes);
+  }
+
+  /**
+   * Makes the volume smaller and cuts its file, durably, also one that is longer than the volume was. Repeat it after a failure. Throws `VOLUME_SIZE` for a
+   * larger size.
+   */
+  async shrink(sizeBytes: number): Promise<void> {
+    checkOpen(this.#isClosed);
+    if (sizeBytes > this.#sizeBytes) throw new VolumeError('VOLUME_SIZE', `${this.path} has ${String(this.#sizeBytes)} bytes and does not shrink to ${String(sizeBytes)}`);
+    this.#sizeBytes = sizeBytes;
+    await this.#tracked(shrinkFile(this.#file, sizeBytes), 'shrink');
   }
 
   /** What other hosts wrote is read from the disk from now on. Where the machine cannot do that, nothing is cached between hosts by contract. */

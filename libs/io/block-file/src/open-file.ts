@@ -66,6 +66,12 @@ export async function growFile(file: FileHandle, sizeBytes: number): Promise<voi
   await file.sync();
 }
 
+/** To `sizeBytes` at most, durably: what an earlier try, which was killed, has cut may not be on disk yet. */
+export async function shrinkFile(file: FileHandle, sizeBytes: number): Promise<void> {
+  if ((await file.stat()).size > sizeBytes) await file.truncate(sizeBytes);
+  await file.sync();
+}
+
 /** The lock goes with the descriptor, so with the process too. */
 export function lockFile(file: FileHandle, options: BlockFileOptions): void {
   const sys = options.sys ?? systemSys;

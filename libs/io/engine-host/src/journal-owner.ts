@@ -65,6 +65,11 @@ export class JournalOwner {
     await file.save({ ...found, releasedTo: moveNumber });
   }
 
+  /** Nobody has had a journal here before. */
+  get isNew(): boolean {
+    return this.owner === undefined && moveNumberOf(this.spec) === 0;
+  }
+
   /** Journal and mirrors come from another VRA, or back to this one: they are there, and whatever is missing is lost, not new. */
   get isTakingOver(): boolean {
     return moveNumberOf(this.spec) > 0 && (this.owner?.vraId !== this.vraId || this.isReleased);

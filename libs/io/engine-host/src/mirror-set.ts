@@ -29,8 +29,8 @@ export class MirrorSet {
   readonly #taken = new Set<BlockFile>();
 
   /** Opens what there is and makes what is missing; of a removed volume only what is still there. */
-  async open(volumes: readonly RecoveryVolumeSpec[], { isTakingOver = false } = {}): Promise<void> {
-    for (const volume of volumes) this.#files.push(await openMirror(volume, isTakingOver));
+  async open(volumes: readonly RecoveryVolumeSpec[], { isTakingOver = false, isNew = true }: { readonly isTakingOver?: boolean; readonly isNew?: boolean } = {}): Promise<void> {
+    for (const volume of volumes) this.#files.push(await openMirror(volume, { isTakingOver, isNew }));
   }
 
   /** Before the new list is durable: every mirror is there, as long as its volume will be. May be repeated. */
@@ -40,6 +40,11 @@ export class MirrorSet {
       if (index >= this.#files.length) this.#files.push(await openMirror(volume));
       else if (file && volume.isRemoved !== true) await file.grow(volume.sizeBytes);
     }
+  }
+
+  /** A promoted disk is cut to the size that it had at its checkpoint, durably. May be repeated. */
+  async shrink(index: number, sizeBytes: number): Promise<void> {
+    await this.#file(index).shrink(sizeBytes);
   }
 
   /** For the journal; nothing stands for what is gone. */
@@ -87,16 +92,16 @@ export async function checkPreseed({ path, sizeBytes }: { readonly path: string;
   await file?.close();
 }
 
-/** A preseeded disk must be there, of the right size, and nobody's: a mirror that is made instead of a mistyped one would copy everything without a word. */
-async function openMirror({ mirrorPath, sizeBytes, isRemoved, isPreseeded }: RecoveryVolumeSpec, isTakingOver = false): Promise<BlockFile | undefined> {
-  const isOwn = isPreseeded !== true || isTakingOver;
-  const mayCreate = isOwn && isRemoved !== true && !isTakingOver;
+/** A preseeded disk must be there, of the right size, and nobody's: a mirror that is made instead of a mistyped one would copy everything without a word. Later it is a mirror like any other. */
+async function openMirror({ mirrorPath, sizeBytes, isRemoved, isPreseeded }: RecoveryVolumeSpec, { isTakingOver, isNew } = { isTakingOver: false, isNew: true }): Promise<BlockFile | undefined> {
+  const isForeign = isPreseeded === true && isNew;
+  const mayCreate = isPreseeded !== true && isRemoved !== true && !isTakingOver;
   if (mayCreate) await mkdir(dirname(mirrorPath), { recursive: true });
   try {
-    return await BlockFile.open({ path: mirrorPath, sizeBytes, isReadOnly: false, isLongerFine: isOwn, create: mayCreate });
+    return await BlockFile.open({ path: mirrorPath, sizeBytes, isReadOnly: false, isLongerFine: !isForeign, create: mayCreate });
   } catch (cause) {
     if (isRemoved === true && cause instanceof VolumeError && cause.code === 'VOLUME_NOT_FOUND') return undefined;
-    if (isOwn || !(cause instanceof VolumeError)) throw cause;
+    if (!isForeign || !(cause instanceof VolumeError)) throw cause;
     throw new EngineError('VRA_PRESEED', `${mirrorPath} cannot be a preseeded volume of ${String(sizeBytes)} bytes: ${cause.message}`, { cause });
   }
 }

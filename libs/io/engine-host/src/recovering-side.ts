@@ -7,7 +7,7 @@ import { type HandOver, handOver } from './disk-hand-over.js';
 import { EngineError } from './engine-error.js';
 import type { EngineMemory } from './engine-memory.js';
 import type { HashPool } from './hash-pool.js';
-import { HeldExchange, type HeldSurroundings } from './held-exchange.js';
+import { HeldExchange } from './held-exchange.js';
 import type { HeldMessage } from './held-report.js';
 import type { CodecPool } from '@tidemark/link';
 import { JournalOwner, moveNumberOf } from './journal-owner.js';
@@ -18,7 +18,8 @@ import { OwnerWatch } from './owner-watch.js';
 import { RecoveryHost } from './recovery-host.js';
 import { removeRecoveryFiles, type Removal } from './removal.js';
 import type { RetirementHost } from './retirement-host.js';
-import { RetirementSet, type RetirementSetSurroundings } from './retirement-set.js';
+import { heldSurroundings, type RecoveringTables, retirementSurroundings } from './recovering-tables.js';
+import { RetirementSet } from './retirement-set.js';
 import { Scrubber, type ScrubStatus } from './scrubber.js';
 import { StateFile } from './state-file.js';
 import { protectionKey, type AttachedVmSpec, type ProtectionRef, type RecoverySpec, type ViewSpec, type VraOptions } from './types.js';
@@ -60,7 +61,7 @@ export class RecoveringSide {
   readonly #views = new Map<string, ViewHost>();
   readonly #entries = new Map<string, ViewEntry>();
   readonly #removals = new Map<string, Removal>();
-  readonly #retirements: RetirementSet = new RetirementSet(this.#retirementSurroundings());
+  readonly #retirements: RetirementSet = new RetirementSet(retirementSurroundings(this.#tables()));
   readonly #spaces = new DatastoreSpaces();
   readonly #scrubber: Scrubber;
   readonly #folders: DatastoreFolders | undefined;
@@ -75,7 +76,7 @@ export class RecoveringSide {
     hasView: (key) => [...this.#entries.values()].some(({ spec }) => protectionKey(spec) === key),
     exclusive: (act) => this.#exclusive(act),
   });
-  readonly #exchange = new HeldExchange(this.#exchangeSurroundings());
+  readonly #exchange = new HeldExchange(heldSurroundings(this.#tables(), this.#retirements));
   #last: Promise<unknown> = Promise.resolve();
   readonly #openings = new ViewOpenings({ exclusive: (act) => this.#exclusive(act), open: (spec) => this.#openOrFind(spec), save: () => this.#save() });
 
@@ -99,6 +100,10 @@ export class RecoveringSide {
   async loadNames(): Promise<void> {
     const state = await this.#file.load();
     for (const spec of state?.recoveries ?? []) this.#specs.set(protectionKey(spec), spec);
+  }
+
+  #tables(): RecoveringTables {
+    return { recoveries: this.#recoveries, viewSpecs: () => [...this.#entries.values()].map(({ spec }) => spec), around: this.around };
   }
 
   #exclusive<T>(act: () => Promise<T>): Promise<T> {
@@ -171,11 +176,36 @@ export class RecoveringSide {
 
   async #openView(entry: ViewEntry): Promise<ViewHost> {
     const recovery = this.recoveryOf(entry.spec);
-    const view = await ViewHost.open(entry.spec, recovery, this.around);
+    const view = await ViewHost.open(entry.spec, recovery, { ...this.around, cut: (promoted) => this.#cut(promoted), exclusive: (act) => this.#exclusive(act) });
     this.#views.set(entry.spec.viewId, view);
     this.#failed.delete(entry.spec.viewId);
     if (entry.isPromoting) view.promote();
     return view;
+  }
+
+  /** The smaller sizes are durable before the files are cut: a mirror may be longer than its volume, never shorter. */
+  async #cut({ spec: { checkpointId }, recovery }: ViewHost): Promise<void> {
+    const known = this.#specs.get(recovery.key);
+    if (!known || this.#recoveries.get(recovery.key) !== recovery) return; // removed meanwhile
+    const volumes = recovery.sizesAt(checkpointId);
+    if (volumes) {
+      await this.#setSpec(recovery.key, { ...known, volumes });
+      recovery.spec = { ...recovery.spec, volumes };
+    }
+    await recovery.cutTo(checkpointId);
+  }
+
+  /** Durable, or as before when it throws. */
+  async #setSpec(key: string, spec: RecoverySpec | undefined): Promise<void> {
+    const before = this.#specs.get(key);
+    const set = (value: RecoverySpec | undefined): unknown => (value ? this.#specs.set(key, value) : this.#specs.delete(key));
+    set(spec);
+    try {
+      await this.#save();
+    } catch (error) {
+      set(before);
+      throw error;
+    }
   }
 
   #save(): Promise<void> {
@@ -257,24 +287,14 @@ export class RecoveringSide {
       const recovery = this.#recoveries.get(key);
       const reason = recovery?.releaseError;
       if (reason) throw reason;
-      if (spec) await this.#forgetSpec(key, spec);
+      if (spec) await this.#setSpec(key, undefined);
+      this.#failed.delete(key);
       await recovery?.release();
       if (this.#recoveries.delete(key)) this.around.options.log.info({ protection: key, moveNumber }, 'recovery released: another VRA takes it over');
       this.#scrubber.forget(key);
       this.#retirements.configure(this.recoveries);
       await JournalOwner.letGo(spec?.journalFolder ?? journalFolder, { vraId: this.around.options.vraId, moveNumber });
     });
-  }
-
-  async #forgetSpec(key: string, spec: RecoverySpec): Promise<void> {
-    this.#specs.delete(key);
-    try {
-      await this.#save();
-    } catch (error) {
-      this.#specs.set(key, spec);
-      throw error;
-    }
-    this.#failed.delete(key);
   }
 
   /**
@@ -371,14 +391,6 @@ export class RecoveringSide {
     }
   }
 
-  #viewsOf(vpgId: string): readonly ViewSpec[] {
-    return [...this.#entries.values()].flatMap(({ spec }) => (spec.vpgId === vpgId ? [spec] : []));
-  }
-
-  #pinsOf(vpgId: string): readonly CheckpointPin[] {
-    return [...this.#recoveries.values()].flatMap(({ spec, pins }) => (spec.vpgId === vpgId ? pins.list : []));
-  }
-
   /** Keeps a checkpoint under a name, durably. VRA_UNKNOWN_CHECKPOINT; VRA_CONFLICT when it is being retired. */
   putPin(ref: ProtectionRef, pin: CheckpointPin): Promise<void> {
     return this.#exclusive(async () => {
@@ -445,29 +457,6 @@ export class RecoveringSide {
 
   get datastores(): readonly DatastoreSpace[] {
     return this.#spaces.all;
-  }
-
-  #retirementSurroundings(): RetirementSetSurroundings {
-    return {
-      selfVraId: this.around.options.vraId,
-      log: this.around.options.log,
-      send: (vraId, message) => this.around.sendRetirement(vraId, message),
-      isPeerUp: (vraId) => this.around.isPeerUp(vraId),
-      recoveryOf: (ref) => this.#recoveries.get(protectionKey(ref)),
-      viewsOf: (vpgId) => this.#viewsOf(vpgId),
-      pinsOf: (vpgId) => this.#pinsOf(vpgId),
-    };
-  }
-
-  #exchangeSurroundings(): HeldSurroundings {
-    return {
-      selfVraId: this.around.options.vraId,
-      retirements: this.#retirements.byVpg,
-      recoveriesOf: (vpgId) => [...this.#recoveries.values()].filter(({ spec }) => spec.vpgId === vpgId),
-      pinnedIdsOf: (vpgId) => [...this.#viewsOf(vpgId), ...this.#pinsOf(vpgId)].map(({ checkpointId }) => checkpointId),
-      thinningOf: (vpgId) => [...this.#recoveries.values()].find(({ spec }) => spec.vpgId === vpgId)?.spec.thinning,
-      send: (vraId, message) => this.around.sendRetirement(vraId, message),
-    };
   }
 
   async tick(nowMs: number): Promise<void> {

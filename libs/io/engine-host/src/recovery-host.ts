@@ -408,6 +408,19 @@ export class RecoveryHost {
     this.#mirrors.giveBack(index);
   }
 
+  /** Sizes of this checkpoint in place of later ones, for disks that have grown since; undefined: none has. */
+  sizesAt(checkpointId: number): readonly RecoveryVolumeSpec[] | undefined {
+    const then = this.journal.volumesOf(checkpointId);
+    const isGrown = ({ sizeBytes }: RecoveryVolumeSpec, index: number): boolean => sizeBytes > (then[index]?.sizeBytes ?? 0) && (then[index]?.sizeBytes ?? 0) > 0;
+    if (!this.spec.volumes.some(isGrown)) return undefined;
+    return this.spec.volumes.map((volume, index) => (isGrown(volume, index) ? { ...volume, sizeBytes: then[index]?.sizeBytes ?? 0 } : volume));
+  }
+
+  /** Cuts the disks of a promoted view to their size at its checkpoint, durably; may be repeated. Their sizes are durable already: a shorter file than they say would not open. */
+  async cutTo(checkpointId: number): Promise<void> {
+    for (const [index, { sizeBytes }] of this.journal.volumesOf(checkpointId).entries()) if (sizeBytes > 0) await this.#mirrors.shrink(index, sizeBytes);
+  }
+
   /**
    * Volumes were added, grown or removed: their mirrors are made ready, and a stream may open with the new list from now on (one that is open goes on with the
    * old). Throws VRA_CONFLICT for what cannot become of the present list. Repeat it after a failure.

@@ -19,6 +19,14 @@ export interface ViewProgress {
   readonly totalBytes: number;
 }
 
+export interface ViewSurroundings extends ViewTables {
+  readonly options: { readonly log: Logger };
+  /** The disks are promoted, durably: they get the sizes of the view's checkpoint. May be repeated. */
+  readonly cut: (view: ViewHost) => Promise<void>;
+  /** One change of what is recovered at a time; {@link ViewHost.open} is part of one. */
+  readonly exclusive: (act: () => Promise<void>) => Promise<void>;
+}
+
 export interface ViewTables {
   /** What the hypervisor of this host gets. */
   readonly exports: ExportTable;
@@ -31,6 +39,7 @@ const SCRATCH_FULL = 'scratch is full: writes of this VM fail with ENOSPC until 
 /** The disks of one VM at one checkpoint, served over NBD with writes to scratch, until it is closed or promoted. */
 export class ViewHost {
   #failure = '';
+  #isCut = false;
   #promotion: Promise<void> | undefined;
   #retry: Backoff | undefined;
   #ownedExports: string[] = [];
@@ -40,7 +49,7 @@ export class ViewHost {
     readonly spec: ViewSpec,
     readonly recovery: RecoveryHost,
     private readonly view: CheckpointView,
-    private readonly tables: ViewTables,
+    private readonly around: ViewSurroundings,
     private readonly log: Logger,
   ) {
     this.#volumes = recovery.journal.volumesOf(spec.checkpointId);
@@ -51,14 +60,15 @@ export class ViewHost {
   }
 
   /** Pins the checkpoint, opens scratch (with what a view of the same id left there) and exports the disks. */
-  static async open(spec: ViewSpec, recovery: RecoveryHost, tables: ViewTables & { readonly options: { readonly log: Logger } }): Promise<ViewHost> {
-    const { log } = tables.options;
+  static async open(spec: ViewSpec, recovery: RecoveryHost, around: ViewSurroundings): Promise<ViewHost> {
+    const { log } = around.options;
     const scratchFolder = ViewHost.scratchFolder(recovery.spec, spec.viewId);
     const view = await recovery.journal.openView({
       checkpointId: spec.checkpointId, scratchFolder, scratchRoomBytes: (bytes) => recovery.scratchRoomBytes(bytes),
     });
-    const host = new ViewHost(spec, recovery, view, tables, log);
+    const host = new ViewHost(spec, recovery, view, around, log);
     try {
+      if (view.phase === 'promoted') await host.#cut();
       host.#export();
     } catch (error) {
       // Whatever stands in the way (an export of that name): no pin, no open scratch and none of the exports stay behind.
@@ -76,9 +86,9 @@ export class ViewHost {
       if (!volume) throw new EngineError('VRA_DISK', `VM ${vmId} has no disk ${diskId} at checkpoint ${String(checkpointId)}`);
       const isRead = this.spec.purpose === 'read';
       const shown = { name: exportName, volume, isReadOnly: isRead, description: `${vmId} ${diskId} at checkpoint ${String(checkpointId)}` };
-      this.tables.exports.add(shown);
+      this.around.exports.add(shown);
       this.#ownedExports.push(exportName);
-      if (isRead) this.tables.backupExports.add(shown);
+      if (isRead) this.around.backupExports.add(shown);
     }
   }
 
@@ -95,7 +105,7 @@ export class ViewHost {
   /** Starts promotion, or finds it under way. It runs on in the background; {@link progress} tells. */
   promote(): void {
     this.#failure = '';
-    this.#promotion ??= this.view.promote().then(
+    this.#promotion ??= this.#promote().then(
       () => this.log.info({ viewId: this.spec.viewId, vmId: this.spec.vmId }, 'promotion done'),
       (error: unknown) => {
         this.#failure = String(error);
@@ -107,19 +117,36 @@ export class ViewHost {
     );
   }
 
+  async #promote(): Promise<void> {
+    await this.view.promote();
+    await this.around.exclusive(() => this.#cut());
+  }
+
+  async #cut(): Promise<void> {
+    if (this.#isCut) return;
+    await this.around.cut(this);
+    this.#isCut = true;
+  }
+
   /** A failed promotion begins again by itself; everything that it needs is still there. */
   retryPromotion(nowMs: number): void {
     if (this.#failure !== '' && this.#promotion === undefined && this.#retry?.isDue(nowMs) === true) this.promote();
   }
 
   get isPromoted(): boolean {
-    return this.view.phase === 'promoted';
+    return this.#isCut;
+  }
+
+  /** Not `promoted` before the files are as long as the disks: whoever sees that takes them. */
+  get #state(): ViewProgress['state'] {
+    if (this.#failure !== '') return 'failed';
+    return this.view.phase === 'promoted' && !this.#isCut ? 'promoting' : this.view.phase;
   }
 
   progress(): ViewProgress {
     const { promotedBytes, totalBytes } = this.view.progress;
     return {
-      state: this.#failure === '' ? this.view.phase : 'failed',
+      state: this.#state,
       detail: this.#detail(),
       isScratchFull: this.view.isScratchFull,
       scratchBytes: this.view.scratchBytes,
@@ -149,7 +176,7 @@ export class ViewHost {
   }
 
   async close({ isScratchDropped }: { readonly isScratchDropped: boolean }): Promise<void> {
-    const { exports, backupExports } = this.tables;
+    const { exports, backupExports } = this.around;
     await Promise.all(this.#ownedExports.flatMap((name) => [exports.remove(name), ...(backupExports.find(name) ? [backupExports.remove(name)] : [])]));
     await this.view.close();
     if (isScratchDropped) await rm(ViewHost.scratchFolder(this.recovery.spec, this.spec.viewId), { recursive: true, force: true });

@@ -1,0 +1,123 @@
+import { mkdtemp, readFile, rm, stat } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
+import { MiB } from '@tidemark/base';
+import { BlockFile } from '@tidemark/block-file';
+import { FileBench, IDENTITY, mark, syncStart, write } from '@tidemark/journal-file/testing';
+import { RecordType } from '@tidemark/frame';
+import { plainTransport } from '@tidemark/link/plain';
+import type { VraEngine } from './vra-engine.js';
+
+/** A disk was grown behind the checkpoint that it is promoted at. The VRA dies at each durable write on the way to its old size, and is started again. */
+const actual = await import('@tidemark/sys/replace-file');
+let onReplace: (path: string, act: () => Promise<void>) => Promise<void> = (_, act) => act();
+jest.unstable_mockModule('@tidemark/sys/replace-file', () => ({
+  ...actual,
+  replaceFile: (path: string, text: string, mode: number) => onReplace(path, () => actual.replaceFile(path, text, mode)),
+}));
+const engineHost = await import('./vra-engine.js');
+
+const SIZE = MiB / 16;
+const SITE = 'aaaaaaaa-0000-4000-8000-000000000001';
+const quiet = { info: () => undefined, warn: () => undefined, error: () => undefined };
+const VIEW = { viewId: 'view-1', ...IDENTITY, checkpointId: 1, purpose: 'live', volumes: [{ diskId: '', exportName: 'vm-1-0' }] } as const;
+
+let folder: string;
+let engine: VraEngine | undefined;
+
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'tidemark-promoted-'));
+  const mirror = await BlockFile.open({ path: disk(), sizeBytes: SIZE, isReadOnly: false, create: true });
+  const bench = await FileBench.make({ folder: join(folder, 'journal'), mirrors: [mirror] });
+  await bench.base();
+  await bench.sendDurable([write(0, Buffer.alloc(4096, 1)), write(SIZE - 4096, Buffer.alloc(4096, 2))]);
+  await bench.checkpoint();
+  await mirror.grow(2 * SIZE);
+  await bench.journal.changeVolumes([{ sizeBytes: 2 * SIZE, mirror }]);
+  await bench.begin();
+  await bench.sendDurable([syncStart(), write(2 * SIZE - 4096, Buffer.alloc(4096, 3)), mark(RecordType.syncEnd)]);
+  await bench.checkpoint();
+  await bench.journal.close();
+  await mirror.close();
+});
+
+afterEach(async () => {
+  onReplace = (_, act) => act();
+  await engine?.close();
+  engine = undefined;
+  await rm(folder, { recursive: true });
+});
+
+const disk = (): string => join(folder, 'disk.raw');
+const sizeOf = async (): Promise<number> => (await stat(disk())).size;
+
+async function restart(): Promise<VraEngine> {
+  await engine?.close();
+  const self = { siteId: SITE, role: 'vra', instanceId: 'r' } as const;
+  engine = await engineHost.VraEngine.start({
+    vraId: 'r', transport: plainTransport({ self, peer: self }), address: '127.0.0.1', controlPort: 0, dataPort: 0, nbdSocketPath: join(folder, 'r.sock'),
+    stateFolder: join(folder, 'state'), captureBytesMax: MiB, log: quiet,
+  });
+  return engine;
+}
+
+/** Failed over to the checkpoint of before the growth, committed, and promoting. */
+async function promoting(): Promise<void> {
+  const vra = await restart();
+  await vra.putRecovery({
+    ...IDENTITY, protectedSiteId: SITE, epoch: 1, recoverers: [], volumes: [{ diskId: '', sizeBytes: 2 * SIZE, mirrorPath: disk(), isPreseeded: true }],
+    journalFolder: join(folder, 'journal'), datastore: { path: folder, capacityBytes: 1024 * MiB }, historyMs: 3_600_000,
+  });
+  await vra.reserveEpoch({ ...IDENTITY, epoch: 2 });
+  await vra.openView(VIEW);
+  await vra.commitEpoch({ ...IDENTITY, epoch: 2 });
+}
+
+async function until(what: string, isTrue: () => boolean): Promise<void> {
+  for (const endMs = Date.now() + 60_000; !isTrue(); await new Promise((resolve) => setTimeout(resolve, 5))) if (Date.now() > endMs) throw new Error(`no ${what}: ${JSON.stringify(engine?.status().views)}`);
+}
+
+const isPromoted = (): boolean => engine?.status().views[0]?.state === 'promoted';
+
+async function expectDiskOfTheCheckpoint(): Promise<void> {
+  expect(await sizeOf()).toBe(SIZE);
+  const bytes = await readFile(disk());
+  expect([bytes[0], bytes[SIZE - 1]]).toEqual([1, 2]);
+}
+
+describe('a disk that is promoted at a checkpoint from before it was grown', () => {
+  it('is as long as it was then when it is called promoted, and stays so', async () => {
+    await promoting();
+    expect(await sizeOf()).toBe(2 * SIZE);
+    await engine?.promoteView(VIEW.viewId);
+    await until('promotion', isPromoted);
+    await expectDiskOfTheCheckpoint();
+    await restart();
+    await until('promotion', isPromoted);
+    await expectDiskOfTheCheckpoint();
+  });
+
+  it.each(['before', 'behind'] as const)('gets its size from the next process when the first one is killed %s the smaller size is durable', async (side) => {
+    await promoting();
+    let writes = 0;
+    let isKilled = false;
+    onReplace = async (_, act) => {
+      writes += 1;
+      // The first one says that the view is being promoted.
+      if (writes === 2 && side === 'behind') await act();
+      isKilled ||= writes === 2;
+      if (isKilled) throw new Error('killed');
+      await act();
+    };
+    await engine?.promoteView(VIEW.viewId);
+    await until('failure', () => engine?.status().views[0]?.state === 'failed');
+    // Mirror and state agree in this order only: a file that is shorter than the state says does not open.
+    expect(await sizeOf()).toBe(2 * SIZE);
+    expect(isPromoted()).toBe(false);
+    onReplace = (_, act) => act();
+    await restart();
+    await until('promotion', isPromoted);
+    await expectDiskOfTheCheckpoint();
+  });
+});
