@@ -210,7 +210,7 @@ export class DurableState {
    */
   salvage(found: Salvage): void {
     const { snapshot } = this;
-    const appliedSeq = Math.max(snapshot.appliedSeq, found.appliedSeq);
+    const appliedSeq = Math.max(snapshot.appliedSeq, found.appliedSeq, snapshot.isBaseComplete ? 0 : found.directSeq);
     const retiredSeq = Math.max(snapshot.retiredSeq, found.retiredSeq);
     // What is reserved before the break and was burned or committed behind it must not be taken for a reservation that only is repeated.
     const isSettled = snapshot.reservedEpoch !== null && snapshot.reservedEpoch <= found.settledEpoch;

@@ -12,10 +12,12 @@ export interface Salvage {
   readonly incarnation: number;
   readonly retiredSeq: number;
   readonly appliedSeq: number;
+  /** Of `direct` records: applied where the base was not complete; behind a complete base they are copies of volumes that no checkpoint before the break has. */
+  readonly directSeq: number;
   readonly promotion: JournalSnapshot['promotion'];
 }
 
-export const NO_SALVAGE: Salvage = { epoch: 0, highestEpoch: 0, settledEpoch: 0, isEnded: false, incarnation: 0, retiredSeq: 0, appliedSeq: 0, promotion: null };
+export const NO_SALVAGE: Salvage = { epoch: 0, highestEpoch: 0, settledEpoch: 0, isEnded: false, incarnation: 0, retiredSeq: 0, appliedSeq: 0, directSeq: 0, promotion: null };
 
 /** Adds what one record says whose checksums hold. A reserved epoch is not taken over: its number counts as used, which refuses more than it must. */
 export function withRecord(known: Salvage, { header, body }: Pick<FoundRecord, 'header' | 'body'>): Salvage {
@@ -28,6 +30,7 @@ export function withRecord(known: Salvage, { header, body }: Pick<FoundRecord, '
     incarnation: Math.max(known.incarnation, header.incarnation),
     retiredSeq: Math.max(known.retiredSeq, told.retiredSeq ?? 0),
     appliedSeq: Math.max(known.appliedSeq, told.appliedSeq ?? 0),
+    directSeq: Math.max(known.directSeq, told.directSeq ?? 0),
     promotion: told.promotion ?? known.promotion,
   };
 }
@@ -49,7 +52,7 @@ function toldBy(kind: JournalRecordKind, lastSeq: number, body: Uint8Array): Par
     case JournalRecordKind.applied:
       return { appliedSeq: decodeApplied(body) };
     case JournalRecordKind.direct:
-      return { appliedSeq: lastSeq };
+      return { directSeq: lastSeq };
     case JournalRecordKind.promotionStart:
       return { promotion: { checkpointId: decodePromotion(body), isDone: false } };
     case JournalRecordKind.promotionEnd:
