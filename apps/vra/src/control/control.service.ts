@@ -1,7 +1,6 @@
 import { Inject, Injectable, type OnApplicationBootstrap, type OnApplicationShutdown } from '@nestjs/common';
 import {
-  CheckpointDisksRequestV1, type CheckpointDisksV1, CheckpointInsertV1, CheckpointListV1, DesiredStateV1, EpochV1, PinDropV1, PinPutV1, PreseedCheckV1, ProtectionRefV1, ProtectionSettleV1, type ProtectionSettledV1, RecoveryReleaseV1, RecoveryRemoveV1, RecoveryV1, ViewOpenV1, ViewPromoteV1, ViewRefV1,
-  subjectOf, type Channel, type CheckpointListingV1, type VraStatusV1,
+  type Channel, type CheckpointDisksV1, type CheckpointListingV1, type ProtectionSettledV1, subjectOf, VRA_COMMANDS, type VraMessage, type VraStatusV1, type VraTopic,
 } from '@tidemark/contracts';
 import { VraEngine } from '@tidemark/engine-host';
 import { ControlBus, IdentityKeeper } from '@tidemark/nest';
@@ -24,29 +23,29 @@ export class ControlService implements OnApplicationBootstrap, OnApplicationShut
   ) {}
 
   onApplicationBootstrap(): void {
-    this.#answer('control', 'state.apply', DesiredStateV1, async (message) => {
+    this.#answer('state.apply', async (message) => {
       // First: once the state counts as applied nobody sends it again.
       await this.identity.learn(message.trust.sites.find(({ siteId }) => siteId === this.config.siteId)?.caPem ?? []);
       await this.engine.applyDesiredState(message);
     });
-    this.#answer('control', 'recovery.put', RecoveryV1, (message) => this.engine.putRecovery(message));
-    this.#answer('control', 'recovery.release', RecoveryReleaseV1, (message) => this.engine.releaseRecovery(message));
-    this.#answer('control', 'recovery.remove', RecoveryRemoveV1, (message) => this.engine.removeRecovery(message));
-    this.#answer('control', 'view.open', ViewOpenV1, (message) => this.engine.openView(message));
-    this.#answer('control', 'view.close', ViewRefV1, (message) => this.engine.closeView(message.viewId));
-    this.#answer('control', 'view.promote', ViewPromoteV1, (message) => this.engine.promoteView(message.viewId, message.epoch));
-    this.#answer('control', 'pin.put', PinPutV1, (message) => this.engine.putPin(message));
-    this.#answer('control', 'pin.drop', PinDropV1, (message) => this.engine.dropPin(message));
-    this.#answer('control', 'epoch.reserve', EpochV1, (message) => this.engine.reserveEpoch(message));
-    this.#answer('control', 'epoch.commit', EpochV1, (message) => this.engine.commitEpoch(message));
-    this.#answer('control', 'epoch.burn', EpochV1, (message) => this.engine.burnEpoch(message));
-    this.#answer('control', 'protection.forceSync', ProtectionRefV1, (message) => this.engine.forceSync(message));
-    this.#answer('control', 'preseed.check', PreseedCheckV1, (message) => this.engine.checkPreseed(message));
-    this.#answer('control', 'protection.settle', ProtectionSettleV1, async (message): Promise<ProtectionSettledV1> => ({ fingerprints: await this.engine.settle(message) }));
-    this.#answer('checkpoint', 'checkpoint.insert', CheckpointInsertV1, (message) => this.engine.insertCheckpoint(message));
-    this.#answer('checkpoint', 'checkpoint.disks', CheckpointDisksRequestV1, (message): CheckpointDisksV1 => ({ disks: this.engine.checkpointDisks(message) }));
-    this.#answer('checkpoint', 'checkpoint.list', CheckpointListV1, (message): CheckpointListingV1 => this.engine.listCheckpoints(message));
-    this.bus.respond(this.#subject('control', 'status.get'), null, () => this.status());
+    this.#answer('recovery.put', (message) => this.engine.putRecovery(message));
+    this.#answer('recovery.release', (message) => this.engine.releaseRecovery(message));
+    this.#answer('recovery.remove', (message) => this.engine.removeRecovery(message));
+    this.#answer('view.open', (message) => this.engine.openView(message));
+    this.#answer('view.close', (message) => this.engine.closeView(message.viewId, message.epoch));
+    this.#answer('view.promote', (message) => this.engine.promoteView(message.viewId, message.epoch));
+    this.#answer('pin.put', (message) => this.engine.putPin(message));
+    this.#answer('pin.drop', (message) => this.engine.dropPin(message));
+    this.#answer('epoch.reserve', (message) => this.engine.reserveEpoch(message));
+    this.#answer('epoch.commit', (message) => this.engine.commitEpoch(message));
+    this.#answer('epoch.burn', (message) => this.engine.burnEpoch(message));
+    this.#answer('protection.forceSync', (message) => this.engine.forceSync(message));
+    this.#answer('preseed.check', (message) => this.engine.checkPreseed(message));
+    this.#answer('protection.settle', async (message): Promise<ProtectionSettledV1> => ({ fingerprints: await this.engine.settle(message) }));
+    this.#answer('checkpoint.insert', (message) => this.engine.insertCheckpoint(message));
+    this.#answer('checkpoint.disks', (message): CheckpointDisksV1 => ({ disks: this.engine.checkpointDisks(message) }));
+    this.#answer('checkpoint.list', (message): CheckpointListingV1 => this.engine.listCheckpoints(message));
+    this.bus.respond(this.#commandSubject('status.get'), null, () => this.status());
     this.#timer = setInterval(() => {
       this.bus.publish(this.#subject('event', 'status.published'), this.status());
     }, STATUS_INTERVAL_MS);
@@ -74,7 +73,12 @@ export class ControlService implements OnApplicationBootstrap, OnApplicationShut
     return subjectOf({ siteId: this.config.siteId, service: 'vra', instanceId: this.config.vraId, channel, topic });
   }
 
-  #answer<T extends object, R>(channel: Channel, topic: string, type: new () => T, handle: (message: T) => Promise<R> | R): void {
-    this.bus.respond(this.#subject(channel, topic), type, async (message) => (await handle(message)) ?? {});
+  #commandSubject(topic: VraTopic): string {
+    return this.#subject(VRA_COMMANDS[topic].channel, topic);
+  }
+
+  #answer<Topic extends VraTopic, R>(topic: Topic, handle: (message: VraMessage<Topic>) => Promise<R> | R): void {
+    const type = VRA_COMMANDS[topic].type as (new () => VraMessage<Topic>) | null;
+    this.bus.respond(this.#commandSubject(topic), type, async (message) => (await handle(message as VraMessage<Topic>)) ?? {});
   }
 }

@@ -1,5 +1,5 @@
 import {
-  CheckpointDisksRequestV1, CheckpointInsertV1, CheckpointListV1, DesiredStateV1, EpochV1, type JournalCheckpointV1, PinDropV1, PinPutV1, PreseedCheckV1, ProtectionRefV1, ProtectionSettleV1, RecoveryReleaseV1, RecoveryRemoveV1, RecoveryV1, subjectOf, ViewOpenV1, ViewPromoteV1, ViewRefV1,
+  CheckpointDisksRequestV1, CheckpointInsertV1, CheckpointListV1, DesiredStateV1, EpochV1, type JournalCheckpointV1, PinDropV1, PinPutV1, PreseedCheckV1, ProtectionForceSyncV1, ProtectionSettleV1, RecoveryReleaseV1, RecoveryRemoveV1, RecoveryV1, subjectOf, ViewCloseV1, ViewOpenV1, ViewPromoteV1,
   inboxNameOf, type Channel, type CheckpointListingV1, type ProtectionStatusV1, type RecoveryStatusV1, type ViewStatusV1, type VraStatusV1,
 } from '@tidemark/contracts';
 import { ControlBus, ControlRefusal, enrol, ownBrokerAccess } from '@tidemark/nest';
@@ -98,6 +98,7 @@ export class FakeVra {
     const answer = <T extends object>(channel: Channel, topic: string, type: new () => T, handle: (message: T) => object | void): void => {
       bus.respond(this.#subject(channel, topic), type, (message) => {
         this.commands.push(topic);
+        this.#assertCurrent(message);
         return handle(message) ?? {};
       });
     };
@@ -116,7 +117,7 @@ export class FakeVra {
       this.recoveries.delete(`${vpgId}/${vmId}`);
     });
     answer('control', 'view.open', ViewOpenV1, (view) => this.#openView(view));
-    answer('control', 'view.close', ViewRefV1, ({ viewId }) => {
+    answer('control', 'view.close', ViewCloseV1, ({ viewId }) => {
       this.views.delete(viewId);
       this.onViewClosed(viewId);
     });
@@ -135,7 +136,7 @@ export class FakeVra {
     answer('control', 'epoch.reserve', EpochV1, (message) => this.#epoch(message, 'reserve'));
     answer('control', 'epoch.commit', EpochV1, (message) => this.#epoch(message, 'commit'));
     answer('control', 'epoch.burn', EpochV1, (message) => this.#epoch(message, 'burn'));
-    answer('control', 'protection.forceSync', ProtectionRefV1, ({ vmId }) => {
+    answer('control', 'protection.forceSync', ProtectionForceSyncV1, ({ vmId }) => {
       this.forcedVmIds.push(vmId);
     });
     answer('control', 'preseed.check', PreseedCheckV1, ({ path }) => {
@@ -181,6 +182,13 @@ export class FakeVra {
     this.plane.released.delete(key);
     const known = this.recoveries.get(key) ?? released;
     this.recoveries.set(key, { epoch: spec.epoch, reservedEpoch: null, held: [], lastChange: 0, ...known, spec });
+  }
+
+  /** As a VRA does: nothing is done for who believes in an epoch that is over. */
+  #assertCurrent(message: object): void {
+    const { vpgId, vmId, epoch } = message as { readonly vpgId?: string; readonly vmId?: string; readonly epoch?: number };
+    const inForce = this.recoveries.get(`${vpgId ?? ''}/${vmId ?? ''}`)?.epoch ?? 0;
+    if (epoch !== undefined && epoch < inForce) throw new ControlRefusal('VRA_EPOCH', `epoch ${inForce} is in force here, not ${epoch}`);
   }
 
   #openView(view: ViewOpenV1): void {

@@ -6,6 +6,7 @@ import { ZVM_CONFIG, type ZvmConfig } from '../config.js';
 import { conflict, ZvmError } from '../errors.js';
 import type { Notes, OperationKind, StepContext } from '../operation/operation-kind.js';
 import { OperationService, pause } from '../operation/operation.service.js';
+import { newestEpoch } from '../vpg/vpg-model.js';
 import { VpgStore } from '../vpg/vpg.store.js';
 import { VraLinkService } from '../vra/vra-link.service.js';
 import { VraStore } from '../vra/vra.store.js';
@@ -91,12 +92,13 @@ export class VerifyCheckpointOperation implements OnModuleInit {
   async #open(input: VerifyCheckpointInput): Promise<VerificationVolumeV1[]> {
     const { vpgId, checkpointId, vms } = input;
     this.#assertProtecting(input);
+    const { epoch } = this.vpgs.get(vpgId);
     const pin = { name: pinName(input), checkpointId, expiresAtMs: this.clock.nowMs() + PIN_MS };
-    await Promise.all(vms.map(async ({ vraId, vmId }) => await this.vraLink.putPin(vraId, { vpgId, vmId, ...pin })));
+    await Promise.all(vms.map(async ({ vraId, vmId }) => await this.vraLink.putPin(vraId, { vpgId, vmId, epoch, ...pin })));
     const opened = await Promise.all(vms.map(async ({ vmId, vraId, viewId }) => {
       const { disks } = await this.vraLink.checkpointDisks(vraId, { vpgId, vmId }, checkpointId);
       const named = disks.map(({ volume, diskId, sizeBytes }) => ({ diskId, sizeBytes, exportName: `${viewId}-${volume}` }));
-      await this.vraLink.openView(vraId, { vpgId, vmId, viewId, checkpointId, purpose: 'read', volumes: named.map(({ diskId, exportName }) => ({ diskId, exportName })) });
+      await this.vraLink.openView(vraId, { vpgId, vmId, epoch, viewId, checkpointId, purpose: 'read', volumes: named.map(({ diskId, exportName }) => ({ diskId, exportName })) });
       const { address } = this.vras.get(vraId);
       return named.map((disk): VerificationVolumeV1 => ({ vmId, vraId, address, port: this.config.vraBackupPort, ...disk }));
     }));
@@ -150,11 +152,14 @@ export class VerifyCheckpointOperation implements OnModuleInit {
     const { vpgId, verificationId, vms } = input;
     const vbaId = notes['vbaId'];
     if (typeof vbaId === 'string') await this.vbaLink.endVerification(vbaId, verificationId).catch(() => undefined);
+    // A failover may have begun meanwhile; with the VPG its views are gone, and any number does.
+    const record = this.vpgs.find(vpgId);
+    const epoch = record ? newestEpoch(record) : 1;
     // A VRA that is not there any more took its views along.
     const there = vms.filter(({ vraId }) => this.vras.find(vraId) !== undefined);
     await Promise.all(there.map(async ({ vraId, vmId, viewId }) => {
-      await this.vraLink.closeView(vraId, viewId);
-      await this.vraLink.dropPin(vraId, { vpgId, vmId, name: pinName(input) });
+      await this.vraLink.closeView(vraId, { viewId, epoch });
+      await this.vraLink.dropPin(vraId, { vpgId, vmId, epoch, name: pinName(input) });
     }));
   }
 }

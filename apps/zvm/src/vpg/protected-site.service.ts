@@ -64,7 +64,7 @@ export class ProtectedSite {
     const triesMax = isApplicationConsistent ? FREEZE_TRIES : INSERT_TRIES;
     for (let tried = 1; ; tried += 1) {
       try {
-        return await this.vras.insertCheckpoint(leaderId, { vpgId, tag, isApplicationConsistent });
+        return await this.vras.insertCheckpoint(leaderId, { vpgId, epoch: this.vpgs.get(vpgId).epoch, tag, isApplicationConsistent });
       } catch (error) {
         const code = error instanceof ControlError ? error.remoteCode : null;
         if (code === 'CHECKPOINT_NOT_LEADER' && error instanceof ControlError && tried < INSERT_TRIES) leaderId = error.message;
@@ -78,24 +78,24 @@ export class ProtectedSite {
 
   /** Every VM, or an error: a VPG that is compared in part would look right and not be. */
   async forceSync(vpgId: string): Promise<void> {
-    const { definition } = this.vpgs.get(vpgId);
+    const { definition, epoch } = this.vpgs.get(vpgId);
     for (const { vmId, name } of definition.vms) {
       const [vraId] = this.vraStates.vraIdsOf([vmId]);
       if (vraId === undefined) throw new ZvmError('ZVM_VRA_DOWN', `no VRA of site ${this.config.siteName} protects VM '${name}'`);
-      await this.vras.forceSync(vraId, { vpgId: definition.vpgId, vmId });
+      await this.vras.forceSync(vraId, { vpgId: definition.vpgId, vmId, epoch });
     }
   }
 
   /** For the last checkpoint of a move. @throws ZvmError ZVM_CONFLICT for a VM that runs, or has written behind it */
   async settle(vpgId: string, checkpointId: number): Promise<SettledVmV1[]> {
-    const { definition } = this.vpgs.get(vpgId);
+    const { definition, epoch } = this.vpgs.get(vpgId);
     const { vms } = await this.inventory.refresh();
     return await Promise.all(definition.vms.map(async ({ vmId, name }) => {
       if (vms.find(({ id }) => id === vmId)?.powerState !== 'poweredOff') throw conflict(`VM '${name}' is not powered off any more`);
       const [vraId] = this.vraStates.vraIdsOf([vmId]);
       if (vraId === undefined) throw new ZvmError('ZVM_VRA_DOWN', `no VRA of site ${this.config.siteName} protects VM '${name}'`);
       try {
-        return { vmId, fingerprints: [...(await this.vras.settle(vraId, { vpgId: definition.vpgId, vmId }, checkpointId)).fingerprints] };
+        return { vmId, fingerprints: [...(await this.vras.settle(vraId, { vpgId: definition.vpgId, vmId, epoch }, checkpointId)).fingerprints] };
       } catch (error) {
         if (error instanceof ControlError && error.remoteCode === 'VRA_NOT_SETTLED') throw conflict(`'${name}': ${error.message}`);
         throw error;

@@ -6,7 +6,7 @@ import { InventoryService } from '../inventory/inventory.service.js';
 import { pause } from '../operation/operation.service.js';
 import { VraLinkService } from '../vra/vra-link.service.js';
 import { bootWaves } from './boot-order.js';
-import type { RecoveredVm, VpgDefinition, VpgRecord, VpgVm } from './vpg-model.js';
+import { newestEpoch, type RecoveredVm, type VpgDefinition, type VpgRecord, type VpgVm } from './vpg-model.js';
 import { VpgStore } from './vpg.store.js';
 
 /** Requests to the hypervisor manager that are under way together: one by one, the VMs of a large VPG would wait for each other. */
@@ -74,7 +74,7 @@ export class RecoveredVms {
       if (!created) throw new ZvmError('ZVM_CONFLICT', `recovered VM '${wanted.name}' has vanished from the hypervisor manager`);
       await this.vras.openView(vm.recoveringVra.vraId, {
         vpgId, vmId: vm.vmId, viewId: wanted.viewId, checkpointId, purpose: slot === 'failover' ? 'live' : 'test',
-        volumes: created.disks.map((disk) => ({ diskId: disk.id, exportName: disk.exportName })), ...(slot === 'failover' ? { epoch: epochOf(record) } : {}),
+        volumes: created.disks.map((disk) => ({ diskId: disk.id, exportName: disk.exportName })), epoch: newestEpoch(record),
       });
     }));
   }
@@ -122,12 +122,13 @@ export class RecoveredVms {
   }
 
   async closeViews(vpgId: string, slot: RecoverySlot): Promise<void> {
-    await Promise.all(this.#pairs(this.vpgs.get(vpgId), slot).map(({ wanted, vm }) => this.vras.closeView(vm.recoveringVra.vraId, wanted.viewId)));
+    const record = this.vpgs.get(vpgId);
+    await Promise.all(this.#pairs(record, slot).map(({ wanted, vm }) => this.vras.closeView(vm.recoveringVra.vraId, { viewId: wanted.viewId, epoch: newestEpoch(record) })));
   }
 
   async promoteViews(vpgId: string): Promise<void> {
     const record = this.vpgs.get(vpgId);
-    await Promise.all(this.#pairs(record, 'failover').map(({ wanted, vm }) => this.vras.promoteView(vm.recoveringVra.vraId, { viewId: wanted.viewId, epoch: epochOf(record) })));
+    await Promise.all(this.#pairs(record, 'failover').map(({ wanted, vm }) => this.vras.promoteView(vm.recoveringVra.vraId, { viewId: wanted.viewId, epoch: newestEpoch(record) })));
   }
 
   /** 0 to 1, 1: every view is promoted. Starts again those that failed or do not know of it. */
@@ -137,7 +138,7 @@ export class RecoveredVms {
       const view = this.vras.view(wanted.viewId);
       if (!view) return 0;
       if (view.state === 'promoted') return 1;
-      if (view.state !== 'promoting') await this.vras.promoteView(vm.recoveringVra.vraId, { viewId: wanted.viewId, epoch: epochOf(record) });
+      if (view.state !== 'promoting') await this.vras.promoteView(vm.recoveringVra.vraId, { viewId: wanted.viewId, epoch: newestEpoch(record) });
       return view.totalBytes === 0 ? 0 : Math.min(0.99, view.promotedBytes / view.totalBytes);
     }));
     return shares.reduce((sum, share) => sum + share, 0) / Math.max(1, shares.length);
@@ -199,6 +200,3 @@ function specOf({ wanted, vm }: Pair, slot: RecoverySlot, disks: CheckpointDisks
     }),
   };
 }
-
-/** Of the failover that is under way or committed: a VRA that knows a newer one refuses it. */
-const epochOf = (record: VpgRecord): number => record.failover?.reservedEpoch ?? record.epoch;

@@ -45,9 +45,9 @@ export class RecoverySite {
   }
 
   /** The old VRAs let go of what the new ones shall have. With `isOldHostDown`, one that is silent is not asked. */
-  async releaseRecoveries(before: VpgDefinition, after: VpgDefinition, { isOldHostDown = false } = {}): Promise<void> {
+  async releaseRecoveries(before: VpgDefinition, after: VpgDefinition, { epoch, isOldHostDown = false }: { readonly epoch: number; readonly isOldHostDown?: boolean }): Promise<void> {
     const asked = movedVms(before, after).filter(({ from }) => !isOldHostDown || this.vras.isAlive(from.recoveringVra.vraId));
-    await Promise.all(asked.map(({ from, to }) => this.vras.releaseRecovery(from.recoveringVra.vraId, { ...refOf(before, from), moveNumber: moveNumberOf(to), journalFolder: from.journalFolder })));
+    await Promise.all(asked.map(({ from, to }) => this.vras.releaseRecovery(from.recoveringVra.vraId, { ...refOf(before, from), epoch, moveNumber: moveNumberOf(to), journalFolder: from.journalFolder })));
   }
 
   /** To be called when the old VRAs have let go, or with `isOldHostDown`. */
@@ -72,7 +72,7 @@ export class RecoverySite {
     const epoch = this.vpgs.find(definition.vpgId)?.epoch ?? FIRST_EPOCH;
     await Promise.all(definition.vms.map(async (vm) => {
       try {
-        await this.vras.removeRecovery(vm.recoveringVra.vraId, refOf(definition, vm), { isMirrorKept, epoch });
+        await this.vras.removeRecovery(vm.recoveringVra.vraId, { ...refOf(definition, vm), epoch }, { isMirrorKept });
       } catch (error) {
         if (isForced && error instanceof ZvmError && error.code === 'ZVM_VRA_DOWN') return;
         if (isUnknownThere(error)) return;
@@ -83,7 +83,7 @@ export class RecoverySite {
 
   /** One after the other would leave more time between the first and the last; the order does not matter. */
   async epochs(definition: VpgDefinition, verb: 'reserve' | 'commit' | 'burn', epoch: number): Promise<void> {
-    await Promise.all(definition.vms.map((vm) => this.vras.epoch(vm.recoveringVra.vraId, verb, refOf(definition, vm), epoch)));
+    await Promise.all(definition.vms.map((vm) => this.vras.epoch(vm.recoveringVra.vraId, verb, { ...refOf(definition, vm), epoch })));
   }
 }
 

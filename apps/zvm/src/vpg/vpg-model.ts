@@ -16,3 +16,6 @@ export const isReplicating = (record: VpgRecord): boolean => record.state === 'p
 
 /** The VPG as its users see it; a removed one is only remembered until the other site has confirmed. */
 export const isVisible = (record: VpgRecord): boolean => record.state !== 'removed';
+
+/** Of the failover that is under way or committed, else the one in force: what a VRA is asked with by who knows of all failovers. */
+export const newestEpoch = ({ failover, epoch }: VpgRecord): number => failover?.reservedEpoch ?? epoch;

@@ -1,8 +1,8 @@
 import { Inject, Injectable, type OnModuleInit } from '@nestjs/common';
 import {
-  type CheckpointDisksV1, type CheckpointInsertedV1, type CheckpointListingV1, type Channel, type DesiredStateV1, type PinDropV1, type PinPutV1, type ProtectionSettledV1, type ProtectionStatusV1, type RecoveryReleaseV1, type RecoveryStatusV1,
+  type CheckpointDisksV1, type CheckpointInsertedV1, type CheckpointInsertV1, type CheckpointListingV1, type DesiredStateV1, type PinDropV1, type PinPutV1, type ProtectionSettledV1, type ProtectionStatusV1, type RecoveryReleaseV1, type RecoveryStatusV1,
   type RecoveryV1,
-  subjectOf, type ViewOpenV1, type ViewPromoteV1, type ViewStatusV1, type VraStatusV1,
+  subjectOf, type ViewCloseV1, type ViewOpenV1, type ViewPromoteV1, type ViewStatusV1, VRA_COMMANDS, type VraStatusV1, type VraTopic,
 } from '@tidemark/contracts';
 import { ControlBus, ControlError } from '@tidemark/nest';
 import type { ListingQuestion } from '@tidemark/recovery';
@@ -40,6 +40,9 @@ interface ProtectionRef {
   readonly vpgId: string;
   readonly vmId: string;
 }
+
+/** With the epoch that this site believes to be in force: a VRA that knows a newer one refuses (VRA_EPOCH). */
+type ProtectionAt = ProtectionRef & { readonly epoch: number };
 
 /** All traffic with this site's VRAs over NATS: their heartbeats come in, commands go out. Every command is idempotent. */
 @Injectable()
@@ -112,88 +115,88 @@ export class VraLinkService implements OnModuleInit {
   }
 
   async applyState(vraId: string, state: DesiredStateV1): Promise<void> {
-    await this.#ask(vraId, 'control', 'state.apply', state);
+    await this.#ask(vraId, 'state.apply', state);
   }
 
   async getStatus(vraId: string): Promise<VraStatusV1> {
-    return await this.#ask<VraStatusV1>(vraId, 'control', 'status.get', {});
+    return await this.#ask<VraStatusV1>(vraId, 'status.get', {});
   }
 
   async putRecovery(vraId: string, recovery: RecoveryV1, timeoutMs?: number): Promise<void> {
-    await this.#ask(vraId, 'control', 'recovery.put', recovery, timeoutMs);
+    await this.#ask(vraId, 'recovery.put', recovery, timeoutMs);
   }
 
   async releaseRecovery(vraId: string, release: RecoveryReleaseV1): Promise<void> {
-    await this.#ask(vraId, 'control', 'recovery.release', release, OPEN_OR_CLOSE_MS);
+    await this.#ask(vraId, 'recovery.release', release, OPEN_OR_CLOSE_MS);
   }
 
-  async removeRecovery(vraId: string, ref: ProtectionRef, what: { readonly isMirrorKept: boolean; readonly epoch: number }): Promise<void> {
-    await this.#ask(vraId, 'control', 'recovery.remove', { ...ref, ...what }, 60_000);
+  async removeRecovery(vraId: string, at: ProtectionAt, what: { readonly isMirrorKept: boolean }): Promise<void> {
+    await this.#ask(vraId, 'recovery.remove', { ...at, ...what }, 60_000);
   }
 
   async openView(vraId: string, view: ViewOpenV1): Promise<void> {
-    await this.#ask(vraId, 'control', 'view.open', view, 30_000);
+    await this.#ask(vraId, 'view.open', view, 30_000);
   }
 
-  async closeView(vraId: string, viewId: string): Promise<void> {
-    await this.#ask(vraId, 'control', 'view.close', { viewId }, 30_000);
+  async closeView(vraId: string, view: ViewCloseV1): Promise<void> {
+    await this.#ask(vraId, 'view.close', view, 30_000);
   }
 
   /** @throws ControlError with remoteCode VRA_UNKNOWN_CHECKPOINT, or VRA_CONFLICT for one that is being retired */
   async putPin(vraId: string, pin: PinPutV1): Promise<void> {
-    await this.#ask(vraId, 'control', 'pin.put', pin, 15_000);
+    await this.#ask(vraId, 'pin.put', pin, 15_000);
   }
 
   /** Where there is no recovery any more there is no pin. */
   async dropPin(vraId: string, pin: PinDropV1): Promise<void> {
-    await this.#ask(vraId, 'control', 'pin.drop', pin, 15_000).catch((error: unknown) => {
+    await this.#ask(vraId, 'pin.drop', pin, 15_000).catch((error: unknown) => {
       if (!(error instanceof ControlError) || error.remoteCode !== 'VRA_UNKNOWN_PROTECTION') throw error;
     });
   }
 
   async promoteView(vraId: string, view: ViewPromoteV1): Promise<void> {
-    await this.#ask(vraId, 'control', 'view.promote', view, 30_000);
+    await this.#ask(vraId, 'view.promote', view, 30_000);
   }
 
-  async epoch(vraId: string, verb: 'reserve' | 'commit' | 'burn', ref: ProtectionRef, epoch: number): Promise<void> {
-    await this.#ask(vraId, 'control', `epoch.${verb}`, { ...ref, epoch }, 15_000);
+  async epoch(vraId: string, verb: 'reserve' | 'commit' | 'burn', at: ProtectionAt): Promise<void> {
+    await this.#ask(vraId, `epoch.${verb}`, at, 15_000);
   }
 
   /** Asks for the next certificate: it comes back with a request of its own. */
   async renewIdentity(vraId: string): Promise<void> {
-    await this.#ask(vraId, 'control', 'trust.renew', {});
+    await this.#ask(vraId, 'trust.renew', {});
   }
 
-  async forceSync(vraId: string, ref: ProtectionRef): Promise<void> {
-    await this.#ask(vraId, 'control', 'protection.forceSync', ref);
+  async forceSync(vraId: string, at: ProtectionAt): Promise<void> {
+    await this.#ask(vraId, 'protection.forceSync', at);
   }
 
   /** @throws ControlError with remoteCode VRA_PRESEED or VRA_PATH */
   async checkPreseed(vraId: string, volume: { readonly path: string; readonly sizeBytes: number }): Promise<void> {
-    await this.#ask(vraId, 'control', 'preseed.check', volume);
+    await this.#ask(vraId, 'preseed.check', volume);
   }
 
   /** @throws ControlError with remoteCode VRA_NOT_SETTLED */
-  async settle(vraId: string, ref: ProtectionRef, checkpointId: number): Promise<ProtectionSettledV1> {
-    return await this.#ask<ProtectionSettledV1>(vraId, 'control', 'protection.settle', { ...ref, checkpointId }, 15_000);
+  async settle(vraId: string, at: ProtectionAt, checkpointId: number): Promise<ProtectionSettledV1> {
+    return await this.#ask<ProtectionSettledV1>(vraId, 'protection.settle', { ...at, checkpointId }, 15_000);
   }
 
   /** One page. */
   async listCheckpoints(vraId: string, ref: ProtectionRef, question: ListingQuestion): Promise<CheckpointListingV1> {
-    return await this.#ask<CheckpointListingV1>(vraId, 'checkpoint', 'checkpoint.list', { ...ref, ...question });
+    return await this.#ask<CheckpointListingV1>(vraId, 'checkpoint.list', { ...ref, ...question });
   }
 
   async checkpointDisks(vraId: string, ref: ProtectionRef, checkpointId: number): Promise<CheckpointDisksV1> {
-    return await this.#ask<CheckpointDisksV1>(vraId, 'checkpoint', 'checkpoint.disks', { ...ref, checkpointId });
+    return await this.#ask<CheckpointDisksV1>(vraId, 'checkpoint.disks', { ...ref, checkpointId });
   }
 
   /** @throws ControlError with remoteCode CHECKPOINT_VOID, CHECKPOINT_FREEZE or CHECKPOINT_NOT_LEADER (message: the leader's vraId) */
-  async insertCheckpoint(vraId: string, request: { readonly vpgId: string; readonly tag: string; readonly isApplicationConsistent: boolean }): Promise<CheckpointInsertedV1> {
-    return await this.#ask<CheckpointInsertedV1>(vraId, 'checkpoint', 'checkpoint.insert', request, request.isApplicationConsistent ? FREEZE_AND_INSERT_MS : 10_000);
+  async insertCheckpoint(vraId: string, request: CheckpointInsertV1 & { readonly isApplicationConsistent: boolean }): Promise<CheckpointInsertedV1> {
+    return await this.#ask<CheckpointInsertedV1>(vraId, 'checkpoint.insert', request, request.isApplicationConsistent ? FREEZE_AND_INSERT_MS : 10_000);
   }
 
-  async #ask<R>(vraId: string, channel: Channel, topic: string, message: object, timeoutMs = 5000): Promise<R> {
-    const subject = subjectOf({ siteId: this.config.siteId, service: 'vra', instanceId: vraId, channel, topic });
+  async #ask<R>(vraId: string, topic: VraTopic, message: object, timeoutMs = 5000): Promise<R> {
+    const subject = subjectOf({ siteId: this.config.siteId, service: 'vra', instanceId: vraId, channel: VRA_COMMANDS[topic].channel, topic });
     try {
       return await this.bus.request<R>(subject, message, { timeoutMs });
     } catch (error) {

@@ -5,6 +5,7 @@ import { ZVM_CONFIG, type ZvmConfig } from '../config.js';
 import { messageOf } from '../errors.js';
 import { SiteThrottle } from '../site/site-throttle.service.js';
 import type { TrustV1 } from '@tidemark/contracts';
+import { ControlError } from '@tidemark/nest';
 import { VraCustody, type VraWord } from '@tidemark/vpg';
 import { InventoryService } from '../inventory/inventory.service.js';
 import { OwnershipService } from '../ownership/ownership.service.js';
@@ -85,8 +86,14 @@ export class VraStateService implements OnApplicationBootstrap, OnApplicationShu
     await Promise.all(vras.map(async (vra) => {
       const content = contents.get(vra.vraId);
       const throttle = throttles.get(vra.vraId);
-      if (content) await this.#bringTo(vra, throttle ? { ...content, throttle } : content).catch((error: unknown) => this.#log.debug(`VRA ${vra.name}: ${messageOf(error)}`));
+      if (content) await this.#bringTo(vra, throttle ? { ...content, throttle } : content).catch((error: unknown) => this.#report(vra, error));
     }));
+  }
+
+  /** A VRA that is away is told again; one that knows more than this database is the operator's. */
+  #report(vra: VraRecord, error: unknown): void {
+    const isBehind = error instanceof ControlError && error.remoteCode === 'VRA_EPOCH';
+    this.#log[isBehind ? 'error' : 'debug'](`VRA ${vra.name}: ${messageOf(error)}`);
   }
 
   #wordOf(vraId: string): VraWord | undefined {

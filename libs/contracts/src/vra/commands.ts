@@ -1,6 +1,6 @@
 import { Type } from 'class-transformer';
-import { ArrayMaxSize, IsArray, IsBoolean, IsIn, IsInt, IsOptional, IsString, IsUUID, Length, Min, ValidateIf, ValidateNested } from 'class-validator';
-import { ProtectionRefV1 } from './desired-state.js';
+import { ArrayMaxSize, IsArray, IsBoolean, IsIn, IsInt, IsOptional, IsString, IsUUID, Length, Min, ValidateNested } from 'class-validator';
+import { ProtectionCommandV1, ProtectionRefV1 } from './desired-state.js';
 
 export class ViewVolumeV1 {
   @IsString() @Length(1, 64) diskId!: string;
@@ -10,33 +10,31 @@ export class ViewVolumeV1 {
 /**
  * `control view.open`: serve a VM's disks at a checkpoint over NBD with writes to scratch. Persisted before the answer and opened
  * again after a restart, scratch included. Pins the checkpoint. Idempotent by viewId.
+ * `epoch` of a live one: that its failover has reserved; refused when a newer one is reserved or in force.
  */
-export class ViewOpenV1 extends ProtectionRefV1 {
+export class ViewOpenV1 extends ProtectionCommandV1 {
   @IsUUID() viewId!: string;
   @IsInt() @Min(1) checkpointId!: number;
   /** `read`: for a backup or a file restore: read-only, and served over TLS on 9180 too. */
   @IsIn(['test', 'live', 'read']) purpose!: 'test' | 'live' | 'read';
   @IsArray() @ArrayMaxSize(60) @ValidateNested({ each: true }) @Type(() => ViewVolumeV1) volumes!: ViewVolumeV1[];
-  /** Of a live one: the epoch that its failover has reserved. Refused (VRA_EPOCH) when a newer one is reserved or in force: who asks does not know of another failover. */
-  @ValidateIf(({ purpose }: ViewOpenV1) => purpose === 'live') @IsInt() @Min(1) epoch?: number;
 }
 
 /** `control view.close` (drops scratch; unknown view: done already) */
-export class ViewRefV1 {
+export class ViewCloseV1 {
   @IsUUID() viewId!: string;
-}
-
-/** `control view.promote`, see {@link ViewStatusV1.state}. */
-export class ViewPromoteV1 extends ViewRefV1 {
-  /** That was committed for it; refused (VRA_EPOCH) as {@link ViewOpenV1.epoch}. */
+  /** As {@link ViewOpenV1.epoch}, of the view's protection. */
   @IsInt() @Min(1) epoch!: number;
 }
+
+/** `control view.promote`, see {@link ViewStatusV1.state}: with the epoch that was committed for it. */
+export class ViewPromoteV1 extends ViewCloseV1 {}
 
 /**
  * `control pin.put`: the checkpoint stays, beyond retention, thinning and early retirement, until the pin is dropped or expires (by the VRA's wall clock). A name that is
  * known goes over to this checkpoint. One VM is enough to keep a checkpoint of the whole VPG.
  */
-export class PinPutV1 extends ProtectionRefV1 {
+export class PinPutV1 extends ProtectionCommandV1 {
   @IsString() @Length(1, 100) name!: string;
   @IsInt() @Min(1) checkpointId!: number;
   /** null: until it is dropped. */
@@ -44,18 +42,18 @@ export class PinPutV1 extends ProtectionRefV1 {
 }
 
 /** `control pin.drop`; a name that is not known: done already. */
-export class PinDropV1 extends ProtectionRefV1 {
+export class PinDropV1 extends ProtectionCommandV1 {
   @IsString() @Length(1, 100) name!: string;
 }
 
-/** `control epoch.reserve` | `epoch.commit` | `epoch.burn`: ownership of one protection. Reserve is durable before the first VM starts. */
-export class EpochV1 extends ProtectionRefV1 {
-  @IsInt() @Min(1) epoch!: number;
-}
+/** `control epoch.reserve` | `epoch.commit` | `epoch.burn`: ownership of one protection, `epoch` the one to reserve, commit or burn. Reserve is durable before the first VM starts. */
+export class EpochV1 extends ProtectionCommandV1 {}
 
 /** `checkpoint checkpoint.insert`, to the VRA that leads the VPG (any member answers CHECKPOINT_NOT_LEADER with the leader's vraId as message). */
 export class CheckpointInsertV1 {
   @IsUUID() vpgId!: string;
+  /** As {@link ProtectionCommandV1.epoch}. */
+  @IsInt() @Min(1) epoch!: number;
   @IsString() @Length(1, 200) tag!: string;
   /** Every VM is frozen by its guest agent meanwhile; else error CHECKPOINT_FREEZE and no checkpoint. */
   @IsOptional() @IsBoolean() isApplicationConsistent?: boolean;
@@ -91,7 +89,7 @@ export class PreseedCheckV1 {
 }
 
 /** `control protection.settle`, to the protecting VRA: nothing was written behind this checkpoint (else VRA_NOT_SETTLED), and so the disks are its image. */
-export class ProtectionSettleV1 extends ProtectionRefV1 {
+export class ProtectionSettleV1 extends ProtectionCommandV1 {
   @IsInt() @Min(1) checkpointId!: number;
 }
 

@@ -111,7 +111,8 @@ export class TrustV1 {
 /**
  * `control state.apply`: everything that the sending side of a VRA shall do, whole. The VRA persists it before it answers and goes
  * on by it alone after a restart. Taking a protection out stops its stream; it deletes nothing at the other site. What
- * the recovering side holds (journals, mirrors, views) is never removed by absence, only by its own commands.
+ * the recovering side holds (journals, mirrors, views) is never removed by absence, only by its own commands. Protections and barriers of
+ * an epoch that is over are not begun, and do not replace newer ones; the rest is in force, and the answer is VRA_EPOCH.
  */
 export class DesiredStateV1 {
   @IsInt() @Min(0) revision!: number;
@@ -163,7 +164,7 @@ export class ThinningV1 {
   @IsInt() @Min(1000) hourlyAfterMs!: number;
 }
 
-/** `control recovery.put`: create or update what is needed to recover one VM of one VPG. Idempotent. */
+/** `control recovery.put`: create or update what is needed to recover one VM of one VPG. Idempotent. The epoch of one that is there stays; an older one is refused (VRA_EPOCH). */
 export class RecoveryV1 {
   @IsUUID() vpgId!: string;
   @IsString() @Length(1, 200) vmId!: string;
@@ -189,26 +190,32 @@ export class RecoveryV1 {
   @IsOptional() @ValidateNested() @Type(() => BasisV1) basis?: BasisV1;
 }
 
-/** Also `control protection.forceSync`, to the protecting VRA: compare everything with the recovery side. */
 export class ProtectionRefV1 {
   @IsUUID() vpgId!: string;
   @IsString() @Length(1, 200) vmId!: string;
 }
 
+/** What a command about one protection begins with. */
+export class ProtectionCommandV1 extends ProtectionRefV1 {
+  /** Who asks believes this one to be in force. Refused (VRA_EPOCH) when the VRA durably knows a newer one: whoever asks does not know of a failover (ADR 0044). */
+  @IsInt() @Min(1) epoch!: number;
+}
+
+/** `control protection.forceSync`, to the protecting VRA: compare everything with the recovery side. */
+export class ProtectionForceSyncV1 extends ProtectionCommandV1 {}
+
 /**
  * `control recovery.release`: journal and mirrors are closed and belong to nobody here any more, which the files say themselves; the VRA that is put this move number takes them over. May be repeated.
  * VRA_CONFLICT while a view is open or a failover is under way.
  */
-export class RecoveryReleaseV1 extends ProtectionRefV1 {
+export class RecoveryReleaseV1 extends ProtectionCommandV1 {
   @IsInt() @Min(1) moveNumber!: number;
   /** Where the journal lies: for a VRA that has forgotten the recovery and was killed before it wrote that down there. */
   @IsString() @Length(1, 4096) journalFolder!: string;
 }
 
-/** `control recovery.remove` */
-export class RecoveryRemoveV1 extends ProtectionRefV1 {
+/** `control recovery.remove`: one that does not know of a failover must not delete the mirrors that its VMs have. */
+export class RecoveryRemoveV1 extends ProtectionCommandV1 {
   /** Keep the mirror volumes, rolled forward to nothing: as they are. The journal goes either way. */
   @IsBoolean() isMirrorKept!: boolean;
-  /** Who asks believes this one to be in force. Refused (VRA_EPOCH) when a newer one is: it does not know of a failover whose VMs have the mirrors. */
-  @IsInt() @Min(1) epoch!: number;
 }

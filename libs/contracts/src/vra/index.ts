@@ -1,3 +1,4 @@
 export * from './desired-state.js';
 export * from './commands.js';
 export * from './status.js';
+export * from './command-list.js';

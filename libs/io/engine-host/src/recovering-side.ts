@@ -1,20 +1,18 @@
-import type { RetirementMessage } from '@tidemark/checkpoint';
 import { DatastoreFolders } from './datastore-folders.js';
 import type { CheckpointPin } from './checkpoint-pins.js';
 import type { DatastoreSpace } from './datastore-space.js';
 import { DatastoreSpaces } from './datastore-spaces.js';
 import { type HandOver, handOver } from './disk-hand-over.js';
 import { EngineError } from './engine-error.js';
-import type { EngineMemory } from './engine-memory.js';
-import type { HashPool } from './hash-pool.js';
+import { EpochGate, overThere } from './epoch-gate.js';
 import { HeldExchange } from './held-exchange.js';
 import type { HeldMessage } from './held-report.js';
-import type { CodecPool } from '@tidemark/link';
 import { JournalOwner, moveNumberOf } from './journal-owner.js';
 import { JournalRepair } from './journal-repair.js';
 import { assertQuiet, seizeJournal } from './journal-seizure.js';
-import { volumeChangeError } from './mirror-set.js';
 import { OwnerWatch } from './owner-watch.js';
+import { assertCanBecome } from './recovery-change.js';
+import type { RecoveringState, RecoveringSurroundings, ViewEntry } from './recovering-types.js';
 import { RecoveryHost } from './recovery-host.js';
 import { removeRecoveryFiles, type Removal } from './removal.js';
 import type { RetirementHost } from './retirement-host.js';
@@ -22,29 +20,9 @@ import { heldSurroundings, type RecoveringTables, retirementSurroundings } from 
 import { RetirementSet } from './retirement-set.js';
 import { Scrubber, type ScrubStatus } from './scrubber.js';
 import { StateFile } from './state-file.js';
-import { protectionKey, type AttachedVmSpec, type ProtectionRef, type RecoverySpec, type ViewSpec, type VraOptions } from './types.js';
-import { ViewHost, type ViewTables } from './view-host.js';
+import { protectionKey, type AttachedVmSpec, type ProtectionRef, type RecoverySpec, type ViewSpec } from './types.js';
+import { ViewHost } from './view-host.js';
 import { ViewOpenings } from './view-openings.js';
-
-interface ViewEntry {
-  readonly spec: ViewSpec;
-  isPromoting: boolean;
-}
-
-interface RecoveringState {
-  readonly recoveries: readonly RecoverySpec[];
-  readonly views: readonly ViewEntry[];
-  readonly removals?: readonly Removal[];
-}
-
-export interface RecoveringSurroundings extends ViewTables {
-  readonly codecs: CodecPool;
-  readonly options: VraOptions;
-  readonly hashPool: HashPool;
-  readonly memory: EngineMemory;
-  sendRetirement(vraId: string, message: RetirementMessage | HeldMessage): void;
-  isPeerUp(vraId: string): boolean;
-}
 
 /** Journals opened at once at the start: their scans wait for the disk and give way to each other. */
 const OPENED_AT_ONCE = 4;
@@ -76,6 +54,7 @@ export class RecoveringSide {
     hasView: (key) => [...this.#entries.values()].some(({ spec }) => protectionKey(spec) === key),
     exclusive: (act) => this.#exclusive(act),
   });
+  readonly #gate = new EpochGate(this);
   readonly #exchange = new HeldExchange(heldSurroundings(this.#tables(), this.#retirements));
   #last: Promise<unknown> = Promise.resolve();
   readonly #openings = new ViewOpenings({ exclusive: (act) => this.#exclusive(act), open: (spec) => this.#openOrFind(spec), save: () => this.#save() });
@@ -165,6 +144,16 @@ export class RecoveringSide {
     this.#failed.delete(key);
   }
 
+  /** VRA_EPOCH when the journal that is found there is of a newer epoch than the asker knows: it is closed again. */
+  async #openAnew(key: string, spec: RecoverySpec): Promise<void> {
+    await this.#open(key, spec);
+    const inForce = this.inForce(spec);
+    if (inForce <= spec.epoch) return;
+    await this.#recoveries.get(key)?.close();
+    this.#recoveries.delete(key);
+    throw overThere(spec.vmId, { newest: inForce, epoch: spec.epoch });
+  }
+
   async #tryOpenView(entry: ViewEntry): Promise<void> {
     try {
       await this.#openView(entry);
@@ -219,6 +208,26 @@ export class RecoveringSide {
     throw new EngineError('VRA_UNKNOWN_PROTECTION', this.#failed.get(key) ?? `VM ${ref.vmId} of VPG ${ref.vpgId} is not recovered here`);
   }
 
+  /** Of the journal; of one that is closed or cannot be opened, as it was last known. 0: nothing is recovered here. */
+  inForce(ref: ProtectionRef): number {
+    const key = protectionKey(ref);
+    return this.#recoveries.get(key)?.stats.epoch ?? this.#specs.get(key)?.epoch ?? 0;
+  }
+
+  epochOfVpg(vpgId: string): number {
+    return Math.max(0, ...[...this.#specs.values()].filter((spec) => spec.vpgId === vpgId).map((spec) => this.inForce(spec)));
+  }
+
+  /** In the journal first; in the state file too, for a start at which the journal cannot be read. */
+  commitEpoch(ref: ProtectionRef, epoch: number): Promise<void> {
+    return this.#exclusive(async () => {
+      await this.recoveryOf(ref).commitEpoch(epoch);
+      const spec = this.#specs.get(protectionKey(ref));
+      if (spec) this.#specs.set(protectionKey(ref), { ...spec, epoch });
+      await this.#save();
+    });
+  }
+
   find(key: string): RecoveryHost | undefined {
     return this.#recoveries.get(key);
   }
@@ -236,18 +245,15 @@ export class RecoveringSide {
     return [...this.#entries.values()].map(({ spec }) => ({ spec, view: this.#views.get(spec.viewId), fault: this.#failed.get(spec.viewId) ?? '' }));
   }
 
-  /** Volumes may be added, grow or be removed; the journal's folder stays. History, limits, datastore and recoverers can change. */
+  /** Volumes may be added, grow or be removed; the journal's folder stays. History, limits, datastore and recoverers can change, the epoch does not. VRA_EPOCH when it is over. */
   async put({ isOldHostDown, ...spec }: RecoverySpec): Promise<void> {
     if (isOldHostDown === true) await this.#seize({ ...spec, isOldHostDown });
     await this.#exclusive(async () => {
       const key = protectionKey(spec);
+      this.#gate.check(spec, spec.epoch);
       if (this.#removals.has(key)) throw new EngineError('VRA_CONFLICT', 'the former recovery of this VM is still being removed');
       const known = this.#specs.get(key);
-      const wrongVolumes = known && volumeChangeError(known.volumes, spec.volumes);
-      if (wrongVolumes !== undefined) throw new EngineError('VRA_CONFLICT', wrongVolumes);
-      if (known && known.protectedSiteId !== spec.protectedSiteId) throw new EngineError('VRA_CONFLICT', `this recovery is for site ${known.protectedSiteId}: another one cannot take it over`);
-      if (known && known.journalFolder !== spec.journalFolder) throw new EngineError('VRA_CONFLICT', 'the journal of a recovery cannot be moved');
-      if (known && moveNumberOf(spec) < moveNumberOf(known)) throw new EngineError('VRA_CONFLICT', `move ${String(moveNumberOf(known))} of this recovery is known here: this is older`);
+      if (known) assertCanBecome(known, spec);
       const recovery = this.#recoveries.get(key);
       if (recovery) {
         await this.#folders?.assertRecovery(spec);
@@ -255,8 +261,8 @@ export class RecoveringSide {
         if (known && moveNumberOf(spec) > moveNumberOf(known)) await (await JournalOwner.look(spec, this.around.options.vraId)).claim();
         recovery.spec = { ...spec, epoch: recovery.spec.epoch };
         await this.#spaces.of(spec);
-      } else await this.#open(key, spec);
-      this.#specs.set(key, spec);
+      } else await this.#openAnew(key, spec);
+      this.#specs.set(key, { ...spec, epoch: this.inForce(spec) });
       await this.#save();
       this.#retirements.configure(this.recoveries);
     });

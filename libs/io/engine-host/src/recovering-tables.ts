@@ -1,6 +1,6 @@
 import type { CheckpointPin } from './checkpoint-pins.js';
 import type { HeldSurroundings } from './held-exchange.js';
-import type { RecoveringSurroundings } from './recovering-side.js';
+import type { RecoveringSurroundings } from './recovering-types.js';
 import type { RecoveryHost } from './recovery-host.js';
 import type { RetirementSet, RetirementSetSurroundings } from './retirement-set.js';
 import { protectionKey, type ViewSpec } from './types.js';

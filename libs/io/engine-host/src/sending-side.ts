@@ -8,6 +8,7 @@ import { ActivityLogs } from './activity-logs.js';
 import { BarrierHost, type BarrierSurroundings } from './barrier-host.js';
 import { DatastoreFolders } from './datastore-folders.js';
 import { EngineError } from './engine-error.js';
+import { checkSending } from './epoch-gate.js';
 import type { EngineMemory } from './engine-memory.js';
 import type { HandOver } from './disk-hand-over.js';
 import { restingFingerprint } from './disk-fingerprint.js';
@@ -370,9 +371,10 @@ export class SendingSide {
   }
 
   /** Everything is compared with the recovery side. VRA_UNKNOWN_PROTECTION when this VRA does not replicate that VM now. */
-  forceSync(ref: ProtectionRef): void {
+  forceSync({ epoch, ...ref }: ProtectionRef & { readonly epoch?: number | undefined }): void {
     const entry = this.#streams.get(protectionKey(ref));
     if (!entry) throw new EngineError('VRA_UNKNOWN_PROTECTION', `VM ${ref.vmId} of VPG ${ref.vpgId} is not replicated from here`);
+    checkSending(`VM ${ref.vmId}`, { known: entry.stream.spec.epoch, epoch });
     entry.stream.forceSync();
   }
 
@@ -380,11 +382,12 @@ export class SendingSide {
    * The fingerprints of a VM's disks, by volume index, when nothing was captured behind the marker of its last checkpoint, and everything before it is durable at the recovery
    * site. Empty for a volume that is no file, or whose writes are not all replicated. @throws EngineError VRA_NOT_SETTLED
    */
-  async settle({ checkpointId, ...ref }: ProtectionRef & { readonly checkpointId: number }): Promise<readonly string[]> {
+  async settle({ checkpointId, epoch, ...ref }: ProtectionRef & { readonly checkpointId: number; readonly epoch?: number | undefined }): Promise<readonly string[]> {
     const entry = this.#streams.get(protectionKey(ref));
     const guest = this.#guests.get(ref.vmId);
     if (!entry || !guest) throw new EngineError('VRA_UNKNOWN_PROTECTION', `VM ${ref.vmId} of VPG ${ref.vpgId} is not replicated from here`);
     const { stream } = entry;
+    checkSending(`VM ${ref.vmId}`, { known: stream.spec.epoch, epoch });
     stream.checkSettled(checkpointId);
     const fingerprints = await Promise.all(stream.spec.diskIds.map(async (diskId, volume) => {
       const slot = diskId === '' ? -1 : guest.slotOf(diskId);

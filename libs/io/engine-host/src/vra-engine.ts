@@ -12,13 +12,14 @@ import { checkPreseed } from './mirror-set.js';
 import { EventLoopWatch, type EventLoopDelay } from './event-loop-watch.js';
 import { HashPool } from './hash-pool.js';
 import { engineMemory, type EngineMemory } from './engine-memory.js';
+import { checkSending, EpochGate, overError, withoutOverEpochs } from './epoch-gate.js';
 import { EngineError } from './engine-error.js';
 import { Quiescence } from './quiescence.js';
 import { RecoveringSide } from './recovering-side.js';
 import { SendingSide } from './sending-side.js';
 import { StateFile } from './state-file.js';
 import { engineStatus, type EngineStatus } from './status.js';
-import { protectionKey, type DesiredState, type ProtectionRef, type RecoverySpec, type ViewSpec, type VraAddress, type VraOptions } from './types.js';
+import { type DesiredState, type ProtectionRef, type RecoverySpec, type ViewSpec, type VraAddress, type VraOptions } from './types.js';
 import { VoteStore } from './vote-store.js';
 
 const TICK_MS = 1000;
@@ -39,6 +40,11 @@ export interface CheckpointInsert {
   readonly tag: string;
   /** Every VM of the VPG is frozen by its agent while the checkpoint is made. */
   readonly isApplicationConsistent?: boolean | undefined;
+}
+
+/** Who asks believes this epoch to be in force; refused (VRA_EPOCH) when a newer one is known here. The control plane always says one. */
+interface Asked {
+  readonly epoch?: number | undefined;
 }
 
 export interface CheckpointListing {
@@ -67,6 +73,8 @@ export class VraEngine {
   readonly #quiescence: Quiescence;
   readonly #sending: SendingSide;
   readonly #recovering: RecoveringSide;
+  /** Whoever says an epoch that is over here is refused (VRA_EPOCH): every command says one (ADR 0044). */
+  readonly #gate: EpochGate;
   /** Of the newest document that was taken; what is asked for later is never older. */
   #desiredRevision = -1;
   #nbdServer: NbdServer | undefined;
@@ -116,6 +124,7 @@ export class VraEngine {
       sendRetirement: (vraId, message) => this.#mesh.send(vraId, message),
       isPeerUp: (vraId) => this.#mesh.isPeerUp(vraId),
     });
+    this.#gate = new EpochGate(this.#recovering);
   }
 
   /**
@@ -181,16 +190,23 @@ export class VraEngine {
     return this.#exports.list().map(({ name }) => name);
   }
 
-  /** VRA_CONFLICT for a document that is older than the one in force: it was held up on its way, and must not undo what a newer one said. */
-  async applyDesiredState(desired: DesiredState): Promise<void> {
-    if (desired.revision < this.#desiredRevision) {
-      throw new EngineError('VRA_CONFLICT', `desired state ${String(desired.revision)} is older than ${String(this.#desiredRevision)}, which is in force`);
+  /**
+   * VRA_CONFLICT for a document that is older than the one in force: it was held up on its way, and must not undo what a newer one said. VRA_EPOCH for one with protections
+   * of an epoch that is over: see {@link withoutOverEpochs}; it is in force without those.
+   */
+  async applyDesiredState(wanted: DesiredState): Promise<void> {
+    if (wanted.revision < this.#desiredRevision) {
+      throw new EngineError('VRA_CONFLICT', `desired state ${String(wanted.revision)} is older than ${String(this.#desiredRevision)}, which is in force`);
     }
-    this.#desiredRevision = desired.revision;
+    this.#desiredRevision = wanted.revision;
+    const { desired, refusals } = withoutOverEpochs(wanted, this.#sending.desired, (vpgId) => this.#recovering.epochOfVpg(vpgId));
     await this.#desiredFile.save(desired);
     // Durable first: a VRA that forgot an unpairing in a crash would let that site in again.
     this.options.transport.believe(desired.trust?.sites ?? []);
     await this.#apply(desired);
+    if (refusals.length === 0) return;
+    this.options.log.error({ revision: desired.revision, refusals }, 'the ZVM knows less than this VRA: what it says of these VPGs is not in force');
+    throw overError(refusals);
   }
 
   async #apply(desired: DesiredState): Promise<void> {
@@ -204,70 +220,67 @@ export class VraEngine {
   }
 
   /** Lets go of journal and mirrors; see {@link RecoverySpec.moveNumber} for who takes them over. */
-  async releaseRecovery({ vpgId, vmId, ...move }: ProtectionRef & { readonly moveNumber: number; readonly journalFolder: string }): Promise<void> {
+  async releaseRecovery({ vpgId, vmId, epoch, ...move }: ProtectionRef & Asked & { readonly moveNumber: number; readonly journalFolder: string }): Promise<void> {
+    this.#gate.check({ vpgId, vmId }, epoch);
     await this.#recovering.release({ vpgId, vmId }, move);
     this.#setPeers();
   }
 
-  /** VRA_EPOCH: `epoch`, in which the asker believes, is over here. */
-  async removeRecovery({ vpgId, vmId, isMirrorKept, epoch }: ProtectionRef & { readonly isMirrorKept: boolean; readonly epoch?: number }): Promise<void> {
-    const inForce = this.#recovering.find(protectionKey({ vpgId, vmId }))?.stats.epoch ?? 0;
-    if (epoch !== undefined && epoch < inForce) throw new EngineError('VRA_EPOCH', `epoch ${String(inForce)} is in force here, not ${String(epoch)}: a failover has been committed, and its VMs have these volumes`);
+  async removeRecovery({ vpgId, vmId, isMirrorKept, epoch }: ProtectionRef & Asked & { readonly isMirrorKept: boolean }): Promise<void> {
+    this.#gate.check({ vpgId, vmId }, epoch);
     await this.#recovering.remove({ vpgId, vmId }, { isMirrorKept });
     this.#setPeers();
   }
 
-  /** VRA_EPOCH for a live one: `epoch`, which the asker has reserved for its failover, is not the newest here. */
-  async openView({ epoch, ...spec }: ViewSpec & { readonly epoch?: number }): Promise<void> {
-    if (spec.purpose === 'live') this.#assertNewest(spec, epoch);
+  /** A live one for who knows the newest epoch that is reserved: a manager that was restored from before another failover must not put a second history beside it. */
+  async openView({ epoch, ...spec }: ViewSpec & Asked): Promise<void> {
+    if (spec.purpose === 'live') this.#gate.checkNewest(spec, epoch);
+    else this.#gate.check(spec, epoch);
     await this.#recovering.openView(spec);
   }
 
-  /** A manager that was restored from before another failover of this VM must not put a second history beside it. */
-  #assertNewest(ref: ProtectionRef, epoch: number | undefined): void {
-    const stats = this.#recovering.find(protectionKey(ref))?.stats;
-    const newest = Math.max(stats?.epoch ?? 0, stats?.reservedEpoch ?? 0);
-    if (epoch === undefined || epoch >= newest) return;
-    throw new EngineError('VRA_EPOCH', `VM ${ref.vmId}: epoch ${String(newest)} is reserved or in force here, not ${String(epoch)}: another failover was begun or committed, of which whoever asks does not know. If the ZVM's database was brought back from a backup, bring back a newer one, or delete the VPG there and protect the VM anew`);
+  async closeView(viewId: string, epoch?: number): Promise<void> {
+    this.#gate.checkView(viewId, epoch);
+    await this.#recovering.closeView(viewId);
   }
 
-  closeView(viewId: string): Promise<void> {
-    return this.#recovering.closeView(viewId);
-  }
-
-  /** VRA_EPOCH as {@link openView}; VRA_UNKNOWN_VIEW. */
+  /** VRA_UNKNOWN_VIEW */
   async promoteView(viewId: string, epoch?: number): Promise<void> {
-    const spec = this.#recovering.viewSpec(viewId);
-    if (spec) this.#assertNewest(spec, epoch);
+    this.#gate.checkView(viewId, epoch);
     await this.#recovering.promoteView(viewId);
   }
 
   /** Keeps a checkpoint beyond retention, under a name, durably; a name that is known goes over to it. See {@link CheckpointPin}. */
-  async putPin({ vpgId, vmId, name, checkpointId, expiresAtMs }: ProtectionRef & CheckpointPin): Promise<void> {
+  async putPin({ vpgId, vmId, name, checkpointId, expiresAtMs, epoch }: ProtectionRef & Asked & CheckpointPin): Promise<void> {
+    this.#gate.check({ vpgId, vmId }, epoch);
     await this.#recovering.putPin({ vpgId, vmId }, { name, checkpointId, expiresAtMs: expiresAtMs ?? null });
   }
 
-  async dropPin({ name, ...ref }: ProtectionRef & { readonly name: string }): Promise<void> {
+  async dropPin({ name, epoch, ...ref }: ProtectionRef & Asked & { readonly name: string }): Promise<void> {
+    this.#gate.check(ref, epoch);
     await this.#recovering.recoveryOf(ref).pins.drop(name);
   }
 
-  reserveEpoch({ epoch, ...ref }: ProtectionRef & { readonly epoch: number }): Promise<void> {
-    return this.#recovering.recoveryOf(ref).reserveEpoch(epoch);
+  async reserveEpoch({ epoch, ...ref }: ProtectionRef & { readonly epoch: number }): Promise<void> {
+    this.#gate.check(ref, epoch);
+    await this.#recovering.recoveryOf(ref).reserveEpoch(epoch);
   }
 
-  commitEpoch({ epoch, ...ref }: ProtectionRef & { readonly epoch: number }): Promise<void> {
-    return this.#recovering.recoveryOf(ref).commitEpoch(epoch);
+  async commitEpoch({ epoch, ...ref }: ProtectionRef & { readonly epoch: number }): Promise<void> {
+    this.#gate.check(ref, epoch);
+    await this.#recovering.commitEpoch(ref, epoch);
   }
 
-  burnEpoch({ epoch, ...ref }: ProtectionRef & { readonly epoch: number }): Promise<void> {
-    return this.#recovering.recoveryOf(ref).burnEpoch(epoch);
+  async burnEpoch({ epoch, ...ref }: ProtectionRef & { readonly epoch: number }): Promise<void> {
+    this.#gate.check(ref, epoch);
+    await this.#recovering.recoveryOf(ref).burnEpoch(epoch);
   }
 
   /**
    * Compares everything of a protection with the recovery side and sends what differs; older checkpoints stay. Not remembered: a VRA that is started
    * anew knows nothing of what it sent before, and does the same by itself.
    */
-  forceSync(ref: ProtectionRef): void {
+  forceSync(ref: ProtectionRef & Asked): void {
     this.#sending.forceSync(ref);
   }
 
@@ -279,13 +292,14 @@ export class VraEngine {
   }
 
   /** See {@link SendingSide.settle}. */
-  settle(request: ProtectionRef & { readonly checkpointId: number }): Promise<readonly string[]> {
+  settle(request: ProtectionRef & Asked & { readonly checkpointId: number }): Promise<readonly string[]> {
     return this.#sending.settle(request);
   }
 
   /** CHECKPOINT_FREEZE: `isApplicationConsistent` was asked for, and not every VM of the VPG could be frozen. */
-  async insertCheckpoint({ vpgId, tag, isApplicationConsistent = false }: CheckpointInsert): Promise<{ readonly checkpointId: number }> {
+  async insertCheckpoint({ vpgId, tag, isApplicationConsistent = false, epoch }: CheckpointInsert & Asked): Promise<{ readonly checkpointId: number }> {
     const barrier = this.#sending.barrierOf(vpgId);
+    checkSending(`VPG ${vpgId}`, { known: barrier.spec.epoch, epoch });
     if (!isApplicationConsistent) return { checkpointId: await barrier.insert(tag, 'tagged') };
     barrier.checkLeading();
     const vraIds = barrier.spec.members.map(({ vra }) => vra.vraId);

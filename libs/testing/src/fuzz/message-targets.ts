@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import {
   CataloguePutV1, CheckpointDisksRequestV1, CheckpointInsertV1, CheckpointListV1, DesiredStateV1, EnrolmentV1, EpochV1, IdentityRequestV1, isPeerNews, PairingConfirmV1, PairingRedeemV1, PeerCheckpointInsertV1, PeerForceSyncV1, PeerTrustRenewV1,
-  PeerUnpairV1, ProtectionRefV1, RecoveryRemoveV1, RecoveryV1, ViewOpenV1, ViewPromoteV1, ViewRefV1, VerificationRefV1, VerificationStartV1, VmPowerV1, VpgActV1, VpgPutV1,
+  PeerUnpairV1, ProtectionForceSyncV1, RecoveryRemoveV1, RecoveryV1, ViewCloseV1, ViewOpenV1, ViewPromoteV1, VerificationRefV1, VerificationStartV1, VmPowerV1, VpgActV1, VpgPutV1,
 } from '@tidemark/contracts';
 import { StateFile } from '@tidemark/engine-host';
 import { answerMessage } from '@tidemark/nest';
@@ -26,7 +26,7 @@ const DESIRED = {
 const RECOVERY = {
   vpgId: ID, vmId: 'vm', epoch: 1, recoverers: MEMBERS, volumes: [{ diskId: 'd', sizeBytes: 4096, mirrorPath: '/m' }], journalFolder: '/j', datastore: { path: '/d', capacityBytes: 1e12 }, historyMs: 3.6e6,
 };
-const VIEW = { viewId: ID, vpgId: ID, vmId: 'vm', checkpointId: 4, purpose: 'test', volumes: [{ diskId: 'd', exportName: 'x' }] };
+const VIEW = { viewId: ID, vpgId: ID, vmId: 'vm', epoch: 1, checkpointId: 4, purpose: 'test', volumes: [{ diskId: 'd', exportName: 'x' }] };
 const NATS_KEY = `U${'A'.repeat(55)}`;
 const PEM = '-----BEGIN CERTIFICATE REQUEST-----\nAAAA\n-----END CERTIFICATE REQUEST-----\n';
 const CARD = { siteId: ID, name: 'B', location: '', version: '0.1.0', address: '127.0.0.1', port: 9081 };
@@ -43,9 +43,9 @@ const RECORD = {
 const ENTRY = { checkpointId: 4, atMs: 1, tag: null, kind: 'automatic', epoch: 1, term: 0, vmIds: ['vm'] };
 /** Every request that a VRA, a VBA, a ZVM or a paired site answers. */
 const MESSAGES: readonly (readonly [new () => object, object])[] = [
-  [DesiredStateV1, DESIRED], [RecoveryV1, RECOVERY], [ViewOpenV1, VIEW], [ViewRefV1, { viewId: ID }], [ViewPromoteV1, { viewId: ID, epoch: 1 }], [RecoveryRemoveV1, { vpgId: ID, vmId: 'vm', isMirrorKept: true }],
-  [EpochV1, { vpgId: ID, vmId: 'vm', epoch: 2 }], [CheckpointInsertV1, { vpgId: ID, tag: 'now' }], [CheckpointListV1, { vpgId: ID, vmId: 'vm', afterChange: 0 }],
-  [CheckpointDisksRequestV1, { vpgId: ID, vmId: 'vm', checkpointId: 4 }], [ProtectionRefV1, { vpgId: ID, vmId: 'vm' }],
+  [DesiredStateV1, DESIRED], [RecoveryV1, RECOVERY], [ViewOpenV1, VIEW], [ViewCloseV1, { viewId: ID, epoch: 1 }], [ViewPromoteV1, { viewId: ID, epoch: 1 }], [RecoveryRemoveV1, { vpgId: ID, vmId: 'vm', epoch: 1, isMirrorKept: true }],
+  [EpochV1, { vpgId: ID, vmId: 'vm', epoch: 2 }], [CheckpointInsertV1, { vpgId: ID, epoch: 1, tag: 'now' }], [CheckpointListV1, { vpgId: ID, vmId: 'vm', afterChange: 0 }],
+  [CheckpointDisksRequestV1, { vpgId: ID, vmId: 'vm', checkpointId: 4 }], [ProtectionForceSyncV1, { vpgId: ID, vmId: 'vm', epoch: 1 }],
   [PairingRedeemV1, { secret: 's', site: CARD, caPem: ['x'], natsPublicKey: NATS_KEY }], [PairingConfirmV1, { userJwt: 'a.b.c' }], [PeerTrustRenewV1, { caPem: ['x'], voided: [{ role: 'vra', instanceId: '7', beforeMs: 5 }], natsPublicKey: NATS_KEY }], [PeerUnpairV1, { isTargetKept: true }],
   [VpgPutV1, { record: RECORD }], [VpgActV1, { taskId: ID, action: 'failover', initiatedBy: 'admin', vpgId: ID, input: { CheckpointIdentifier: '4' } }], [PeerCheckpointInsertV1, { vpgId: ID, tag: 'now' }], [PeerForceSyncV1, { vpgId: ID }],
   [CataloguePutV1, { vpgId: ID, baseRevision: 0, revision: 1, isWhole: true, added: [ENTRY], removed: [1] }], [VmPowerV1, { vpgId: ID, vmIds: ['vm'], action: 'on' }],

@@ -43,7 +43,7 @@ export class MoveRecoveryOperation implements OnModuleInit {
       steps: {
         checkRecoveryMove: { do: ({ input }) => Promise.resolve(this.#check(input)) },
         releaseRecoveries: {
-          do: async ({ input }) => await this.site.releaseRecoveries(input.before, input.definition, forcedBy(input)),
+          do: async ({ input }) => await this.site.releaseRecoveries(input.before, input.definition, { epoch: epochOf(input.definition), ...forcedBy(input) }),
           undo: async ({ input }) => {
             // The number first: what is put to the old VRAs must be what the VPG says from then on.
             const undone = withMoveUndone(input.before, input.definition);
@@ -54,7 +54,7 @@ export class MoveRecoveryOperation implements OnModuleInit {
         },
         takeOverRecoveries: {
           do: async ({ input }) => await this.site.takeOverRecoveries(input.before, input.definition, { epoch: epochOf(input.definition), ...forcedBy(input) }),
-          undo: async ({ input }) => await this.site.releaseRecoveries(input.definition, withMoveUndone(input.before, input.definition)),
+          undo: async ({ input }) => await this.site.releaseRecoveries(input.definition, withMoveUndone(input.before, input.definition), { epoch: epochOf(input.definition) }),
         },
         recordRecoveryHost: { do: async ({ input }) => await record(input.definition) },
         applyRecoveryHost: { do: async ({ input }) => await this.site.putRecoveries(input.definition, epochOf(input.definition)) },
