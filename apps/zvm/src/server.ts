@@ -4,8 +4,10 @@ import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fa
 import { DocumentBuilder, SwaggerModule } from '@nestjs/swagger';
 import { ConsoleLogger, type LogLevel } from '@nestjs/common';
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import type { Server as HttpsServer } from 'node:https';
 import type { Socket } from 'node:net';
 import type { Server } from 'node:tls';
+import { limitConnections, LISTENER_TIMEOUTS } from '@tidemark/nest';
 import { AppModule } from './app.module.js';
 import { RequestAudit } from './audit/request-audit.js';
 import type { ZvmConfig } from './config.js';
@@ -19,7 +21,10 @@ import { ZVM_VERSION } from './version.js';
 const BODY_BYTES_MAX = 8 * 1024 * 1024;
 /** For a request to arrive whole: who sends byte by byte does not keep a socket for ever. */
 const REQUEST_MS_MAX = 60_000;
-const CONNECTIONS_MAX = 1000;
+/** Of which a proxy, or a network behind one address, has a quarter. */
+const CONNECTIONS = { connectionsMax: 1000, connectionsPerNetworkMax: 256, handshakes: { handshakesMax: 256, handshakesPerAddressMax: 64 } };
+/** Without a request. */
+const IDLE_MS_MAX = 72_000;
 const URL_PART_LENGTH_MAX = 1000;
 
 export interface Zvm {
@@ -33,7 +38,7 @@ export async function startZvm(config: ZvmConfig, { logLevels = ['log', 'warn', 
   const trust = await SiteTrust.open(config, Date.now);
   const certificate = await RestCertificate.open(config, trust, Date.now);
   const adapter = new FastifyAdapter({
-    https: tlsOf(certificate.current()), bodyLimit: BODY_BYTES_MAX, requestTimeout: REQUEST_MS_MAX, clientErrorHandler: answerBrokenRequest,
+    https: { ...tlsOf(certificate.current()), ...LISTENER_TIMEOUTS }, bodyLimit: BODY_BYTES_MAX, requestTimeout: REQUEST_MS_MAX, keepAliveTimeout: IDLE_MS_MAX, clientErrorHandler: answerBrokenRequest,
     frameworkErrors: (error: FastifyError, _request: FastifyRequest, reply: FastifyReply) => void reply.status(error.statusCode ?? 400).send({ Message: error.message }),
     routerOptions: { caseSensitive: false, ignoreTrailingSlash: true, maxParamLength: URL_PART_LENGTH_MAX },
   });
@@ -49,7 +54,7 @@ export async function startZvm(config: ZvmConfig, { logLevels = ['log', 'warn', 
   serveOpenApi(app, fastify);
   // Connections that are open go on with the certificate that they began with.
   certificate.onChange((served) => (fastify.server as unknown as Server).setSecureContext(tlsOf(served)));
-  fastify.server.maxConnections = CONNECTIONS_MAX;
+  limitConnections(fastify.server as unknown as HttpsServer, CONNECTIONS);
   await app.listen(config.restPort, config.restHost);
   return { url: await app.getUrl(), app, close: () => app.close() };
 }

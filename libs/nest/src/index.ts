@@ -13,3 +13,4 @@ export * from './trust/nats-configuration.js';
 export * from './trust/nats-grants.js';
 export * from './trust/enrol.js';
 export * from './trust/renew.js';
+export * from './http/limit-connections.js';

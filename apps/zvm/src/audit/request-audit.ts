@@ -5,7 +5,7 @@ import { NEED_OF_REQUEST } from '../access/needs.js';
 import { Background } from '../background.js';
 import { Clock } from '../clock.js';
 import { messageOf } from '../errors.js';
-import { networkOf } from '../session/lockout.js';
+import { networkOf } from '@tidemark/sys/network';
 import type { AuditResult } from './audit-entry.js';
 import { type AuditDraft, AuditLog, SYSTEM } from './audit-log.js';
 import { AuditNote, withNote } from './audit-note.js';

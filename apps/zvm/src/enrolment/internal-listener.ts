@@ -1,8 +1,9 @@
 import fastifyRateLimit from '@fastify/rate-limit';
 import { Inject, Injectable, Logger, type OnApplicationBootstrap, type OnApplicationShutdown } from '@nestjs/common';
 import { EnrolmentV1 } from '@tidemark/contracts';
-import { checkMessage, ControlError } from '@tidemark/nest';
+import { checkMessage, ControlError, limitConnections, LISTENER_TIMEOUTS } from '@tidemark/nest';
 import fastify, { type FastifyError, type FastifyInstance } from 'fastify';
+import type { Server as HttpsServer } from 'node:https';
 import type { SecureContextOptions, Server as TlsServer } from 'node:tls';
 import { ZVM_CONFIG, type ZvmConfig } from '../config.js';
 import { invalid } from '../errors.js';
@@ -15,6 +16,7 @@ const BODY_BYTES_MAX = 64 * 1024;
 /** From one address. A site that installs VRAs on a hundred hosts at once asks once for each, and again when it is told to wait. */
 const REQUESTS_PER_MINUTE = 30;
 const REQUEST_MS = 10_000;
+const CONNECTIONS = { connectionsMax: 256, connectionsPerNetworkMax: 64, handshakes: { handshakesMax: 128, handshakesPerAddressMax: 32 } };
 
 /**
  * Port 9080, the site's internal API over HTTPS: what must be reached before a component has an identity. Whoever can connect can talk to it, so it reads
@@ -33,9 +35,10 @@ export class InternalListener implements OnApplicationBootstrap, OnApplicationSh
 
   async onApplicationBootstrap(): Promise<void> {
     const server = fastify({
-      https: { ...this.#certificate(), minVersion: 'TLSv1.3' }, bodyLimit: BODY_BYTES_MAX, requestTimeout: REQUEST_MS, connectionTimeout: 2 * REQUEST_MS, logger: false,
+      https: { ...this.#certificate(), minVersion: 'TLSv1.3', ...LISTENER_TIMEOUTS }, bodyLimit: BODY_BYTES_MAX, requestTimeout: REQUEST_MS, connectionTimeout: 2 * REQUEST_MS, logger: false,
     }) as unknown as FastifyInstance;
     this.#server = server;
+    limitConnections(server.server as unknown as HttpsServer, CONNECTIONS);
     await server.register(fastifyRateLimit, { max: REQUESTS_PER_MINUTE, timeWindow: 60_000 });
     server.setErrorHandler((error: FastifyError, _request, reply) => {
       const { status, message, isInternal } = restErrorOf(error);

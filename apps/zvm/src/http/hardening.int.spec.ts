@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { connect } from 'node:net';
 import { type OneSite, openSite } from '../testing/one-site.js';
 import { RestClient } from '../testing/rest-client.js';
 
@@ -47,6 +48,22 @@ it('every answer, also a refusal, forbids caches, frames and scripts', async () 
     expect(headers['x-powered-by']).toBeUndefined();
   }
 });
+
+it('who connects to 9669 or 9080 and says nothing pushes out himself, and everybody else is served', async () => {
+  await Promise.all([Number(new URL(one.admin.baseUrl).port), one.site.config.internalPort].map(comeAndSayNothing));
+});
+
+async function comeAndSayNothing(port: number): Promise<void> {
+  const silent = await Promise.all(Array.from({ length: 80 }, async () => {
+    const socket = connect({ host: '127.0.0.1', port, localAddress: '127.0.0.9' }).on('error', () => undefined);
+    await new Promise((resolve) => socket.once('connect', resolve).once('close', resolve));
+    return socket;
+  }));
+  const pushedOut = (): number => silent.filter(({ closed }) => closed).length;
+  while (pushedOut() < 80 - 64) await Promise.race(silent.filter(({ closed }) => !closed).map((socket) => new Promise((resolve) => socket.resume().once('close', resolve))));
+  expect((await one.admin.call('GET', '/session')).status).toBe(200);
+  await Promise.all(silent.map((socket) => socket.closed || new Promise((resolve) => socket.resume().once('close', resolve)))); // the handshake took too long
+}
 
 it('too many calls of a session, then of an address, are told when to come again', async () => {
   const client = await one.site.client();

@@ -6,7 +6,7 @@ import { hostname } from 'node:os';
 import { TLSSocket } from 'node:tls';
 import type { ZvmConfig } from '../config.js';
 import { forbidden, TooManyError } from '../errors.js';
-import { networkOf } from '../session/lockout.js';
+import { networkOf } from '@tidemark/sys/network';
 
 const READING: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS']);
 /** What a form on a foreign page can send without asking first. */

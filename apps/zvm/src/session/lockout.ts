@@ -1,5 +1,5 @@
 import { Injectable } from '@nestjs/common';
-import { isIPv6 } from 'node:net';
+import { networkOf } from '@tidemark/sys/network';
 import { Clock } from '../clock.js';
 import { TooManyError } from '../errors.js';
 import { Database } from '../persistence/database.js';
@@ -19,16 +19,6 @@ const NAME_LENGTH_MAX = 100;
 export function waitMsAfter(kind: Kind, failures: number): number {
   const beyond = failures - FREE[kind];
   return beyond < 0 ? 0 : Math.min(WAIT_MS_MAX, WAIT_MS_FIRST * 2 ** Math.min(beyond, 20));
-}
-
-/** Whoever has an IPv6 network has 2^64 addresses in it. */
-export function networkOf(address: string): string {
-  if (!isIPv6(address)) return address;
-  const [head = '', tail] = address.split('::');
-  const groups = head === '' ? [] : head.split(':');
-  const after = tail === undefined || tail === '' ? [] : tail.split(':');
-  const whole = tail === undefined ? groups : [...groups, ...Array<string>(Math.max(0, 8 - groups.length - after.length)).fill('0'), ...after];
-  return `${whole.slice(0, 4).map((group) => Number.parseInt(group, 16).toString(16)).join(':')}::/64`;
 }
 
 export interface Attempt {

@@ -1,7 +1,8 @@
 import type { Socket } from 'node:net';
+import { networkOf } from './network-of.js';
 
 export interface GateLimits {
-  /** Connections at a time whose peer is not known yet. */
+  /** Connections at a time whose peer is not known yet; per address: of one IPv4 address or IPv6 /64. */
   readonly handshakesMax: number;
   readonly handshakesPerAddressMax: number;
 }
@@ -25,7 +26,7 @@ export class HandshakeGate {
   }
 
   enter(socket: Socket): void {
-    const address = socket.remoteAddress ?? '';
+    const address = networkOf(socket.remoteAddress ?? '');
     const own = this.#byAddress.get(address) ?? new Set();
     this.#byAddress.set(address, own.add(socket));
     this.#count += 1;
@@ -36,7 +37,8 @@ export class HandshakeGate {
 
   /** The handshake of the connection from there is done. */
   passed({ remoteAddress = '', remotePort }: { readonly remoteAddress?: string | undefined; readonly remotePort?: number | undefined }): void {
-    for (const socket of this.#byAddress.get(remoteAddress) ?? []) if (socket.remotePort === remotePort) this.#leave(remoteAddress, socket);
+    const address = networkOf(remoteAddress);
+    for (const socket of this.#byAddress.get(address) ?? []) if (socket.remotePort === remotePort && socket.remoteAddress === remoteAddress) this.#leave(address, socket);
   }
 
   end(): void {
@@ -59,7 +61,7 @@ export class HandshakeGate {
   #evict(sockets: Set<Socket>): void {
     const [oldest] = sockets;
     if (!oldest) return;
-    this.#leave(oldest.remoteAddress ?? '', oldest);
+    this.#leave(networkOf(oldest.remoteAddress ?? ''), oldest);
     oldest.destroy();
   }
 }

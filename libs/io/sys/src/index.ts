@@ -5,4 +5,4 @@ export * from './sys-error.js';
 export * from './sys.js';
 export * from './adopt-socket.js';
 export * from './payload-pool.js';
-export * from './handshake-gate.js';
+export * from './network.js';

@@ -1,0 +1,2 @@
+export * from './handshake-gate.js';
+export * from './network-of.js';
