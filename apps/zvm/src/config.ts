@@ -46,6 +46,8 @@ const environmentSchema = z.object({
   TIDEMARK_OIDC_FILE: z.string().min(1).optional(),
   /** Of one session or API token; an address may make twice as many. */
   TIDEMARK_CALLS_PER_MINUTE: z.coerce.number().int().min(10).max(10_000_000).default(3000),
+  /** Audit entries that wait so long for the syslog collector raise TDM0013. */
+  TIDEMARK_SYSLOG_ALERT_SECONDS: z.coerce.number().int().min(1).max(86_400).default(300),
   TIDEMARK_CHECKPOINT_INTERVAL_MS: z.coerce.number().int().min(200).max(3_600_000).default(5000),
   TIDEMARK_VRA_CONTROL_PORT: port.default(4007),
   TIDEMARK_VRA_DATA_PORT: port.default(4008),
@@ -76,6 +78,7 @@ export interface ZvmConfig {
   readonly contact: { readonly name: string; readonly email: string; readonly phone: string };
   readonly oidc: OidcConfig | null;
   readonly callsPerMinute: number;
+  readonly syslogAlertSeconds: number;
   readonly checkpointIntervalMs: number;
   readonly vraControlPort: number;
   readonly vraDataPort: number;
@@ -114,6 +117,7 @@ export function readConfig(environment: Readonly<Record<string, string | undefin
     contact: { name: e.TIDEMARK_CONTACT_NAME, email: e.TIDEMARK_CONTACT_EMAIL, phone: e.TIDEMARK_CONTACT_PHONE },
     oidc: e.TIDEMARK_OIDC_FILE === undefined ? null : readOidcConfig(e.TIDEMARK_OIDC_FILE),
     callsPerMinute: e.TIDEMARK_CALLS_PER_MINUTE,
+    syslogAlertSeconds: e.TIDEMARK_SYSLOG_ALERT_SECONDS,
     checkpointIntervalMs: e.TIDEMARK_CHECKPOINT_INTERVAL_MS,
     vraControlPort: e.TIDEMARK_VRA_CONTROL_PORT,
     vraDataPort: e.TIDEMARK_VRA_DATA_PORT,

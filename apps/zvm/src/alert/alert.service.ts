@@ -1,8 +1,10 @@
 import { Inject, Injectable, Logger, type OnApplicationBootstrap, type OnApplicationShutdown } from '@nestjs/common';
 import { ControlBus } from '@tidemark/nest';
-import { alertChanges, type AlertFacts, alertsFor, certificateAlertsFor, type CertificateFacts, type RecoveryAlertFacts, recoveryAlertsFor } from '@tidemark/vpg';
+import { alertChanges, type AlertFacts, alertsFor, certificateAlertsFor, type CertificateFacts, type RecoveryAlertFacts, recoveryAlertsFor, syslogAlertsFor } from '@tidemark/vpg';
+import { SyslogService } from '../audit/syslog.service.js';
 import { Background } from '../background.js';
 import { Clock } from '../clock.js';
+import { ZVM_CONFIG, type ZvmConfig } from '../config.js';
 import { EventService } from '../event/event.service.js';
 import { OwnershipService } from '../ownership/ownership.service.js';
 import { PeerLinkService } from '../peer/peer-link.service.js';
@@ -43,6 +45,8 @@ export class AlertService implements OnApplicationBootstrap, OnApplicationShutdo
     private readonly ownership: OwnershipService,
     private readonly clock: Clock,
     private readonly trust: TrustService,
+    private readonly syslog: SyslogService,
+    @Inject(ZVM_CONFIG) private readonly config: ZvmConfig,
     @Inject(SITE_BUS) private readonly bus: ControlBus,
   ) {}
 
@@ -61,6 +65,7 @@ export class AlertService implements OnApplicationBootstrap, OnApplicationShutdo
     for (const vpg of this.vpgs.visible()) await this.status.load(vpg);
     const wanted = [
       ...alertsFor(this.#facts()), ...recoveryAlertsFor(this.#recoveryFacts()), ...certificateAlertsFor([...this.trust.facts(), ...this.#vraCertificates(), ...this.#vbaCertificates()], this.clock.nowMs()),
+      ...syslogAlertsFor(this.syslog.backlog, { nowMs: this.clock.nowMs(), limitMs: 1000 * this.config.syslogAlertSeconds }),
     ];
     const { turnedOn, turnedOff, reworded } = alertChanges(this.store.active(), wanted);
     const at = new Date(this.clock.nowMs());

@@ -85,6 +85,14 @@ export class AuditStore {
     return rows.map(fromRow);
   }
 
+  /** Entries behind that one, and when the first of them was written; ms since 1970. */
+  async waiting(afterSeq: number): Promise<{ readonly oldestAtMs: number | null; readonly count: number }> {
+    const rows: { readonly at_ms: string; readonly last: string; readonly seq: string }[] = await this.database.use((db) =>
+      db.query('SELECT seq, at_ms, (SELECT max(seq) FROM audit_entries) AS last FROM audit_entries WHERE seq > $1 ORDER BY seq LIMIT 1', [afterSeq]));
+    const [oldest] = rows;
+    return oldest ? { oldestAtMs: Number(oldest.at_ms), count: Number(oldest.last) - Number(oldest.seq) + 1 } : { oldestAtMs: null, count: 0 };
+  }
+
   /** Oldest first, in pages: however many there are, few are in memory. */
   async *walk(filter: AuditFilter = {}, afterSeq = 0): AsyncGenerator<ChainedEntry> {
     for (let last = afterSeq; ;) {

@@ -14,7 +14,7 @@ let one: OneSite;
 let server: Server | undefined;
 
 beforeAll(async () => {
-  one = await openSite();
+  one = await openSite({ TIDEMARK_SYSLOG_ALERT_SECONDS: '2' });
 }, 60_000);
 afterAll(() => one.close());
 afterEach(async () => {
@@ -77,6 +77,17 @@ describe('the audit at a syslog collector', () => {
     const got = new Set([...seqs(first), ...seqs(second)]);
     expect([...got].sort((a, b) => a - b)).toEqual(Array.from({ length: got.size }, (_, index) => index + 1));
     expect(await one.admin.ok('GET', '/localsite/settings/syslog')).toMatchObject({ Protocol: 1, Port: port, DeliveredSequence: seqs(second).at(-1), Problem: null });
+  });
+
+  it('raises TDM0013 while entries wait and are not taken, and clears it when they are', async () => {
+    const isOn = async (): Promise<boolean> => (await one.admin.ok<{ HelpIdentifier: string }[]>('GET', '/alerts')).some(({ HelpIdentifier }) => HelpIdentifier === 'TDM0013');
+    const port = await freePort();
+    await one.admin.ok('PUT', '/localsite/settings/syslog', { Protocol: 'tcp', Host: '127.0.0.1', Port: port });
+    await eventually('the alert', isOn, 60_000);
+    const messages: string[] = [];
+    await listenTcp(port, messages);
+    await settled(messages);
+    await eventually('it clears', async () => !(await isOn()), 60_000);
   });
 
   it('goes on after a restart of the ZVM where it was', async () => {

@@ -2,7 +2,7 @@ import { rpoLevel } from './sla.js';
 
 /** Reference §11; the ids of this version. */
 export type AlertId =
-  | 'VPG0007' | 'VPG0037' | 'VPG0038' | 'VRA0006' | 'VRA0007' | 'VRA0039' | 'VRA0040' | 'TDM0001' | 'TDM0002' | 'TDM0004' | 'TDM0005' | 'TDM0010' | 'TDM0011' | 'TDM0012' | 'TDM0020' | 'TDM0021'
+  | 'VPG0007' | 'VPG0037' | 'VPG0038' | 'VRA0006' | 'VRA0007' | 'VRA0039' | 'VRA0040' | 'TDM0001' | 'TDM0002' | 'TDM0004' | 'TDM0005' | 'TDM0010' | 'TDM0011' | 'TDM0012' | 'TDM0013' | 'TDM0020' | 'TDM0021'
   | 'VPG0009' | 'VPG0010' | 'VPG0014' | 'ZVM0002' | 'ZVM0003' | 'TDM0030';
 
 export interface AlertDefinition {
@@ -25,6 +25,7 @@ export const ALERTS: Readonly<Record<AlertId, AlertDefinition>> = {
   TDM0010: { level: 'Warning', entity: 'Zvm' }, // a certificate ends within 30 days (ours)
   TDM0011: { level: 'Error', entity: 'Zvm' }, // within 7 days (ours)
   TDM0012: { level: 'Error', entity: 'Zvm' }, // a certificate has ended or has not begun (ours)
+  TDM0013: { level: 'Error', entity: 'Zvm' }, // audit entries do not reach the syslog collector (ours)
   TDM0020: { level: 'Error', entity: 'Vpg' }, // another site owns the VMs since a failover; those here are fenced (ours)
   TDM0021: { level: 'Error', entity: 'Vpg' }, // claimed here by force: both sites may run the VMs (ours)
   VPG0009: { level: 'Warning', entity: 'Vpg' }, // RPO 15 to 25 % above its target

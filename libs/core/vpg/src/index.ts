@@ -16,3 +16,4 @@ export { guardBytesOf } from './validate-storage.js';
 export * from './visual-status.js';
 export * from './recovery-limits.js';
 export * from './recovery-alerts.js';
+export * from './syslog-alert.js';
