@@ -16,8 +16,9 @@ const WAITING_MAX = 10_000;
 
 /** TDM0013 while audit entries have waited for longer than `limitMs`, or too many wait and the last try failed. */
 export function syslogAlertsFor(backlog: SyslogBacklog | null, { nowMs, limitMs }: { readonly nowMs: number; readonly limitMs: number }): WantedAlert[] {
-  if (backlog?.waitingSinceMs == null) return [];
+  if (backlog === null) return [];
   const { target, waitingCount, waitingSinceMs, problem } = backlog;
+  if (waitingSinceMs === null) return [];
   const isStuck = nowMs - waitingSinceMs >= limitMs || (problem !== null && waitingCount > WAITING_MAX);
   if (!isStuck) return [];
   // Whole minutes and no count: the text of an alert that is on is written again whenever it changes.

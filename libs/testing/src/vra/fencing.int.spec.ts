@@ -2,7 +2,7 @@ import { randomBytes, randomUUID } from 'node:crypto';
 import { rename, writeFile } from 'node:fs/promises';
 import { afterEach, beforeEach, expect, it } from '@jest/globals';
 import { MiB } from '@tidemark/base';
-import type { ProtectionSpec, VraEngine } from '@tidemark/engine-host';
+import { EngineError, type ProtectionSpec, type VraEngine } from '@tidemark/engine-host';
 import { NbdClient } from './nbd-client.js';
 import { until, VraRig } from './rig.js';
 
@@ -80,7 +80,7 @@ it('is the word of a manager that was restored from before the failover: every c
     'state.apply': (epoch) => recovering().applyDesiredState({ revision: (revision += 1), attachedVms: [], protections: [protectionAt(epoch)], barriers: [] }),
   };
   const refused = async (): Promise<string[]> => {
-    const codes = await Promise.all(Object.entries(asked).map(async ([topic, ask]) => await ask(1).then(() => `${topic} done`, (error: { code?: string }) => `${topic} ${String(error.code)}`)));
+    const codes = await Promise.all(Object.entries(asked).map(async ([topic, ask]) => await ask(1).then(() => `${topic} done`, (error: unknown) => `${topic} ${error instanceof EngineError ? error.code : String(error)}`)));
     return codes.filter((code) => !code.endsWith(' VRA_EPOCH'));
   };
   expect(await refused()).toEqual([]);
