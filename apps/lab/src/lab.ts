@@ -113,6 +113,19 @@ export async function existingLab(environment: Environment): Promise<Lab> {
   return lab;
 }
 
+/** A backup appliance for a site that is up. */
+export async function labAddVba(environment: Environment, { site }: Target): Promise<void> {
+  const lab = await existingLab(environment);
+  await withLabLock(lab.layout.folder, 'vba', async () => {
+    const api = await siteApi(lab.layout.sites[site]);
+    try {
+      await processesOf(lab, site).addVba(api);
+    } finally {
+      await api.close();
+    }
+  });
+}
+
 /** Ends every process and removes everything. @returns whether there was a lab. */
 export async function labDown(environment: Environment): Promise<boolean> {
   const lab = await findLab(environment);

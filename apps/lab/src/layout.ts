@@ -38,11 +38,14 @@ export interface SiteLayout {
   /** ZVM, NATS, PostgreSQL. */
   readonly managerAddress: string;
   readonly hypervisorAddress: string;
+  /** Of the backup appliance, if one was added. */
+  readonly vbaAddress: string;
   readonly hosts: readonly HostLayout[];
   readonly runFolder: string;
   readonly logFolder: string;
   readonly zvmFolder: string;
   readonly hypervisorFolder: string;
+  readonly vbaFolder: string;
   /** Below the site's folder, unless PostgreSQL's user cannot reach that. */
   readonly postgresFolder: string;
   readonly datastoreFolder: string;
@@ -85,11 +88,13 @@ function siteLayout(labFolder: string, name: SiteName, subnet: number): SiteLayo
     folder,
     managerAddress,
     hypervisorAddress,
+    vbaAddress: `127.0.${subnet}.3`,
     hosts: Array.from({ length: HOSTS_PER_SITE }, (_, index) => hostLayout(folder, { site: name, subnet, number: index + 1 })),
     runFolder: join(folder, 'run'),
     logFolder: join(folder, 'log'),
     zvmFolder: join(folder, 'zvm'),
     hypervisorFolder: join(folder, 'hypervisor'),
+    vbaFolder: join(folder, 'vba'),
     postgresFolder: join(folder, 'postgres'),
     datastoreFolder: join(folder, 'datastores'),
     restUrl: `https://${managerAddress}:${PORTS.rest}`,

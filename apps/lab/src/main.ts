@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Command } from 'commander';
 import { TidemarkError } from '@tidemark/base';
-import { currentStatus, labDown, labKill, labStart, labUp, parseTarget } from './lab.js';
+import { currentStatus, labAddVba, labDown, labKill, labStart, labUp, parseTarget } from './lab.js';
 import { labDiskAdd, labDiskGrow, labDiskRemove, labMigrate } from './vm-changes.js';
 import { statusText } from './status-table.js';
 import { paint, Screen, secondsText } from './terminal.js';
@@ -96,6 +96,10 @@ program.command('disk-grow').description('make a disk of a VM larger').argument(
 program.command('disk-remove').description('take a disk from a VM and delete its file').argument('<VM>').argument('<DISK>').action(async (vm: string, disk: string) => {
   await labDiskRemove(process.env, vm, disk);
   screen.line(`${vm} has no disk ${disk} any more`);
+});
+program.command('vba').description('add a backup appliance to a site').argument('<site>').action(async (site: string) => {
+  await labAddVba(process.env, parseTarget(site));
+  screen.line(`site ${site} has a VBA`);
 });
 program.command('down').description('end and remove everything').action(down);
 

@@ -10,7 +10,10 @@ import { natsSpec, probeNats } from './servers/nats.js';
 import { ensureDatabase, postgresSpec, probePostgres, removeStaleLock } from './servers/postgres.js';
 import { initTrust, zvmSpec } from './servers/zvm.js';
 import { probeZvm } from './rest/probe-zvm.js';
-import { fromVra } from './rest/vra-https.js';
+import { fromAppliance } from './rest/vra-https.js';
+import { addVba, isVbaConnected, VBA_NAME } from './servers/vba.js';
+import type { SiteApi } from './rest/site-api.js';
+import { until } from './until.js';
 
 /** The processes of one site. */
 export class SiteProcesses {
@@ -61,6 +64,14 @@ export class SiteProcesses {
     });
   }
 
+  /** Adds a backup appliance to the site and starts it, unless it has one. Resolves when its ZVM hears it. */
+  async addVba(api: SiteApi): Promise<void> {
+    const { site, identity } = this;
+    if ((await this.runner.registry.get(VBA_NAME)) !== undefined) return void (await this.start(VBA_NAME));
+    await this.#startAndWait(await addVba(site, api, { siteId: identity.siteId, natsUrl: identity.externalNatsUrl ?? `tls://${site.managerAddress}:${PORTS.nats}` }));
+    await until('the VBA is heard', async () => ((await isVbaConnected(api)) ? true : undefined), { timeoutMs: 60_000 });
+  }
+
   async #startAndWait(spec: Parameters<ProcessRunner['start']>[0]): Promise<void> {
     if (spec.name === 'postgres') await removeStaleLock(this.site);
     const record = await this.runner.start(spec);
@@ -97,7 +108,8 @@ export class SiteProcesses {
   async #probe(name: string): Promise<void> {
     const { site, identity } = this;
     const host = site.hosts.find((candidate) => candidate.vraName === name);
-    if (host) await fromVra(site, host.address, '/health');
+    if (host) await fromAppliance(site, host.address, '/health');
+    else if (name === VBA_NAME) await fromAppliance(site, site.vbaAddress, '/health');
     else if (name === 'nats') await probeNats(site);
     else if (name === 'postgres') await probePostgres(site, identity.databasePassword);
     else if (name === 'hypervisor') await probeHypervisor(site);

@@ -1,11 +1,14 @@
+import { createHash } from 'node:crypto';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { MiB } from '@tidemark/base';
 import { examineWorkload, plannedLane, type PlannedLane, problemsOf, Workload } from '../guest/workload.js';
 import { WorkloadAgents } from '../guest/workload-agents.js';
+import { processesOf } from '../lab.js';
 import type { Checkpoint, VpgClient } from '../rest/vpg-client.js';
 import { until } from '../until.js';
-import { Cleanups, SitePair } from './site-pair.js';
+import { Cleanups, copyOut, SitePair } from './site-pair.js';
 
 /** Each write of lane 2 depends on one of the other VM, on another host. */
 const LANES: readonly PlannedLane[] = [
@@ -50,9 +53,20 @@ describe('checkpoints', () => {
     await goesOn();
     expect([agents.isFrozen, ...agents.freezeCounts.values(), ...agents.thawCounts.values()]).toEqual([false, 1, 1, 1, 1]);
     await vpg.startTest(checkpoint.CheckpointIdentifier);
-    expect(problemsOf(await examineWorkload(LANES, await pair.recovered(2)), { atLeast: frozenAt, atMost: frozenAt })).toEqual([]);
+    const recovered = await pair.recovered(2);
+    expect(problemsOf(await examineWorkload(LANES, recovered), { atLeast: frozenAt, atMost: frozenAt })).toEqual([]);
+    // A backup appliance reads the same checkpoint from the VRAs while the guests write on: the same bytes.
+    await processesOf(pair.lab, 'b').addVba(await pair.api('b'));
+    const sums = await vpg.verify(checkpoint.CheckpointIdentifier);
+    const folder = await mkdtemp('/var/tmp/tm-verified-');
+    cleanups.push(() => rm(folder, { recursive: true, force: true }));
+    for (const vm of recovered) {
+      const copied: string[] = [];
+      for (const { nbdUri } of vm.disks) copied.push(createHash('sha256').update(await copyOut(nbdUri, folder)).digest('hex'));
+      expect(sums.get(vm.name.split(' ')[0] ?? '')).toEqual(copied.sort());
+    }
     await vpg.stopTest();
-  }, 120_000);
+  }, 240_000);
 
   it('a guest that does not get to freeze: there is no such checkpoint, the task says which VM, the others are thawed at once', async () => {
     agents.hanging.add('db01');

@@ -25,7 +25,7 @@ const recordSchema = z.object({
 export type ProcessRecord = z.infer<typeof recordSchema>;
 export type ProcessSpec = Omit<ProcessRecord, 'pid' | 'startTime'>;
 
-/** What needs another comes after it; VRAs last. */
+/** What needs another comes after it; VRAs and VBAs last. */
 const START_ORDER = ['nats', 'postgres', 'hypervisor', 'zvm'];
 const rank = (name: string): number => (START_ORDER.includes(name) ? START_ORDER.indexOf(name) : START_ORDER.length);
 

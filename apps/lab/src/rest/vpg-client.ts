@@ -1,3 +1,4 @@
+import type { CheckpointVerificationApi } from '@tidemark/contracts';
 import { LabError } from '../lab-error.js';
 import type { SiteApi } from './site-api.js';
 
@@ -138,6 +139,14 @@ export class VpgClient {
     const found = (await this.checkpoints()).reverse().find((checkpoint) => checkpoint.Tag === tag);
     if (!found) throw new LabError('LAB_REFUSED', `checkpoint '${tag}' was inserted and is not listed`);
     return found;
+  }
+
+  /** Resolves when a VBA of the recovery site has read every byte of it. @returns SHA-256 of each disk, in order of the sums, by name of the VM */
+  async verify(checkpointId: string): Promise<ReadonlyMap<string, string[]>> {
+    await this.api.run('POST', `/vpgs/${this.vpgId}/verifycheckpoint`, { CheckpointIdentifier: checkpointId });
+    const [verified] = await this.api.get<CheckpointVerificationApi[]>(`/vpgs/${this.vpgId}/verifications`);
+    if (verified?.CheckpointIdentifier !== checkpointId) throw new LabError('LAB_REFUSED', `checkpoint ${checkpointId} was verified and is not listed`);
+    return new Map([...Map.groupBy(verified.Volumes, ({ VmName }) => VmName)].map(([name, volumes]) => [name, volumes.map(({ Sha256 }) => Sha256).sort()]));
   }
 
   startTest(checkpointId: string): Promise<void> {

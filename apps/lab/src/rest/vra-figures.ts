@@ -1,5 +1,5 @@
 import type { SiteLayout } from '../layout.js';
-import { fromVra } from './vra-https.js';
+import { fromAppliance } from './vra-https.js';
 
 /** Sums over a site's VRAs, for one VPG, since the streams began. */
 export interface ReplicationFigures {
@@ -16,7 +16,7 @@ export interface ReplicationFigures {
 
 /** Read from the metrics ports of the site's VRAs; one that does not answer counts nothing. */
 export async function replicationFigures(site: SiteLayout, vpgId: string): Promise<ReplicationFigures> {
-  const texts = await Promise.all(site.hosts.map((host) => fromVra(site, host.address, '/metrics').catch(() => '')));
+  const texts = await Promise.all(site.hosts.map((host) => fromAppliance(site, host.address, '/metrics').catch(() => '')));
   const values = (name: string): number[] => texts.flatMap((text) => samples(text, name, vpgId));
   const sum = (name: string): number => values(name).reduce((total, value) => total + value, 0);
   return {

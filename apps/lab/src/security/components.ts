@@ -13,6 +13,8 @@ export async function vraIdentity(site: SiteLayout, host: number): Promise<Compo
   return await openIdentity(folder);
 }
 
+export const vbaIdentity = (site: SiteLayout): Promise<ComponentIdentity> => openIdentity(join(site.vbaFolder, 'trust'));
+
 export const zvmIdentity = (site: SiteLayout): Promise<ComponentIdentity> => openIdentity(join(site.zvmFolder, 'trust', 'zvm'));
 
 async function openIdentity(folder: string): Promise<ComponentIdentity> {

@@ -1,5 +1,6 @@
 import { makePeople } from './accounts.js';
 import type { Attempt, Result } from './attempt.js';
+import { backupAppliance } from './backup-appliance.js';
 import type { Listener } from './listeners.js';
 import { otherSitesVra, ownVra, rightfulOnes, thirdSite } from './other-components.js';
 import { personAttempts } from './people.js';
@@ -38,7 +39,7 @@ export async function attemptsOn(stage: Stage): Promise<Plan> {
 type Group = (stage: Stage, ports: readonly Port[]) => Promise<Attempt[]> | Attempt[];
 
 const GROUPS: Readonly<Record<string, Group>> = {
-  'outsiders': strangersAt, 'the site manager itself': rightfulOnes, 'VRA of the own site': ownVra, 'VRA of the other site': otherSitesVra, 'paired site, outside its pairing': thirdSite, 'roles': peopleAt, 'another user of the machine': machineAt,
+  'outsiders': strangersAt, 'the site manager itself': rightfulOnes, 'VRA of the own site': ownVra, 'VBA': backupAppliance, 'VRA of the other site': otherSitesVra, 'paired site, outside its pairing': thirdSite, 'roles': peopleAt, 'another user of the machine': machineAt,
 };
 
 async function strangersAt(stage: Stage, ports: readonly Port[]): Promise<Attempt[]> {

@@ -30,7 +30,7 @@ const KNOWN: readonly Known[] = [
   { kind: 'rest', process: /^zvm$/, matches: tcp(PORTS.rest) },
   { kind: 'internal', process: /^zvm$/, matches: tcp(9080) },
   { kind: 'hypervisor', process: /^hypervisor$/, matches: tcp(PORTS.hypervisor) },
-  { kind: 'vraHealth', process: /^vra\d+$/, matches: tcp(PORTS.vraHealth) },
+  { kind: 'vraHealth', process: /^(vra\d+|vba)$/, matches: tcp(PORTS.vraHealth) },
   { kind: 'vraControl', process: /^vra\d+$/, matches: tcp(PORTS.vraControl) },
   { kind: 'vraData', process: /^vra\d+$/, matches: tcp(PORTS.vraData) },
   { kind: 'backup', process: /^vra\d+$/, matches: tcp(PORTS.vraBackup) },

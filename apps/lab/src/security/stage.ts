@@ -24,6 +24,8 @@ export class Stage {
     try {
       tell(`${VPG_VM} is being protected`);
       const vpgId = await pair.protect('attacked', [VPG_VM]);
+      tell('each site gets a backup appliance');
+      for (const site of SITE_NAMES) await processesOf(pair.lab, site).addVba(await pair.api(site));
       const { id: vmId } = await pair.vm('a', VPG_VM);
       tell('a third site is being started and paired with site b');
       const third = await ThirdSite.raise(pair.lab.layout.sites.b, await pair.api('b'));
