@@ -22,6 +22,8 @@ export interface ScriptNote {
 
 const TASK_OUTPUT_LENGTH = 500;
 const EVENT_OUTPUT_LENGTH = 4000;
+/** A task's text goes to the paired site, which takes 4000 characters: two of these and what the operation says itself. */
+const TEXT_LENGTH_MAX = 1500;
 
 export const TITLES: Readonly<Record<ScriptMoment, string>> = { preRecovery: 'pre-recovery script', postRecovery: 'post-recovery script' };
 
@@ -45,7 +47,7 @@ export function outcomeOf(command: string, end: ScriptEnd, timeoutMs: number): S
   const said = lastOf(end.stderr.trim() === '' ? end.stdout : end.stderr, TASK_OUTPUT_LENGTH);
   return {
     isSuccess,
-    text: isSuccess || said === '' ? text : `${text}: ${said}`,
+    text: cut(isSuccess || said === '' ? text : `${text}: ${said}`),
     detail: [text, ...outputText('output', end.stdout), ...outputText('errors', end.stderr)].join('; '),
   };
 }
@@ -54,13 +56,15 @@ export function outcomeOf(command: string, end: ScriptEnd, timeoutMs: number): S
 export function outcomeUnknown(command: string, moment: ScriptMoment): ScriptOutcome {
   const then = moment === 'preRecovery' ? 'look at what it left behind, then begin the operation anew' : 'look at what it left behind, and finish by hand what is missing';
   const text = `${named(command)} was under way when the site manager ended, which ended it too: what it had done by then is not known. It is not run again by itself: ${then}`;
-  return { isSuccess: false, text, detail: text };
+  return { isSuccess: false, text: cut(text), detail: text };
 }
 
 export function outcomeNotRun(command: string, reason: string): ScriptOutcome {
   const text = `${named(command)} was not run: ${reason}`;
-  return { isSuccess: false, text, detail: text };
+  return { isSuccess: false, text: cut(text), detail: text };
 }
+
+export const cut = (text: string): string => (text.length > TEXT_LENGTH_MAX ? `${text.slice(0, TEXT_LENGTH_MAX)}…`.toWellFormed() : text);
 
 const named = (command: string): string => `'${shownText(command)}'`;
 

@@ -4,6 +4,7 @@ import { InventoryService } from '../../inventory/inventory.service.js';
 import type { OperationKind } from '../../operation/operation-kind.js';
 import { OperationService } from '../../operation/operation.service.js';
 import { RecoveryScripts } from '../../script/recovery-scripts.service.js';
+import { cut } from '../../script/script-outcome.js';
 import { VraStateService } from '../../vra/vra-state.service.js';
 import { CatalogueStore } from '../catalogue.store.js';
 import { RecoverySite } from '../recovery-site.service.js';
@@ -95,4 +96,4 @@ export class TakeReverseOperation implements OnModuleInit {
 
 /** From now on they run here, where nobody may have put them yet: a recovery would stop at them. */
 const scriptText = (problems: unknown): string =>
-  Array.isArray(problems) && problems.length > 0 ? `. Its recovery scripts cannot be run at this site: ${problems.join('; ')}` : '';
+  Array.isArray(problems) && problems.length > 0 ? `. Its recovery scripts cannot be run at this site: ${cut(problems.join('; '))}` : '';
