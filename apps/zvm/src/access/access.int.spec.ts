@@ -34,7 +34,7 @@ beforeAll(async () => {
   const { siteId } = one.site.config;
   const vpgs = app.get(VpgStore);
   for (const [vpgId, name] of [[OWN_VPG, 'own'], [OTHER_VPG, 'other']] as const) {
-    await vpgs.put(vpgRecord({ definition: vpgDefinition({ vpgId, name, recoverySiteId: siteId, vms: [] }) }));
+    await vpgs.decide(vpgId, () => Promise.resolve(vpgRecord({ definition: vpgDefinition({ vpgId, name, recoverySiteId: siteId, vms: [] }) })));
     await app.get(TaskService).start({ type: 'InsertTaggedCP', initiatedBy: name, related: { vpgIds: [vpgId] } });
   }
   for (const role of ROLES) clients.set(role, await userWith(role, [{ Role: role }]));

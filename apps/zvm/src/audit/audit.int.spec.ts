@@ -29,7 +29,7 @@ async function sql(text: string, values: unknown[] = []): Promise<unknown[]> {
 beforeAll(async () => {
   one = await openSite();
   const { siteId } = one.site.config;
-  await one.site.zvm?.app.get(VpgStore).put(vpgRecord({ definition: vpgDefinition({ vpgId: VPG, name: 'own', recoverySiteId: siteId, vms: [] }) }));
+  await one.site.zvm?.app.get(VpgStore).decide(VPG, () => Promise.resolve(vpgRecord({ definition: vpgDefinition({ vpgId: VPG, name: 'own', recoverySiteId: siteId, vms: [] }) })));
 }, 60_000);
 afterAll(() => one.close());
 

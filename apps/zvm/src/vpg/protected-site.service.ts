@@ -29,32 +29,25 @@ export class ProtectedSite {
   async put(record: VpgRecord): Promise<void> {
     const { vpgId, protectedSiteId, name } = record.definition;
     if (protectedSiteId !== this.config.siteId) throw conflict(`VPG '${name}' does not protect VMs of this site`);
-    const known = this.vpgs.find(vpgId);
-    if (record.state === 'removed') {
-      if (known) await this.#forget(vpgId);
-      return;
-    }
-    if (this.vpgs.isForgotten(vpgId)) throw conflict(`VPG '${name}' was deleted at this site`);
-    if (known?.state === 'removed') throw conflict(`VPG '${name}' was deleted by force at this site`);
-    if (known?.definition.recoverySiteId === this.config.siteId) {
-      // Decided here, until it is handed over: the record that comes then is of the other direction, whatever its generation.
-      if (known.failover?.phase !== 'handedOver') throw conflict(`VPG '${name}' is recovered at this site, which decides over it`);
-    } else if (known && known.generation >= record.generation) return;
-    this.#assertNameFree(record);
-    if (known?.definition.recoverySiteId === this.config.siteId) await this.catalogues.clear(vpgId, { isCopyNext: true });
-    await this.vpgs.put(record);
+    await this.vpgs.decide(vpgId, async (known) => {
+      const isDecidedHere = known?.definition.recoverySiteId === this.config.siteId;
+      // Until it is handed over: the record that comes then is of the other direction, whatever its generation.
+      if (isDecidedHere && known.failover?.phase !== 'handedOver') throw conflict(`VPG '${name}' is recovered at this site, which decides over it`);
+      if (record.state === 'removed') return known && 'forget';
+      if (this.vpgs.isForgotten(vpgId)) throw conflict(`VPG '${name}' was deleted at this site`);
+      if (known?.state === 'removed') throw conflict(`VPG '${name}' was deleted by force at this site`);
+      if (known && !isDecidedHere && known.generation >= record.generation) return undefined;
+      this.#assertNameFree(record);
+      if (isDecidedHere) await this.catalogues.clear(vpgId, { isCopyNext: true });
+      return record;
+    });
+    if (this.vpgs.isForgotten(vpgId)) this.catalogues.forget(vpgId);
     this.vraStates.poke();
   }
 
   #assertNameFree({ definition }: VpgRecord): void {
     const other = this.vpgs.visible().find((vpg) => vpg.definition.vpgId !== definition.vpgId && vpg.definition.name.toLowerCase() === definition.name.toLowerCase());
     if (other) throw conflict(`site ${this.config.siteName} has a VPG named '${definition.name}' already`);
-  }
-
-  async #forget(vpgId: string): Promise<void> {
-    await this.vpgs.forget(vpgId);
-    this.catalogues.forget(vpgId);
-    this.vraStates.poke();
   }
 
   /** Puts a tagged checkpoint into the streams of a VPG. A void one (a VRA was too slow) is tried again. */

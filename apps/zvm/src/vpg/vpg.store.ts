@@ -69,9 +69,16 @@ export class VpgStore implements OnModuleInit {
     return record;
   }
 
-  /** Stores `record` as it is: a copy from the recovery site. */
-  async put(record: VpgRecord): Promise<void> {
-    await this.#serially(record.definition.vpgId, () => this.#write(record));
+  /**
+   * Stores what `decide` makes of the record that is there then, as it is; undefined leaves that alone. Nothing else happens to this VPG in between: an older record that
+   * was looked at before a newer one was written must not land on it. `decide` may throw to refuse.
+   */
+  async decide(vpgId: string, decide: (known: VpgRecord | undefined) => Promise<VpgRecord | 'forget' | undefined>): Promise<void> {
+    await this.#serially(vpgId, async () => {
+      const decided = await decide(this.find(vpgId));
+      if (decided === 'forget') await this.#forget(vpgId);
+      else if (decided) await this.#write(decided);
+    });
   }
 
   /** The next generation of a VPG. `change` may throw to refuse: nothing is written then. */
@@ -91,19 +98,21 @@ export class VpgStore implements OnModuleInit {
   }
 
   async forget(vpgId: string): Promise<void> {
-    await this.#serially(vpgId, async () => {
-      await this.database.transaction(async (db) => {
-        await db.delete(VpgVmEntity, { vpgId });
-        await db.delete(CheckpointEntity, { vpgId });
-        await db.delete(CheckpointNoteEntity, { vpgId });
-        await db.delete(CatalogueEntity, { vpgId });
-        await db.delete(ProtectedVmHostEntity, { vpgId });
-        await db.delete(VpgEntity, { vpgId });
-        await db.upsert(VpgTombstoneEntity, { vpgId, deletedAt: () => 'now()' }, ['vpgId']);
-      });
-      this.#records.delete(vpgId);
-      this.#tombstones.add(vpgId);
+    await this.#serially(vpgId, () => this.#forget(vpgId));
+  }
+
+  async #forget(vpgId: string): Promise<void> {
+    await this.database.transaction(async (db) => {
+      await db.delete(VpgVmEntity, { vpgId });
+      await db.delete(CheckpointEntity, { vpgId });
+      await db.delete(CheckpointNoteEntity, { vpgId });
+      await db.delete(CatalogueEntity, { vpgId });
+      await db.delete(ProtectedVmHostEntity, { vpgId });
+      await db.delete(VpgEntity, { vpgId });
+      await db.upsert(VpgTombstoneEntity, { vpgId, deletedAt: () => 'now()' }, ['vpgId']);
     });
+    this.#records.delete(vpgId);
+    this.#tombstones.add(vpgId);
   }
 
   barrier(vpgId: string): BarrierVersion | undefined {

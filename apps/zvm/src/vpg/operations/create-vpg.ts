@@ -4,7 +4,7 @@ import { Clock } from '../../clock.js';
 import type { OperationKind } from '../../operation/operation-kind.js';
 import { OperationService } from '../../operation/operation.service.js';
 import { RecoverySite } from '../recovery-site.service.js';
-import type { VpgDefinition } from '../vpg-model.js';
+import type { VpgDefinition, VpgRecord } from '../vpg-model.js';
 import { VpgStore } from '../vpg.store.js';
 
 export interface CreateVpgInput {
@@ -63,11 +63,11 @@ export class CreateVpgOperation implements OnModuleInit {
   }
 
   async #record(definition: VpgDefinition): Promise<void> {
-    if (this.vpgs.find(definition.vpgId)) return;
-    await this.vpgs.put({
+    const record: VpgRecord = {
       definition, state: 'creating', generation: 1, epoch: 1, epochMax: 1, failover: null, failoverTest: null, lastTestAtMs: null, problem: null,
       createdAtMs: this.clock.nowMs(),
-    });
+    };
+    await this.vpgs.decide(definition.vpgId, (known) => Promise.resolve(known ? undefined : record));
   }
 
   async #drop(vpgId: string): Promise<void> {

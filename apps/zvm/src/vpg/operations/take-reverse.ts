@@ -69,10 +69,12 @@ export class TakeReverseOperation implements OnModuleInit {
   }
 
   async #record(record: VpgRecord): Promise<void> {
-    const known = this.vpgs.find(record.definition.vpgId);
-    if (known?.definition.recoverySiteId === record.definition.recoverySiteId) return;
-    await this.catalogues.clear(record.definition.vpgId);
-    await this.vpgs.put(record);
+    const { vpgId, recoverySiteId } = record.definition;
+    await this.vpgs.decide(vpgId, async (known) => {
+      if (known?.definition.recoverySiteId === recoverySiteId) return undefined;
+      await this.catalogues.clear(vpgId);
+      return record;
+    });
     this.vraStates.poke();
   }
 
