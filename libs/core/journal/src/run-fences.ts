@@ -8,13 +8,21 @@ export const FENCE_BYTES = 40;
 /** Bounds of the pages of one run, in order: says which pages can hold anything of an extent. 42 bytes a page in memory: 0.33 a write. */
 export class RunFences {
   #count = 0;
-  #volume = new Uint16Array(16);
-  #firstOffset = new Float64Array(16);
-  #maxEnd = new Float64Array(16);
+  #volume: Uint16Array;
+  #firstOffset: Float64Array;
+  #maxEnd: Float64Array;
   /** Highest `maxEnd` of the volume's pages up to this one: the walk back from an offset ends where it is reached. */
-  #endSoFar = new Float64Array(16);
-  #minSeq = new Float64Array(16);
-  #maxSeq = new Float64Array(16);
+  #endSoFar: Float64Array;
+  #minSeq: Float64Array;
+  #maxSeq: Float64Array;
+
+  /** `pages`: how many there will be, if that is known; without it the arrays are up to twice as long as they have to be. */
+  constructor(pages = 16) {
+    const capacity = Math.max(1, pages);
+    const numbers = (): Float64Array => new Float64Array(capacity);
+    this.#volume = new Uint16Array(capacity);
+    [this.#firstOffset, this.#maxEnd, this.#endSoFar, this.#minSeq, this.#maxSeq] = [numbers(), numbers(), numbers(), numbers(), numbers()];
+  }
 
   get count(): number {
     return this.#count;

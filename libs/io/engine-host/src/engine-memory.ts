@@ -1,9 +1,12 @@
+import { MiB } from '@tidemark/base';
+import { ReadCache } from '@tidemark/journal-file';
 import { MemoryBudget, MemoryPool, type BudgetShare } from '@tidemark/replication';
 import { payloadPool } from '@tidemark/sys';
 
 /** Parts of the pool that a role may fill (reference §2.1). */
 const CAPTURING_SHARE = 0.9;
 const RECEIVING_SHARE = 0.75;
+const READ_CACHE_BYTES = 256 * MiB;
 
 /** The VRA's pool of memory for replicated data, and what each role may fill of it. Both together never fill more than the pool. */
 export interface EngineMemory {
@@ -12,12 +15,14 @@ export interface EngineMemory {
   readonly capturing: MemoryBudget;
   /** Credit given to senders, and what was received and is not durable, by recovery. */
   readonly receiving: MemoryBudget;
+  /** What views of all journals have read last: pages of indexes, frames. */
+  readonly readCache: ReadCache;
 }
 
 /** `captureBytesMax` are the nine tenths that capturing may fill. */
 export function engineMemory(captureBytesMax: number): EngineMemory {
   const pool = new MemoryPool(Math.ceil(captureBytesMax / CAPTURING_SHARE));
-  return { pool, capturing: new MemoryBudget(captureBytesMax, pool), receiving: new MemoryBudget(Math.floor(pool.limitBytes * RECEIVING_SHARE), pool) };
+  return { pool, capturing: new MemoryBudget(captureBytesMax, pool), receiving: new MemoryBudget(Math.floor(pool.limitBytes * RECEIVING_SHARE), pool), readCache: new ReadCache(READ_CACHE_BYTES) };
 }
 
 export interface VpgMemory {

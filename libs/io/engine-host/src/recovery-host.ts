@@ -6,7 +6,7 @@ import {
   type StreamRecord,
 } from '@tidemark/frame';
 import type { HeldCheckpoint, JournalState } from '@tidemark/journal';
-import { JournalFile, type JournalFileStats } from '@tidemark/journal-file';
+import { JournalFile, type JournalFileStats, type ReadCache } from '@tidemark/journal-file';
 import { crc32c, decompressBody, type CodecPool } from '@tidemark/link';
 import { MemoryVolume } from '@tidemark/volume';
 import { Receiver, type BudgetShare, type MemoryBudget, type ReceiverEffect } from '@tidemark/replication';
@@ -41,6 +41,8 @@ export interface RecoveryHooks {
   readonly codecs: CodecPool;
   readonly space: DatastoreSpace;
   readonly hashPool: HashPool;
+  /** What all views of this VRA keep of what they have read. */
+  readonly readCache: ReadCache;
   /** Memory for what is received and not durable. */
   readonly budget: MemoryBudget;
 }
@@ -132,6 +134,7 @@ export class RecoveryHost {
       crc32c,
       decompress: decompressBody,
       isIndexDistrusted,
+      readCache: this.hooks.readCache,
       segmentBytes: segmentBytesFor(this.limits.journalHardBytes),
       spaceGuard: () => this.#journalRoomBytes,
       onDurable: (seq) => this.#step((effects) => this.#receiver.durable(seq, effects)),

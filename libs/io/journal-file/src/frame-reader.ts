@@ -3,6 +3,7 @@ import {
   decodeFrameBody, decodeJournalRecord, type FramePlace, type ImagePiece, JOURNAL_RECORD_HEADER_BYTES, isFrameKind, JournalError, type JournalRecordHeader,
 } from '@tidemark/journal';
 import type { StreamRecord } from '@tidemark/frame';
+import type { CacheShare } from './read-cache.js';
 import type { SegmentFiles } from './segment-files.js';
 import type { Decompress } from './types.js';
 
@@ -16,10 +17,7 @@ const keyOf = ({ segment, at }: FramePlace, payloadAt = 0): string => `${segment
  * a compressed one the body, whole. Keeps the most recently used bodies within a bound: a guest that boots reads the same frames over and over.
  */
 export class FrameReader {
-  /** Least recently used first. */
-  readonly #cache = new Map<string, Uint8Array>();
   readonly #underWay = new Map<string, Promise<Uint8Array>>();
-  #cachedBytes = 0;
 
   constructor(
     private readonly parts: {
@@ -27,7 +25,7 @@ export class FrameReader {
       readonly salt: () => Uint8Array;
       readonly crc32c: Crc32c;
       readonly decompress: Decompress;
-      readonly cacheBytesMax: number;
+      readonly cache: CacheShare<Uint8Array>;
     },
   ) {}
 
@@ -39,7 +37,7 @@ export class FrameReader {
     if (!isPacked && payloadBytes <= ALONE_BYTES_MAX) return this.#readAlone(piece, target);
     const key = isPacked ? keyOf(piece) : keyOf(piece, piece.payloadAt - piece.skip);
     const from = isPacked ? piece.payloadAt : piece.skip;
-    const cached = this.#cached(key);
+    const cached = this.parts.cache.get(key);
     if (cached === undefined) return this.#readKept(key, piece, { target, from });
     target.set(cached.subarray(from, from + target.byteLength));
     return undefined;
@@ -68,16 +66,8 @@ export class FrameReader {
     target.set(bytes.subarray(from, from + target.byteLength));
   }
 
-  #cached(key: string): Uint8Array | undefined {
-    const bytes = this.#cache.get(key);
-    if (bytes === undefined) return undefined;
-    this.#cache.delete(key);
-    this.#cache.set(key, bytes);
-    return bytes;
-  }
-
   async #kept(key: string, read: () => Promise<Uint8Array>): Promise<Uint8Array> {
-    const cached = this.#cached(key);
+    const cached = this.parts.cache.get(key);
     if (cached !== undefined) return cached;
     const underWay = this.#underWay.get(key);
     if (underWay !== undefined) return await underWay;
@@ -85,11 +75,16 @@ export class FrameReader {
     this.#underWay.set(key, reading);
     try {
       const bytes = await reading;
-      this.#keep(key, bytes);
+      this.parts.cache.put(key, bytes);
       return bytes;
     } finally {
       this.#underWay.delete(key);
     }
+  }
+
+  /** No view is open any more. */
+  forget(): void {
+    this.parts.cache.clear();
   }
 
   /** The record at `place`; of a frame its stream records too, uncached: for apply, which reads every frame once. */
@@ -119,16 +114,6 @@ export class FrameReader {
     await segments.use(place.segment, async (handle) => await handle.readFully(body, place.at + JOURNAL_RECORD_HEADER_BYTES));
     if (crc32c(body) !== header.bodyCrc) throw corrupt(place);
     return decompress(header.codec, body, header.rawBytes);
-  }
-
-  #keep(key: string, body: Uint8Array): void {
-    this.#cache.set(key, body);
-    this.#cachedBytes += body.byteLength;
-    for (const [oldKey, old] of this.#cache) {
-      if (this.#cachedBytes <= this.parts.cacheBytesMax || oldKey === key) return;
-      this.#cache.delete(oldKey);
-      this.#cachedBytes -= old.byteLength;
-    }
   }
 }
 

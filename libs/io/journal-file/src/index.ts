@@ -4,4 +4,5 @@ export * from './file-layer.js';
 export { HeadView } from './head-view.js';
 export { JournalFile } from './journal-file.js';
 export { nodeFiles } from './node-files.js';
+export { ReadCache } from './read-cache.js';
 export * from './types.js';

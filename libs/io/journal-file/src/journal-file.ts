@@ -14,6 +14,7 @@ import { JournalIndex } from './journal-index.js';
 import { Mirrors } from './mirrors.js';
 import { nodeFiles } from './node-files.js';
 import { openScratch } from './open-scratch.js';
+import { ReadCache } from './read-cache.js';
 import { scan } from './scan.js';
 import { checkInSteps } from './segment-check.js';
 import { SegmentFiles } from './segment-files.js';
@@ -24,6 +25,7 @@ import { WriteGate } from './write-gate.js';
 type WithoutRequest<T> = T extends JournalCommand ? Omit<T, 'request'> : never;
 
 const CACHE_BYTES_DEFAULT = 32 * MiB;
+const OWN_CACHE_BYTES = 48 * MiB;
 /** A shorter segment would hold little more than its own beginning; the index takes places below 4 GiB. */
 const SEGMENT_BYTES_MIN = 4 * KiB;
 const SEGMENT_BYTES_MAX = 2 * GiB;
@@ -51,7 +53,7 @@ export class JournalFile {
   /** What the scan found: for the log. Empty when all was in order. */
   readonly tornTail: string;
 
-  private constructor(options: JournalFileOptions, parts: { segments: SegmentFiles; index: JournalIndex; recovered: RecoveredJournal; salt: Uint8Array }) {
+  private constructor(options: JournalFileOptions, parts: { segments: SegmentFiles; index: JournalIndex; readCache: ReadCache; recovered: RecoveredJournal; salt: Uint8Array }) {
     const { salt } = parts;
     this.#index = parts.index;
     this.#isJustScanned = !parts.index.hasSpared;
@@ -76,7 +78,7 @@ export class JournalFile {
       salt: () => parts.recovered.salt ?? salt,
       crc32c,
       decompress: options.decompress ?? decompressBody,
-      cacheBytesMax: options.cacheBytesMax ?? CACHE_BYTES_DEFAULT,
+      cache: parts.readCache.share(options.cacheBytesMax ?? CACHE_BYTES_DEFAULT),
     });
     const mirrors = new Mirrors(() => this.#volumes);
     this.#runner = new EffectRunner({ segments: parts.segments, mirrors, reader: this.#reader, listeners: options, completed: (event) => this.#step(event) });
@@ -91,11 +93,12 @@ export class JournalFile {
     assert(segmentBytes >= SEGMENT_BYTES_MIN && segmentBytes <= SEGMENT_BYTES_MAX, `segments of ${segmentBytes} bytes: ${SEGMENT_BYTES_MIN} to ${SEGMENT_BYTES_MAX} are possible`);
     assert(options.volumes.every(({ sizeBytes }) => sizeBytes <= INDEX_NUMBER_MAX), 'volumes of at most 256 TiB');
     const segments = new SegmentFiles(folder, files);
-    const index = new JournalIndex({ folder, files, crc32c, onFailed: options.onIndexFailed ?? (() => undefined), onDamaged: options.onIndexDamaged ?? (() => undefined) });
+    const readCache = options.readCache ?? new ReadCache(OWN_CACHE_BYTES);
+    const index = new JournalIndex({ folder, files, crc32c, cache: readCache, onFailed: options.onIndexFailed ?? (() => undefined), onDamaged: options.onIndexDamaged ?? (() => undefined) });
     try {
       const salt = randomBytes(8);
       const recovered = await scan(options, { segments, index, salt });
-      const file = new JournalFile(options, { segments, index, recovered, salt });
+      const file = new JournalFile(options, { segments, index, readCache, recovered, salt });
       file.#act((effects) => file.#journal.start(effects));
       await file.#settled();
       file.#isJustScanned = !index.hasSpared && file.#journal.state.phase === 'broken' && !file.#isReopening;
@@ -272,7 +275,7 @@ export class JournalFile {
     const key = `view ${(this.#lastRequest += 1)}`;
     this.#step({ type: 'pin', key, checkpointId, isReading: true });
     const release = (): void => {
-      this.#index.leave();
+      this.#left();
       this.#step({ type: 'unpin', key });
     };
     const { appliedSeq } = this.#journal.durable;
@@ -347,12 +350,18 @@ export class JournalFile {
       }),
       onClosed: () => {
         this.#views.delete(head);
-        this.#index.leave();
+        this.#left();
         this.#step({ type: 'unpin', key });
       },
     });
     this.#views.add(head);
     return head;
+  }
+
+  /** A view reads no more. */
+  #left(): void {
+    this.#index.leave();
+    if (this.#views.size === 0) this.#reader.forget();
   }
 
   stats(): JournalFileStats {

@@ -7,6 +7,7 @@ import {
 import type { FileLayer } from './file-layer.js';
 import { lookUp, type Source, takeCached } from './index-sources.js';
 import { PageCache } from './page-cache.js';
+import type { ReadCache } from './read-cache.js';
 import { RunFile } from './run-file.js';
 import { isTemporary, type PageSource, writeRun } from './run-writer.js';
 
@@ -15,7 +16,7 @@ const NAME = /^\d{10}-\d{10}\.index$/;
 const MERGE_COUNT = 8;
 /** A lookup goes on in what was made again; more often than this is not the disk's doing. */
 const REPLACED_MAX = 8;
-/** Shared by all views of a journal. */
+/** Of the cache that all journals share; for all views of one. */
 const CACHE_BYTES_MAX = 16 * MiB;
 
 /** What the index needs of the journal that it belongs to. */
@@ -36,6 +37,7 @@ export interface JournalIndexParts {
   readonly folder: string;
   readonly files: FileLayer;
   readonly crc32c: Crc32c;
+  readonly cache: ReadCache;
   readonly onFailed: (error: unknown) => void;
   /** An index file is damaged; what it said is being made again from the segments. */
   readonly onDamaged: (path: string) => void;
@@ -51,7 +53,7 @@ export class JournalIndex {
   /** Oldest segments first; no two hold the same segment. */
   #runs: RunFile[] = [];
   readonly #sections = new Map<number, { readonly salt: Uint8Array; readonly section: SegmentSection }>();
-  readonly #cache = new PageCache(CACHE_BYTES_MAX);
+  readonly #cache: PageCache;
   #journal: IndexedJournal | undefined;
   #work: Promise<void> | undefined;
   #isClosed = false;
@@ -64,7 +66,9 @@ export class JournalIndex {
   /** Index files that did not read back as they were written, since the journal was opened. */
   damagedCount = 0;
 
-  constructor(private readonly parts: JournalIndexParts) {}
+  constructor(private readonly parts: JournalIndexParts) {
+    this.#cache = new PageCache(parts.cache.share(CACHE_BYTES_MAX));
+  }
 
   /** Opens the index files that belong to the segments of `plan`, and removes all others. */
   async find(plan: ScanPlan): Promise<void> {

@@ -1,38 +1,28 @@
-import { type IndexPage, PAGE_BYTES } from '@tidemark/journal';
+import type { IndexPage } from '@tidemark/journal';
+import type { CacheShare } from './read-cache.js';
 import type { RunFile } from './run-file.js';
 
 /** Index pages read last, of all runs and views of one journal. */
 export class PageCache {
-  /** Least recently used first. */
-  readonly #pages = new Map<string, IndexPage>();
   readonly #ids = new WeakMap<RunFile, number>();
   #lastId = 0;
 
-  constructor(private readonly bytesMax: number) {}
+  constructor(private readonly share: CacheShare<IndexPage>) {}
 
   get bytes(): number {
-    return this.#pages.size * PAGE_BYTES;
+    return this.share.bytes;
   }
 
   get(run: RunFile, number: number): IndexPage | undefined {
-    const key = this.#key(run, number);
-    const page = this.#pages.get(key);
-    if (page === undefined) return undefined;
-    this.#pages.delete(key);
-    this.#pages.set(key, page);
-    return page;
+    return this.share.get(this.#key(run, number));
   }
 
   put(run: RunFile, number: number, page: IndexPage): void {
-    this.#pages.set(this.#key(run, number), page);
-    for (const [key] of this.#pages) {
-      if (this.bytes <= this.bytesMax) return;
-      this.#pages.delete(key);
-    }
+    this.share.put(this.#key(run, number), page);
   }
 
   clear(): void {
-    this.#pages.clear();
+    this.share.clear();
   }
 
   #key(run: RunFile, number: number): string {

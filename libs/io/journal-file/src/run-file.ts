@@ -93,7 +93,7 @@ export class RunFile {
     const bytes = new Uint8Array(fencesBytes);
     await this.#readFully(bytes, { at: fencesAt, what: 'its fences' });
     if (this.parts.crc32c(bytes) !== this.footer.fencesCrc) throw this.#damage('its fences');
-    const fences = new RunFences();
+    const fences = new RunFences(this.footer.pageCount);
     for (let at = 0; at < bytes.byteLength; at += FENCES_STEP * FENCE_BYTES) {
       if (!fences.addEncoded(bytes.subarray(at, at + FENCES_STEP * FENCE_BYTES))) throw this.#damage('its fences');
       await this.parts.files.giveWay();

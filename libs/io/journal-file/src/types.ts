@@ -3,6 +3,7 @@ import type { FrameCodec } from '@tidemark/frame';
 import type { JournalIdentity, JournalState } from '@tidemark/journal';
 import type { Volume } from '@tidemark/volume';
 import type { FileLayer } from './file-layer.js';
+import type { ReadCache } from './read-cache.js';
 
 /** Turns a body back into `rawBytes` bytes. Throws on bytes that do not decompress to exactly that. */
 export type Decompress = (codec: FrameCodec, body: Uint8Array, rawBytes: number) => Uint8Array;
@@ -33,6 +34,8 @@ export interface JournalFileOptions {
   readonly isIndexDistrusted?: boolean;
   /** Cached decompressed frames for views and apply; default 32 MiB. */
   readonly cacheBytesMax?: number;
+  /** What all journals of a process may keep of what views read; absent: this one has its own. */
+  readonly readCache?: ReadCache;
   readonly files?: FileLayer;
   /** Everything up to `seq` is durable: acknowledge it now. */
   readonly onDurable: (seq: number) => void;
