@@ -11,6 +11,7 @@ import { EffectRunner } from './effect-runner.js';
 import { FrameReader } from './frame-reader.js';
 import { HeadView } from './head-view.js';
 import { JournalIndex } from './journal-index.js';
+import { statsOf } from './journal-stats.js';
 import { Mirrors } from './mirrors.js';
 import { nodeFiles } from './node-files.js';
 import { openScratch } from './open-scratch.js';
@@ -365,27 +366,7 @@ export class JournalFile {
   }
 
   stats(): JournalFileStats {
-    const { durable, segments, journalBytes } = this.#journal;
-    const { epoch, reservedEpoch, isEnded, incarnation, isBaseComplete, sync, lastSeq, appliedSeq, promotion } = durable;
-    return {
-      state: this.#journal.state,
-      durableSeq: lastSeq,
-      appliedSeq,
-      retainedWrites: segments.reduce((sum, { writes }) => sum + writes, 0),
-      indexMemoryBytes: this.#index.memoryBytes,
-      unindexedSegments: Math.max(0, this.#journal.unindexed.length - 1),
-      indexFiles: this.#index.runs,
-      damagedIndexFiles: this.#index.damagedCount,
-      segmentCount: segments.length,
-      journalBytes,
-      epoch,
-      reservedEpoch,
-      isEnded,
-      incarnation,
-      isBaseComplete,
-      isSyncing: sync !== 'idle',
-      promotion,
-    };
+    return statsOf(this.#journal, this.#index);
   }
 
   /** Ends what is under way, closes views and files. Everything not durable by then is as after a crash. */
