@@ -33,21 +33,37 @@ async function through(shape: LinkShape): Promise<{ readonly proxy: LinkProxy; r
 describe('a link in user space', () => {
   it('has a round trip of twice its one way', async () => {
     const { client } = await through({ oneWayMs: 40 });
-    const beganMs = performance.now();
-    client.write('ping');
-    await once(client, 'data');
-    expect(performance.now() - beganMs).toBeGreaterThanOrEqual(79);
-    expect(performance.now() - beganMs).toBeLessThan(250);
+    const roundTripsMs: number[] = [];
+    for (let ping = 0; ping < 20 && !roundTripsMs.some((ms) => ms < 120); ping += 1) {
+      const beganMs = performance.now();
+      client.write('ping');
+      await once(client, 'data');
+      roundTripsMs.push(performance.now() - beganMs);
+    }
+    expect(Math.min(...roundTripsMs)).toBeGreaterThanOrEqual(79);
+    expect(Math.min(...roundTripsMs)).toBeLessThan(120);
   });
 
   it('carries its rate and no more', async () => {
-    const { client, received, total } = await through({ oneWayMs: 10, bytesPerSecond: 4_000_000 });
-    client.write(Buffer.alloc(4_000_000));
-    while (total() < 3_900_000) await new Promise((resolve) => setTimeout(resolve, 10));
-    const elapsedMs = (received.at(-1)?.atMs ?? 0) - (received[0]?.atMs ?? 0);
-    const bytesPerSecond = ((total() - (received[0]?.bytes ?? 0)) * 1000) / elapsedMs;
-    expect(bytesPerSecond).toBeGreaterThan(3_500_000);
-    expect(bytesPerSecond).toBeLessThan(4_200_000);
+    const [bytesPerSecond, burstBytes, oneWayMs] = [4_000_000, 1_000_000, 10];
+    const { client, received, total } = await through({ oneWayMs, bytesPerSecond });
+    const rates: number[] = [];
+    // A machine that is busy with other things slows a burst down, but not every one; a link that is too slow slows all.
+    for (let burst = 1; burst <= 20 && !rates.some((rate) => rate > 0.85 * bytesPerSecond); burst += 1) {
+      const [before, beganMs] = [received.length, performance.now()];
+      client.write(Buffer.alloc(burstBytes));
+      while (total() < burst * burstBytes) await new Promise((resolve) => setTimeout(resolve, 5));
+      const arrivals = received.slice(before);
+      let bytes = 0;
+      for (const arrival of arrivals) {
+        bytes += arrival.bytes;
+        // However busy: no byte is there before its turn at the bottleneck and its way behind that.
+        expect(arrival.atMs - beganMs + 0.01).toBeGreaterThanOrEqual((bytes * 1000) / bytesPerSecond + oneWayMs);
+      }
+      const elapsedMs = (arrivals.at(-1)?.atMs ?? 0) - (arrivals[0]?.atMs ?? 0);
+      rates.push(((burstBytes - (arrivals[0]?.bytes ?? 0)) * 1000) / elapsedMs);
+    }
+    expect(Math.max(...rates)).toBeGreaterThan(0.85 * bytesPerSecond);
   });
 
   it('cuts after exactly so many bytes, and takes connections again', async () => {
