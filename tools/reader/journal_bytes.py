@@ -17,9 +17,10 @@ SEGMENT_HEADER_BYTES, RECORD_HEADER_BYTES, ALIGNMENT = 1024, 128, 64
 FRAME_BYTES_MAX, CONTROL_BYTES_MAX, MARK_BYTES_MAX = 33 * MIB, 64 << 10, MIB
 SEQ_LIMIT = 1 << 53
 
-SEGMENT = struct.Struct('<I4sHHI8sIIQQQIHH256s640s64s')
+SEGMENT = struct.Struct('<I4sHHI8sIIQQQIHH256s640sQQQQII24s')
 SegmentHeader = namedtuple('SegmentHeader', 'crc magic version reserved generation salt segment resumesSegment resumesAt firstRecordNo '
-                                            'committedRecordNo chainStart vpgIdBytes vmIdBytes vpgId vmId reserved2')
+                                            'committedRecordNo chainStart vpgIdBytes vmIdBytes vpgId vmId compactedEndAt compactedRecordNo '
+                                            'originalRecordNo originalEndAt compactedChain originalChain reserved2')
 RECORD = struct.Struct('<I4sHHI8sQQQQQIIIIIIB7sQQ16s')
 RecordHeader = namedtuple('RecordHeader', 'crc magic version kind chain salt recordNo committedRecordNo firstSeq lastSeq committedSeq epoch '
                                           'incarnation count bodyBytes rawBytes bodyCrc codec reserved clockMs atMs reserved2')
@@ -27,9 +28,9 @@ DESCRIPTOR = struct.Struct('<QIIIHBB')
 assert (SEGMENT.size, RECORD.size, DESCRIPTOR.size) == (SEGMENT_HEADER_BYTES, RECORD_HEADER_BYTES, 24)
 
 KINDS = {1: 'state', 2: 'frame', 3: 'incarnation', 4: 'epochReserve', 5: 'epochCommit', 6: 'epochBurn', 7: 'retire', 8: 'applied', 9: 'direct',
-         10: 'baseFrame', 11: 'generation', 12: 'promotionStart', 13: 'promotionEnd', 14: 'scratch', 15: 'volumes', 16: 'thin'}
+         10: 'baseFrame', 11: 'generation', 12: 'promotionStart', 13: 'promotionEnd', 14: 'scratch', 15: 'volumes', 16: 'thin', 17: 'kept'}
 CODECS = ('none', 'lz4', 'zstd')
-WITH_TABLE = {'frame', 'baseFrame', 'scratch'}
+WITH_TABLE = {'frame', 'baseFrame', 'scratch', 'kept'}
 TYPES = {1: 'write', 2: 'zeroes', 3: 'syncWrite', 4: 'syncZeroes', 5: 'marker', 6: 'seal', 7: 'syncStart', 8: 'syncEnd'}
 # Fields of JSON bodies and their types; a JSON true is no number.
 NUMBER, FRACTION, TEXT, FLAG, TEXT_OR_NULL = (int,), (int, float), (str,), (bool,), (str, type(None))
@@ -114,8 +115,17 @@ def read_segment_header(raw, number):
                 and header.reserved == 0 and not any(header.reserved2) and header.segment == number
                 and header.committedRecordNo == header.firstRecordNo - 1
                 and header.vpgIdBytes <= 256 and header.vmIdBytes <= 640
+                and is_compaction_sound(header)
                 and not any(header.vpgId[header.vpgIdBytes:]) and not any(header.vmId[header.vmIdBytes:]))
     return header if is_valid else None
+
+
+def is_compaction_sound(header):
+    """Zeroes, or ends that can be: of a compacted segment nothing is longer than what it stands for."""
+    if not any((header.compactedEndAt, header.compactedRecordNo, header.originalRecordNo, header.originalEndAt, header.compactedChain, header.originalChain)):
+        return True
+    return (SEGMENT_HEADER_BYTES < header.compactedEndAt <= header.originalEndAt < SEQ_LIMIT
+            and header.firstRecordNo <= header.compactedRecordNo <= header.originalRecordNo < SEQ_LIMIT)
 
 
 class Segment:
@@ -128,6 +138,27 @@ class Segment:
 
     def read(self):
         return self.path.read_bytes()
+
+    @property
+    def is_compacted(self):
+        return self.header is not None and self.header.compactedEndAt > 0
+
+    def continued_at(self, byte):
+        """The next segment resumes at this byte; in a compacted segment the records end elsewhere."""
+        self.end = byte
+        if self.is_compacted:
+            self.end = self.header.compactedEndAt
+            if byte != self.header.originalEndAt:
+                raise Corrupt(f'segment {self.number} stands for one that ended at {self.header.originalEndAt}, the next one resumes at {byte}')
+
+    def place_behind(self, place):
+        """Where the next segment goes on; `place` is where the records of this one end."""
+        if not self.is_compacted:
+            return place
+        header = self.header
+        if (place.recordNo, place.chain) != (header.compactedRecordNo + 1, header.compactedChain):
+            raise Break(f'ends behind record {place.recordNo - 1}, the header says {header.compactedRecordNo} and another chain value or number')
+        return Place(place.salt, header.originalRecordNo + 1, header.originalChain)
 
 
 class Folder:
@@ -159,7 +190,7 @@ class Folder:
             if number >= segments[0].number:
                 raise Corrupt(f'segment {segments[0].number} resumes segment {number}')
             if header is not None:
-                files[number].end = header.resumesAt
+                files[number].continued_at(header.resumesAt)
             segments.insert(0, files[number])
 
 
@@ -280,6 +311,11 @@ Item = namedtuple('Item', 'seq type volume offset length payload raw payloadAt n
 def items_of(record):
     """The stream records in a frame's body."""
     header, body = record.header, decompress(record)
+    seqs = range(header.firstSeq, header.firstSeq + header.count)
+    if record.kind == 'kept':
+        seqs, body = kept_seqs(header, body)
+        if header.count == 0:
+            return []
     payload_next = header.count * DESCRIPTOR.size
     if header.count < 1 or payload_next > len(body) or header.count > 65536:
         raise Corrupt(f'record {header.recordNo}: {header.count} stream records in {len(body)} bytes')
@@ -298,10 +334,22 @@ def items_of(record):
         payload = body[payload_next:payload_next + payload_bytes]
         payload_next += payload_bytes
         decoded = mark(kind, payload, where) if kind in MARK_FIELDS else payload
-        items.append(Item(header.firstSeq + index, kind, volume, offset, length, decoded, payload, payload_at, number))
+        items.append(Item(seqs[index], kind, volume, offset, length, decoded, payload, payload_at, number))
     if payload_next != len(body):
         raise Corrupt(f'record {header.recordNo}: {len(body) - payload_next} bytes behind the last payload')
     return items
+
+
+def kept_seqs(header, body):
+    """The positions behind the payloads of a `kept` record, and the body without them."""
+    size = 4 * header.count
+    if size > len(body) or (header.count == 0 and body):
+        raise Corrupt(f'record {header.recordNo}: {header.count} positions in {len(body)} bytes')
+    table = len(body) - size
+    seqs = [header.firstSeq + each for each in struct.unpack_from(f'<{header.count}I', body, table)]
+    if seqs != sorted(seqs) or any(seq > header.lastSeq for seq in seqs):
+        raise Corrupt(f'record {header.recordNo}: positions out of order')
+    return seqs, body[:table]
 
 
 def mark(kind, payload, where):

@@ -42,7 +42,7 @@ class Expected:
         """`items` of a frame, else None; `base_seqs` as the state is behind this record."""
         header, is_frame = record.header, items is not None
         marks = [item for item in items or () if item.type not in ('write', 'zeroes', 'syncWrite', 'syncZeroes')]
-        if record.kind != 'frame' or marks or header.firstSeq != self.last_seq + 1:
+        if record.kind not in ('frame', 'kept') or marks or header.firstSeq != self.last_seq + 1:
             preceding = 0 if record.kind == 'state' else self.last_seq
             self.digest += ITEM.pack(header.kind, 0, header.incarnation, header.firstSeq, header.lastSeq, preceding, header.clockMs, header.atMs,
                                      0 if is_frame else header.bodyBytes, len(marks))

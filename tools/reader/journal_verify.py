@@ -43,7 +43,7 @@ class Verify:
         self.segments = {segment.number: segment for segment in self.all}
         for segment, following in zip(self.cut_off, self.cut_off[1:]):
             if following.header is not None and following.header.resumesSegment == segment.number:
-                segment.end = following.header.resumesAt
+                segment.continued_at(following.header.resumesAt)
         if self.cut_off:
             self._fault_missing(self.missing, f'segment {oldest.number} goes on behind it, and older ones are there')
         self.notes += [note for note in self.folder.notes if note.startswith('segment ') and not any(note.startswith(f'segment {each.number} ') for each in self.cut_off)]
@@ -119,6 +119,11 @@ class Verify:
             place, at = Place(self.salt, record.header.recordNo + 1, record.header.chain), record.next
         if segment.end is not None and segment.size < segment.end:
             self._fault(segment, segment.size, f'the file ends here, its records at byte {segment.end}')
+        if place is not None and len(self.faults) == before:
+            try:
+                segment.place_behind(place)
+            except Break as fault:
+                self._fault(segment, at, fault)
         if is_state_known and len(self.faults) == before:
             self.expected[segment.number] = expected
 
@@ -182,7 +187,12 @@ class Verify:
             return self._fault_missing(section.segment + 1, f'{file.path.name} was written when it was there')
         if following.header is not None and following.header.resumesSegment == segment.number:
             next_header = following.header
-            yield from differs(f'end, next record, chain (against the header of segment {following.number})', (section.endAt, section.recordNo + 1, section.chain),
+            ends = section.endAt, section.recordNo + 1, section.chain
+            if segment.is_compacted:
+                yield from differs('end, last record, chain (against the header of its compacted segment)', (section.endAt, section.recordNo, section.chain),
+                                   (header.compactedEndAt, header.compactedRecordNo, header.compactedChain))
+                ends = header.originalEndAt, header.originalRecordNo + 1, header.originalChain
+            yield from differs(f'end, next record, chain (against the header of segment {following.number})', ends,
                                (next_header.resumesAt, next_header.firstRecordNo, next_header.chainStart))
         expected = self.expected.get(section.segment)
         if expected is None:
@@ -208,7 +218,7 @@ class Verify:
                 seal = SEAL.fullmatch((self.path / name).read_bytes())
                 if seal is None or int(seal[2], 16) != crc32c(seal[1]) or not is_json(seal[1]):
                     self.faults.append(f'{name}: its seal does not fit')
-            elif name.endswith('.index.temp'):
+            elif name.endswith(('.index.temp', '.segment.temp')):
                 self.notes.append(f'{name}: was not finished, the next start removes it')
             elif not re.fullmatch(r'\d{10}\.segment', name) and not NAME.fullmatch(name):
                 self.faults.append(f'{name}: does not belong in a journal')

@@ -59,7 +59,7 @@ class State:
             self._take_over(body)
         self.is_new_generation = False
         self._check_numbers(record.header, where)
-        if record.kind in ('frame', 'baseFrame', 'direct', 'scratch'):
+        if record.kind in ('frame', 'baseFrame', 'direct', 'scratch', 'kept'):
             self._check_stream(record, where)
         elif (record.header.firstSeq, record.header.lastSeq) != (0, self['lastSeq']):
             raise Corrupt(f'{where}: positions {record.header.firstSeq}..{record.header.lastSeq}, the stream ends at {self["lastSeq"]}')
@@ -94,7 +94,7 @@ class State:
     def _check_stream(self, record, where):
         """Positions go on without a gap, except at the first record of an incarnation: then a sync is needed."""
         header = record.header
-        if record.kind != 'direct' and header.count != header.lastSeq - header.firstSeq + 1:
+        if record.kind not in ('direct', 'kept') and header.count != header.lastSeq - header.firstSeq + 1:
             raise Corrupt(f'{where}: {header.count} stream records at {header.firstSeq}..{header.lastSeq}')
         if (header.incarnation, header.epoch) != (self['incarnation'], self['epoch']):
             raise Corrupt(f'{where}: of incarnation {header.incarnation}, epoch {header.epoch}')
@@ -124,6 +124,8 @@ class State:
                 self._take_seal(record.header.incarnation, item.payload)
         if self['sync'] == 'idle':
             self.values['brokenReason'] = None
+
+    _take_kept = _take_frame
 
     def _take_baseFrame(self, record, items, where):
         if self['isBaseComplete'] or all(item.type != 'syncEnd' for item in items):
@@ -286,7 +288,11 @@ class Scan:
             self.codecs[CODECS[record.header.codec]] += record.kind in WITH_TABLE
             self.per_segment[segment.number] += 1
             place, at = Place(place.salt, record.header.recordNo + 1, record.header.chain), record.next
-        return place, at if segment.end is not None and at != segment.end else None
+        try:
+            return segment.place_behind(place), at if segment.end is not None and at != segment.end else None
+        except Break as fault:
+            self.reason = f'segment {segment.number}, byte {at}: {fault}'
+            return place, at
 
     def _judge(self, index, at, place, *, clean_end):
         """The record at byte `at` of this segment is missing or broken: what lies behind it decides."""
@@ -327,7 +333,7 @@ def print_check(scan):
         print(f'vpg {text(first.vpgId)}, vm {text(first.vmId)}')
     for segment in folder.segments:
         header = segment.header
-        about = 'header does not read' if header is None else f'generation {header.generation}, from record {header.firstRecordNo}'
+        about = 'header does not read' if header is None else f'generation {header.generation}, from record {header.firstRecordNo}' + (', compacted' if segment.is_compacted else '')
         print(f'segment {segment.number}: {segment.size} bytes, {scan.per_segment[segment.number]} records, {about}')
     for note in folder.notes:
         print(f'note: {note}')
@@ -400,7 +406,7 @@ def image(options):
         out.truncate(size)
 
         def take(record):
-            if record.kind in ('frame', 'baseFrame') and record.header.firstSeq < held['markerSeq']:
+            if record.kind in ('frame', 'baseFrame', 'kept') and record.header.firstSeq < held['markerSeq']:
                 for item in items_of(record):
                     if base_seq < item.seq < held['markerSeq'] and item.volume == options.volume:
                         write(out, size, item)

@@ -28,6 +28,7 @@ export class ApplyJobs {
   /** Where the next step begins reading. */
   #readFrom = { segment: 0, at: 0 };
   #isRemoving = false;
+  #isHeld = false;
 
   constructor(
     private readonly parts: { readonly state: DurableState; readonly log: CommitLog; readonly pins: Pins; readonly tail: () => JournalSnapshot },
@@ -48,6 +49,21 @@ export class ApplyJobs {
     assert(markerSeq !== undefined, 'error() was asked first');
     this.#jobs.push({ request, throughSeq: markerSeq - 1 });
     if (this.#jobs.length === 1) this.#next(effects);
+  }
+
+  /** No segment is read by an apply or freed until {@link release}. False: one is, or a view may read one. */
+  hold(): boolean {
+    if (this.#isHeld || this.#isRemoving || this.#jobs.length > 0 || this.parts.pins.hasReader) return false;
+    this.#isHeld = true;
+    return true;
+  }
+
+  /** Segments may have become other files: an apply begins at the start of its segment. */
+  release(effects: JournalEffect[]): void {
+    this.#isHeld = false;
+    this.#readFrom = { segment: 0, at: 0 };
+    this.freeSegments(effects);
+    if (this.#jobs.length > 0) this.#next(effects);
   }
 
   /** Runs `then` when no mirror write is under way; later jobs find a committed failover and are refused. */
@@ -97,7 +113,7 @@ export class ApplyJobs {
   freeSegments(effects: JournalEffect[]): void {
     const { state, log, pins } = this.parts;
     const [oldest] = state.segments;
-    if (this.#isRemoving || oldest === undefined || pins.hasReader || oldest.segment === log.currentSegment) return;
+    if (this.#isRemoving || this.#isHeld || oldest === undefined || pins.hasReader || oldest.segment === log.currentSegment) return;
     const isSealed = state.segments.length > 1;
     if (!isSealed || oldest.lastSeq > state.snapshot.appliedSeq) return;
     this.#isRemoving = true;
@@ -115,6 +131,7 @@ export class ApplyJobs {
 
   #next(effects: JournalEffect[]): void {
     const { state } = this.parts;
+    if (this.#isHeld) return;
     const [job] = this.#jobs;
     if (job === undefined) {
       for (const then of this.#afterwards.splice(0)) then(effects);

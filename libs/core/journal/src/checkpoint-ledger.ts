@@ -31,6 +31,11 @@ export class CheckpointLedger {
     return this.#held;
   }
 
+  /** Markers that wait for their seal. */
+  get open(): readonly HeldCheckpoint[] {
+    return [...this.#open.values()];
+  }
+
   get oldest(): HeldCheckpoint | undefined {
     return this.#held[0];
   }

@@ -22,6 +22,18 @@ export interface SegmentHeader {
   readonly firstRecordNo: number;
   readonly committedRecordNo: number;
   readonly chainStart: number;
+  /** Set in a segment of which a compaction left only what checkpoints show. */
+  readonly compacted?: CompactedEnds | undefined;
+}
+
+/** Where the records of a compacted segment end, and where those ended that they stand for: what the next segment continues from. */
+export interface CompactedEnds {
+  readonly endAt: number;
+  readonly recordNo: number;
+  readonly chain: number;
+  readonly originalEndAt: number;
+  readonly originalRecordNo: number;
+  readonly originalChain: number;
 }
 
 export interface JournalRecordHeader {
@@ -163,7 +175,7 @@ function readHeader(view: DataView, kind: JournalRecordKind, codec: FrameCodec):
 
 /** Kinds whose body is a record table with payloads. */
 export const isFrameKind = (kind: JournalRecordKind): boolean =>
-  kind === JournalRecordKind.frame || kind === JournalRecordKind.baseFrame || kind === JournalRecordKind.scratch;
+  kind === JournalRecordKind.frame || kind === JournalRecordKind.baseFrame || kind === JournalRecordKind.scratch || kind === JournalRecordKind.kept;
 
 function isWithinLimits(header: JournalRecordHeader): boolean {
   const bodyMax = isFrameKind(header.kind) ? FRAME_BODY_BYTES_MAX : CONTROL_BODY_BYTES_MAX;
@@ -193,8 +205,35 @@ export function encodeSegmentHeader(header: SegmentHeader, crc32c: Crc32c): Uint
   view.setUint16(SEGMENT_AT.vmIdBytes, vmId.byteLength, true);
   bytes.set(vpgId, SEGMENT_AT.vpgId);
   bytes.set(vmId, SEGMENT_AT.vmId);
+  if (header.compacted !== undefined) writeCompacted(view, header.compacted);
   view.setUint32(SEGMENT_AT.headerCrc, crc32c(bytes.subarray(SEGMENT_AT.magic)), true);
   return bytes;
+}
+
+function writeCompacted(view: DataView, ends: CompactedEnds): void {
+  setU64(view, SEGMENT_AT.compactedEndAt, ends.endAt);
+  setU64(view, SEGMENT_AT.compactedRecordNo, ends.recordNo);
+  setU64(view, SEGMENT_AT.originalRecordNo, ends.originalRecordNo);
+  setU64(view, SEGMENT_AT.originalEndAt, ends.originalEndAt);
+  view.setUint32(SEGMENT_AT.compactedChain, ends.chain, true);
+  view.setUint32(SEGMENT_AT.originalChain, ends.originalChain, true);
+}
+
+/** null: fields that no compaction writes. */
+function readCompacted(view: DataView, firstRecordNo: number): CompactedEnds | undefined | null {
+  const places = [SEGMENT_AT.compactedEndAt, SEGMENT_AT.compactedRecordNo, SEGMENT_AT.originalRecordNo, SEGMENT_AT.originalEndAt];
+  if (!places.every((at) => isSafeU64(view, at))) return null;
+  const ends = {
+    endAt: getU64(view, SEGMENT_AT.compactedEndAt),
+    recordNo: getU64(view, SEGMENT_AT.compactedRecordNo),
+    originalRecordNo: getU64(view, SEGMENT_AT.originalRecordNo),
+    originalEndAt: getU64(view, SEGMENT_AT.originalEndAt),
+    chain: view.getUint32(SEGMENT_AT.compactedChain, true),
+    originalChain: view.getUint32(SEGMENT_AT.originalChain, true),
+  };
+  if (Object.values(ends).every((value) => value === 0)) return undefined;
+  const isSound = ends.endAt > SEGMENT_HEADER_BYTES && ends.originalEndAt >= ends.endAt && ends.recordNo >= firstRecordNo && ends.originalRecordNo >= ends.recordNo;
+  return isSound ? ends : null;
 }
 
 /** Reads the start of a segment file; `undefined` for bytes that are not a whole, valid segment header of this version. */
@@ -211,7 +250,10 @@ export function decodeSegmentHeader(bytes: Uint8Array, crc32c: Crc32c): SegmentH
   const vpgId = textOf(header.subarray(SEGMENT_AT.vpgId, SEGMENT_AT.vpgId + vpgIdBytes));
   const vmId = textOf(header.subarray(SEGMENT_AT.vmId, SEGMENT_AT.vmId + vmIdBytes));
   if (!isSound || vpgId === undefined || vmId === undefined) return undefined;
+  const compacted = readCompacted(view, getU64(view, SEGMENT_AT.firstRecordNo));
+  if (compacted === null || header.subarray(SEGMENT_AT.reserved2).some((byte) => byte !== 0)) return undefined;
   return {
+    compacted,
     identity: { vpgId, vmId },
     salt: header.slice(SEGMENT_AT.salt, SEGMENT_AT.salt + 8),
     generation: view.getUint32(SEGMENT_AT.generation, true),

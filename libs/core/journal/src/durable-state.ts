@@ -17,6 +17,8 @@ export interface SegmentSummary extends SegmentSpan {
   /** End of the last durable record. */
   readonly bytes: number;
   readonly writes: number;
+  /** Markers in it, of checkpoints that are held or not. */
+  readonly markers: number;
 }
 
 /** A record that is on disk, with what is needed to take it into account. */
@@ -29,6 +31,8 @@ export interface DurableRecord {
   readonly body: Uint8Array;
   /** Of frames: the decoded table. */
   readonly records: readonly StreamRecord[];
+  /** As in `PlacedRecords`. */
+  readonly seqs?: readonly number[] | undefined;
 }
 
 /**
@@ -91,8 +95,11 @@ export class DurableState {
   /** A segment was opened; its records follow. */
   beginSegment({ segment, generation, firstRecordNo, chainStart }: Pick<SegmentSpan, 'segment' | 'generation' | 'firstRecordNo' | 'chainStart'>): void {
     this.#isNewGeneration = generation > (this.segments.at(-1)?.generation ?? generation);
+    // Behind a compacted segment these are not those of its own last record.
+    this.recordNo = firstRecordNo - 1;
+    this.chain = chainStart;
     const start = { recordNo: firstRecordNo - 1, chain: chainStart, lastSeq: this.snapshot.lastSeq, clockMs: this.clockMs };
-    this.segments.push({ segment, generation, firstRecordNo, chainStart, ...start, endAt: SEGMENT_HEADER_BYTES, bytes: SEGMENT_HEADER_BYTES, writes: 0 });
+    this.segments.push({ segment, generation, firstRecordNo, chainStart, ...start, endAt: SEGMENT_HEADER_BYTES, bytes: SEGMENT_HEADER_BYTES, writes: 0, markers: 0 });
     this.writes.push(new SegmentWrites(segment));
   }
 
@@ -108,13 +115,21 @@ export class DurableState {
     this.recordNo = span.recordNo;
     this.chain = span.chain;
     this.clockMs = Math.max(this.clockMs, span.clockMs);
-    this.segments.push({ ...span, bytes: span.endAt, writes });
+    const markers = digest.reduce((sum, { record }) => sum + markersIn(record), 0);
+    this.segments.push({ ...span, bytes: span.endAt, writes, markers });
   }
 
   /** The oldest segment was freed. */
   dropOldest(): void {
     const gone = this.segments.shift();
     if (gone !== undefined && this.writes[0]?.segment === gone.segment) this.writes.shift();
+  }
+
+  /** A compaction left less of this one. */
+  replaceSegment(summary: SegmentSummary): void {
+    const i = this.segments.findIndex(({ segment }) => segment === summary.segment);
+    assert(i >= 0 && i < this.segments.length - 1, 'a sealed segment');
+    this.segments[i] = summary;
   }
 
   /** The index file of a sealed segment is durable: what memory holds of it goes. */
@@ -135,15 +150,15 @@ export class DurableState {
   seqBeforeFirstSegment = 0;
 
   add(record: DurableRecord): void {
-    const { header, place, body, records } = record;
-    const noted = { header, body, marks: marksOf(header.firstSeq, records) };
+    const { header, place, body, records, seqs } = record;
+    const noted = { header, body, marks: marksOf(header.firstSeq, records, seqs) };
     const precedingSeq = this.snapshot.lastSeq;
     this.#take(noted);
     const writes = this.writes.at(-1);
     writes?.note(noted, precedingSeq);
     // What went straight into the mirrors does not count here.
     const isWanted = (volume: number, seq: number): boolean => seq > (this.snapshot.volumes[volume]?.baseSeq ?? 0);
-    if (hasStream(header.kind)) writes?.addFrame(place, header, records, { crc32c: this.crc32c, isWanted });
+    if (hasStream(header.kind)) writes?.addFrame(place, header, { records, seqs }, { crc32c: this.crc32c, isWanted });
     this.recordNo = header.recordNo;
     this.chain = header.chain;
     this.clockMs = Math.max(this.clockMs, header.clockMs);
@@ -152,6 +167,7 @@ export class DurableState {
     const { recordNo, chain, clockMs } = this;
     this.segments[this.segments.length - 1] = {
       ...open, recordNo, chain, clockMs, lastSeq: this.snapshot.lastSeq, endAt: record.endAt, bytes: record.endAt, writes: writes?.writeCount ?? 0,
+      markers: open.markers + markersIn(noted),
     };
   }
 
@@ -163,6 +179,7 @@ export class DurableState {
       case JournalRecordKind.frame:
         return this.#takeFrame(record);
       case JournalRecordKind.baseFrame:
+      case JournalRecordKind.kept:
         return this.#takeFrame(record);
       case JournalRecordKind.incarnation:
         return this.#takeIncarnation(header, decodeSession(body));
@@ -301,11 +318,13 @@ export class DurableState {
   }
 }
 
-function marksOf(firstSeq: number, records: readonly StreamRecord[]): StreamMark[] {
+const markersIn = ({ marks }: NotedRecord): number => marks.reduce((sum, { type }) => sum + (type === RecordType.marker ? 1 : 0), 0);
+
+function marksOf(firstSeq: number, records: readonly StreamRecord[], seqs: readonly number[] | undefined): StreamMark[] {
   const marks: StreamMark[] = [];
   for (let i = 0; i < records.length; i += 1) {
     const record = records[i];
-    if (record !== undefined && !isVolumeRecord(record.type)) marks.push({ seq: firstSeq + i, type: record.type, payload: record.payload });
+    if (record !== undefined && !isVolumeRecord(record.type)) marks.push({ seq: seqs?.[i] ?? firstSeq + i, type: record.type, payload: record.payload });
   }
   return marks;
 }

@@ -5,7 +5,7 @@ import {
   encodeApplied, encodeDirect, encodeEpoch, encodePromotion, encodeReason, encodeRetirement, encodeSession, encodeSnapshot, encodeThin, encodeVolumes,
 } from './control-bodies.js';
 import {
-  decodeJournalRecord, decodeSegmentHeader, encodeJournalRecord, encodeSegmentHeader, JOURNAL_RECORD_AT, JOURNAL_RECORD_HEADER_BYTES, JournalRecordKind, SEGMENT_AT,
+  decodeJournalRecord, decodeSegmentHeader, encodeJournalRecord, encodeKept, encodeSegmentHeader, JOURNAL_RECORD_AT, JOURNAL_RECORD_HEADER_BYTES, JournalRecordKind, SEGMENT_AT,
 } from './index.js';
 import { crc32cTable } from '@tidemark/base/testing';
 import { BEING_COPIED } from './volume-set.js';
@@ -17,6 +17,10 @@ const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex');
 
 const SEGMENT = {
   identity: IDENTITY, salt: SALT, generation: 1, segment: 2, resumesSegment: 1, resumesAt: 0x1_0000_0040, firstRecordNo: 10, committedRecordNo: 9, chainStart: 0xdeadbeef,
+};
+
+const COMPACTED = {
+  ...SEGMENT, compacted: { endAt: 0x2040, recordNo: 12, chain: 0x01020304, originalEndAt: 0x400_0080, originalRecordNo: 900, originalChain: 0x0a0b0c0d },
 };
 
 const FRAME = frameOf([{ type: 2, volume: 1, offset: 4096, length: 512, payload: undefined }], { firstSeq: 5, incarnation: 3, epoch: 7 });
@@ -41,15 +45,16 @@ const BODIES: Record<keyof typeof JournalRecordKind, Uint8Array> = {
   promotionEnd: encodePromotion(4),
   scratch: FRAME.body,
   thin: encodeThin([4, 5]),
+  kept: encodeKept([{ type: 2, volume: 1, offset: 4096, length: 512, payload: undefined }], [7], 5),
   volumes: encodeVolumes([{ diskId: 'scsi:0:0', sizeBytes: 8192 }, { diskId: '', sizeBytes: 0 }]),
 };
 
 function recordOf(kind: keyof typeof JournalRecordKind): Uint8Array {
   const body = BODIES[kind];
-  const isFrame = kind === 'frame' || kind === 'baseFrame' || kind === 'scratch';
+  const isFrame = kind === 'frame' || kind === 'baseFrame' || kind === 'scratch' || kind === 'kept';
   const { bytes } = encodeJournalRecord(
     {
-      kind: JournalRecordKind[kind], recordNo: 11, committedRecordNo: 10, firstSeq: isFrame ? 5 : 0, lastSeq: 5, committedSeq: 4, epoch: 7, incarnation: 3,
+      kind: JournalRecordKind[kind], recordNo: 11, committedRecordNo: 10, firstSeq: isFrame ? 5 : 0, lastSeq: kind === 'kept' ? 8 : 5, committedSeq: 4, epoch: 7, incarnation: 3,
       count: isFrame ? 1 : 0, bodyBytes: body.byteLength, rawBytes: body.byteLength, bodyCrc: crc32c(body), codec: FrameCodec.none, clockMs: 60_000,
       atMs: 1_763_800_000_000,
     },
@@ -66,6 +71,12 @@ describe('bytes on disk, version 1', () => {
     const bytes = encodeSegmentHeader(SEGMENT, crc32c);
     expect(hex(bytes)).toBe(golden['segment']);
     expect(decodeSegmentHeader(bytes, crc32c)).toEqual(SEGMENT);
+  });
+
+  it('header of a compacted segment', () => {
+    const bytes = encodeSegmentHeader(COMPACTED, crc32c);
+    expect(hex(bytes)).toBe(golden['compactedSegment']);
+    expect(decodeSegmentHeader(bytes, crc32c)).toEqual(COMPACTED);
   });
 
   it.each(Object.keys(JournalRecordKind) as (keyof typeof JournalRecordKind)[])('record %s', (kind) => {
@@ -97,6 +108,17 @@ describe('bytes on disk, version 1', () => {
     change(view);
     view.setUint32(JOURNAL_RECORD_AT.headerCrc, crc32c(bytes.subarray(4)), true);
     expect(decodeJournalRecord(bytes, SALT, crc32c)).toBe(undefined);
+  });
+
+  it.each<[string, Partial<typeof COMPACTED.compacted>]>([
+    ['ends inside its header', { endAt: 1024 }],
+    ['is longer than what it stands for', { originalEndAt: 0x2000 }],
+    ['has no record', { recordNo: 9 }],
+    ['has more records than it stands for', { originalRecordNo: 11 }],
+    ['says one thing only', { endAt: 0 }],
+  ])('the header of a compacted segment that %s is refused', (_, change) => {
+    const bytes = encodeSegmentHeader({ ...COMPACTED, compacted: { ...COMPACTED.compacted, ...change } }, crc32c);
+    expect(decodeSegmentHeader(bytes, crc32c)).toBe(undefined);
   });
 
   it('a segment header with a right checksum and a wrong version, or text that is not UTF-8, is refused', () => {

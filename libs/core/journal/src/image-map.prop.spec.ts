@@ -50,7 +50,7 @@ class World {
       const firstSeq = this.seq + 1 + (this.random() < 0.05 ? this.pick(50) : 0);
       this.seq = firstSeq - 1;
       for (let i = 1 + this.pick(3); i > 0; i -= 1) records.push(this.#record(segment, isHot));
-      writes.addFrame({ segment, at: 64 * firstSeq }, { firstSeq, codec: FrameCodec.none }, records, ALL);
+      writes.addFrame({ segment, at: 64 * firstSeq }, { firstSeq, codec: FrameCodec.none }, { records }, ALL);
     }
   }
 
@@ -171,7 +171,7 @@ describe('the index of a journal', () => {
       const writes = new SegmentWrites(segment);
       for (let i = 0; i < 33_000; i += 1) {
         const record = { type: RecordType.zeroes, volume: 0, offset: 4096 * (i % 3), length: 4096, payload: undefined };
-        writes.addFrame({ segment, at: 64 }, { firstSeq: (segment - 1) * 33_000 + i + 1, codec: FrameCodec.none }, [record], ALL);
+        writes.addFrame({ segment, at: 64 }, { firstSeq: (segment - 1) * 33_000 + i + 1, codec: FrameCodec.none }, { records: [record] }, ALL);
       }
       return merged(writes.runs(), () => true, () => 0.9);
     });
@@ -187,8 +187,8 @@ describe('the index of a journal', () => {
     const writes = new SegmentWrites(7);
     const payload = Uint8Array.from({ length: 10 }, (_, i) => i);
     const records = [{ type: RecordType.write, volume: 0, offset: 100, length: 10, payload }, { type: RecordType.zeroes, volume: 0, offset: 104, length: 2, payload: undefined }];
-    writes.addFrame({ segment: 7, at: 4096 }, { firstSeq: 2 ** 40, codec: FrameCodec.none }, records, ALL);
-    writes.addFrame({ segment: 7, at: 8192 }, { firstSeq: 2 ** 40 + 2, codec: FrameCodec.zstd }, [{ type: RecordType.write, volume: 0, offset: 2 ** 45, length: 10, payload }], ALL);
+    writes.addFrame({ segment: 7, at: 4096 }, { firstSeq: 2 ** 40, codec: FrameCodec.none }, { records }, ALL);
+    writes.addFrame({ segment: 7, at: 8192 }, { firstSeq: 2 ** 40 + 2, codec: FrameCodec.zstd }, { records: [{ type: RecordType.write, volume: 0, offset: 2 ** 45, length: 10, payload }] }, ALL);
     const [run] = writes.runs();
     if (run === undefined) throw new Error('a run');
     const at = (start: number): unknown[] => {
@@ -209,7 +209,7 @@ describe('the index of a journal', () => {
 
   it('does not take a page for another', () => {
     const page = new SegmentWrites(1);
-    page.addFrame({ segment: 1, at: 64 }, { firstSeq: 1, codec: FrameCodec.none }, [{ type: RecordType.zeroes, volume: 0, offset: 0, length: 1, payload: undefined }], ALL);
+    page.addFrame({ segment: 1, at: 64 }, { firstSeq: 1, codec: FrameCodec.none }, { records: [{ type: RecordType.zeroes, volume: 0, offset: 0, length: 1, payload: undefined }] }, ALL);
     const [first] = page.runs()[0]?.pages ?? [];
     if (first === undefined) throw new Error('a page');
     const read = (number: number, change: (bytes: Uint8Array) => void = () => undefined, salt = SALT): boolean => {

@@ -185,7 +185,12 @@ export function isIndexOf(section: SegmentSpan, found: { readonly fileBytes: num
   const { header, fileBytes } = found;
   const isBegin = section.segment === header.segment && section.generation === header.generation && section.firstRecordNo === header.firstRecordNo
     && section.chainStart === header.chainStart;
-  const isEnd = next.resumesSegment === section.segment && next.resumesAt === section.endAt && next.firstRecordNo === section.recordNo + 1
-    && next.chainStart === section.chain;
-  return isBegin && isEnd && fileBytes >= section.endAt;
+  const own = { originalEndAt: section.endAt, originalRecordNo: section.recordNo, originalChain: section.chain };
+  // Of a compacted segment its header says where it ends itself, and where the one ended that the next segment continues.
+  const { compacted } = header;
+  const isOwnEnd = compacted === undefined || (compacted.endAt === section.endAt && compacted.recordNo === section.recordNo && compacted.chain === section.chain);
+  const end = compacted ?? own;
+  const isEnd = next.resumesSegment === section.segment && next.resumesAt === end.originalEndAt && next.firstRecordNo === end.originalRecordNo + 1
+    && next.chainStart === end.originalChain;
+  return isBegin && isOwnEnd && isEnd && fileBytes >= section.endAt;
 }

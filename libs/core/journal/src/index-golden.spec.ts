@@ -17,8 +17,8 @@ function parts(): Record<'page' | 'fences' | 'sections' | 'footer', Uint8Array> 
     { type: RecordType.syncEnd, volume: 0, offset: 0, length: 0, payload: Uint8Array.of(9) },
     { type: RecordType.zeroes, volume: 1, offset: 4096, length: 65_536, payload: undefined },
   ];
-  writes.addFrame({ segment: 3, at: 1152 }, { firstSeq: 2 ** 33, codec: FrameCodec.none }, records, { crc32c, isWanted: () => true });
-  writes.addFrame({ segment: 3, at: 4096 }, { firstSeq: 2 ** 33 + 3, codec: FrameCodec.zstd }, [{ ...records[0], offset: 0 } as (typeof records)[0]], { crc32c, isWanted: () => true });
+  writes.addFrame({ segment: 3, at: 1152 }, { firstSeq: 2 ** 33, codec: FrameCodec.none }, { records }, { crc32c, isWanted: () => true });
+  writes.addFrame({ segment: 3, at: 4096 }, { firstSeq: 2 ** 33 + 3, codec: FrameCodec.zstd }, { records: [{ ...records[0], offset: 0 } as (typeof records)[0]] }, { crc32c, isWanted: () => true });
   const clocks = { clockMs: 60_000, atMs: 1_763_800_000_000 };
   writes.note({ header: { kind: JournalRecordKind.state, incarnation: 2, firstSeq: 0, lastSeq: 2 ** 33 - 1, ...clocks }, body: Uint8Array.of(0x7b, 0x7d), marks: [] }, 77);
   writes.note({ header: { kind: JournalRecordKind.frame, incarnation: 2, firstSeq: 2 ** 33, lastSeq: 2 ** 33 + 2, ...clocks }, body: new Uint8Array(0), marks: [{ seq: 2 ** 33 + 1, type: RecordType.syncEnd, payload: Uint8Array.of(9) }] }, 2 ** 33 - 1);

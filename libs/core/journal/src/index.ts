@@ -1,3 +1,7 @@
+export * from './compaction-plan.js';
+export { SegmentCompaction } from './segment-compaction.js';
+export { VersionSweep, type KeptImages } from './version-sweep.js';
+export { decodePlaced, encodeKept, type PlacedRecords } from './kept-frame.js';
 export { decodeJournalRecord, decodeSegmentHeader, encodeJournalRecord, encodeSegmentHeader, isFrameKind, paddingAfter, recordBytes } from './codec.js';
 export type { JournalRecordHeader, SegmentHeader } from './codec.js';
 export * from './image-map.js';

@@ -13,6 +13,7 @@ import { JournalRecordKind } from './layout.js';
 import { JournalWriter, type PendingRecord } from './journal-writer.js';
 import { Pins } from './pins.js';
 import type { RecoveredJournal } from './recovery.js';
+import { SegmentSwap } from './segment-swap.js';
 import { orderError, phaseError, recordsError } from './rules.js';
 import type {
   HeldCheckpoint, IncarnationBegun, JournalCommand, JournalCompletion, JournalEffect, JournalEvent, JournalIdentity, JournalPhase,
@@ -45,6 +46,7 @@ export class Journal {
   readonly #direct: DirectWriter;
   readonly #apply: ApplyJobs;
   readonly #pins = new Pins();
+  readonly swap: SegmentSwap;
   readonly #recovered: RecoveredJournal;
   /** What the state will be when all that was taken in is durable: the next frame and command are checked against it. */
   #tail: JournalSnapshot;
@@ -78,6 +80,7 @@ export class Journal {
     this.#log = new CommitLog({ state: this.#state, writer, segmentBytes, times: () => this.#times(), owner }, recovered);
     this.#direct = new DirectWriter(this.#log);
     this.#apply = new ApplyJobs({ state: this.#state, log: this.#log, pins: this.#pins, tail: () => this.#tail });
+    this.swap = new SegmentSwap({ state: this.#state, apply: this.#apply, phase: () => this.state });
     if (this.#tail.isEnded) this.#phase = 'ended';
     if (this.#tail.brokenReason !== null) this.#setBroken(this.#tail.brokenReason);
   }

@@ -2,7 +2,7 @@ import { assert, KiB, MiB } from '@tidemark/base';
 
 /** Start of every segment file. docs/spec/journal.md; little-endian. */
 export const SEGMENT_AT = {
-  headerCrc: 0, // u32, CRC-32C of bytes 4..511; its place never moves between versions
+  headerCrc: 0, // u32, CRC-32C of bytes 4..1023; its place never moves between versions
   magic: 4, // u32
   version: 8, // u16
   reserved1: 10, // u16
@@ -18,14 +18,21 @@ export const SEGMENT_AT = {
   vmIdBytes: 62, // u16
   vpgId: 64, // UTF-8, zero-filled to 256 bytes
   vmId: 320, // UTF-8, zero-filled to 640 bytes
-  reserved2: 960, // 64 zero bytes
+  // Of a compacted segment, else zeroes: where its own records end, and where the ones that it stands for ended.
+  compactedEndAt: 960, // u64, end of the last record in this file; 0: not compacted
+  compactedRecordNo: 968, // u64, number of the last record in this file
+  originalRecordNo: 976, // u64, and of the last one that it stands for
+  originalEndAt: 984, // u64, where that one ended: the next segment resumes there
+  compactedChain: 992, // u32, chain value of the last record in this file
+  originalChain: 996, // u32, and of the last one that it stands for: the next segment starts from it
+  reserved2: 1000, // 24 zero bytes
 } as const;
 export const SEGMENT_HEADER_BYTES = 1024;
 export const VPG_ID_BYTES_MAX = 256;
 export const VM_ID_BYTES_MAX = 640;
 assert(SEGMENT_AT.vpgId + VPG_ID_BYTES_MAX === SEGMENT_AT.vmId, 'segment header layout: vpgId');
-assert(SEGMENT_AT.vmId + VM_ID_BYTES_MAX === SEGMENT_AT.reserved2, 'segment header layout: vmId');
-assert(SEGMENT_AT.reserved2 + 64 === SEGMENT_HEADER_BYTES, 'segment header layout: end');
+assert(SEGMENT_AT.vmId + VM_ID_BYTES_MAX === SEGMENT_AT.compactedEndAt, 'segment header layout: vmId');
+assert(SEGMENT_AT.reserved2 + 24 === SEGMENT_HEADER_BYTES, 'segment header layout: end');
 
 /** Start of every record. The body follows; zero bytes fill it up to a multiple of {@link RECORD_ALIGN_BYTES}. */
 export const JOURNAL_RECORD_AT = {
@@ -80,6 +87,7 @@ export const JournalRecordKind = {
   scratch: 14, // record table + payloads, as a frame; only in scratch journals
   volumes: 15, // JSON {volumeDisks, volumeBytes}: the volumes of the protection from here on
   thin: 16, // JSON {checkpointIds}: these are dropped, their writes stay
+  kept: 17, // what a compaction left of the frames firstSeq..lastSeq: record table + payloads + the position of each record
 } as const;
 export type JournalRecordKind = (typeof JournalRecordKind)[keyof typeof JournalRecordKind];
 

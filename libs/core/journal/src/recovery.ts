@@ -4,7 +4,8 @@ import { DurableState } from './durable-state.js';
 import { isIndexOf, type SegmentSection } from './index-file.js';
 import { JournalError } from './journal-error.js';
 import { NO_SALVAGE, withRecord } from './salvage.js';
-import { decodeFrameBody, JournalScanner, planScan, type DecompressBody, type FoundRecord, type ScanPlan, type SegmentFound } from './scanner.js';
+import { decodePlaced, NO_RECORDS } from './kept-frame.js';
+import { JournalScanner, planScan, type DecompressBody, type FoundRecord, type ScanPlan, type SegmentFound } from './scanner.js';
 import { decodeDigest } from './segment-digest.js';
 import type { JournalIdentity } from './types.js';
 
@@ -120,8 +121,8 @@ export class JournalRecovery {
 
   #take({ header, body, at, endAt }: FoundRecord, segment: number): boolean {
     try {
-      const records = isFrameKind(header.kind) ? decodeFrameBody(header, this.options.decompress(header.codec, body, header.rawBytes)) : [];
-      this.#state.add({ header, place: { segment, at }, endAt, body, records });
+      const placed = isFrameKind(header.kind) ? decodePlaced(header, this.options.decompress(header.codec, body, header.rawBytes)) : NO_RECORDS;
+      this.#state.add({ header, place: { segment, at }, endAt, body, ...placed });
       return true;
     } catch (error) {
       if (error instanceof ProtocolError) return false;

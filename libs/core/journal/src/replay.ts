@@ -2,7 +2,8 @@ import type { Crc32c } from '@tidemark/base';
 import { isVolumeRecord, type StreamRecord } from '@tidemark/frame';
 import { decodeJournalRecord, isFrameKind, recordBytes } from './codec.js';
 import { JOURNAL_RECORD_HEADER_BYTES } from './layout.js';
-import { decodeFrameBody, type DecompressBody } from './scanner.js';
+import { decodePlaced, type PlacedRecords } from './kept-frame.js';
+import type { DecompressBody } from './scanner.js';
 import type { MirrorReplay } from './types.js';
 
 /** Carries out a `mirrorReplay`, frame by frame: which records go into the mirrors, and where it stops. */
@@ -33,10 +34,10 @@ export class Replay {
   }
 
   /** The records of the frame at `at` that go into the mirrors, in order. */
-  frame(header: { readonly firstSeq: number; readonly lastSeq: number; readonly bodyBytes: number; readonly rawBytes: number }, records: readonly StreamRecord[]): StreamRecord[] {
+  frame(header: { readonly firstSeq: number; readonly lastSeq: number; readonly bodyBytes: number; readonly rawBytes: number }, { records, seqs }: PlacedRecords): StreamRecord[] {
     const { afterSeq, throughSeq, baseSeqs } = this.effect;
     const isDue = (volume: number, seq: number): boolean => seq > Math.max(afterSeq, baseSeqs[volume] ?? 0) && seq <= throughSeq;
-    const wanted = records.filter(({ type, volume }, i) => isVolumeRecord(type) && isDue(volume, header.firstSeq + i));
+    const wanted = records.filter(({ type, volume }, i) => isVolumeRecord(type) && isDue(volume, seqs?.[i] ?? header.firstSeq + i));
     this.#bytes += header.rawBytes;
     this.#lastSeq = Math.max(this.#lastSeq, Math.min(header.lastSeq, throughSeq));
     // What a frame holds beyond the end is wanted another time.
@@ -60,7 +61,7 @@ export function replaySegment(
     else {
       const body = bytes.subarray(bodyAt, bodyAt + header.bodyBytes);
       if (crc32c(body) !== header.bodyCrc) return undefined;
-      for (const record of replay.frame(header, decodeFrameBody(header, decompress(header.codec, body, header.rawBytes)))) write(record);
+      for (const record of replay.frame(header, decodePlaced(header, decompress(header.codec, body, header.rawBytes)))) write(record);
     }
   }
   return replay;

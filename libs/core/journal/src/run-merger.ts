@@ -17,7 +17,7 @@ export class RunMerger {
   constructor(
     inputs: number,
     /** Entries of segments that were freed are left out. */
-    private readonly isKept: (segment: number) => boolean,
+    private readonly isKept: (segment: number, input: number) => boolean,
   ) {
     this.#pages = new Array<IndexPage | undefined>(inputs).fill(undefined);
     this.#entry = new Uint32Array(inputs);
@@ -84,7 +84,7 @@ export class RunMerger {
     assert(page !== undefined, 'an input with a page');
     const i = this.#entry[input] ?? 0;
     const at = entryAt(i);
-    if (this.isKept(page[at + ENTRY_AT.segment] ?? 0)) {
+    if (this.isKept(page[at + ENTRY_AT.segment] ?? 0, input)) {
       this.#writer.add(this.#volume[input] ?? 0, page, at);
       this.entryCount += 1;
     }

@@ -1,6 +1,6 @@
 import { assert, viewOf, type Crc32c } from '@tidemark/base';
-import { decodeRecords, FrameKind, type FrameCodec, type FrameHeader, type StreamRecord } from '@tidemark/frame';
-import { decodeJournalRecord, expectedChain, isEqual, isFrameKind, isSealedByUs, recordBytes, saltOfFirstRecord, type JournalRecordHeader, type SegmentHeader } from './codec.js';
+import { FrameKind, type FrameCodec, type FrameHeader } from '@tidemark/frame';
+import { decodeJournalRecord, expectedChain, isEqual, isSealedByUs, recordBytes, saltOfFirstRecord, type CompactedEnds, type JournalRecordHeader, type SegmentHeader } from './codec.js';
 import { judgeBreak, type BreakVerdict } from './recovery-table.js';
 import { JOURNAL_RECORD_AT, JOURNAL_RECORD_HEADER_BYTES, RECORD_ALIGN_BYTES, RECORD_MAGIC, SEGMENT_HEADER_BYTES } from './layout.js';
 
@@ -54,7 +54,8 @@ export function planScan(files: readonly SegmentFound[]): ScanPlan {
   for (let at = whole.length - 1; at >= 0;) {
     const found = whole[at];
     assert(found !== undefined, 'index inside the list');
-    segments.unshift({ found, limitBytes: Math.min(limitBytes, found.fileBytes) });
+    // A compacted segment says itself where it ends; the next one knows where the original did.
+    segments.unshift({ found, limitBytes: Math.min(found.header?.compacted?.endAt ?? limitBytes, found.fileBytes) });
     if (found.header?.resumesSegment === 0) break;
     const before = found.header?.resumesSegment ?? found.segment - 1;
     limitBytes = found.header?.resumesAt ?? Infinity;
@@ -96,7 +97,7 @@ export class JournalScanner {
   }
 
   /** Where {@link step} goes on. */
-  #reading: { readonly segment: number; readonly bytes: Uint8Array; at: number } | undefined;
+  #reading: { readonly segment: number; readonly compacted: CompactedEnds | undefined; readonly bytes: Uint8Array; at: number } | undefined;
 
   /** `bytes`: the whole file, or its part up to the limit. Segments after a break are only looked at for what they say about it. */
   segment(found: SegmentFound, bytes: Uint8Array): void {
@@ -120,15 +121,15 @@ export class JournalScanner {
       return;
     }
     this.#begin(header);
-    this.#reading = { segment: found.segment, bytes, at: SEGMENT_HEADER_BYTES };
+    this.#reading = { segment: found.segment, compacted: header.compacted, bytes, at: SEGMENT_HEADER_BYTES };
   }
 
   /** A sealed segment that need not be read: `end` is known of it. False: it does not follow what was read. */
   skip(header: SegmentHeader, end: { readonly recordNo: number; readonly chain: number; readonly lastSeq: number }): boolean {
     if (this.#break !== undefined || !this.#follows(header)) return false;
     this.#salt = header.salt;
-    this.recordNo = end.recordNo;
-    this.chain = end.chain;
+    this.recordNo = header.compacted?.originalRecordNo ?? end.recordNo;
+    this.chain = header.compacted?.originalChain ?? end.chain;
     this.lastSeq = end.lastSeq;
     return true;
   }
@@ -201,8 +202,20 @@ export class JournalScanner {
       reading.at = record.endAt;
     }
     if (reading.at < bytes.byteLength) return false;
+    if (this.#break === undefined) this.#endCompacted(segment, reading.compacted, bytes.byteLength);
     this.#reading = undefined;
     return true;
+  }
+
+  /** What follows a compacted segment continues from where the records ended that it stands for. */
+  #endCompacted(segment: number, ends: CompactedEnds | undefined, at: number): void {
+    if (ends === undefined) return;
+    if (ends.endAt !== at || ends.recordNo !== this.recordNo || ends.chain !== this.chain) {
+      this.#break = { segment, at, isCleanEnd: false, isNonsense: false };
+      return;
+    }
+    this.recordNo = ends.originalRecordNo;
+    this.chain = ends.originalChain;
   }
 
   /** The record at `at` if its header, chain and body hold and it is the next one. */
@@ -257,12 +270,6 @@ export class JournalScanner {
     this.#laterRecordNo = Math.max(this.#laterRecordNo, header.firstRecordNo);
     this.#laterCommittedNo = Math.max(this.#laterCommittedNo, header.committedRecordNo);
   }
-}
-
-/** The stream records of a frame or scratch record whose checksums hold. Throws ProtocolError when they do not decode. */
-export function decodeFrameBody(header: JournalRecordHeader, rawBody: Uint8Array): StreamRecord[] {
-  assert(isFrameKind(header.kind), 'a record with stream data');
-  return decodeRecords(frameHeaderOf(header), rawBody);
 }
 
 /** The frame header that a journalled frame came with, apart from its connection's stream number. */

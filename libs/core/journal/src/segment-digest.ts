@@ -40,11 +40,12 @@ const ALIGN = 8;
 const KINDS: ReadonlySet<number> = new Set(Object.values(JournalRecordKind));
 const TYPES: ReadonlySet<number> = new Set(Object.values(RecordType));
 
-export const hasStream = (kind: JournalRecordKind): boolean => kind === JournalRecordKind.frame || kind === JournalRecordKind.baseFrame;
+export const hasStream = (kind: JournalRecordKind): boolean =>
+  kind === JournalRecordKind.frame || kind === JournalRecordKind.baseFrame || kind === JournalRecordKind.kept;
 
 /** A frame of nothing but writes that follows the one before changes nothing but the position: it is not noted. */
 export const isPlain = ({ header, marks }: NotedRecord, precedingSeq: number): boolean =>
-  header.kind === JournalRecordKind.frame && marks.length === 0 && header.firstSeq === precedingSeq + 1;
+  (header.kind === JournalRecordKind.frame || header.kind === JournalRecordKind.kept) && marks.length === 0 && header.firstSeq === precedingSeq + 1;
 
 export function encodeNoted({ header, body, marks }: NotedRecord, precedingSeq: number): Uint8Array {
   const bodyBytes = hasStream(header.kind) ? 0 : body.byteLength;

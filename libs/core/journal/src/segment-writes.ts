@@ -1,6 +1,7 @@
 import type { Crc32c } from '@tidemark/base';
-import { FrameCodec, isVolumeRecord, RECORD_BYTES, type StreamRecord } from '@tidemark/frame';
+import { FrameCodec, isVolumeRecord, RECORD_BYTES } from '@tidemark/frame';
 import { ENTRY_AT, entryAt, countOf, offsetAt, PACKED_BIT, seqAt, volumeOf, type IndexPage } from './index-page.js';
+import type { PlacedRecords } from './kept-frame.js';
 import { type MemoryRun, WriteChunk } from './memory-run.js';
 import { encodeNoted, isPlain, type NotedRecord } from './segment-digest.js';
 import type { FramePlace } from './types.js';
@@ -44,19 +45,20 @@ export class SegmentWrites {
     this.#digestBytes += item.byteLength;
   }
 
-  /** Adds the volume records of a frame that are wanted; record i of the frame has seq `firstSeq + i`. */
+  /** Adds the volume records of a frame that are wanted. */
   addFrame(
     place: FramePlace,
     frame: { readonly firstSeq: number; readonly codec: FrameCodec },
-    records: readonly StreamRecord[],
+    { records, seqs }: PlacedRecords,
     { crc32c, isWanted }: { readonly crc32c: Crc32c; readonly isWanted: (volume: number, seq: number) => boolean },
   ): void {
     const isPacked = frame.codec !== FrameCodec.none;
-    let seq = frame.firstSeq;
+    let i = 0;
     // A body has one encoding only: payloads lie behind the table in record order, without gaps.
     let payloadAt = records.length * RECORD_BYTES;
     for (const { type, volume, offset, length, payload } of records) {
       const payloadBytes = payload?.byteLength ?? 0;
+      const seq = seqs?.[i] ?? frame.firstSeq + i;
       if (isVolumeRecord(type) && isWanted(volume, seq)) {
         const hasPayload = payload !== undefined && payloadBytes > 0;
         this.#add(volume, {
@@ -66,7 +68,7 @@ export class SegmentWrites {
         });
       }
       payloadAt += payloadBytes;
-      seq += 1;
+      i += 1;
     }
   }
 

@@ -1,6 +1,6 @@
 import type { StorageFailure } from '@tidemark/journal';
 
-export { crc32c, decompressBody } from '@tidemark/link';
+export { compressBody, crc32c, decompressBody } from '@tidemark/link';
 
 const NO_SPACE: ReadonlySet<unknown> = new Set(['ENOSPC', 'EDQUOT', 'EFBIG', 'VOLUME_FULL']);
 

@@ -1,8 +1,7 @@
 import { type Crc32c, KiB } from '@tidemark/base';
 import {
-  decodeFrameBody, decodeJournalRecord, type FramePlace, type ImagePiece, JOURNAL_RECORD_HEADER_BYTES, isFrameKind, JournalError, type JournalRecordHeader,
+  decodeJournalRecord, decodePlaced, type FramePlace, type ImagePiece, JOURNAL_RECORD_HEADER_BYTES, isFrameKind, JournalError, type JournalRecordHeader, type PlacedRecords,
 } from '@tidemark/journal';
-import type { StreamRecord } from '@tidemark/frame';
 import type { CacheShare } from './read-cache.js';
 import type { SegmentFiles } from './segment-files.js';
 import type { Decompress } from './types.js';
@@ -82,16 +81,16 @@ export class FrameReader {
     }
   }
 
-  /** No view is open any more. */
+  /** No view is open any more, or segments have become other files. */
   forget(): void {
     this.parts.cache.clear();
   }
 
   /** The record at `place`; of a frame its stream records too, uncached: for apply, which reads every frame once. */
-  async record(place: FramePlace): Promise<{ readonly header: JournalRecordHeader; readonly records: readonly StreamRecord[] }> {
+  async record(place: FramePlace): Promise<PlacedRecords & { readonly header: JournalRecordHeader }> {
     const header = await this.#header(place);
-    if (!isFrameKind(header.kind)) return { header, records: [] };
-    return { header, records: decodeFrameBody(header, await this.#raw(place, header)) };
+    if (!isFrameKind(header.kind)) return { header, records: [], seqs: undefined };
+    return { header, ...decodePlaced(header, await this.#raw(place, header)) };
   }
 
   async #read(place: FramePlace): Promise<{ readonly header: JournalRecordHeader; readonly raw: Uint8Array }> {

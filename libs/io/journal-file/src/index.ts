@@ -1,4 +1,5 @@
 export { CheckpointView } from './checkpoint-view.js';
+export type { CompactionOptions, CompactionResult } from './compactor.js';
 export { crc32c, decompressBody } from './defaults.js';
 export * from './file-layer.js';
 export { HeadView } from './head-view.js';

@@ -6,7 +6,8 @@ import {
   type JournalEvent, type JournalVolumeState, recordBytes, type RecoveredJournal, SEGMENT_BYTES_DEFAULT, type SegmentCheck, type VolumeWish,
 } from '@tidemark/journal';
 import { CheckpointView } from './checkpoint-view.js';
-import { crc32c as defaultCrc32c, decompressBody, storageFailure } from './defaults.js';
+import { type CompactionOptions, type CompactionResult, Compactor } from './compactor.js';
+import { compressBody, crc32c as defaultCrc32c, decompressBody } from './defaults.js';
 import { EffectRunner } from './effect-runner.js';
 import { FrameReader } from './frame-reader.js';
 import { HeadView } from './head-view.js';
@@ -17,7 +18,7 @@ import { nodeFiles } from './node-files.js';
 import { openScratch } from './open-scratch.js';
 import { ReadCache } from './read-cache.js';
 import { scan } from './scan.js';
-import { checkInSteps } from './segment-check.js';
+import { SegmentChecker } from './segment-check.js';
 import { SegmentFiles } from './segment-files.js';
 import type { JournalFileOptions, JournalFileStats, JournalVolume, OpenViewOptions } from './types.js';
 import { type ImageSource, ViewVolume } from './view-volume.js';
@@ -39,6 +40,8 @@ export class JournalFile {
   readonly #journal: Journal;
   readonly #index: JournalIndex;
   readonly #runner: EffectRunner;
+  readonly #compactor: Compactor;
+  readonly #checker: SegmentChecker;
   readonly #views = new Set<CheckpointView | HeadView>();
   #volumes: readonly JournalVolume[];
   #effects: JournalEffect[] = [];
@@ -62,7 +65,7 @@ export class JournalFile {
     this.#volumes = options.volumes;
     this.#segments = parts.segments;
     this.tornTail = parts.recovered.tornTail ?? '';
-    const crc32c = options.crc32c ?? defaultCrc32c;
+    const { crc32c = defaultCrc32c, decompress = decompressBody, files = nodeFiles } = options;
     this.#journal = new Journal(
       {
         identity: options.identity,
@@ -78,10 +81,16 @@ export class JournalFile {
       segments: parts.segments,
       salt: () => parts.recovered.salt ?? salt,
       crc32c,
-      decompress: options.decompress ?? decompressBody,
+      decompress,
       cache: parts.readCache.share(options.cacheBytesMax ?? CACHE_BYTES_DEFAULT),
     });
     const mirrors = new Mirrors(() => this.#volumes);
+    const around = { journal: this.#journal, segments: parts.segments, index: parts.index, reader: this.#reader, files, crc32c };
+    this.#compactor = new Compactor({
+      ...around, decompress, compress: compressBody, identity: options.identity, roomBytes: options.spaceGuard ?? (() => Infinity),
+      act: (act) => this.#act(act), failed: (detail) => this.distrust({ isWhole: false, detail, lastSeq: 0 }),
+    });
+    this.#checker = new SegmentChecker({ ...around, compactor: this.#compactor, isClosed: () => this.#isClosed });
     this.#runner = new EffectRunner({ segments: parts.segments, mirrors, reader: this.#reader, listeners: options, completed: (event) => this.#step(event) });
   }
 
@@ -269,6 +278,7 @@ export class JournalFile {
 
   /** The disks at a held checkpoint. Pins it until the view is closed. */
   async openView({ checkpointId, scratchFolder, scratchRoomBytes }: OpenViewOptions): Promise<CheckpointView> {
+    await this.#compactor.installed();
     if (this.#isClosed) throw closedError();
     const checkpoint = this.#journal.checkpoint(checkpointId);
     const error = this.#journal.pinError(checkpointId);
@@ -330,6 +340,7 @@ export class JournalFile {
    * Rejects with JOURNAL_ENDED once a promotion has begun.
    */
   async openHead(): Promise<HeadView> {
+    await this.#compactor.installed();
     if (this.#isClosed) throw closedError();
     const error = this.#journal.headError;
     if (error !== undefined) throw error;
@@ -366,7 +377,7 @@ export class JournalFile {
   }
 
   stats(): JournalFileStats {
-    return statsOf(this.#journal, this.#index);
+    return statsOf(this.#journal, this.#index, this.#compactor);
   }
 
   /** Ends what is under way, closes views and files. Everything not durable by then is as after a crash. */
@@ -374,6 +385,7 @@ export class JournalFile {
     if (this.#isClosed) return;
     this.#isClosed = true;
     for (const view of [...this.#views]) await view.close();
+    await this.#compactor.close();
     while (this.#runner.work.size > 0) await Promise.all(this.#runner.work);
     this.#runner.refuseAll(closedError());
     await this.#index.close();
@@ -418,7 +430,7 @@ export class JournalFile {
   /** A new generation takes frames when all that the older ones hold has been read back; what the opening scan has just read need not be. */
   #startReopening(): void {
     this.#isReopening = true;
-    const reading = this.#isJustScanned ? Promise.resolve(undefined) : this.verifyAll();
+    const reading = this.#isJustScanned ? Promise.resolve(undefined) : this.#checker.verifyAll();
     this.#isJustScanned = false;
     const running = reading.then((damage) => {
       this.#runner.work.delete(running);
@@ -445,31 +457,18 @@ export class JournalFile {
     return this.#journal.isDead;
   }
 
-  /** Reads back and checks every segment that counts; the first damage, or undefined. */
-  async verifyAll(): Promise<SegmentCheck | undefined> {
-    for (const { segment, lastSeq } of [...this.#journal.segments]) {
-      if (lastSeq <= this.#journal.durable.appliedSeq && segment !== this.#journal.segments.at(-1)?.segment) continue; // waits to be freed: nobody reads it
-      const check = await this.verifySegment(segment);
-      if (check?.isWhole === false) return check;
-      await (this.#options.files ?? nodeFiles).giveWay();
-    }
-    return undefined;
-  }
-
   /** Reads back and checks the durable part of one segment; undefined: it is gone, or the journal is closed. */
   async verifySegment(segment: number): Promise<SegmentCheck | undefined> {
-    const found = this.#journal.segments.find((each) => each.segment === segment);
-    if (found === undefined || this.#isClosed) return undefined;
-    try {
-      const { crc32c = defaultCrc32c, files = nodeFiles } = this.#options;
-      const check = await checkInSteps(segment, await this.#segments.read(segment, found.bytes), { crc32c, files });
-      // The next opening must meet the damage too, and not an index that vouches for what was there.
-      if (!check.isWhole) await this.#index.distrust();
-      return check;
-    } catch (error) {
-      const isGone = this.#isClosed || !this.#journal.segments.some((each) => each.segment === segment);
-      return isGone ? undefined : { isWhole: false, detail: `segment ${segment} cannot be read: ${storageFailure(error).detail}`, lastSeq: 0 };
-    }
+    return await this.#checker.verify(segment);
+  }
+
+  /**
+   * Rewrites sealed segments that end below `beforeSeq` without the versions that no checkpoint shows any more since it was thinned. The same call twice is one.
+   * Throws what reading and writing give: the journal goes on as it was.
+   */
+  async compact(options: CompactionOptions): Promise<CompactionResult> {
+    if (this.#isClosed) throw closedError();
+    return await this.#compactor.run(options);
   }
 
   /** Numbers, sizes and ends of the segments that count, oldest first; the last one is being written. */

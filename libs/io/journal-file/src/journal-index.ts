@@ -9,7 +9,7 @@ import { lookUp, type Source, takeCached } from './index-sources.js';
 import { PageCache } from './page-cache.js';
 import type { ReadCache } from './read-cache.js';
 import { RunFile } from './run-file.js';
-import { isTemporary, type PageSource, writeRun } from './run-writer.js';
+import { isTemporary, type PageSource, type RunToWrite, writeRun } from './run-writer.js';
 
 const NAME = /^\d{10}-\d{10}\.index$/;
 /** So many runs of about one length become one. */
@@ -241,11 +241,57 @@ export class JournalIndex {
     return newest.every((run) => levelOf(run) === levelOf(first)) ? newest : [];
   }
 
-  async #write(sections: readonly SegmentSection[], sources: readonly PageSource[], isKept: (segment: number) => boolean): Promise<RunFile | undefined> {
+  async #write(sections: readonly SegmentSection[], sources: readonly PageSource[], isKept: RunToWrite['isKept'], beforeRename?: () => Promise<boolean>): Promise<RunFile | undefined> {
     const { folder, files, crc32c } = this.parts;
     const salt = this.#journal?.salt();
     assert(salt !== undefined, 'attached');
-    return await writeRun({ folder, files, crc32c, salt, sections, sources, isKept, shouldStop: () => this.#isClosed || this.#isDistrusted });
+    const install = beforeRename === undefined ? {} : { beforeRename };
+    return await writeRun({ folder, files, crc32c, salt, sections, sources, isKept, ...install, shouldStop: () => this.#isClosed || this.#isDistrusted });
+  }
+
+  /** The file that holds this segment; undefined: its index is not written yet. Nothing is compacted without: what is there says what is to be replaced. */
+  runOf(segment: number): RunFile | undefined {
+    return this.#runs.find(({ footer }) => footer.firstSegment <= segment && segment <= footer.lastSegment);
+  }
+
+  /**
+   * Segments of `run` become other files: its index is written anew first, then `install` puts them in place, then the new index takes the old one's. False: not
+   * done, nothing has changed. Killed between the last two, the next start reads the segments of this run through. Throws what writing gives, and what `install` throws.
+   */
+  async replaceSegments(run: RunFile, replaced: readonly { readonly span: SegmentSummary; readonly writes: SegmentWrites }[], install: () => Promise<boolean>): Promise<boolean> {
+    return await this.#exclusively(async () => {
+      if (!this.#runs.includes(run) || this.#isClosed || this.#isDistrusted) return false;
+      const oldest = this.#journal?.segments()[0]?.segment ?? 0;
+      const bySegment = new Map(replaced.map((each) => [each.span.segment, each]));
+      const sections = ((await run.sections()) ?? fail(run)).filter(({ segment }) => segment >= oldest).map((section) => {
+        const found = bySegment.get(section.segment);
+        return found === undefined ? section : sectionOf(found.span, found.writes);
+      });
+      const added = replaced.flatMap(({ writes }) => writes.runs().map(pagesOf));
+      const isKept = (segment: number, source: number): boolean => source > 0 || (segment >= oldest && !bySegment.has(segment));
+      const written = await this.#write(sections, [run.pages(), ...added], isKept, install);
+      if (written === undefined) return false;
+      this.#runs = this.#runs.filter((each) => each !== run);
+      this.#insert(written);
+      await run.retire();
+      if (written.path !== run.path) await this.parts.files.remove(run.path);
+      return true;
+    });
+  }
+
+  /** Alone with the index files. */
+  async #exclusively<T>(act: () => Promise<T>): Promise<T> {
+    while (this.#work !== undefined) await this.#work;
+    const acting = act();
+    this.#work = acting.then(() => undefined, () => undefined).finally(() => {
+      this.#work = undefined;
+    });
+    try {
+      return await acting;
+    } finally {
+      await this.#work;
+      this.kick();
+    }
   }
 
   #insert(run: RunFile): void {
@@ -342,12 +388,11 @@ export class JournalIndex {
     const { onDamaged, files, folder } = this.parts;
     const journal = this.#journal;
     assert(journal !== undefined, 'attached');
-    while (this.#work !== undefined) await this.#work;
-    if (!this.#runs.includes(run)) return;
-    this.damagedCount += 1;
-    onDamaged(run.path);
-    const { firstSegment, lastSegment } = run.footer;
-    const replacing = (async () => {
+    await this.#exclusively(async () => {
+      if (!this.#runs.includes(run)) return;
+      this.damagedCount += 1;
+      onDamaged(run.path);
+      const { firstSegment, lastSegment } = run.footer;
       const spans = journal.segments().filter(({ segment }) => segment >= firstSegment && segment <= lastSegment);
       const writes = await journal.readAgain(spans);
       // Before anything can be written under its name. Killed behind this, the next start reads the segments.
@@ -357,14 +402,7 @@ export class JournalIndex {
       this.#runs = this.#runs.filter((each) => each !== run);
       journal.indexLost(writes);
       await run.retire();
-    })();
-    // The one who writes index files waits meanwhile.
-    this.#work = replacing.then(() => undefined, () => undefined).finally(() => {
-      this.#work = undefined;
     });
-    await replacing;
-    await this.#work;
-    this.kick();
   }
 
   #sources(beforeSeq: number): Source[] {

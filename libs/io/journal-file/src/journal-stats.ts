@@ -1,8 +1,9 @@
 import type { Journal } from '@tidemark/journal';
+import type { Compactor } from './compactor.js';
 import type { JournalIndex } from './journal-index.js';
 import type { JournalFileStats } from './types.js';
 
-export function statsOf(journal: Journal, index: JournalIndex): JournalFileStats {
+export function statsOf(journal: Journal, index: JournalIndex, { freedBytes }: Compactor): JournalFileStats {
   const { durable, segments, journalBytes } = journal;
   const { epoch, reservedEpoch, isEnded, incarnation, isBaseComplete, sync, lastSeq, appliedSeq, promotion } = durable;
   return {
@@ -16,6 +17,7 @@ export function statsOf(journal: Journal, index: JournalIndex): JournalFileStats
     damagedIndexFiles: index.damagedCount,
     segmentCount: segments.length,
     journalBytes,
+    compactedBytes: freedBytes,
     epoch,
     reservedEpoch,
     isEnded,

@@ -1,6 +1,6 @@
 import { assert } from '@tidemark/base';
 import { isVolumeRecord, RecordType, type StreamRecord } from '@tidemark/frame';
-import { type MirrorReplay, Replay } from '@tidemark/journal';
+import { isFrameKind, type MirrorReplay, Replay } from '@tidemark/journal';
 import type { FrameReader } from './frame-reader.js';
 import type { JournalVolume } from './types.js';
 
@@ -44,9 +44,9 @@ export class Mirrors {
   async replay(effect: MirrorReplay, reader: FrameReader): Promise<Replay> {
     const replay = new Replay(effect);
     while (!replay.isDone) {
-      const { header, records } = await reader.record({ segment: effect.segment, at: replay.at });
-      if (records.length === 0) replay.skip(header.bodyBytes);
-      else await this.write(replay.frame(header, records));
+      const { header, records, seqs } = await reader.record({ segment: effect.segment, at: replay.at });
+      if (!isFrameKind(header.kind)) replay.skip(header.bodyBytes);
+      else await this.write(replay.frame(header, { records, seqs }));
     }
     return replay;
   }

@@ -23,7 +23,10 @@ export interface RunToWrite {
   readonly salt: Uint8Array;
   readonly sections: readonly SegmentSection[];
   readonly sources: readonly PageSource[];
-  readonly isKept: (segment: number) => boolean;
+  /** `source`: index of the one that the entry is of. */
+  readonly isKept: (segment: number, source: number) => boolean;
+  /** What has to be in place before the file is: called when it is whole and durable under its other name. False: it is not to be. */
+  readonly beforeRename?: () => Promise<boolean>;
   readonly shouldStop: () => boolean;
 }
 
@@ -50,7 +53,7 @@ export async function writeRun(options: RunToWrite): Promise<RunFile | undefined
   } finally {
     await handle.close();
   }
-  if (fences === undefined) {
+  if (fences === undefined || (await options.beforeRename?.()) === false) {
     await files.remove(temporary);
     return undefined;
   }

@@ -3,7 +3,7 @@ import { assert, type Crc32c, type MonotonicMs, ProtocolError, type WallClockMs 
 import { ExtentMap } from '@tidemark/extent';
 import { encodeRecordTable, FrameCodec, RECORD_BYTES, RECORD_LENGTH_MAX, RecordType } from '@tidemark/frame';
 import {
-  decodeFrameBody, encodeJournalRecord, encodeSegmentHeader, type FoundRecord, type FramePlace, JOURNAL_RECORD_HEADER_BYTES, JournalError, type JournalIdentity,
+  decodePlaced, encodeJournalRecord, encodeSegmentHeader, type FoundRecord, type FramePlace, JOURNAL_RECORD_HEADER_BYTES, JournalError, type JournalIdentity,
   JournalRecordKind, JournalScanner, paddingAfter, planScan, recordBytes, SEGMENT_HEADER_BYTES,
 } from '@tidemark/journal';
 import { VolumeError } from '@tidemark/volume';
@@ -333,7 +333,7 @@ export class ScratchJournal {
   #take({ header, body, at }: FoundRecord, segment: number): boolean {
     if (header.kind !== JournalRecordKind.scratch) return false;
     try {
-      const [record] = decodeFrameBody(header, body);
+      const [record] = decodePlaced(header, body).records;
       if (record === undefined || header.count !== 1 || record.volume >= this.#options.volumeCount) return false;
       const { volume, offset, length, payload } = record;
       const place = payload === undefined ? { segment: 0, at: 0 } : { segment, at: at + JOURNAL_RECORD_HEADER_BYTES + RECORD_BYTES };

@@ -4,6 +4,8 @@ import { decodeSegmentHeader, SEGMENT_HEADER_BYTES, type SegmentFound } from '@t
 import type { FileLayer, JournalHandle } from './file-layer.js';
 
 const NAME = /^(\d{10})\.segment$/;
+/** What a compaction was writing when it was killed. */
+const TEMPORARY = '.segment.temp';
 
 /** Open at once, of one journal; a view may read any of hundreds. */
 const HANDLES_MAX = 48;
@@ -28,6 +30,7 @@ export class SegmentFiles {
     await this.files.makeFolder(this.folder);
     const found: SegmentFound[] = [];
     for (const name of await this.files.list(this.folder)) {
+      if (name.endsWith(TEMPORARY)) await this.files.remove(join(this.folder, name));
       const number = NAME.exec(name)?.[1];
       if (number !== undefined) found.push(await this.use(Number(number), async (handle) => await inspect(handle, Number(number), crc32c)));
     }
@@ -71,6 +74,20 @@ export class SegmentFiles {
     this.#opened.set(segment, { handle: Promise.resolve(handle), users: 0 });
     await handle.writeAll([header], 0);
     await handle.dataSync();
+    await this.files.syncFolder(this.folder);
+  }
+
+  /** Where the bytes are written that are to take this segment's place. */
+  temporaryPath(segment: number): string {
+    return `${this.#path(segment)}.temp`;
+  }
+
+  /** The files under their temporary names, whole and durable, take the place of these segments; durable when done. */
+  async replace(segments: readonly number[]): Promise<void> {
+    for (const segment of segments) {
+      await this.#close(segment);
+      await this.files.rename(this.temporaryPath(segment), this.#path(segment));
+    }
     await this.files.syncFolder(this.folder);
   }
 

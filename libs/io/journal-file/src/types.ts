@@ -63,6 +63,8 @@ export interface JournalFileStats {
   readonly segmentCount: number;
   /** Bytes of the segment files. */
   readonly journalBytes: number;
+  /** That compaction has freed since the journal was opened. */
+  readonly compactedBytes: number;
   readonly epoch: number;
   readonly reservedEpoch: number | null;
   /** A failover was committed: the history is closed. */

@@ -1,6 +1,6 @@
 import { isVolumeRecord, RecordType, type StreamRecord } from '@tidemark/frame';
 import {
-  decodeFrameBody, decodeJournalRecord, decodeSegmentHeader, isFrameKind, JOURNAL_RECORD_HEADER_BYTES, planScan, recordBytes, SEGMENT_HEADER_BYTES, type SegmentFound,
+  decodeJournalRecord, decodePlaced, decodeSegmentHeader, isFrameKind, JOURNAL_RECORD_HEADER_BYTES, type PlacedRecords, planScan, recordBytes, SEGMENT_HEADER_BYTES, type SegmentFound,
 } from '@tidemark/journal';
 import { decompressBody } from '@tidemark/journal-file';
 import { crc32c } from '@tidemark/link';
@@ -39,14 +39,14 @@ class SegmentReading {
       const bodyAt = this.#at + JOURNAL_RECORD_HEADER_BYTES;
       const body = this.file.read(bodyAt, bodyAt + header.bodyBytes);
       if (endAt > this.file.sizeBytes || crc32c(body) !== header.bodyCrc) return;
-      if (isFrameKind(header.kind)) this.#take(header.firstSeq, decodeFrameBody(header, decompressBody(header.codec, body.slice(), header.rawBytes)), endAt);
+      if (isFrameKind(header.kind)) this.#take(header.firstSeq, decodePlaced(header, decompressBody(header.codec, body.slice(), header.rawBytes)), endAt);
       this.#at = endAt;
     }
   }
 
-  #take(firstSeq: number, records: readonly StreamRecord[], endAt: number): void {
+  #take(firstSeq: number, { records, seqs }: PlacedRecords, endAt: number): void {
     records.forEach((record, index) => {
-      if (isVolumeRecord(record.type)) this.entries.push({ seq: firstSeq + index, record, endAt });
+      if (isVolumeRecord(record.type)) this.entries.push({ seq: seqs?.[index] ?? firstSeq + index, record, endAt });
     });
   }
 }

@@ -6,7 +6,7 @@ import { Journal } from '../journal.js';
 import { JOURNAL_RECORD_HEADER_BYTES } from '../layout.js';
 import { JournalRecovery, type RecoveredJournal } from '../recovery.js';
 import { replaySegment } from '../replay.js';
-import { decodeFrameBody } from '../scanner.js';
+import { decodePlaced } from '../kept-frame.js';
 import type { FramePlace, HeldCheckpoint, IncarnationBegun, JournalCommand, JournalCompletion, JournalEffect, StorageFailure } from '../types.js';
 import type { VolumeWish } from '../volume-set.js';
 import { crc32cTable } from '@tidemark/base/testing';
@@ -102,6 +102,11 @@ export class JournalBench {
 
   step(event: Parameters<Journal['step']>[0]): void {
     this.journal.step(event, this.#effects);
+    this.#sort();
+  }
+
+  act(act: (effects: JournalEffect[]) => void): void {
+    act(this.#effects);
     this.#sort();
   }
 
@@ -257,7 +262,7 @@ export class JournalBench {
     assert(header !== undefined, 'the index points at a record');
     const body = file.subarray(place.at + JOURNAL_RECORD_HEADER_BYTES, place.at + JOURNAL_RECORD_HEADER_BYTES + header.bodyBytes);
     assert(crc32cTable(body) === header.bodyCrc, 'the frame reads back as written');
-    return { firstSeq: header.firstSeq, records: decodeFrameBody(header, body), body };
+    return { firstSeq: header.firstSeq, records: decodePlaced(header, body).records, body };
   }
 
   #body(place: FramePlace): Uint8Array {

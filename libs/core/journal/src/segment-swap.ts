@@ -1,0 +1,33 @@
+import type { ApplyJobs } from './apply-jobs.js';
+import type { DurableState, SegmentSummary } from './durable-state.js';
+import type { JournalEffect, JournalState } from './types.js';
+import type { KeptImages } from './version-sweep.js';
+
+/** What a compaction asks and tells the engine: the files are the caller's. */
+export class SegmentSwap {
+  constructor(private readonly parts: { readonly state: DurableState; readonly apply: ApplyJobs; readonly phase: () => JournalState }) {}
+
+  /** What has to stay readable. Whatever is retired or thinned later, it becomes less. */
+  get images(): KeptImages {
+    const { ledger, snapshot } = this.parts.state;
+    const kept = [...ledger.held, ...ledger.open].sort((a, b) => a.markerSeq - b.markerSeq);
+    return {
+      markerSeqs: kept.map(({ markerSeq }) => markerSeq),
+      checkpointIds: new Set(kept.map(({ checkpointId }) => checkpointId)),
+      baseSeqs: snapshot.volumes.map(({ baseSeq }) => baseSeq),
+    };
+  }
+
+  /** Nobody reads a segment or frees one from now on until {@link release}. False: somebody does, or the journal is not in order. */
+  hold(): boolean {
+    const { promotion, isEnded } = this.parts.state.snapshot;
+    const { phase } = this.parts.phase();
+    return !isEnded && promotion === null && (phase === 'open' || phase === 'full') && this.parts.apply.hold();
+  }
+
+  /** These segments are other files now, durably. */
+  release(replaced: readonly SegmentSummary[], effects: JournalEffect[]): void {
+    for (const summary of replaced) this.parts.state.replaceSegment(summary);
+    this.parts.apply.release(effects);
+  }
+}
