@@ -27,6 +27,7 @@ export class VraMetrics extends HealthSource {
     this.#gauge('tidemark_sent_bytes', 'Bytes sent on 4008, after compression');
     this.#gauge('tidemark_sync_remaining_bytes', 'Bytes that the running sync still has to send');
     this.#gauge('tidemark_journal_bytes', 'Bytes of the journal on disk');
+    this.#gauge('tidemark_journal_compacted_bytes', 'Bytes that thinning has given back since the journal was opened');
     this.#gauge('tidemark_durable_seq', 'Last stream position that is durable in the journal');
     this.#gauge('tidemark_barrier_hold_ms_p99', 'Time that guest completions were held by a checkpoint barrier, p99');
     this.#gauge('tidemark_barrier_hold_ms_p50', 'The same, p50');
@@ -71,6 +72,7 @@ export class VraMetrics extends HealthSource {
     }
     for (const recovery of status.recoveries) {
       this.#set('tidemark_journal_bytes', recovery, recovery.journalBytes);
+      this.#set('tidemark_journal_compacted_bytes', recovery, recovery.compactedBytes);
       this.#set('tidemark_durable_seq', recovery, recovery.durableSeq);
     }
     this.#setMemory('capture', status.memory.protecting);

@@ -6,7 +6,7 @@ const PROTECTION = {
   vpgId: ID, vmId: 'vm', epoch: 1, state: 'replicating', isFenced: false, detail: '', sync: null, lagBytes: 0, writtenBytes: 1, writeCount: 1, sentBytes: 1, bytesPerSecond: null, writesPerSecond: 0,
 };
 const RECOVERY = {
-  vpgId: ID, vmId: 'vm', epoch: 1, reservedEpoch: null, state: 'receiving', detail: '', durableSeq: 1, journalBytes: 1, limits: {}, isAtHardLimit: false, scrub: { completedAtMs: null, detail: '', affectedIds: [] }, pins: [],
+  vpgId: ID, vmId: 'vm', epoch: 1, reservedEpoch: null, state: 'receiving', detail: '', durableSeq: 1, journalBytes: 1, compactedBytes: 0, limits: {}, isAtHardLimit: false, scrub: { completedAtMs: null, detail: '', affectedIds: [] }, pins: [],
   mirrorBytes: 1, receivedRawBytes: 1, receivedBytes: 1, newestCheckpointId: 2, oldestCheckpointId: 1, instance: ID, lastChange: 3,
 };
 const TASK = {

@@ -53,6 +53,8 @@ export interface RecoveryStatusV1 {
   readonly detail: string;
   readonly durableSeq: number;
   readonly journalBytes: number;
+  /** That thinning has given back since the journal was opened. */
+  readonly compactedBytes: number;
   readonly limits: Readonly<RecoveryLimitsV1>;
   /** `full` because of the hard limit: everything but the newest checkpoint was given up, and replication pauses rather than lose that too. */
   readonly isAtHardLimit: boolean;

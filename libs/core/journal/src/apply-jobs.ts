@@ -51,6 +51,10 @@ export class ApplyJobs {
     if (this.#jobs.length === 1) this.#next(effects);
   }
 
+  get hasReader(): boolean {
+    return this.parts.pins.hasReader;
+  }
+
   /** No segment is read by an apply or freed until {@link release}. False: one is, or a view may read one. */
   hold(): boolean {
     if (this.#isHeld || this.#isRemoving || this.#jobs.length > 0 || this.parts.pins.hasReader) return false;

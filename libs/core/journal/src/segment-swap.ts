@@ -18,6 +18,11 @@ export class SegmentSwap {
     };
   }
 
+  /** A view is open, or the head is being read. */
+  get isRead(): boolean {
+    return this.parts.apply.hasReader;
+  }
+
   /** Nobody reads a segment or frees one from now on until {@link release}. False: somebody does, or the journal is not in order. */
   hold(): boolean {
     const { promotion, isEnded } = this.parts.state.snapshot;

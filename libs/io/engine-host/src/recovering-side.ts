@@ -18,6 +18,7 @@ import { removeRecoveryFiles, type Removal } from './removal.js';
 import type { RetirementHost } from './retirement-host.js';
 import { heldSurroundings, type RecoveringTables, retirementSurroundings } from './recovering-tables.js';
 import { RetirementSet } from './retirement-set.js';
+import { CompactionSchedule } from './compaction-schedule.js';
 import { Scrubber, type ScrubStatus } from './scrubber.js';
 import { StateFile } from './state-file.js';
 import { protectionKey, type AttachedVmSpec, type ProtectionRef, type RecoverySpec, type ViewSpec } from './types.js';
@@ -42,6 +43,7 @@ export class RecoveringSide {
   readonly #retirements: RetirementSet = new RetirementSet(retirementSurroundings(this.#tables()));
   readonly #spaces = new DatastoreSpaces();
   readonly #scrubber: Scrubber;
+  readonly #compaction: CompactionSchedule;
   readonly #folders: DatastoreFolders | undefined;
   readonly #ownerWatch = new OwnerWatch({
     vraId: this.around.options.vraId,
@@ -63,6 +65,7 @@ export class RecoveringSide {
     this.#file = new StateFile(`${around.options.stateFolder}/recovering.json`);
     this.#folders = around.options.datastoreFolders && new DatastoreFolders(around.options.datastoreFolders);
     this.#scrubber = new Scrubber(around.options.stateFolder, around.options.log);
+    this.#compaction = new CompactionSchedule(around.options.log);
   }
 
   /** Opens everything that was there. What cannot be opened is reported and tried again; it stops nothing else. */
@@ -475,6 +478,7 @@ export class RecoveringSide {
     for (const { view } of this.viewEntries) view?.retryPromotion(nowMs);
     await this.#repair.tick(nowMs, this.recoveries);
     this.#scrubber.tick(nowMs, Date.now(), this.recoveries);
+    this.#compaction.tick(nowMs, this.recoveries);
     if (this.#removals.size > 0 || this.#recoveries.size < this.#specs.size || this.#views.size < this.#entries.size) await this.#exclusive(() => this.#openMissing());
   }
 
@@ -482,7 +486,7 @@ export class RecoveringSide {
     await this.#last;
     this.#exchange.close();
     await this.#ownerWatch.close();
-    await this.#scrubber.close();
+    await Promise.all([this.#scrubber.close(), this.#compaction.close()]);
     this.#retirements.close();
     for (const view of this.#views.values()) await view.close({ isScratchDropped: false });
     for (const recovery of this.#recoveries.values()) await recovery.close();

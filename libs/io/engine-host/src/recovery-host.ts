@@ -203,6 +203,14 @@ export class RecoveryHost {
     }
   }
 
+  /** Stream position up to which checkpoints are thinned; 0: they are not, or none is old enough. */
+  get thinnedSeq(): number {
+    const { thinning } = this.spec;
+    if (!thinning) return 0;
+    const beforeMs = performance.now() - thinning.keepAllMs;
+    return this.journal.oldestCheckpoints(({ arrivedMs }) => arrivedMs < beforeMs).at(-1)?.markerSeq ?? 0;
+  }
+
   get #limitRoomBytes(): number {
     const { journalHardBytes } = this.limits;
     if (journalHardBytes === null) return Infinity;

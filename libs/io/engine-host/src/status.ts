@@ -50,6 +50,8 @@ export interface RecoveryStatus {
   readonly detail: string;
   readonly durableSeq: number;
   readonly journalBytes: number;
+  /** That thinning has given back since the journal was opened. */
+  readonly compactedBytes: number;
   readonly limits: RecoveryLimits;
   /** `full` because of the hard limit: everything but the newest checkpoint was given up, and replication pauses rather than lose that too. */
   readonly isAtHardLimit: boolean;
@@ -192,6 +194,7 @@ function recoveryStatus(recovery: RecoveryHost): Omit<RecoveryStatus, 'scrub'> {
     detail: detailOf(recovery),
     durableSeq: stats.durableSeq,
     journalBytes: stats.journalBytes,
+    compactedBytes: stats.compactedBytes,
     limits: recovery.limits,
     isAtHardLimit: stats.state.phase === 'full' && recovery.isAtHardLimit,
     pins: recovery.pins.list,
@@ -220,7 +223,7 @@ function recoveryState(recovery: RecoveryHost, phase: JournalPhase): RecoverySta
 }
 
 function failedRecovery({ vpgId, vmId, epoch, limits = UNLIMITED }: RecoverySpec, reason: string): RecoveryStatus {
-  const none = { limits, pins: [], isAtHardLimit: false, scrub: { completedAtMs: null, detail: '', affectedIds: [] }, durableSeq: 0, journalBytes: 0, mirrorBytes: 0, receivedRawBytes: 0, receivedBytes: 0, lastChange: 0 };
+  const none = { limits, pins: [], isAtHardLimit: false, scrub: { completedAtMs: null, detail: '', affectedIds: [] }, durableSeq: 0, journalBytes: 0, compactedBytes: 0, mirrorBytes: 0, receivedRawBytes: 0, receivedBytes: 0, lastChange: 0 };
   return { vpgId, vmId, epoch, reservedEpoch: null, state: 'broken', detail: reason, newestCheckpointId: null, oldestCheckpointId: null, instance: '', ...none };
 }
 

@@ -18,14 +18,17 @@ const LEFT_SHARE_MAX = 0.75;
 /** Of several segments that are put in place together, waiting under temporary names: the datastore holds them twice for so long. */
 const WAITING_BYTES_MAX = 64 * MiB;
 const SYNC_BYTES = 8 * MiB;
+/** For so long a step of an apply is waited for. */
+const HOLD_TRIES_MAX = 100;
+const HOLD_PAUSE_MS = 20;
 /** Segments of room that must be left beside: nobody is brought to the edge by a compaction. */
 const ROOM_SEGMENTS = 2;
 
 export interface CompactionOptions {
   /** Only segments that end below this stream position. */
   readonly beforeSeq: number;
-  /** Before so many bytes are read: resolves when they may be. */
-  readonly allow: (bytes: number) => Promise<void>;
+  /** Before so many bytes are read: resolves when they may be, and soon when it is not to go on at all. */
+  readonly allow: (bytes: number, shouldStop: () => boolean) => Promise<void>;
   readonly shouldStop: () => boolean;
 }
 
@@ -103,7 +106,12 @@ export class Compactor {
     let end: (() => void) | undefined;
     try {
       return await index.replaceSegments(run, batch, async () => {
-        if (!batch.every(({ before }) => journal.segments.includes(before)) || !journal.swap.hold()) return false;
+        const isThere = (): boolean => batch.every(({ before }) => journal.segments.includes(before));
+        // An apply ends soon, a view does not.
+        for (let tries = 0; !isThere() || !journal.swap.hold(); tries += 1) {
+          if (!isThere() || journal.swap.isRead || this.#isStopped || tries === HOLD_TRIES_MAX) return false;
+          await new Promise((resolve) => setTimeout(resolve, HOLD_PAUSE_MS));
+        }
         // Until the index has its name too: what it said of these segments is wrong from now on.
         this.#installing = new Promise<void>((resolve) => (end = resolve));
         await this.#swap(batch);
@@ -172,8 +180,10 @@ class Pass {
     const run = index.runOf(summary.segment);
     if (run !== this.#batchRun) await this.#flush();
     if (isApart) this.#sweep.forget();
-    if (!journal.segments.includes(summary)) return false; // freed meanwhile, and so are all that are older
-    await this.options.allow(summary.bytes);
+    if (journal.swap.isRead) return false; // a view: nothing can be put in place, for as long as it is open
+    await this.options.allow(summary.bytes, this.options.shouldStop);
+    // Freed meanwhile, and so are all that are older.
+    if (this.options.shouldStop() || !journal.segments.includes(summary)) return false;
     const bytes = await segments.read(summary.segment, summary.bytes);
     this.#readBytes += summary.bytes;
     const header = decodeSegmentHeader(bytes, this.parts.crc32c);

@@ -2,7 +2,7 @@ import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promis
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { encodeMarker, encodeRecordsBody, encodeSeal, encodeSyncStart, FrameCodec, FrameKind, RecordType, type StreamRecord } from '@tidemark/frame';
-import { decodeSegmentHeader, JOURNAL_RECORD_HEADER_BYTES, JournalRecovery, RECORD_MAGIC, SEGMENT_HEADER_BYTES, SEGMENT_MAGIC, type SegmentFound } from '@tidemark/journal';
+import { decodeSegmentHeader, JOURNAL_RECORD_HEADER_BYTES, JournalRecovery, RECORD_MAGIC, SEGMENT_AT, SEGMENT_HEADER_BYTES, SEGMENT_MAGIC, type SegmentFound } from '@tidemark/journal';
 import { JournalFile } from '@tidemark/journal-file';
 import { compressBody, crc32c, decompressBody } from '@tidemark/link';
 import { MemoryVolume } from '@tidemark/volume';
@@ -57,7 +57,7 @@ async function sampleFiles(): Promise<ReadonlyMap<string, Uint8Array>> {
     for (let checkpointId = 1; checkpointId <= CHECKPOINTS; checkpointId += 1) {
       const writes = Array.from({ length: 6 }, (): StreamRecord => {
         const payload = random.chance(0.5) ? noise(512, random) : new Uint8Array(512).fill(checkpointId);
-        return { type: RecordType.write, volume: 0, offset: random.int(64) * 512, length: 512, payload };
+        return { type: RecordType.write, volume: 0, offset: random.int(16) * 512, length: 512, payload };
       });
       send(writes, random.pick([FrameCodec.none, FrameCodec.lz4, FrameCodec.zstd]));
       const marker = { ...IDENTITY, checkpointId, epoch: 1, term: 1, vmIds: ['vm-1'], atMs: 1.7e12 + checkpointId, ageMs: 0, tag: null, kind: 'automatic' as const };
@@ -65,6 +65,7 @@ async function sampleFiles(): Promise<ReadonlyMap<string, Uint8Array>> {
       send([mark(RecordType.marker, encodeMarker({ vpgId, checkpointId, epoch, term, vmIds, atMs, ageMs, tag, kind })), mark(RecordType.seal, encodeSeal({ vpgId, checkpointId, term }))], FrameCodec.none);
       await durable(lastSeq);
     }
+    await thinAndCompact(journal);
     await journal.close();
     const files = new Map<string, Uint8Array>();
     for (const name of (await readdir(folder)).sort()) files.set(name, await readFile(join(folder, name)));
@@ -75,12 +76,31 @@ async function sampleFiles(): Promise<ReadonlyMap<string, Uint8Array>> {
   }
 }
 
+/** So that compacted segments and their index are tried too. */
+async function thinAndCompact(journal: JournalFile): Promise<void> {
+  await journal.thin(journal.checkpoints().map(({ checkpointId }) => checkpointId).filter((id) => id % 4 !== 0));
+  while (journal.stats().unindexedSegments > 0) await new Promise((resolve) => setTimeout(resolve, 1));
+  const { rewrittenSegments } = await journal.compact({ beforeSeq: Infinity, allow: () => Promise.resolve(), shouldStop: () => false });
+  if (rewrittenSegments === 0) throw new FuzzViolation('the sample has no compacted segment: its header would not be tried');
+}
+
+/** Any of the fields that say what a compacted segment stands for. */
+function changedEnds(bytes: Uint8Array, random: Random): Uint8Array {
+  const result = bytes.slice();
+  const view = new DataView(result.buffer);
+  const at = SEGMENT_AT.compactedEndAt + 4 * random.int((SEGMENT_HEADER_BYTES - SEGMENT_AT.compactedEndAt) / 4);
+  view.setUint32(at, random.pick([0, 1, 0xffff_ffff, view.getUint32(at, true) + 64, random.int(2 ** 31)]) >>> 0, true);
+  view.setUint32(0, crc32c(result.subarray(4, SEGMENT_HEADER_BYTES)), true);
+  return result;
+}
+
 let sample: Promise<ReadonlyMap<string, Uint8Array>> | undefined;
 const sampled = (): Promise<ReadonlyMap<string, Uint8Array>> => (sample ??= sampleFiles());
 
 /** A changed file: plain damage, or a record whose checksum was made right again, so that what is behind it must hold too. */
 function damaged(bytes: Uint8Array, random: Random): Uint8Array {
   if (random.chance(0.5) || bytes.length < SEGMENT_HEADER_BYTES + JOURNAL_RECORD_HEADER_BYTES) return mutated(bytes, random);
+  if (random.chance(0.2) && new DataView(bytes.buffer, bytes.byteOffset).getUint32(4, true) === SEGMENT_MAGIC) return changedEnds(bytes, random);
   const result = bytes.slice();
   const view = new DataView(result.buffer);
   const places: number[] = random.chance(0.2) ? [0] : [];

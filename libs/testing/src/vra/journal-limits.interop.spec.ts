@@ -146,6 +146,31 @@ describe('thinning', () => {
     await vras.restart('r', 1);
     expect(vras.listed().filter((id) => id <= opened)).toEqual(before);
   });
+
+  it('gives back what only thinned checkpoints showed, and the disks at the others stay what they were', async () => {
+    const vras = await VraRig.start({ ...TWO_VMS, recoveringCount: 1, vms: TWO_VMS.vms.slice(0, 1), intervalMs: 200 });
+    rig = vras;
+    const [vm] = vras.options.vms;
+    if (!vm) throw new Error('one VM');
+    const limits = { journalHardBytes: 64 * MiB, journalWarningBytes: null, scratchHardBytes: null, scratchWarningBytes: null };
+    await vras.recovering[0]?.putRecovery({ ...vras.recoverySpec(vm), limits, thinning: { keepAllMs: 1500, hourlyAfterMs: 3_600_000 } });
+    await vras.apply(0, { isProtected: true });
+    await until('the first checkpoint', () => vras.listed().length > 0);
+    const guest = vras.uri('p', 0, 'vm-1-0');
+    const freed = (): number => engine(vras, 0).status().recoveries[0]?.compactedBytes ?? 0;
+    const pattern = (round: number): string => String(1 + (round % 250));
+    let round = 0;
+    for (; freed() < MiB; round += 1) {
+      if (round > 3000) throw new Error('no space was given back');
+      await qemuIo(guest, `write -P ${pattern(round)} 0 256k`, 'flush');
+    }
+    const behind = (await vras.protecting[0]?.insertCheckpoint({ vpgId: vras.vpgId, tag: 'behind it' }))?.checkpointId ?? 0;
+    await until('the checkpoint behind it', () => vras.listed().includes(behind), 60_000);
+    await vras.restart('r', 0);
+    await until('the journal again', () => vras.listed().includes(behind), 60_000);
+    await vras.openViews(behind);
+    await qemuIo(vras.uri('r', 0, `vm-1-0-at-${String(behind)}`), `read -P ${pattern(round - 1)} 0 256k`);
+  }, 120_000);
 });
 
 describe('the scrub', () => {
