@@ -230,6 +230,7 @@ export class JournalIndex {
       // Lookups see either the inputs or the merged one.
       this.#runs = this.#runs.filter((run) => !inputs.includes(run));
       this.#insert(merged);
+      await Promise.all(inputs.map(async (run) => await run.retire()));
       for (const run of inputs) await this.#remove(run);
     }
   }
