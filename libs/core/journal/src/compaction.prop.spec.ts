@@ -48,7 +48,7 @@ describe('compaction of a thinned journal', () => {
       writtenBytes += world.bench.journal.journalBytes + world.freedBytes;
     }), { numRuns: 12 });
     expect([thinnedCount > 80, freedBytes > writtenBytes / 8]).toEqual([true, true]);
-  });
+  }, 120_000);
 
   // Each would lose what a checkpoint shows; the test above would pass without them.
   it.each<[string, (images: KeptImages) => KeptImages]>([
@@ -65,5 +65,5 @@ describe('compaction of a thinned journal', () => {
       }
     }
     expect(found).toBeGreaterThan(1);
-  });
+  }, 120_000);
 });

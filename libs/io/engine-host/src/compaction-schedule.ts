@@ -51,6 +51,7 @@ export class CompactionSchedule {
         beforeSeq: thinnedSeq,
         allow: (bytes, shouldStop) => pause((1000 * bytes) / this.bytesPerSecond, shouldStop),
         shouldStop: () => this.#isClosed,
+        pause: (ms) => pause(ms, () => this.#isClosed),
       });
       if (rewrittenSegments > 0) this.log.info({ protection: key, freedMiB: Math.round(freedBytes / MiB), readMiB: Math.round(readBytes / MiB), rewrittenSegments }, 'space of thinned checkpoints was given back');
     } catch (error) {

@@ -64,7 +64,7 @@ async function expectImages({ bench, kept, images }: Thinned): Promise<void> {
 }
 
 const compact = async (bench: FileBench, beforeSeq = Infinity): Promise<CompactionResult> =>
-  await bench.journal.compact({ beforeSeq, allow: () => Promise.resolve(), shouldStop: () => false });
+  await bench.journal.compact({ beforeSeq, allow: () => Promise.resolve(), shouldStop: () => false, pause: () => Promise.resolve() });
 
 const namesOf = async ({ folder }: FileBench): Promise<string[]> => await readdir(join(folder, 'journal'));
 

@@ -30,6 +30,7 @@ export interface CompactionOptions {
   /** Before so many bytes are read: resolves when they may be, and soon when it is not to go on at all. */
   readonly allow: (bytes: number, shouldStop: () => boolean) => Promise<void>;
   readonly shouldStop: () => boolean;
+  readonly pause: (ms: number) => Promise<void>;
 }
 
 export interface CompactionResult {
@@ -85,7 +86,7 @@ export class Compactor {
   async run(options: CompactionOptions): Promise<CompactionResult> {
     if (this.#running !== undefined) return await this.#running;
     const shouldStop = (): boolean => this.#isStopped || options.shouldStop();
-    this.#running = new Pass(this.parts, { ...options, shouldStop }, this.#notes, async (run, batch) => await this.#install(run, batch)).run();
+    this.#running = new Pass(this.parts, { ...options, shouldStop }, this.#notes, async (run, batch) => await this.#install(run, batch, options.pause)).run();
     try {
       const result = await this.#running;
       this.freedBytes += result.freedBytes;
@@ -101,7 +102,7 @@ export class Compactor {
   }
 
   /** False: somebody reads, or the segments are not there any more. */
-  async #install(run: RunFile, batch: readonly Prepared[]): Promise<boolean> {
+  async #install(run: RunFile, batch: readonly Prepared[], pause: CompactionOptions['pause']): Promise<boolean> {
     const { journal, index } = this.parts;
     let end: (() => void) | undefined;
     try {
@@ -110,7 +111,7 @@ export class Compactor {
         // An apply ends soon, a view does not.
         for (let tries = 0; !isThere() || !journal.swap.hold(); tries += 1) {
           if (!isThere() || journal.swap.isRead || this.#isStopped || tries === HOLD_TRIES_MAX) return false;
-          await new Promise((resolve) => setTimeout(resolve, HOLD_PAUSE_MS));
+          await pause(HOLD_PAUSE_MS);
         }
         // Until the index has its name too: what it said of these segments is wrong from now on.
         this.#installing = new Promise<void>((resolve) => (end = resolve));

@@ -80,7 +80,7 @@ async function sampleFiles(): Promise<ReadonlyMap<string, Uint8Array>> {
 async function thinAndCompact(journal: JournalFile): Promise<void> {
   await journal.thin(journal.checkpoints().map(({ checkpointId }) => checkpointId).filter((id) => id % 4 !== 0));
   while (journal.stats().unindexedSegments > 0) await new Promise((resolve) => setTimeout(resolve, 1));
-  const { rewrittenSegments } = await journal.compact({ beforeSeq: Infinity, allow: () => Promise.resolve(), shouldStop: () => false });
+  const { rewrittenSegments } = await journal.compact({ beforeSeq: Infinity, allow: () => Promise.resolve(), shouldStop: () => false, pause: () => Promise.resolve() });
   if (rewrittenSegments === 0) throw new FuzzViolation('the sample has no compacted segment: its header would not be tried');
 }
 

@@ -36,7 +36,7 @@ async function compacted(): Promise<FileBench> {
   }
   await bench.journal.thin(ids.filter((_, i) => i % 5 !== 0));
   while (bench.journal.stats().unindexedSegments > 0) await sleep(2);
-  const { rewrittenSegments } = await bench.journal.compact({ beforeSeq: Infinity, allow: () => Promise.resolve(), shouldStop: () => false });
+  const { rewrittenSegments } = await bench.journal.compact({ beforeSeq: Infinity, allow: () => Promise.resolve(), shouldStop: () => false, pause: () => Promise.resolve() });
   expect(rewrittenSegments).toBeGreaterThan(3);
   return bench;
 }
