@@ -1,9 +1,11 @@
 import type { ComponentIdentity, ComponentName } from '@tidemark/trust';
 import { readFile } from 'node:fs/promises';
+import { databaseUrlOf } from '../identity.js';
 import { credentialPath } from '../servers/hypervisor.js';
 import { allowed, type Attempt, type Outcome, refused } from './attempt.js';
 import { ask, peerSubjects, subjectAttempt, vraSubjects } from './broker.js';
 import { mintIdentity, natsUserOf, peerUser, trustedSite, vraIdentity, zvmIdentity } from './components.js';
+import { databaseLogIn } from './enrolment.js';
 import { openStream, sayHello, type VraKeys } from './data-plane.js';
 import { listExports } from './nbd-list.js';
 import type { Port } from './ports.js';
@@ -76,6 +78,7 @@ export async function rightfulOnes(stage: Stage, ports: readonly Port[]): Promis
     { who, port: hypervisor.name, tried: 'read the inventory', isExpectedAllowed: true, run: async () => answered(await restCall(hypervisor, { method: 'GET', path: '/v1/inventory', headers: { authorization } })) },
     { who, port: health.name, tried: 'GET /metrics', isExpectedAllowed: true, run: async () => answered(await restCall(health, { method: 'GET', path: '/metrics' }, tlsOf(zvm))) },
     { who, port: backup.name, tried: 'list what it serves', isExpectedAllowed: true, run: () => listExports(backup, tlsOf(zvm)) },
+    { who, port: find('a', 'postgres').name, tried: 'log in', isExpectedAllowed: true, run: () => databaseLogIn(databaseUrlOf(a, stage.pair.lab.identity.sites.a)) },
   ];
 }
 

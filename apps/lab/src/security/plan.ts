@@ -2,9 +2,14 @@ import { makePeople } from './accounts.js';
 import type { Attempt, Result } from './attempt.js';
 import { backupAppliance } from './backup-appliance.js';
 import type { Listener } from './listeners.js';
-import { otherSitesVra, ownVra, rightfulOnes, thirdSite } from './other-components.js';
+import { databaseUrlOf } from '../identity.js';
+import { PORTS } from '../layout.js';
+import { vraIdentity } from './components.js';
+import { enrolmentAttempts } from './enrolment.js';
+import { finder, otherSitesVra, ownVra, rightfulOnes, thirdSite } from './other-components.js';
 import { personAttempts } from './people.js';
 import { type Port, portOf } from './ports.js';
+import { programAttempts } from './programs.js';
 import type { Stage } from './stage.js';
 import { type Stranger, strangerAttempts } from './strangers.js';
 import { canBeSomebodyElse, filesAttempt, socketAttempt } from './this-machine.js';
@@ -39,7 +44,7 @@ export async function attemptsOn(stage: Stage): Promise<Plan> {
 type Group = (stage: Stage, ports: readonly Port[]) => Promise<Attempt[]> | Attempt[];
 
 const GROUPS: Readonly<Record<string, Group>> = {
-  'outsiders': strangersAt, 'the site manager itself': rightfulOnes, 'VRA of the own site': ownVra, 'VBA': backupAppliance, 'VRA of the other site': otherSitesVra, 'paired site, outside its pairing': thirdSite, 'roles': peopleAt, 'another user of the machine': machineAt,
+  'outsiders': strangersAt, 'the site manager itself': rightfulOnes, 'VRA of the own site': ownVra, 'VBA': backupAppliance, 'VRA of the other site': otherSitesVra, 'paired site, outside its pairing': thirdSite, 'roles': peopleAt, 'programs': programsAt, 'components that enrol': enrolmentsAt, 'persons of an identity provider': personsAt, 'another user of the machine': machineAt,
 };
 
 async function strangersAt(stage: Stage, ports: readonly Port[]): Promise<Attempt[]> {
@@ -59,6 +64,21 @@ async function peopleAt(stage: Stage, ports: readonly Port[]): Promise<Attempt[]
   const ids = { siteId: stage.pair.siteId('a'), vpgId: stage.vpgId, none: 'ffffffff-0000-4000-8000-000000000000' };
   const people = await makePeople(await stage.pair.api('a'), port);
   return people.flatMap(({ role, isElsewhere, ...person }) => personAttempts(person, role, { port, ids, isElsewhere }));
+}
+
+async function programsAt(stage: Stage, ports: readonly Port[]): Promise<Attempt[]> {
+  return await programAttempts(await stage.pair.api('a'), finder(ports)('a', 'rest'), stage.vpgId);
+}
+
+async function enrolmentsAt(stage: Stage, ports: readonly Port[]): Promise<Attempt[]> {
+  const { layout, identity } = stage.pair.lab;
+  const [api, vra] = [await stage.pair.api('a'), await vraIdentity(layout.sites.a, 0)];
+  return await enrolmentAttempts({ api, port: finder(ports)('a', 'internal'), vra, databaseUrl: databaseUrlOf(layout.sites.a, identity.sites.a) });
+}
+
+/** At the third site: its own ports are not those of the lab that is attacked. */
+function personsAt({ third }: Stage): Attempt[] {
+  return third.provider.attempts({ place: third.site.managerAddress, port: PORTS.rest }, `third/zvm ${PORTS.rest}`);
 }
 
 function machineAt(stage: Stage, ports: readonly Port[]): Attempt[] {

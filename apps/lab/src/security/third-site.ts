@@ -4,6 +4,7 @@ import { SitePair } from '../e2e/site-pair.js';
 import { findOrMakeLab, type Lab } from '../identity.js';
 import { labDown, processesOf } from '../lab.js';
 import type { SiteLayout } from '../layout.js';
+import { IdentityProvider } from './identity-provider.js';
 import { pairSites, siteApi } from '../rest/connect-sites.js';
 import type { SiteApi } from '../rest/site-api.js';
 
@@ -14,15 +15,17 @@ export class ThirdSite {
   private constructor(
     private readonly environment: Record<string, string>,
     private readonly lab: Lab,
+    readonly provider: IdentityProvider,
   ) {}
 
   static async raise(peer: SiteLayout, peerApi: SiteApi): Promise<ThirdSite> {
     const environment = await SitePair.makeEnvironment(SUBNETS);
-    const third = new ThirdSite(environment, await findOrMakeLab(environment));
+    const third = new ThirdSite(environment, await findOrMakeLab(environment), await IdentityProvider.start());
     try {
       const processes = processesOf(third.lab, 'a');
       await processes.startServers();
       await processes.startZvm();
+      await third.provider.install(processes);
       const api = await siteApi(third.site);
       await pairSites(api, peer, peerApi);
       await api.close();
@@ -42,6 +45,7 @@ export class ThirdSite {
   }
 
   async remove(): Promise<void> {
+    await this.provider.close();
     await labDown(this.environment);
     await rm(join(this.environment['TIDEMARK_LAB_DIR'] ?? '', '..'), { recursive: true, force: true });
   }

@@ -6,7 +6,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { startProvider, type TestProvider } from '../testing/oidc-provider.js';
+import { startProvider, type TestProvider } from '@tidemark/nest/testing';
 import { type OneSite, openSite } from '../testing/one-site.js';
 import { type RestAnswer, RestClient } from '../testing/rest-client.js';
 import { readOidcConfig } from './oidc-config.js';

@@ -1,4 +1,4 @@
-import { freePort } from '@tidemark/nest/testing';
+import { freePort } from './free-port.js';
 import { createPrivateKey, createSign, generateKeyPairSync, randomUUID, type JsonWebKey } from 'node:crypto';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 
