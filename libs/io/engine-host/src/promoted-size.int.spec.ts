@@ -6,11 +6,11 @@ import { MiB } from '@tidemark/base';
 import { BlockFile } from '@tidemark/block-file';
 import { FileBench, IDENTITY, mark, syncStart, write } from '@tidemark/journal-file/testing';
 import { RecordType } from '@tidemark/frame';
+import * as actual from '@tidemark/sys/replace-file';
 import { plainTransport } from '@tidemark/link/plain';
 import type { VraEngine } from './vra-engine.js';
 
 /** A disk was grown behind the checkpoint that it is promoted at. The VRA dies at each durable write on the way to its old size, and is started again. */
-const actual = await import('@tidemark/sys/replace-file');
 let onReplace: (path: string, act: () => Promise<void>) => Promise<void> = (_, act) => act();
 jest.unstable_mockModule('@tidemark/sys/replace-file', () => ({
   ...actual,
