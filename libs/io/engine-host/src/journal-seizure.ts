@@ -17,7 +17,7 @@ export async function seizeJournal(spec: RecoverySpec, vraId: string): Promise<b
   if (owner.isReleased) return false;
   const mirrors = new MirrorSet();
   try {
-    await mirrors.open(spec.volumes, owner);
+    await mirrors.open(spec.volumes, { knownCount: spec.volumes.length, isNew: false });
     await owner.claim();
   } finally {
     await mirrors.close();

@@ -28,9 +28,12 @@ export class MirrorSet {
   readonly #files: (BlockFile | undefined)[] = [];
   readonly #taken = new Set<BlockFile>();
 
-  /** Opens what there is and makes what is missing; of a removed volume only what is still there. */
-  async open(volumes: readonly RecoveryVolumeSpec[], { isTakingOver = false, isNew = true }: { readonly isTakingOver?: boolean; readonly isNew?: boolean } = {}): Promise<void> {
-    for (const volume of volumes) this.#files.push(await openMirror(volume, { isTakingOver, isNew }));
+  /**
+   * Opens what there is, and makes mirrors from index `knownCount` on that are missing: one before that was there, with data that a new one would not have. Of a
+   * removed volume only what is still there. `isNew`: a preseeded disk is nobody's mirror yet.
+   */
+  async open(volumes: readonly RecoveryVolumeSpec[], { knownCount, isNew }: { readonly knownCount: number; readonly isNew: boolean }): Promise<void> {
+    for (const [index, volume] of volumes.entries()) this.#files.push(await openMirror(volume, { isKnown: index < knownCount, isNew }));
   }
 
   /** Before the new list is durable: every mirror is there, as long as its volume will be. May be repeated. */
@@ -93,14 +96,17 @@ export async function checkPreseed({ path, sizeBytes }: { readonly path: string;
 }
 
 /** A preseeded disk must be there, of the right size, and nobody's: a mirror that is made instead of a mistyped one would copy everything without a word. Later it is a mirror like any other. */
-async function openMirror({ mirrorPath, sizeBytes, isRemoved, isPreseeded }: RecoveryVolumeSpec, { isTakingOver, isNew } = { isTakingOver: false, isNew: true }): Promise<BlockFile | undefined> {
+async function openMirror({ mirrorPath, sizeBytes, isRemoved, isPreseeded }: RecoveryVolumeSpec, { isKnown, isNew } = { isKnown: false, isNew: true }): Promise<BlockFile | undefined> {
   const isForeign = isPreseeded === true && isNew;
-  const mayCreate = isPreseeded !== true && isRemoved !== true && !isTakingOver;
+  const mayCreate = isPreseeded !== true && isRemoved !== true && !isKnown;
   if (mayCreate) await mkdir(dirname(mirrorPath), { recursive: true });
   try {
     return await BlockFile.open({ path: mirrorPath, sizeBytes, isReadOnly: false, isLongerFine: !isForeign, create: mayCreate });
   } catch (cause) {
     if (isRemoved === true && cause instanceof VolumeError && cause.code === 'VOLUME_NOT_FOUND') return undefined;
+    if (isKnown && cause instanceof VolumeError && cause.code === 'VOLUME_NOT_FOUND') {
+      throw new VolumeError('VOLUME_NOT_FOUND', `${mirrorPath}, a recovery volume, is gone: bring it back (is its datastore mounted?), or delete the VPG and protect its VMs anew`, { cause });
+    }
     if (!isForeign || !(cause instanceof VolumeError)) throw cause;
     throw new EngineError('VRA_PRESEED', `${mirrorPath} cannot be a preseeded volume of ${String(sizeBytes)} bytes: ${cause.message}`, { cause });
   }

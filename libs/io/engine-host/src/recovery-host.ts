@@ -98,12 +98,12 @@ export class RecoveryHost {
     });
   }
 
-  /** Opens (or makes) mirrors and journal. Streams are taken from then on. */
-  static async open(spec: RecoverySpec, hooks: RecoveryHooks): Promise<RecoveryHost> {
+  /** Opens (or makes) mirrors and journal; the first `knownCount` volumes have been here before, and are not made. Streams are taken from then on. */
+  static async open(spec: RecoverySpec, hooks: RecoveryHooks, { knownCount = 0 } = {}): Promise<RecoveryHost> {
     const host = new RecoveryHost(spec, hooks, spec.epoch);
     try {
       const owner = await JournalOwner.look(spec, hooks.vraId);
-      await host.#mirrors.open(spec.volumes, owner);
+      await host.#mirrors.open(spec.volumes, { knownCount: owner.isTakingOver ? spec.volumes.length : knownCount, isNew: owner.isNew });
       await owner.claim();
       await host.#proveBasis();
       await host.pins.load();

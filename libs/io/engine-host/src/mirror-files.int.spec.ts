@@ -1,4 +1,4 @@
-import { mkdtemp, readFile, rm, stat } from 'node:fs/promises';
+import { mkdtemp, readFile, rename, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
@@ -62,13 +62,15 @@ async function restart(): Promise<VraEngine> {
   return engine;
 }
 
+const recovery = () => ({
+  ...IDENTITY, protectedSiteId: SITE, epoch: 1, recoverers: [], volumes: [{ diskId: '', sizeBytes: 2 * SIZE, mirrorPath: disk() }],
+  journalFolder: join(folder, 'journal'), datastore: { path: folder, capacityBytes: 1024 * MiB }, historyMs: 3_600_000,
+});
+
 /** Failed over to the checkpoint of before the growth, committed, and promoting. */
 async function promoting(): Promise<void> {
   const vra = await restart();
-  await vra.putRecovery({
-    ...IDENTITY, protectedSiteId: SITE, epoch: 1, recoverers: [], volumes: [{ diskId: '', sizeBytes: 2 * SIZE, mirrorPath: disk(), isPreseeded: true }],
-    journalFolder: join(folder, 'journal'), datastore: { path: folder, capacityBytes: 1024 * MiB }, historyMs: 3_600_000,
-  });
+  await vra.putRecovery({ ...recovery(), volumes: recovery().volumes.map((volume) => ({ ...volume, isPreseeded: true })) });
   await vra.reserveEpoch({ ...IDENTITY, epoch: 2 });
   await vra.openView(VIEW);
   await vra.commitEpoch({ ...IDENTITY, epoch: 2 });
@@ -119,5 +121,32 @@ describe('a disk that is promoted at a checkpoint from before it was grown', () 
     await restart();
     await until('promotion', isPromoted);
     await expectDiskOfTheCheckpoint();
+  });
+});
+
+describe('a recovery volume that is gone when the VRA starts', () => {
+  it('is asked for, and not made anew with zeroes under checkpoints that need what it held', async () => {
+    await (await restart()).putRecovery(recovery());
+    await engine?.close();
+    await rename(disk(), `${disk()}.away`);
+    await restart();
+    expect(engine?.status().recoveries).toMatchObject([{ state: 'broken', detail: expect.stringContaining('is gone: bring it back') }]);
+    await expect(stat(disk())).rejects.toMatchObject({ code: 'ENOENT' });
+    await rename(`${disk()}.away`, disk());
+    await until('recovery', () => engine?.status().recoveries[0]?.state !== 'broken');
+    expect(engine?.listCheckpoints(IDENTITY).held.map(({ checkpointId }) => checkpointId)).toEqual([1, 2]);
+  });
+
+  it('is made when it was never there: a disk that was added while the recovery could not be opened', async () => {
+    await (await restart()).putRecovery(recovery());
+    const second = join(folder, 'second.raw');
+    await engine?.close();
+    await rename(disk(), `${disk()}.away`);
+    await restart();
+    const wider = { ...recovery(), volumes: [...recovery().volumes, { diskId: 'b', sizeBytes: SIZE, mirrorPath: second }] };
+    await expect(engine?.putRecovery(wider)).rejects.toMatchObject({ code: 'VOLUME_NOT_FOUND' });
+    await rename(`${disk()}.away`, disk());
+    await engine?.putRecovery(wider);
+    expect((await stat(second)).size).toBe(SIZE);
   });
 });
