@@ -44,6 +44,23 @@ describe('what a component keeps of itself', () => {
     expect((await ComponentIdentity.open(identity.folder))?.current()).toEqual(identity.current());
   });
 
+  it('is whole whatever changes it at once: a renewed certificate is not undone by CA certificates that come beside it', async () => {
+    const identity = await site.component('vra', 'v5');
+    const first = site.ca.trustedPem;
+    const requests = await Promise.all([1, 2, 3].map(() => makeRequest()));
+    const renewed = await Promise.all(requests.map(async ({ pem, keyPem }) => ({ keyPem, caPem: first, certificatePem: (await site.ca.issue(pem, identity.name, [])).certificatePem })));
+    await site.ca.announceNext();
+    const both = site.ca.trustedPem;
+    // As a VRA in the middle of a rotation: its next certificate and the CA of tomorrow come by different messages. A second object on the folder: a command beside a running program.
+    const beside = await ComponentIdentity.open(identity.folder);
+    await Promise.all([...renewed.map((parts) => identity.replace(parts)), identity.believe(() => both), beside?.replace(renewed[1]!), identity.believe((believed) => [...believed])]);
+    expect(identity.current()).toMatchObject({ keyPem: requests[2]!.keyPem, caPem: both });
+    await identity.believe(() => []);
+    expect(await readdir(identity.folder)).toHaveLength(2);
+    await identity.replace(identity.current());
+    expect((await ComponentIdentity.open(identity.folder))?.current()).toMatchObject({ keyPem: requests[2]!.keyPem, caPem: [both.join('')] });
+  });
+
   it('is due at two thirds of its life', async () => {
     const identity = await site.component('vra', 'v3', { lifetimeMs: 900_000 });
     const { notBeforeMs, notAfterMs } = identity.current();

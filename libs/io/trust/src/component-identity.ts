@@ -27,6 +27,7 @@ export interface CurrentIdentity extends IdentityParts, KeyAndCertificate {}
 /** A component's own key, certificate, CA and NATS user: `<folder>/current/{key.pem,certificate.pem,ca.pem,nats.creds}`, replaced as a whole. */
 export class ComponentIdentity {
   readonly #listeners = new Set<(identity: CurrentIdentity) => void>();
+  #lastChange: Promise<void> = Promise.resolve();
 
   private constructor(
     readonly folder: string,
@@ -57,6 +58,28 @@ export class ComponentIdentity {
 
   /** Durable when it resolves; then the listeners are told. A certificate of another component is refused. */
   async replace(parts: IdentityParts): Promise<void> {
+    await this.#inTurn(() => this.#replace(parts));
+  }
+
+  /**
+   * Other CA certificates of the own site, beside the key and the certificate of then: one that is renewed meanwhile stays. Durable when it resolves; nothing
+   * happens when they are the same.
+   */
+  async believe(caPem: (believed: readonly string[]) => readonly string[]): Promise<void> {
+    await this.#inTurn(async () => {
+      const next = caPem(this.kept.caPem);
+      if (next.length > 0 && next.join('') !== this.kept.caPem.join('')) await this.#replace({ ...this.kept, caPem: next });
+    });
+  }
+
+  /** One change after the other, each made of what the one before has left. */
+  async #inTurn(change: () => Promise<void>): Promise<void> {
+    const mine = this.#lastChange.then(change);
+    this.#lastChange = mine.catch(() => undefined);
+    await mine;
+  }
+
+  async #replace(parts: IdentityParts): Promise<void> {
     const { name, current } = readParts(parts, 'the renewed certificate');
     const { siteId, role, instanceId } = this.name;
     if (name.siteId !== siteId || name.role !== role || name.instanceId !== instanceId) {

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { type FileHandle, lstat, mkdir, open, readdir, readlink, rename, rm, stat, symlink } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { syncFolder } from '@tidemark/sys/replace-file';
 import { TrustError } from './trust-error.js';
 
@@ -8,6 +8,9 @@ const FOLDER_MODE = 0o700;
 const FILE_MODE = 0o600;
 const FILE_BYTES_MAX = 1024 * 1024;
 const CURRENT = 'current';
+
+/** By folder, the end of the last write that was asked for in this process: a second one beside it would take its unfinished set for a leftover. */
+const lastWrites = new Map<string, Promise<void>>();
 
 /**
  * Files that belong together (a key and its certificate) in a folder of their own, replaced as a whole: the new ones are written to a folder
@@ -36,9 +39,15 @@ export class FileSet<Name extends string> {
     return texts;
   }
 
-  /** Durable when it resolves. */
+  /** Durable when it resolves. Writes to one folder are done one after the other, whoever in this process asks for them. */
   async write(texts: Readonly<Record<Name, string>>): Promise<void> {
-    await mkdir(this.folder, { recursive: true, mode: FOLDER_MODE });
+    await inTurn(this.folder, () => this.#write(texts));
+  }
+
+  async #write(texts: Readonly<Record<Name, string>>): Promise<void> {
+    const made = await mkdir(this.folder, { recursive: true, mode: FOLDER_MODE });
+    // Else a power cut could take the folder with all that is in it, although the rest of the tree is there.
+    if (made !== undefined) for (const path of new Set([dirname(this.folder), dirname(made)])) await syncFolder(path);
     await assertPrivate(this.folder, FOLDER_MODE);
     const target = `set-${randomUUID()}`;
     const inner = join(this.folder, target);
@@ -53,14 +62,27 @@ export class FileSet<Name extends string> {
 
   /** Nothing is left when it resolves; a crash meanwhile leaves the whole set or none. */
   async remove(): Promise<void> {
-    await rm(join(this.folder, CURRENT), { force: true });
-    await syncFolder(this.folder);
-    await this.#removeOthers('');
+    await inTurn(this.folder, async () => {
+      await rm(join(this.folder, CURRENT), { force: true });
+      await syncFolder(this.folder);
+      await this.#removeOthers('');
+    });
   }
 
   async #removeOthers(target: string): Promise<void> {
     const left = (await readdir(this.folder)).filter((name) => name.startsWith('set-') && name !== target);
     for (const name of left) await rm(join(this.folder, name), { recursive: true, force: true });
+  }
+}
+
+async function inTurn(folder: string, work: () => Promise<void>): Promise<void> {
+  const mine = (lastWrites.get(folder) ?? Promise.resolve()).then(work);
+  const ended = mine.catch(() => undefined);
+  lastWrites.set(folder, ended);
+  try {
+    await mine;
+  } finally {
+    if (lastWrites.get(folder) === ended) lastWrites.delete(folder);
   }
 }
 

@@ -155,6 +155,17 @@ describe('a CA that rotates', () => {
     expect(steady.trustedPem).toHaveLength(1);
   });
 
+  it('takes each step once, however many ask for it at the same time', async () => {
+    const path = join(folder, 'at-once');
+    const ca = await SiteCa.openOrMake(path, SITE, clock);
+    await Promise.all([ca.announceNext(), ca.announceNext()]);
+    expect(ca.trustedPem).toHaveLength(2);
+    expect((await SiteCa.openOrMake(path, SITE, clock)).trustedPem).toEqual(ca.trustedPem);
+    await Promise.all([ca.switchToNext(), ca.retireOld(), ca.announceNext()]);
+    const reopened = await SiteCa.openOrMake(path, SITE, clock);
+    expect([ca.phase, reopened.trustedPem]).toEqual(['announced', ca.trustedPem]);
+  });
+
   it('is as before when a crash left half of a new set behind', async () => {
     const path = join(folder, 'crash');
     const made = await SiteCa.openOrMake(path, SITE, clock);

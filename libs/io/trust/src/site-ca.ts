@@ -43,6 +43,7 @@ interface CaState {
 /** The site's own CA; only its ZVM has it. Each change replaces all its files at once, so a crash leaves it before or after. */
 export class SiteCa {
   readonly #files: FileSet<(typeof FILES)[number]>;
+  #lastStep: Promise<void> = Promise.resolve();
 
   private constructor(
     readonly folder: string,
@@ -141,21 +142,29 @@ export class SiteCa {
 
   /** Makes the next CA and trusts it beside the present one, which signs on: everybody has to hear of it first. Nothing to do while one rotates. */
   async announceNext(): Promise<void> {
-    if (this.phase !== 'steady') return;
-    const made = await makeCa(this.site, this.nowMs());
-    await this.#save({ trusted: [made.certificate, ...this.state.trusted], keyPem: this.state.keyPem, nextKeyPem: made.keyPem });
+    await this.#step('steady', async ({ trusted, keyPem }) => {
+      const made = await makeCa(this.site, this.nowMs());
+      return { trusted: [made.certificate, ...trusted], keyPem, nextKeyPem: made.keyPem };
+    });
   }
 
   /** From now on the next CA signs; the key of the one before is gone for good. */
   async switchToNext(): Promise<void> {
-    if (this.phase !== 'announced') return;
-    await this.#save({ trusted: this.state.trusted, keyPem: this.state.nextKeyPem, nextKeyPem: '' });
+    await this.#step('announced', ({ trusted, nextKeyPem }) => ({ trusted, keyPem: nextKeyPem, nextKeyPem: '' }));
   }
 
   /** The CA before is trusted no more: every certificate must be of the new one by now. */
   async retireOld(): Promise<void> {
-    if (this.phase !== 'switched') return;
-    await this.#save({ ...this.state, trusted: this.state.trusted.slice(0, 1) });
+    await this.#step('switched', (state) => ({ ...state, trusted: state.trusted.slice(0, 1) }));
+  }
+
+  /** One step after the other: of two that are asked for at once the second finds that the first was taken. */
+  async #step(from: CaPhase, next: (state: CaState) => CaState | Promise<CaState>): Promise<void> {
+    const mine = this.#lastStep.then(async () => {
+      if (this.phase === from) await this.#save(await next(this.state));
+    });
+    this.#lastStep = mine.catch(() => undefined);
+    await mine;
   }
 
   async #save(state: CaState): Promise<void> {
