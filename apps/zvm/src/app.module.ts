@@ -114,6 +114,7 @@ import { VbasController } from './vba/vbas.controller.js';
 import { ChangeRecoveryVraController } from './vra/change-recovery-vra.controller.js';
 import { ChangeRecoveryVra } from './vra/change-recovery-vra.service.js';
 import { EvacuateVraOperation } from './vra/evacuate-vra.js';
+import { VraBeliefs } from './vra/vra-beliefs.service.js';
 import { SITE_BUS, VraLinkService } from './vra/vra-link.service.js';
 import { VraOperations } from './vra/vra-operations.js';
 import { VraStateService } from './vra/vra-state.service.js';
@@ -123,7 +124,7 @@ import { VrasController } from './vra/vras.controller.js';
 const STORES = [AuditStore, UserStore, SessionStore, TaskStore, VpgStore, VmHostStore, VraStore, PeerStore, CatalogueStore, DraftStore, AlertStore, FenceStore, VoidedComponentStore, VbaStore];
 
 const SERVICES = [
-  AuditLog, RequestAudit, SyslogService, CallRate, Lockout, UserService, TokenService, SessionService, OidcService, TaskService, EventService, InventoryService, OperationService, SiteInventoryService, VraLinkService, SiteThrottle, VraStateService, VraOperations,
+  AuditLog, RequestAudit, SyslogService, CallRate, Lockout, UserService, TokenService, SessionService, OidcService, TaskService, EventService, InventoryService, OperationService, SiteInventoryService, VraLinkService, VraBeliefs, SiteThrottle, VraStateService, VraOperations,
   RecoveryScripts, PeerLinkService, PeerExchange, PeerResponder, PairingService, CatalogueService, RecoverySite, ProtectedSite, RecoveredVms, RecoveryActions, VpgActions,
   VpgStatusService, VmFollower, DecisionTimer, DefinitionService, DraftService, CommitService, AlertService, TrustService, CaRotation,
   NatsUsers, TrustTokenStore, Enrolment, TrustRenewal, InternalListener, PeerKeys, PeerTrust, PairingAcceptance,

@@ -24,9 +24,12 @@ export class ControlService implements OnApplicationBootstrap, OnApplicationShut
 
   onApplicationBootstrap(): void {
     this.#answer('state.apply', async (message) => {
-      // First: once the state counts as applied nobody sends it again.
-      await this.identity.learn(message.trust.sites.find(({ siteId }) => siteId === this.config.siteId)?.caPem ?? []);
-      await this.engine.applyDesiredState(message);
+      try {
+        await this.engine.applyDesiredState(message);
+      } finally {
+        // Also when a disk or a stream of it failed: nobody sends a state again that counts as taken.
+        await this.identity.followState();
+      }
     });
     this.#answer('recovery.put', (message) => this.engine.putRecovery(message));
     this.#answer('recovery.release', (message) => this.engine.releaseRecovery(message));

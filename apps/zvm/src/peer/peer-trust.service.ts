@@ -1,5 +1,5 @@
 import { Inject, Injectable, type OnApplicationBootstrap, type OnApplicationShutdown } from '@nestjs/common';
-import { PeerOwnTrustV1, type PeerTrustRenewV1, type PeerTrustV1 } from '@tidemark/contracts';
+import { type PeerOwnTrustV1, type PeerTrustRenewV1, PeerTrustV1, UNAWARE_VRAS_MAX } from '@tidemark/contracts';
 import { checkMessage, peerRights } from '@tidemark/nest';
 import { LEAF_LIFETIME_MS, readCaCertificates, TrustError } from '@tidemark/trust';
 import { Background } from '../background.js';
@@ -9,20 +9,27 @@ import { VoidedComponentStore } from '../enrolment/voided-component.store.js';
 import { invalid, ZvmError } from '../errors.js';
 import { NatsUsers } from '../nats/nats-users.service.js';
 import { SiteTrust } from '../trust/site-trust.js';
+import { VraBeliefs } from '../vra/vra-beliefs.service.js';
 import { PeerKeys } from './peer-keys.js';
 import { PeerLinkService } from './peer-link.service.js';
-import { PeerStore } from './peer.store.js';
+import { type PeerSite, PeerStore } from './peer.store.js';
 
 const LOOK_MS = 5000;
 /** A site that was shut out while it was away is told for so long; then its own broker connection has told it long since. */
 const FAREWELL_MS = 30 * 24 * 3_600_000;
+
+interface Told {
+  readonly digest: string;
+  /** Its VRAs that did not believe it yet when it answered. */
+  readonly unawareVras: readonly string[];
+}
 
 /** Keeps what paired sites believe of each other fresh: CA certificates, voided VRAs, users, and the end of a pairing that could not be told at once. */
 @Injectable()
 export class PeerTrust implements OnApplicationBootstrap, OnApplicationShutdown {
   readonly #loop = new Background('peer-trust', LOOK_MS, () => this.#lookAtAll());
   /** What each peer has confirmed of {@link own} since this ZVM started. */
-  readonly #told = new Map<string, string>();
+  readonly #told = new Map<string, Told>();
 
   constructor(
     private readonly peers: PeerStore,
@@ -31,6 +38,7 @@ export class PeerTrust implements OnApplicationBootstrap, OnApplicationShutdown 
     private readonly users: NatsUsers,
     private readonly clock: Clock,
     private readonly trust: SiteTrust,
+    private readonly beliefs: VraBeliefs,
     private readonly voided: VoidedComponentStore,
     @Inject(ZVM_CONFIG) private readonly config: ZvmConfig,
   ) {}
@@ -62,8 +70,8 @@ export class PeerTrust implements OnApplicationBootstrap, OnApplicationShutdown 
   /** A paired site tells what it believes of its own today, and asks for its next user when it is time. */
   async renewFor(siteId: string, { caPem, voided, natsPublicKey }: PeerTrustRenewV1): Promise<PeerTrustV1> {
     await this.#learn(siteId, { caPem, voided });
-    const own = this.#own;
-    return natsPublicKey === undefined ? own : { ...own, userJwt: await this.issueUser(siteId, natsPublicKey) };
+    const answer = { ...this.#own, unawareVras: this.beliefs.missing(caPem).slice(0, UNAWARE_VRAS_MAX).map(({ name }) => name) };
+    return natsPublicKey === undefined ? answer : { ...answer, userJwt: await this.issueUser(siteId, natsPublicKey) };
   }
 
   async #learn(siteId: string, { caPem, voided }: PeerOwnTrustV1): Promise<void> {
@@ -87,21 +95,25 @@ export class PeerTrust implements OnApplicationBootstrap, OnApplicationShutdown 
     }
   }
 
-  /** Whether the site has confirmed what this one believes of its own today. */
-  hasTold(siteId: string): boolean {
-    return this.#told.get(siteId) === JSON.stringify(this.#own);
+  /** Who there does not believe yet, or has not said so, what this site believes of its own today; in words. */
+  waitsFor({ siteId, name }: Pick<PeerSite, 'siteId' | 'name'>): string[] {
+    const told = this.#told.get(siteId);
+    if (told?.digest !== JSON.stringify(this.#own)) return [`site '${name}'`];
+    return told.unawareVras.map((vra) => `VRA '${vra}' of site '${name}'`);
   }
 
   async #renewAt(siteId: string): Promise<void> {
     const own = this.#own;
     const digest = JSON.stringify(own);
     const isDue = this.keys.isRenewalDue(siteId, this.clock.nowMs());
-    if (!isDue && this.#told.get(siteId) === digest) return;
+    const told = this.#told.get(siteId);
+    if (!isDue && told?.digest === digest && told.unawareVras.length === 0) return;
     const key = isDue ? await this.keys.nextKey(siteId) : undefined;
-    const answer = await this.link.ask<PeerTrustV1>(siteId, 'trust.renew', { ...own, ...(key ? { natsPublicKey: key.publicKey } : {}) });
-    await this.#learn(siteId, await checkMessage(PeerOwnTrustV1, { caPem: answer.caPem, voided: answer.voided }, `the answer of site ${siteId}`));
-    if (key && answer.userJwt !== undefined) await this.keys.grant(siteId, answer.userJwt);
-    this.#told.set(siteId, digest);
+    const answered = await this.link.ask<PeerTrustV1>(siteId, 'trust.renew', { ...own, ...(key ? { natsPublicKey: key.publicKey } : {}) });
+    const { caPem, voided, unawareVras, userJwt } = await checkMessage(PeerTrustV1, answered, `the answer of site ${siteId}`);
+    await this.#learn(siteId, { caPem, voided });
+    if (key && userJwt !== undefined) await this.keys.grant(siteId, userJwt);
+    this.#told.set(siteId, { digest, unawareVras });
   }
 
   /** Tells a site that was shut out, unless it has told us. @returns whether it knows */

@@ -1,8 +1,9 @@
 import { Inject, Injectable, Logger, type OnApplicationBootstrap, type OnApplicationShutdown } from '@nestjs/common';
 import type { IdentityStatusV1 } from '@tidemark/contracts';
-import { fingerprint } from '@tidemark/trust';
+import { fingerprint, identityMarks } from '@tidemark/trust';
 import { X509Certificate } from 'node:crypto';
 import { Background } from '../background.js';
+import { Clock } from '../clock.js';
 import { ZVM_CONFIG, type ZvmConfig } from '../config.js';
 import { conflict, messageOf } from '../errors.js';
 import { EventService } from '../event/event.service.js';
@@ -15,7 +16,7 @@ import { VraLinkService } from '../vra/vra-link.service.js';
 import { VraStateService } from '../vra/vra-state.service.js';
 import { VraStore } from '../vra/vra.store.js';
 import { type CaFollower, rotationView } from './ca-rotation.js';
-import { servedByNats, servedByTls } from './nats-probe.js';
+import { servedByNats, servedByPostgres, servedByTls } from './served-certificate.js';
 import { SiteTrust } from './site-trust.js';
 import { TrustService } from './trust.service.js';
 
@@ -49,6 +50,7 @@ export class CaRotation implements OnApplicationBootstrap, OnApplicationShutdown
     private readonly peers: PeerStore,
     private readonly peerTrust: PeerTrust,
     private readonly events: EventService,
+    private readonly clock: Clock,
     @Inject(ZVM_CONFIG) private readonly config: ZvmConfig,
   ) {}
 
@@ -74,9 +76,13 @@ export class CaRotation implements OnApplicationBootstrap, OnApplicationShutdown
 
   /** One step, if all have followed the one before. Runs by itself. */
   async look(): Promise<void> {
-    if (this.trust.phase === 'steady' || !this.vras.isLoaded || !this.vbas.isLoaded || !this.peers.isLoaded) return;
-    const { step, waitsFor } = rotationView(this.trust.phase, await this.#followers());
+    const { phase } = this.trust;
+    if (!this.vras.isLoaded || !this.vbas.isLoaded || !this.peers.isLoaded) return;
+    if (phase === 'steady') return await this.#renewVbas();
+    const untilOldEndsMs = this.trust.ca.oldestNotAfterMs - this.clock.nowMs();
+    const { step, waitsFor } = rotationView({ phase, untilOldEndsMs }, await this.#followers());
     this.#waitsFor = waitsFor;
+    if (step !== undefined && waitsFor.length > 0) this.#log.warn(`the old CA ends: the rotation waits no longer for ${waitsFor.join(', ')}`);
     switch (step) {
       case 'switch':
         await this.trust.ca.switchToNext();
@@ -102,28 +108,39 @@ export class CaRotation implements OnApplicationBootstrap, OnApplicationShutdown
   async #followers(): Promise<CaFollower[]> {
     const newest = fingerprint(this.trust.ca.newestPem);
     const appliances = (await this.#appliances()).map(({ name, marks }): CaFollower => ({ name, trustsNewest: marks?.trusts.includes(newest) === true, usesNewest: marks?.signedBy === newest }));
-    // A peer shows nothing that this CA has signed. One that has not let this site in yet, or parts, hears of it when it does.
-    const peers = this.peers.all().filter(({ state }) => state === 'paired')
-      .map(({ siteId, name }): CaFollower => ({ name: `site '${name}'`, trustsNewest: this.peerTrust.hasTold(siteId), usesNewest: true }));
+    // A peer shows nothing that this CA has signed. One with which this site is being paired was given the CA of then: it hears of the next one as soon as the pairing stands. One that parts is out.
+    const peers = this.peers.all().flatMap((peer) => this.peerTrust.waitsFor(peer)).map((name): CaFollower => ({ name, trustsNewest: false, usesNewest: true }));
     const servers = this.trust.phase === 'switched' ? await this.#servers() : [];
-    return [...appliances, ...peers, ...servers];
+    return [...this.#ownFiles(newest), ...appliances, ...peers, ...servers];
+  }
+
+  /** A full disk, say, keeps them as they were. */
+  #ownFiles(newest: string): CaFollower[] {
+    return [...this.trust.identities()].map(([role, identity]) => {
+      const { trusts, signedBy } = identityMarks(identity.current(), this.config.siteId, []);
+      return { name: `this ZVM's own files trust/${role}`, trustsNewest: trusts.includes(newest), usesNewest: signedBy === newest };
+    });
   }
 
   /** With what their last heartbeat said, if it is recent. A VBA without a user has not redeemed its token: when it does it gets the CA of then. */
   async #appliances(): Promise<Appliance[]> {
     const vras = this.vras.all().map(({ vraId, name }): Appliance => ({ name: `VRA '${name}'`, marks: this.vraLink.status(vraId)?.identity, renew: async () => await this.vraLink.renewIdentity(vraId) }));
     const enrolled = await Promise.all(this.vbas.all().map(async (vba) => ((await this.natsUsers.hasOthers({ kind: 'vba', id: vba.vbaId }, '')) ? [vba] : [])));
-    const vbas = enrolled.flat().map(({ vbaId, name }): Appliance => ({
-      name: `VBA '${name}'`, marks: this.vbaLink.isAlive(vbaId) ? this.vbaLink.lastStatus(vbaId)?.identity : undefined, renew: async () => await this.vbaLink.renewIdentity(vbaId),
-    }));
-    return [...vras, ...vbas];
+    return [...vras, ...enrolled.flat().map((vba) => this.#vba(vba))];
+  }
+
+  #vba({ vbaId, name }: Pick<VbaRecord, 'vbaId' | 'name'>): Appliance {
+    return { name: `VBA '${name}'`, marks: this.vbaLink.isAlive(vbaId) ? this.vbaLink.lastStatus(vbaId)?.identity : undefined, renew: async () => await this.vbaLink.renewIdentity(vbaId) };
   }
 
   /** Servers that read their certificate from the trust folder: what they show is looked at. */
   async #servers(): Promise<CaFollower[]> {
-    const { natsUrl, hypervisor } = this.config;
+    const { natsUrl, hypervisor, databaseUrl } = this.config;
+    const own = this.trust.identities();
     const probes: [string, Promise<X509Certificate>][] = [['the NATS server', servedByNats(natsUrl)]];
-    if (this.trust.identities().has('hypervisor')) probes.push(['the hypervisor manager', servedByTls(hypervisor.slice(hypervisor.indexOf(':') + 1))]);
+    // Over a socket it shows none.
+    if (own.has('postgres') && new URL(databaseUrl).searchParams.has('sslmode')) probes.push(['PostgreSQL (SELECT pg_reload_conf() has it read its own again)', servedByPostgres(databaseUrl)]);
+    if (own.has('hypervisor')) probes.push(['the hypervisor manager', servedByTls(hypervisor.slice(hypervisor.indexOf(':') + 1))]);
     return await Promise.all(probes.map(async ([name, probe]) => ({ name, trustsNewest: true, usesNewest: await this.#isNew(name, probe) })));
   }
 
@@ -137,10 +154,21 @@ export class CaRotation implements OnApplicationBootstrap, OnApplicationShutdown
   }
 
   async #urge(): Promise<void> {
-    if (this.trust.phase !== 'switched') return;
     await this.own.look();
+    await this.#renewVbas();
+    if (this.trust.phase !== 'switched') return;
     const newest = fingerprint(this.trust.ca.newestPem);
-    const late = (await this.#appliances()).filter(({ marks }) => (marks?.signedBy ?? newest) !== newest);
-    await Promise.all(late.map(({ name, renew }) => renew().catch((error: unknown) => this.#log.warn(`${name}: ${messageOf(error)}`))));
+    await this.#renew((await this.#appliances()).filter(({ marks }) => (marks?.signedBy ?? newest) !== newest));
+  }
+
+  /** No state tells a VBA which CAs there are: they come with its certificate. So it gets another one whenever it believes others than those of today. */
+  async #renewVbas(): Promise<void> {
+    const today = this.trust.ca.trustedPem.map(fingerprint);
+    const believesOthers = ({ marks }: Appliance): boolean => marks !== undefined && (marks.trusts.length !== today.length || !today.every((print) => marks.trusts.includes(print)));
+    await this.#renew(this.vbas.all().map((vba) => this.#vba(vba)).filter(believesOthers));
+  }
+
+  async #renew(appliances: readonly Appliance[]): Promise<void> {
+    await Promise.all(appliances.map(({ name, renew }) => renew().catch((error: unknown) => this.#log.warn(`${name}: ${messageOf(error)}`))));
   }
 }

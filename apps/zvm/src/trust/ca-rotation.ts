@@ -19,13 +19,25 @@ export interface RotationView {
   readonly waitsFor: readonly string[];
 }
 
-/** What is next: a pure function of what is so now, so a rotation goes on wherever it was killed. */
-export function rotationView(phase: CaPhase, followers: readonly CaFollower[]): RotationView {
+/** Certificates of the old CA end with it, so those who have heard of the next one have to have theirs before. */
+const LAST_CALL_MS = 24 * 3_600_000;
+
+/** `untilOldEndsMs`: how long the CA that is to go is valid still. */
+export interface RotationState {
+  readonly phase: CaPhase;
+  readonly untilOldEndsMs: number;
+}
+
+/**
+ * What is next: a pure function of what is so now, so a rotation goes on wherever it was killed. It waits for everybody, but not beyond the end of the old CA: then nothing of
+ * the old one is believed any more, and waiting would only take those who have followed along.
+ */
+export function rotationView({ phase, untilOldEndsMs }: RotationState, followers: readonly CaFollower[]): RotationView {
   switch (phase) {
     case 'steady': return { step: undefined, waitsFor: [] };
-    case 'announced': return viewOf('switch', followers.filter(({ trustsNewest }) => !trustsNewest).map(({ name }) => `${name} to believe the next CA`));
-    case 'switched': return viewOf('retire', followers.filter(({ usesNewest }) => !usesNewest).map(({ name }) => `${name} to show a certificate of the new CA`));
+    case 'announced': return viewOf('switch', followers.filter(({ trustsNewest }) => !trustsNewest).map(({ name }) => `${name} to believe the next CA`), untilOldEndsMs <= LAST_CALL_MS);
+    case 'switched': return viewOf('retire', followers.filter(({ usesNewest }) => !usesNewest).map(({ name }) => `${name} to show a certificate of the new CA`), untilOldEndsMs <= 0);
   }
 }
 
-const viewOf = (step: RotationStep, waitsFor: readonly string[]): RotationView => ({ step: waitsFor.length === 0 ? step : undefined, waitsFor });
+const viewOf = (step: RotationStep, waitsFor: readonly string[], isLastMoment: boolean): RotationView => ({ step: waitsFor.length === 0 || isLastMoment ? step : undefined, waitsFor });

@@ -24,6 +24,8 @@ export type ServerHosts = Partial<Record<'postgres' | 'hypervisor', readonly str
  * CA's certificates for whoever has to believe this site. Opening it makes what is missing and renews what is due, so a second time does nothing.
  */
 export class SiteTrust {
+  #lastRenewal: Promise<unknown> = Promise.resolve();
+
   private constructor(
     private readonly config: TrustConfig,
     private readonly nowMs: () => number,
@@ -38,6 +40,8 @@ export class SiteTrust {
     await mkdir(folder, { recursive: true, mode: 0o700 });
     const site = { siteId: config.siteId, siteName: config.siteName };
     const ca = await SiteCa.openOrMake(join(folder, 'ca'), site, nowMs);
+    // It ended while this program was away, in the middle of a rotation: it signs nothing any more, and the next one is there.
+    if (nowMs() >= ca.notAfterMs) await ca.switchToNext();
     const trust = new SiteTrust(config, nowMs, ca, await NatsAuthority.openOrMake(join(folder, 'nats-authority'), site), new Map());
     await trust.publish();
     for (const role of OWN_ROLES) await trust.#keep(role, servers);
@@ -93,6 +97,13 @@ export class SiteTrust {
 
   /** Renews what is due: two thirds of a life, another CA that signs, another address. @returns the roles whose certificate or CA changed. */
   async renewDue(): Promise<OwnRole[]> {
+    // A rotation asks besides the timer: what the one has renewed is not due for the other.
+    const mine = this.#lastRenewal.then(() => this.#renewDue());
+    this.#lastRenewal = mine.catch(() => undefined);
+    return await mine;
+  }
+
+  async #renewDue(): Promise<OwnRole[]> {
     const renewed: OwnRole[] = [];
     for (const role of this.own.keys()) if (await this.#keep(role, {})) renewed.push(role);
     return renewed;

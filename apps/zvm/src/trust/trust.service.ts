@@ -5,7 +5,7 @@ import type { X509Certificate } from 'node:crypto';
 import { Background } from '../background.js';
 import { ZVM_CONFIG, type ZvmConfig } from '../config.js';
 import { EventService } from '../event/event.service.js';
-import { servedByNats } from './nats-probe.js';
+import { servedByNats } from './served-certificate.js';
 import { reloadNats } from './reload-nats.js';
 import { RestCertificate } from './rest-certificate.js';
 import { type OwnRole, SiteTrust } from './site-trust.js';

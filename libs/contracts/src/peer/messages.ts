@@ -21,6 +21,8 @@ export class SiteCardV1 {
 /** Sizes of what certificates and NATS users are made of: far above any of ours, far below what could hurt. */
 const PEM_LENGTH_MAX = 16_384;
 const JWT_LENGTH_MAX = 8192;
+/** Enough to show to a person whom a rotation waits for. */
+export const UNAWARE_VRAS_MAX = 100;
 
 /** CA certificates of a site, newest first; two while it changes its CA. */
 export class SiteTrustV1 {
@@ -64,6 +66,8 @@ export class PeerTrustRenewV1 extends PeerOwnTrustV1 {
 
 /** Its answer; the user only if one was asked for. */
 export class PeerTrustV1 extends PeerOwnTrustV1 {
+  /** Names of its VRAs that do not believe all of the asking site's CA certificates yet. */
+  @IsArray() @ArrayMaxSize(UNAWARE_VRAS_MAX) @IsString({ each: true }) @MaxLength(200, { each: true }) unawareVras!: string[];
   @IsOptional() @IsString() @Length(1, JWT_LENGTH_MAX) userJwt?: string;
 }
 

@@ -127,7 +127,7 @@ export interface IdentityStatusV1 {
   readonly notAfterMs: number;
   /** The CA that has signed it. */
   readonly signedBy: string;
-  /** CA certificates of its own site that it believes. */
+  /** CA certificates, of its own site and of paired ones, that it believes wherever it meets them: at the broker and on the data plane. */
   readonly trusts: readonly string[];
 }
 

@@ -2,7 +2,7 @@ import { mkdir } from 'node:fs/promises';
 import { ExportTable, NbdServer } from '@tidemark/nbd-server';
 import type { HeldCheckpoint, ListingQuestion } from '@tidemark/journal';
 import { CodecPool } from '@tidemark/link';
-import { nameUri } from '@tidemark/trust';
+import { nameUri, type TrustedSite } from '@tidemark/trust';
 import { payloadPool } from '@tidemark/sys';
 import type { CheckpointPin } from './checkpoint-pins.js';
 import { ControlMesh } from './control-mesh.js';
@@ -207,6 +207,11 @@ export class VraEngine {
     if (refusals.length === 0) return;
     this.options.log.error({ revision: desired.revision, refusals }, 'the ZVM knows less than this VRA: what it says of these VPGs is not in force');
     throw overError(refusals);
+  }
+
+  /** Whom the data plane believes: durable, and in force. Empty before a first document. */
+  get trustedSites(): readonly TrustedSite[] {
+    return this.#sending.desired.trust?.sites ?? [];
   }
 
   async #apply(desired: DesiredState): Promise<void> {

@@ -1,8 +1,23 @@
-import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
+import * as real from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { FileSet } from './file-set.js';
+
+class Kill extends Error {}
+/** Calls to the file system that are made before the process is killed. */
+let callsLeft = Infinity;
+
+const counted = <A extends unknown[], R>(call: (...args: A) => Promise<R>) => async (...args: A): Promise<R> => {
+  callsLeft -= 1;
+  if (callsLeft < 0) throw new Kill();
+  return await call(...args);
+};
+jest.unstable_mockModule('node:fs/promises', () => {
+  const calls = Object.entries(real).map(([name, call]) => [name, typeof call === 'function' ? counted(call as never) : call]);
+  return Object.fromEntries(calls) as object;
+});
+const { FileSet } = await import('./file-set.js');
+const { mkdtemp, readdir, rm } = real;
 
 const NAMES = ['key', 'certificate'] as const;
 let folder: string;
@@ -24,6 +39,35 @@ describe('a set of files', () => {
     await Promise.all([one.write({ key: 'x', certificate: 'x' }), other.remove()]);
     expect(await readdir(place)).toEqual([]);
     expect(await one.read()).toBeUndefined();
+  });
+
+  it('is the one before or the one after, whole, wherever the process is killed; and the one before is gone after the next write', async () => {
+    const place = join(folder, 'killed');
+    const set = new FileSet(place, NAMES);
+    const textsOf = (n: number) => ({ key: `key ${n}`, certificate: `certificate ${n}` });
+    await set.write(textsOf(0));
+    let [kept, kills, isNew] = [0, 0, 0];
+    for (let calls = 0, isKilled = true; isKilled; calls += 1) {
+      callsLeft = calls;
+      isKilled = await set.write(textsOf(calls + 1)).then(() => false, (error: unknown) => error instanceof Kill);
+      callsLeft = Infinity;
+      const found = await new FileSet(place, NAMES).read();
+      expect([textsOf(kept), textsOf(calls + 1)]).toContainEqual(found);
+      if (isKilled && found?.key === `key ${calls + 1}`) isNew += 1;
+      kept = Number(found?.key.slice(4));
+      kills += Number(isKilled);
+    }
+    // Killed before and behind the one call that counts.
+    expect([kills > 10, isNew > 1, isNew < kills / 2]).toEqual([true, true, true]);
+    expect(await readdir(place)).toHaveLength(2);
+    let left = 0;
+    for (let isKilled = true; isKilled; left += 1) {
+      callsLeft = left;
+      isKilled = await set.remove().then(() => false, (error: unknown) => error instanceof Kill);
+      callsLeft = Infinity;
+      expect([undefined, textsOf(kept)]).toContainEqual(await set.read());
+    }
+    expect([left > 3, await readdir(place)]).toEqual([true, []]);
   });
 
   it('goes on after a write that failed', async () => {

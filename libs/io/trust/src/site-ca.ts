@@ -86,6 +86,11 @@ export class SiteCa {
     return this.#signer().notAfterMs;
   }
 
+  /** When the oldest CA that is trusted ends: while one rotates, the one that is to go. */
+  get oldestNotAfterMs(): number {
+    return this.state.trusted.at(-1)?.notAfterMs ?? this.notAfterMs;
+  }
+
   /** PEM of the certificate that signs now. */
   get signerPem(): string {
     return this.#signer().pem;

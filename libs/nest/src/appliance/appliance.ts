@@ -1,4 +1,5 @@
 import type { ApplianceRole } from '@tidemark/contracts';
+import type { TrustedSite } from '@tidemark/trust';
 
 /** What every VRA and VBA knows of itself from its own settings. */
 export interface Appliance {
@@ -22,4 +23,9 @@ export abstract class HealthSource {
   abstract health(): Record<string, unknown>;
   /** Prometheus text, for components of the own site. */
   abstract metrics(): Promise<string>;
+}
+
+/** Whom the data plane of an appliance believes, durably and in force; an injection token and an interface in one. Empty for one that has none, or was not told yet. */
+export abstract class BelievedSites {
+  abstract get trustedSites(): readonly TrustedSite[];
 }

@@ -1,9 +1,9 @@
 import { Inject, Injectable, Logger, type OnApplicationBootstrap, type OnApplicationShutdown } from '@nestjs/common';
 import { subjectOf } from '@tidemark/contracts';
-import { ComponentIdentity, type CurrentIdentity, identityMarks, type IdentityMarks } from '@tidemark/trust';
+import { ComponentIdentity, type CurrentIdentity, identityMarks, type IdentityMarks, type TrustedSite } from '@tidemark/trust';
 import { ControlBus } from '../bus/control-bus.js';
 import { renewIdentity } from '../trust/renew.js';
-import { APPLIANCE, type Appliance } from './appliance.js';
+import { APPLIANCE, type Appliance, BelievedSites } from './appliance.js';
 import { redeemTokenFile } from './redeem-token-file.js';
 
 const LOOK_MS = 5000;
@@ -15,13 +15,16 @@ export class IdentityKeeper implements OnApplicationBootstrap, OnApplicationShut
   #timer: NodeJS.Timeout | undefined;
   #running: Promise<void> | undefined;
   #isWanted = false;
+  /** A state was taken, and what it says of the own site's CA is not on disk yet. */
+  #isBehind = false;
   #lastProblem = '';
-  #marks: { readonly of: CurrentIdentity; readonly marks: IdentityMarks } | undefined;
+  #marks: { readonly of: readonly [CurrentIdentity, readonly TrustedSite[]]; readonly marks: IdentityMarks } | undefined;
 
   constructor(
     @Inject(APPLIANCE) private readonly appliance: Appliance,
     @Inject(ControlBus) private readonly bus: ControlBus,
     @Inject(ComponentIdentity) private readonly identity: ComponentIdentity,
+    @Inject(BelievedSites) private readonly believed: BelievedSites,
   ) {}
 
   onApplicationBootstrap(): void {
@@ -53,6 +56,8 @@ export class IdentityKeeper implements OnApplicationBootstrap, OnApplicationShut
   async #lookOnce(): Promise<void> {
     const enrolled = await redeemTokenFile(this.appliance, this.identity.folder, this.identity);
     if (enrolled) return this.#log.log(`${this.#what} was enrolled anew`);
+    if (this.#isBehind) await this.followState();
+    else await this.#followKeptState();
     const isDue = this.#isWanted || this.identity.isRenewalDue(Date.now());
     if (isDue && this.bus.isConnected) {
       await renewIdentity(this.bus, this.identity);
@@ -68,18 +73,30 @@ export class IdentityKeeper implements OnApplicationBootstrap, OnApplicationShut
     this.#lastProblem = problem;
   }
 
-  /** For the heartbeat: read when it changes, not each second. */
+  /** For the heartbeat: read when something has changed, not each second. */
   get marks(): IdentityMarks {
-    const current = this.identity.current();
-    if (this.#marks?.of !== current) this.#marks = { of: current, marks: identityMarks(current) };
+    const of = [this.identity.current(), this.believed.trustedSites] as const;
+    if (!this.#marks || of.some((part, n) => part !== this.#marks?.of[n])) this.#marks = { of, marks: identityMarks(of[0], this.appliance.siteId, of[1]) };
     return this.#marks.marks;
   }
 
-  /** The site's CA certificates of today: a broker with a certificate of the next CA is believed as soon as the ZVM has said that there is one. */
-  async learn(caPem: readonly string[]): Promise<void> {
-    const current = this.identity.current();
-    if (caPem.length === 0 || caPem.join('') === current.caPem.join('')) return;
-    await this.identity.replace({ ...current, caPem });
+  /**
+   * The broker is believed by what the state in force says of the own site: one with a certificate of the next CA as soon as the ZVM has said that there is one. To be called when a
+   * state was taken, and not before: one that is refused as too old must not bring back the CA of then.
+   */
+  async followState(): Promise<void> {
+    this.#isBehind = true;
+    await this.identity.believe(() => this.#ownCaInForce());
+    this.#isBehind = false;
+  }
+
+  /** One that died between taking a state and this has the one and not the other. What it has besides may be newer than that state: it was enrolled anew. */
+  async #followKeptState(): Promise<void> {
+    await this.identity.believe((believed) => [...believed, ...this.#ownCaInForce().filter((pem) => !believed.join('').includes(pem.trim()))]);
+  }
+
+  #ownCaInForce(): readonly string[] {
+    return this.believed.trustedSites.find(({ siteId }) => siteId === this.appliance.siteId)?.caPem ?? [];
   }
 
   async onApplicationShutdown(): Promise<void> {
