@@ -2,8 +2,8 @@ import {
   CheckpointDisksRequestV1, CheckpointInsertV1, CheckpointListV1, DesiredStateV1, EpochV1, type JournalCheckpointV1, PinDropV1, PinPutV1, PreseedCheckV1, ProtectionForceSyncV1, ProtectionSettleV1, RecoveryReleaseV1, RecoveryRemoveV1, RecoveryV1, subjectOf, ViewCloseV1, ViewOpenV1, ViewPromoteV1,
   inboxNameOf, type Channel, type CheckpointListingV1, type ProtectionStatusV1, type RecoveryStatusV1, type ViewStatusV1, type VraStatusV1,
 } from '@tidemark/contracts';
-import { ControlBus, ControlRefusal, enrol, ownBrokerAccess } from '@tidemark/nest';
-import type { ComponentIdentity } from '@tidemark/trust';
+import { ControlBus, ControlRefusal, enrol, ownBrokerAccess, renewIdentity } from '@tidemark/nest';
+import { type ComponentIdentity, type CurrentIdentity, identityMarks, type IdentityMarks, type TrustedSite } from '@tidemark/trust';
 import { randomUUID } from 'node:crypto';
 import type { FakeDataPlane } from './fake-data-plane.js';
 
@@ -61,6 +61,8 @@ export class FakeVra {
   /** What its last attempt to enrol failed with. */
   enrolmentProblem = '';
   #identity: ComponentIdentity | undefined;
+  #marks: { readonly current: CurrentIdentity; readonly sites: readonly TrustedSite[]; readonly marks: IdentityMarks } | undefined;
+  #renewal: Promise<void> | undefined;
   #isWanted = false;
   #bus: ControlBus | undefined;
   #timer: NodeJS.Timeout | undefined;
@@ -95,15 +97,22 @@ export class FakeVra {
   #connect(identity: ComponentIdentity): void {
     const bus = new ControlBus({ url: this.options.natsUrl, name: `fake vra ${this.options.vraId}`, access: ownBrokerAccess(identity, inboxNameOf({ kind: 'vra', vraId: this.options.vraId })) });
     this.#bus = bus;
-    const answer = <T extends object>(channel: Channel, topic: string, type: new () => T, handle: (message: T) => object | void): void => {
-      bus.respond(this.#subject(channel, topic), type, (message) => {
+    const answer = <T extends object>(channel: Channel, topic: string, type: new () => T, handle: (message: T) => object | void | Promise<void>): void => {
+      bus.respond(this.#subject(channel, topic), type, async (message) => {
         this.commands.push(topic);
         this.#assertCurrent(message);
-        return handle(message) ?? {};
+        return (await handle(message)) ?? {};
       });
     };
-    answer('control', 'state.apply', DesiredStateV1, (state) => {
+    answer('control', 'state.apply', DesiredStateV1, async (state) => {
       this.state = state;
+      await identity.believe(() => state.trust.sites.find(({ siteId }) => siteId === this.options.siteId)?.caPem ?? []);
+    });
+    bus.respond(this.#subject('control', 'trust.renew'), null, () => {
+      this.#renewal ??= renewIdentity(bus, identity).catch(() => undefined).finally(() => {
+        this.#renewal = undefined;
+      });
+      return {};
     });
     answer('control', 'recovery.put', RecoveryV1, (spec) => this.#putRecovery(spec));
     answer('control', 'recovery.release', RecoveryReleaseV1, ({ vpgId, vmId }) => {
@@ -161,6 +170,7 @@ export class FakeVra {
     const bus = this.#bus;
     this.#bus = undefined;
     await bus?.close();
+    await this.#renewal;
   }
 
   #subject(channel: Channel, topic: string): string {
@@ -221,10 +231,18 @@ export class FakeVra {
     };
   }
 
+  /** Read when something has changed: heartbeats are many. */
+  #identityMarks(): IdentityMarks {
+    const [current, sites] = [this.#identity?.current(), this.state.trust.sites];
+    if (!current) return { notBeforeMs: 0, notAfterMs: 8.64e15, signedBy: '', trusts: [] };
+    if (this.#marks?.current !== current || this.#marks.sites !== sites) this.#marks = { current, sites, marks: identityMarks(current, this.options.siteId, sites) };
+    return this.#marks.marks;
+  }
+
   status(): VraStatusV1 {
     const { vraId, hostId, address } = this.options;
     return {
-      vraId, hostId, version: 'fake', address, startedAtMs: this.#startedAtMs, revision: this.state.revision, identity: { notBeforeMs: 0, notAfterMs: 8.64e15, signedBy: '', trusts: [] },
+      vraId, hostId, version: 'fake', address, startedAtMs: this.#startedAtMs, revision: this.state.revision, identity: this.#identityMarks(),
       attachedVmIds: this.state.attachedVms.map((vm) => vm.vmId),
       protections: this.state.protections.map((protection): ProtectionStatusV1 => ({
         vpgId: protection.vpgId, vmId: protection.vmId, epoch: protection.epoch, state: this.plane.streamState(protection.vpgId), isFenced: false, detail: '', sync: null,

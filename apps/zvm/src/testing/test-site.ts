@@ -67,6 +67,7 @@ export class TestSite {
       TIDEMARK_SITE_ID: siteId, TIDEMARK_SITE_NAME: `Site ${name}`, TIDEMARK_ADDRESS: '127.0.0.1', TIDEMARK_REST_PORT: '0', TIDEMARK_NATS_URL: `tls://127.0.0.1:${natsPort}`,
       TIDEMARK_NATS_PEER_PORT: String(natsPeerPort), TIDEMARK_INTERNAL_PORT: String(internalPort), TIDEMARK_DATABASE_URL: `${postgres.url}/${await database(postgres, `site_${name}`)}`,
       TIDEMARK_HYPERVISOR: 'simulated:https://127.0.0.1:1', TIDEMARK_STATE_DIR: join(folder, 'zvm'), TIDEMARK_HYPERVISOR_CREDENTIAL_FILE: credentialFile, TIDEMARK_CALLS_PER_MINUTE: '1000000',
+      TIDEMARK_NATS_PID_FILE: join(folder, 'nats.pid'),
       ...environment,
     };
     // As `zvm init` does: servers need their certificates, and NATS its operator, before there is a ZVM.
