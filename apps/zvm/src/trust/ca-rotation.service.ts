@@ -11,6 +11,7 @@ import { NatsUsers } from '../nats/nats-users.service.js';
 import { PeerTrust } from '../peer/peer-trust.service.js';
 import { PeerStore } from '../peer/peer.store.js';
 import { VbaLinkService } from '../vba/vba-link.service.js';
+import type { VbaRecord } from '../vba/vba-model.js';
 import { VbaStore } from '../vba/vba.store.js';
 import { VraLinkService } from '../vra/vra-link.service.js';
 import { VraStateService } from '../vra/vra-state.service.js';

@@ -2,7 +2,7 @@ import { Controller, ForbiddenException, Get, Header, HttpCode, Inject, Req } fr
 import { ComponentIdentity, TrustError } from '@tidemark/trust';
 import type { FastifyRequest } from 'fastify';
 import type { TLSSocket } from 'node:tls';
-import { HealthSource } from './appliance.js';
+import { BelievedSites, HealthSource } from './appliance.js';
 import { assertOwnSite } from './health-tls.js';
 
 /** Port 4006, HTTPS: liveness for everybody, metrics for components of the own site, who show their certificate. */
@@ -11,6 +11,7 @@ export class HealthController {
   constructor(
     @Inject(HealthSource) private readonly source: HealthSource,
     @Inject(ComponentIdentity) private readonly identity: ComponentIdentity,
+    @Inject(BelievedSites) private readonly believed: BelievedSites,
   ) {}
 
   @Get('health')
@@ -23,7 +24,7 @@ export class HealthController {
   @Header('content-type', 'text/plain; version=0.0.4')
   async metricsText(@Req() request: FastifyRequest): Promise<string> {
     try {
-      assertOwnSite(request.raw.socket as TLSSocket, this.identity);
+      assertOwnSite(request.raw.socket as TLSSocket, this.identity, this.believed.trustedSites);
     } catch (error) {
       throw error instanceof TrustError ? new ForbiddenException(`metrics are for components of this site: ${error.message}`) : error;
     }
