@@ -18,6 +18,8 @@ export class IdentityKeeper implements OnApplicationBootstrap, OnApplicationShut
   /** A state was taken, and what it says of the own site's CA is not on disk yet. */
   #isBehind = false;
   #lastProblem = '';
+  /** Wall clock, ms; certificates end by it. A test sets it forward. */
+  nowMs: () => number = Date.now;
   #marks: { readonly of: readonly [CurrentIdentity, readonly TrustedSite[]]; readonly marks: IdentityMarks } | undefined;
 
   constructor(
@@ -32,18 +34,19 @@ export class IdentityKeeper implements OnApplicationBootstrap, OnApplicationShut
     // The ZVM asks for it when the site changes its CA.
     this.bus.respond(subjectOf({ siteId, service: role, instanceId, channel: 'control', topic: 'trust.renew' }), null, () => {
       this.#isWanted = true;
-      this.#look();
+      void this.look();
       return {};
     });
-    this.#timer = setInterval(() => this.#look(), LOOK_MS);
-    this.#look();
+    this.#timer = setInterval(() => void this.look(), LOOK_MS);
+    void this.look();
   }
 
   get #what(): string {
     return `this ${this.appliance.role.toUpperCase()}`;
   }
 
-  #look(): void {
+  /** Runs by itself; a test calls it. Resolves when the look is over, whatever came of it. */
+  look(): Promise<void> {
     this.#running ??= this.#lookOnce()
       .then(() => {
         this.#lastProblem = '';
@@ -51,6 +54,7 @@ export class IdentityKeeper implements OnApplicationBootstrap, OnApplicationShut
       .finally(() => {
         this.#running = undefined;
       });
+    return this.#running;
   }
 
   async #lookOnce(): Promise<void> {
@@ -58,12 +62,12 @@ export class IdentityKeeper implements OnApplicationBootstrap, OnApplicationShut
     if (enrolled) return this.#log.log(`${this.#what} was enrolled anew`);
     if (this.#isBehind) await this.followState();
     else await this.#followKeptState();
-    const isDue = this.#isWanted || this.identity.isRenewalDue(Date.now());
+    const isDue = this.#isWanted || this.identity.isRenewalDue(this.nowMs());
     if (isDue && this.bus.isConnected) {
       await renewIdentity(this.bus, this.identity);
       this.#isWanted = false;
       this.#log.log(`the certificate and NATS user of ${this.#what} are renewed until ${new Date(this.identity.expiresAtMs).toISOString()}`);
-    } else if (Date.now() > this.identity.expiresAtMs) {
+    } else if (this.nowMs() > this.identity.expiresAtMs) {
       throw new Error(`the certificate of ${this.#what} ended at ${new Date(this.identity.expiresAtMs).toISOString()}: make a new token (tidemark ${this.appliance.role}-token) and put it into ${this.appliance.enrolmentTokenFile}, or mend the clock`);
     }
   }

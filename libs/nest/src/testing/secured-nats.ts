@@ -42,17 +42,23 @@ export class SecuredNats {
     const site = { siteId, siteName: 'test' };
     const ca = await SiteCa.openOrMake(join(folder, 'ca'), site, Date.now);
     const authority = await NatsAuthority.openOrMake(join(folder, 'authority'), site);
-    const request = await makeRequest();
-    const { certificatePem } = await ca.issue(request.pem, { siteId, role: 'nats', instanceId: 'main' }, ['127.0.0.1']);
     const [certificatePath, keyPath] = [join(folder, 'server.pem'), join(folder, 'server-key.pem')];
-    await writeFile(certificatePath, certificatePem);
-    await writeFile(keyPath, request.keyPem, { mode: 0o600 });
     const [port, peerPort] = [await freePort(), await freePort()];
     const configuration = natsConfiguration({
       serverName: 'test', host: '127.0.0.1', port, peerHost: '127.0.0.1', peerPort, certificatePath, keyPath, authority: authority.serverConfiguration({ resolverFolder: join(folder, 'jwt') }),
     });
     await writeFile(join(folder, 'nats.conf'), configuration);
-    return new SecuredNats(siteId, authority, ca, port, peerPort, folder);
+    const nats = new SecuredNats(siteId, authority, ca, port, peerPort, folder);
+    await nats.renewCertificate();
+    return nats;
+  }
+
+  /** Of the CA that signs now; the server shows it from its next start on. */
+  async renewCertificate(): Promise<void> {
+    const request = await makeRequest();
+    const { certificatePem } = await this.ca.issue(request.pem, { siteId: this.siteId, role: 'nats', instanceId: 'main' }, ['127.0.0.1']);
+    await writeFile(join(this.folder, 'server.pem'), certificatePem);
+    await writeFile(join(this.folder, 'server-key.pem'), request.keyPem, { mode: 0o600 });
   }
 
   get url(): string {
