@@ -1,5 +1,7 @@
 import { expect, it } from '@jest/globals';
+import { VRA_COMMANDS } from '@tidemark/contracts';
 import { Random } from '../sim/random.js';
+import { fuzzedMessages } from './message-targets.js';
 import { execute, type Finding, type FuzzTarget } from './target.js';
 import { TARGETS } from './targets.js';
 
@@ -18,6 +20,11 @@ async function findingsOf(target: FuzzTarget, count: number): Promise<Finding[]>
 it.each(TARGETS.map((target) => [target.name, target] as const))('%s holds against what peers and disks may say', async (_, target) => {
   expect(await findingsOf(target, target.gateCount)).toEqual([]);
 }, 60_000);
+
+it('every command that a VRA takes is among the messages', () => {
+  const types = Object.values(VRA_COMMANDS).flatMap(({ type }) => type ?? []);
+  expect(types.filter((type) => !fuzzedMessages.has(type)).map(({ name }) => name)).toEqual([]);
+});
 
 it('a decoder that fails, believes a length, or takes too much is found', async () => {
   const broken = (run: FuzzTarget['run']): FuzzTarget => ({ name: 'broken', gateCount: 1, run });

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import {
   CataloguePutV1, CheckpointDisksRequestV1, CheckpointInsertV1, CheckpointListV1, DesiredStateV1, EnrolmentV1, EpochV1, IdentityRequestV1, isPeerNews, PairingConfirmV1, PairingRedeemV1, PeerCheckpointInsertV1, PeerForceSyncV1, PeerTrustRenewV1,
-  PeerUnpairV1, ProtectionForceSyncV1, RecoveryRemoveV1, RecoveryV1, ViewCloseV1, ViewOpenV1, ViewPromoteV1, VerificationRefV1, VerificationStartV1, VmPowerV1, VpgActV1, VpgPutV1,
+  PeerUnpairV1, PinDropV1, PinPutV1, PreseedCheckV1, ProtectionForceSyncV1, ProtectionSettleV1, RecoveryReleaseV1, RecoveryRemoveV1, RecoveryV1, ViewCloseV1, ViewOpenV1, ViewPromoteV1, VerificationRefV1, VerificationStartV1, VmPowerV1, VpgActV1, VpgPutV1,
 } from '@tidemark/contracts';
 import { StateFile } from '@tidemark/engine-host';
 import { answerMessage } from '@tidemark/nest';
@@ -46,12 +46,17 @@ const MESSAGES: readonly (readonly [new () => object, object])[] = [
   [DesiredStateV1, DESIRED], [RecoveryV1, RECOVERY], [ViewOpenV1, VIEW], [ViewCloseV1, { viewId: ID, epoch: 1 }], [ViewPromoteV1, { viewId: ID, epoch: 1 }], [RecoveryRemoveV1, { vpgId: ID, vmId: 'vm', epoch: 1, isMirrorKept: true }],
   [EpochV1, { vpgId: ID, vmId: 'vm', epoch: 2 }], [CheckpointInsertV1, { vpgId: ID, epoch: 1, tag: 'now' }], [CheckpointListV1, { vpgId: ID, vmId: 'vm', afterChange: 0 }],
   [CheckpointDisksRequestV1, { vpgId: ID, vmId: 'vm', checkpointId: 4 }], [ProtectionForceSyncV1, { vpgId: ID, vmId: 'vm', epoch: 1 }],
+  [RecoveryReleaseV1, { vpgId: ID, vmId: 'vm', epoch: 1, moveNumber: 1, journalFolder: '/j' }], [PinPutV1, { vpgId: ID, vmId: 'vm', epoch: 1, name: 'backup', checkpointId: 4, expiresAtMs: 1e12 }],
+  [PinDropV1, { vpgId: ID, vmId: 'vm', epoch: 1, name: 'backup' }], [ProtectionSettleV1, { vpgId: ID, vmId: 'vm', epoch: 1, checkpointId: 4 }], [PreseedCheckV1, { path: '/d/x', sizeBytes: 4096 }],
   [PairingRedeemV1, { secret: 's', site: CARD, caPem: ['x'], natsPublicKey: NATS_KEY }], [PairingConfirmV1, { userJwt: 'a.b.c' }], [PeerTrustRenewV1, { caPem: ['x'], voided: [{ role: 'vra', instanceId: '7', beforeMs: 5 }], natsPublicKey: NATS_KEY }], [PeerUnpairV1, { isTargetKept: true }],
   [VpgPutV1, { record: RECORD }], [VpgActV1, { taskId: ID, action: 'failover', initiatedBy: 'admin', vpgId: ID, input: { CheckpointIdentifier: '4' } }], [PeerCheckpointInsertV1, { vpgId: ID, tag: 'now' }], [PeerForceSyncV1, { vpgId: ID }],
   [CataloguePutV1, { vpgId: ID, baseRevision: 0, revision: 1, isWhole: true, added: [ENTRY], removed: [1] }], [VmPowerV1, { vpgId: ID, vmIds: ['vm'], action: 'on' }],
   [VerificationStartV1, { verificationId: ID, volumes: [{ vmId: 'vm', diskId: 'd', vraId: '1', address: '127.0.0.1', port: 9180, exportName: 'x', sizeBytes: 4096 }] }], [VerificationRefV1, { verificationId: ID }],
   [IdentityRequestV1, { certificateRequest: PEM, natsPublicKey: NATS_KEY }], [EnrolmentV1, { certificateRequest: PEM, natsPublicKey: NATS_KEY, token: 't', role: 'vra', instanceId: '1', hostId: 'h' }],
 ];
+
+/** For whoever checks that none is missing. */
+export const fuzzedMessages: ReadonlySet<new () => object> = new Set(MESSAGES.map(([type]) => type));
 
 /** What costs little to send and much to take: depth, length, keys of prototypes. */
 const MONSTERS: readonly ((json: string) => string)[] = [
