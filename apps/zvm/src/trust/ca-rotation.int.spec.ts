@@ -1,6 +1,8 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import type { SiteCertificatesApi } from '@tidemark/contracts';
-import { ControlBus } from '@tidemark/nest';
+import { inboxNameOf, type SiteCertificatesApi, subjectOf, type VbaApi, type VbaTokenApi } from '@tidemark/contracts';
+import { type Appliance, ControlBus, enrol, IdentityKeeper, ownBrokerAccess } from '@tidemark/nest';
+import type { ComponentIdentity } from '@tidemark/trust';
+import { X509Certificate } from 'node:crypto';
 import { execFile } from 'node:child_process';
 import { once } from 'node:events';
 import { copyFile, mkdtemp, readFile, rename, rm } from 'node:fs/promises';
@@ -9,6 +11,7 @@ import { join } from 'node:path';
 import { connect } from 'node:tls';
 import { promisify } from 'node:util';
 import { type OneSite, openSite } from '../testing/one-site.js';
+import { completed } from '../testing/paired-sites.js';
 import { eventually } from '../testing/test-site.js';
 import { SITE_BUS } from '../vra/vra-link.service.js';
 
@@ -33,7 +36,7 @@ const certificates = async (): Promise<SiteCertificatesApi> => await (await one.
 const phaseIs = (phase: string): Promise<SiteCertificatesApi> => eventually(`the CA is ${phase}`, async () => {
   const all = await certificates();
   return all.Rotation.Phase === phase && all;
-}, 30_000);
+}, 90_000);
 
 async function believes(ca: string): Promise<boolean> {
   const socket = connect({ host: '127.0.0.1', port: Number(new URL(one.site.zvm?.url ?? '').port), ca });
@@ -47,15 +50,44 @@ async function believes(ca: string): Promise<boolean> {
   }
 }
 
+/** What keeps the identity of a VBA, and its heartbeat. */
+async function startVba(): Promise<{ readonly identity: ComponentIdentity; close(): Promise<void> }> {
+  const { siteId, natsUrl } = one.site.config;
+  const hostId = 'backup-host';
+  const { VbaIdentifier: instanceId, Token: token } = await one.admin.ok<VbaTokenApi>('POST', '/vbas', { VbaName: 'backup', HostIdentifier: hostId, IpAddress: '127.0.0.1' });
+  const identity = await enrol({ token, role: 'vba', siteId, instanceId, hostId, folder: join(folder, 'vba') });
+  const bus = new ControlBus({ url: natsUrl, name: 'vba', access: ownBrokerAccess(identity, inboxNameOf({ kind: 'vba', vbaId: instanceId })) });
+  const appliance: Appliance = { siteId, role: 'vba', instanceId, hostId, address: '127.0.0.1', healthPort: 0, enrolmentTokenFile: join(folder, 'none') };
+  const keeper = new IdentityKeeper(appliance, bus, identity, { trustedSites: [] });
+  keeper.onApplicationBootstrap();
+  const subject = subjectOf({ siteId, service: 'vba', instanceId, channel: 'event', topic: 'status.published' });
+  const heartbeat = (): void => bus.publish(subject, { vbaId: instanceId, hostId, version: '1', address: '127.0.0.1', startedAtMs: 0, identity: keeper.marks });
+  const timer = setInterval(heartbeat, 300);
+  await eventually('it is heard', async () => (await one.admin.ok<VbaApi>('GET', `/vbas/${instanceId}`)).IsConnected);
+  return {
+    identity,
+    close: async () => {
+      clearInterval(timer);
+      await keeper.onApplicationShutdown();
+      await bus.close();
+      // The next rotation would wait for it.
+      const client = await one.site.client();
+      await completed(client, await client.ok<string>('DELETE', `/vbas/${instanceId}`));
+    },
+  };
+}
+
 describe('a rotation of the CA', () => {
   it('waits for who has not followed, goes on after a restart, and leaves one CA that everybody shows', async () => {
     const before = await caPem();
+    const vba = await startVba();
     // nats-server cannot be told of its renewed certificate for now.
     await rename(join(folder, 'nats.pid'), join(folder, 'away'));
     await one.admin.ok('POST', '/localsite/certificates/rotate');
     expect(await one.admin.refused(409, 'POST', '/localsite/certificates/rotate')).toContain('is being rotated already');
     await phaseIs('Switched');
-    await eventually('it waits for NATS alone', async () => (await certificates()).Rotation.WaitsFor.join() === 'the NATS server to show a certificate of the new CA', 60_000);
+    // The VBA follows by itself.
+    await eventually('it waits for NATS alone', async () => (await certificates()).Rotation.WaitsFor.join() === 'the NATS server to show a certificate of the new CA', 90_000);
     // Clients of either CA are served meanwhile; the copy for them holds both.
     expect([await believes(await caPem()), (await caPem()).match(/BEGIN/g)?.length]).toEqual([true, 2]);
 
@@ -66,11 +98,16 @@ describe('a rotation of the CA', () => {
     const done = await phaseIs('Steady');
     expect(done.Rotation.WaitsFor).toEqual([]);
     expect([await believes(await caPem()), await believes(before), (await caPem()).match(/BEGIN/g)?.length]).toEqual([true, false, 1]);
+    // A backup appliance, which gets no desired state, shows a certificate of the new one, and believes no other.
+    expect(new X509Certificate(vba.identity.current().certificatePem).verify(new X509Certificate(await caPem()).publicKey)).toBe(true);
+    await eventually('it has forgotten the old CA', async () => Promise.resolve(vba.identity.current().caPem.join('').trim().match(/BEGIN/g)?.length === 1));
+    expect(vba.identity.current().caPem.join('').trim()).toBe((await caPem()).trim());
+    await vba.close();
     // The broker shows the new one as well, and its clients believe it.
     const bus = one.site.zvm?.app.get<ControlBus>(SITE_BUS);
     await eventually('the broker is connected', async () => bus?.isConnected);
     expect(done.Certificates.map(({ Component }) => Component)).toEqual(['SiteCa', 'Zvm', 'Nats', 'Hypervisor']);
-  }, 240_000);
+  }, 300_000);
 });
 
 describe('the command line, which was told the CA of before', () => {
