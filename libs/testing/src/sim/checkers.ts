@@ -117,6 +117,12 @@ export class Checkers implements RecoveryWatcher {
     history.listed = history.listed.filter((checkpointId) => checkpointId < history.floorId || journal.holds(checkpointId));
   }
 
+  /** From here on these may be gone from any journal, and the others must show what they showed. */
+  thinned(vpgId: string, checkpointIds: readonly number[]): void {
+    const history = this.#of(vpgId);
+    history.listed = history.listed.filter((checkpointId) => !checkpointIds.includes(checkpointId));
+  }
+
   viewOpened(spec: ViewSpec): void {
     this.#views.set(spec.viewId, spec);
   }

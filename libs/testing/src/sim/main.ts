@@ -51,7 +51,7 @@ function report({ seed, violation, options }: RunResult, plant?: Plant): void {
 
 async function runSeeds(seeds: readonly number[]): Promise<number> {
   const beganAt = performance.now();
-  const totals = { listed: 0, images: 0, writes: 0, tests: 0, commits: 0, rollbacks: 0 };
+  const totals = { listed: 0, images: 0, writes: 0, tests: 0, commits: 0, rollbacks: 0, compactedBytes: 0 };
   let failed = 0;
   let done = 0;
   for (const seed of seeds) {
@@ -62,6 +62,7 @@ async function runSeeds(seeds: readonly number[]): Promise<number> {
     totals.tests += result.testCount;
     totals.commits += result.commitCount;
     totals.rollbacks += result.rollbackCount;
+    totals.compactedBytes += result.compactedBytes;
     done += 1;
     if (result.violation !== undefined) {
       failed += 1;
@@ -71,7 +72,7 @@ async function runSeeds(seeds: readonly number[]): Promise<number> {
   }
   progress('');
   console.log(`${done} seeds, ${failed} failed; ${perMinute(done, beganAt)} seeds/min; ${totals.writes} writes, ${totals.listed} checkpoints listed, ${totals.images} images compared, `
-    + `${totals.tests} failover tests, ${totals.commits} failovers committed, ${totals.rollbacks} rolled back`);
+    + `${totals.tests} failover tests, ${totals.commits} failovers committed, ${totals.rollbacks} rolled back, ${Math.round(totals.compactedBytes / 1024)} KiB given back by compaction`);
   return failed;
 }
 

@@ -18,6 +18,8 @@ export interface Plant {
   readonly seedBudget: number;
   /** What the checkers must say: another violation does not count, the run was broken by something else that the bug leads to. */
   readonly expects: readonly ViolationKind[];
+  /** Shows only where journals are thinned and compacted. */
+  readonly isThinned?: true;
   /** Default: the data plane of two sites. */
   readonly world?: 'ownership';
   readonly flag?: PlantFlag;
@@ -228,4 +230,11 @@ const OWNERSHIP: readonly Plant[] = [
   { name: 'fence-not-durable', world: 'ownership', breaks: 'a fence outlives the manager that put it up', seedBudget: 100, expects: ['ownership'], flag: 'fenceVolatile' },
 ];
 
-export const PLANTS: readonly Plant[] = [...CAPTURE, ...SYNC, ...WIRE, ...CUSTODY, ...BARRIER, ...STORAGE, ...RETIRING, ...RECOVERY, ...OWNERSHIP];
+const THINNING: readonly Plant[] = [
+  {
+    name: 'compaction-drops-a-version', breaks: 'what a kept checkpoint shows stays when a newer version follows behind its marker', seedBudget: 40, expects: ['image', 'view'], isThinned: true,
+    mutation: { file: `${JOURNAL}/version-sweep.ts`, find: '    this.#coverage.clear();\n    while', replace: '    while' },
+  },
+];
+
+export const PLANTS: readonly Plant[] = [...CAPTURE, ...SYNC, ...WIRE, ...CUSTODY, ...BARRIER, ...STORAGE, ...RETIRING, ...RECOVERY, ...OWNERSHIP, ...THINNING];

@@ -8,6 +8,7 @@ import { Violation, type World } from './world.js';
 
 const ATTEMPT_MS = 1500;
 const RETRY_MS_MAX = 150;
+const THIN_MS = 200;
 
 interface OpenViews {
   readonly specs: readonly ViewSpec[];
@@ -25,6 +26,7 @@ export class RecoverySite {
   commitCount = 0;
   rollbackCount = 0;
   viewReadCount = 0;
+  compactedBytes = 0;
 
   constructor(
     private readonly world: World,
@@ -62,6 +64,31 @@ export class RecoverySite {
       const after = new Set(this.checkers.mustBeHeld(plan.vpgId));
       for (const id of before) if (after.has(id)) this.checkers.checkEverywhere(plan.vpgId, id);
     });
+  }
+
+  /** Of checkpoints between the oldest and the newest some are dropped in all journals of a VPG, which then give back what only those showed. */
+  thinNowAndThen(): void {
+    this.world.after(this.world.random.between(THIN_MS / 2, THIN_MS * 2), () => {
+      if (this.isStopping) return;
+      this.#thin();
+      this.thinNowAndThen();
+    });
+  }
+
+  #thin(): void {
+    const plan = this.world.random.pick(this.plans);
+    // What is being opened may not go.
+    if (this.#busy.has(plan.vpgId) || this.checkers.isEnding(plan.vpgId)) return;
+    const dropped = this.checkers.mustBeHeld(plan.vpgId).slice(1, -2).filter(() => this.world.random.chance(0.7));
+    if (dropped.length === 0) return;
+    this.checkers.thinned(plan.vpgId, dropped);
+    this.world.touch();
+    const thinning = plan.vms.map(async ({ vmId }) => (await this.#of(plan, vmId).recovery(plan.vpgId, vmId)?.thin(dropped)) ?? 0);
+    void Promise.all(thinning).then((freed) => {
+      const freedBytes = freed.reduce((sum, bytes) => sum + bytes, 0);
+      this.compactedBytes += freedBytes;
+      if (freedBytes > 0) for (const id of this.checkers.mustBeHeld(plan.vpgId)) this.checkers.checkEverywhere(plan.vpgId, id);
+    }).catch((error: unknown) => this.world.fail(error instanceof Error ? error : new Error(String(error))));
   }
 
   /** Reserve everywhere, open, run; then commit or roll back. */

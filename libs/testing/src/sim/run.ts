@@ -37,6 +37,7 @@ export interface RunResult {
   readonly testCount: number;
   readonly commitCount: number;
   readonly rollbackCount: number;
+  readonly compactedBytes: number;
   readonly eventCount: number;
 }
 
@@ -47,7 +48,7 @@ export async function run(seed: number, plant?: Plant): Promise<RunResult> {
   return await new Run(seed, plant).result();
 }
 
-const NOTHING = { listedCount: 0, imageChecks: 0, writeCount: 0, testCount: 0, commitCount: 0, rollbackCount: 0, eventCount: 0 };
+const NOTHING = { listedCount: 0, imageChecks: 0, writeCount: 0, testCount: 0, commitCount: 0, rollbackCount: 0, compactedBytes: 0, eventCount: 0 };
 
 /** Refused for good: an open stream that another owner's epoch ended. */
 const isFenced = (sender: Sender): boolean => sender.status().state === 'refused' && !sender.wantsOpen;
@@ -72,7 +73,7 @@ class Run {
 
   constructor(seed: number, plant: Plant | undefined) {
     this.#world = new World(seed);
-    this.#options = swarm(this.#world.random, seed);
+    this.#options = swarm(this.#world.random, seed, plant === undefined ? undefined : plant.isThinned === true);
     this.#network = new Network(this.#world);
     this.#network.delayMsMax = this.#options.delayMsMax;
     this.#network.spikeMsMax = this.#options.spikeMsMax;
@@ -108,10 +109,10 @@ class Run {
     } finally {
       runEnded();
     }
-    const { testCount, commitCount, rollbackCount } = this.#recoverySite;
+    const { testCount, commitCount, rollbackCount, compactedBytes } = this.#recoverySite;
     return {
       seed: this.#world.seed, options: this.#options, violation, kind: kindOf(violation), listedCount: this.#checkers.listedCount, imageChecks: this.#checkers.imageChecks,
-      writeCount: this.#guests.writes.size, testCount, commitCount, rollbackCount, eventCount: this.#world.eventCount,
+      writeCount: this.#guests.writes.size, testCount, commitCount, rollbackCount, compactedBytes, eventCount: this.#world.eventCount,
     };
   }
 
@@ -121,6 +122,7 @@ class Run {
     this.#watch(1);
     this.#guests.start();
     this.#faults.start();
+    if (this.#options.isThinned) this.#recoverySite.thinNowAndThen();
     await this.#world.runUntil(this.#options.faultPhaseMs);
     this.#faults.stop();
     await this.#world.runUntil(this.#options.faultPhaseMs + 500);

@@ -53,6 +53,8 @@ export interface SwarmOptions {
   readonly diskMsMax: number;
   /** The protected disks are behind an NBD server: no lock keeps a second VRA off them, the manager orders the hand-over. */
   readonly isLockless: boolean;
+  /** Checkpoints are thinned all the time, and journals compacted. */
+  readonly isThinned: boolean;
 }
 
 interface Theme {
@@ -87,8 +89,16 @@ const THEMES: readonly Theme[] = [
   { faults: { rotJournal: 400, killRecovering: 400 }, options: { historyMs: 5000, segmentBytes: 16 * 1024, thinkMsMax: 2, writeSectorsMax: 8 } },
 ];
 
+/** Much to thin, and segments enough. Nothing is retired by age meanwhile: the agreement on that is about checkpoints that stay. */
+const THINNED: Partial<SwarmOptions> = { historyMs: 60_000, segmentBytes: 16 * 1024, intervalMs: 60 };
+
+export function swarm(random: Random, seed: number, isThinned = new Random(seed ^ 0x7e1dd).chance(0.2)): SwarmOptions {
+  const options = { ...chosen(random, seed), isThinned };
+  return isThinned ? { ...options, ...THINNED } : options;
+}
+
 /** What was added later is chosen by a row of numbers of its own: the other choices of a seed stay. */
-export function swarm(random: Random, seed: number): SwarmOptions {
+function chosen(random: Random, seed: number): Omit<SwarmOptions, 'isThinned'> {
   const base = { ...independent(random), isLockless: new Random(seed ^ 0x10c1e55).chance(0.3) };
   if (random.chance(0.5)) return base;
   const { faults: dangerous, options, volumeFactor = 1 } = random.pick(THEMES);
@@ -97,7 +107,7 @@ export function swarm(random: Random, seed: number): SwarmOptions {
   return { ...base, ...options, vmVolumeBytes, faults: all };
 }
 
-function independent(random: Random): Omit<SwarmOptions, 'isLockless'> {
+function independent(random: Random): Omit<SwarmOptions, 'isLockless' | 'isThinned'> {
   const protectingCount = random.pick([1, 2, 2, 2, 3]);
   const vmCount = random.pick([3, 3, 3, 4]) - (protectingCount < 3 && random.chance(0.3) ? 1 : 0);
   return {
