@@ -144,17 +144,13 @@ class Segment:
         return self.header is not None and self.header.compactedEndAt > 0
 
     def continued_at(self, byte):
-        """The next segment resumes at this byte; in a compacted segment the records end elsewhere."""
-        self.end = byte
-        if self.is_compacted:
-            self.end = self.header.compactedEndAt
-            if byte != self.header.originalEndAt:
-                raise Corrupt(f'segment {self.number} stands for one that ended at {self.header.originalEndAt}, the next one resumes at {byte}')
+        """The next segment resumes at this byte; in a compacted segment the records end elsewhere (unless a new generation cuts it short there)."""
+        self.end = self.header.compactedEndAt if self.is_compacted and byte == self.header.originalEndAt else byte
 
     def place_behind(self, place):
         """Where the next segment goes on; `place` is where the records of this one end."""
-        if not self.is_compacted:
-            return place
+        if not self.is_compacted or self.end < self.header.compactedEndAt:
+            return place  # also where a new generation cut it short
         header = self.header
         if (place.recordNo, place.chain) != (header.compactedRecordNo + 1, header.compactedChain):
             raise Break(f'ends behind record {place.recordNo - 1}, the header says {header.compactedRecordNo} and another chain value or number')

@@ -188,7 +188,7 @@ class Verify:
         if following.header is not None and following.header.resumesSegment == segment.number:
             next_header = following.header
             ends = section.endAt, section.recordNo + 1, section.chain
-            if segment.is_compacted:
+            if segment.is_compacted and segment.end == header.compactedEndAt:
                 yield from differs('end, last record, chain (against the header of its compacted segment)', (section.endAt, section.recordNo, section.chain),
                                    (header.compactedEndAt, header.compactedRecordNo, header.compactedChain))
                 ends = header.originalEndAt, header.originalRecordNo + 1, header.originalChain

@@ -40,21 +40,29 @@ export function planCompaction(question: CompactionQuestion): PlannedSegment[] {
   const { segments } = question;
   const facts = segments.map((summary, i) => factsOf(question, summary, i));
   const plan: PlannedSegment[] = [];
-  let candidateBelow = facts.findLastIndex(({ isCandidate }) => isCandidate);
+  const nearest = candidatesUpTo(facts);
   let last = -1;
-  for (let i = Math.min(segments.length - 2, candidateBelow + COVER_MAX); i >= 0 && candidateBelow >= 0; i -= 1) {
+  for (let i = segments.length - 2; i >= 0; i -= 1) {
+    // Itself, or the next one below.
+    const candidate = nearest[i] ?? -1;
+    if (candidate < 0) break;
     const fact = facts[i];
     const summary = segments[i];
     if (fact === undefined || summary === undefined) continue;
     // A marker between the two: nothing in this one hides a version that the candidate holds.
-    const isCover = i > candidateBelow && i - candidateBelow <= COVER_MAX && fact.isOfNewest && (facts[candidateBelow]?.nextMarker ?? 0) > fact.afterSeq;
+    const isCover = i > candidate && i - candidate <= COVER_MAX && fact.isOfNewest && (facts[candidate]?.nextMarker ?? 0) > fact.afterSeq;
     if (fact.isCandidate || isCover) {
       plan.push({ summary, isCandidate: fact.isCandidate, isApart: last !== i + 1, note: fact.note });
       last = i;
     }
-    if (i === candidateBelow) candidateBelow = facts.findLastIndex(({ isCandidate }, at) => isCandidate && at < i);
   }
   return plan;
+}
+
+/** By index the highest candidate that is not above it; -1: none. */
+function candidatesUpTo(facts: readonly Facts[]): number[] {
+  let found = -1;
+  return facts.map(({ isCandidate }, i) => (found = isCandidate ? i : found));
 }
 
 interface Facts {

@@ -187,7 +187,7 @@ export function isIndexOf(section: SegmentSpan, found: { readonly fileBytes: num
     && section.chainStart === header.chainStart;
   const own = { originalEndAt: section.endAt, originalRecordNo: section.recordNo, originalChain: section.chain };
   // Of a compacted segment its header says where it ends itself, and where the one ended that the next segment continues.
-  const { compacted } = header;
+  const compacted = header.compacted?.originalEndAt === next.resumesAt ? header.compacted : undefined; // else a new generation cut it short
   const isOwnEnd = compacted === undefined || (compacted.endAt === section.endAt && compacted.recordNo === section.recordNo && compacted.chain === section.chain);
   const end = compacted ?? own;
   const isEnd = next.resumesSegment === section.segment && next.resumesAt === end.originalEndAt && next.firstRecordNo === end.originalRecordNo + 1

@@ -54,8 +54,10 @@ export function planScan(files: readonly SegmentFound[]): ScanPlan {
   for (let at = whole.length - 1; at >= 0;) {
     const found = whole[at];
     assert(found !== undefined, 'index inside the list');
-    // A compacted segment says itself where it ends; the next one knows where the original did.
-    segments.unshift({ found, limitBytes: Math.min(found.header?.compacted?.endAt ?? limitBytes, found.fileBytes) });
+    // A compacted segment says itself where it ends; the next one knows where the original did, unless a new generation cuts it short.
+    const compacted = found.header?.compacted;
+    const isCut = compacted?.originalEndAt !== limitBytes;
+    segments.unshift({ found, limitBytes: Math.min(compacted === undefined || isCut ? limitBytes : compacted.endAt, found.fileBytes) });
     if (found.header?.resumesSegment === 0) break;
     const before = found.header?.resumesSegment ?? found.segment - 1;
     limitBytes = found.header?.resumesAt ?? Infinity;
@@ -125,11 +127,12 @@ export class JournalScanner {
   }
 
   /** A sealed segment that need not be read: `end` is known of it. False: it does not follow what was read. */
-  skip(header: SegmentHeader, end: { readonly recordNo: number; readonly chain: number; readonly lastSeq: number }): boolean {
+  skip(header: SegmentHeader, end: { readonly recordNo: number; readonly chain: number; readonly lastSeq: number; readonly endAt: number }): boolean {
     if (this.#break !== undefined || !this.#follows(header)) return false;
     this.#salt = header.salt;
-    this.recordNo = header.compacted?.originalRecordNo ?? end.recordNo;
-    this.chain = header.compacted?.originalChain ?? end.chain;
+    const compacted = header.compacted?.endAt === end.endAt ? header.compacted : undefined;
+    this.recordNo = compacted?.originalRecordNo ?? end.recordNo;
+    this.chain = compacted?.originalChain ?? end.chain;
     this.lastSeq = end.lastSeq;
     return true;
   }
@@ -209,7 +212,8 @@ export class JournalScanner {
 
   /** What follows a compacted segment continues from where the records ended that it stands for. */
   #endCompacted(segment: number, ends: CompactedEnds | undefined, at: number): void {
-    if (ends === undefined) return;
+    // A new generation has cut it short, or its header does not follow now.
+    if (ends === undefined || at < ends.endAt) return;
     if (ends.endAt !== at || ends.recordNo !== this.recordNo || ends.chain !== this.chain) {
       this.#break = { segment, at, isCleanEnd: false, isNonsense: false };
       return;

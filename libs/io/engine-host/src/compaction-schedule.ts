@@ -44,9 +44,10 @@ export class CompactionSchedule {
   }
 
   async #compact(recovery: CompactedRecovery): Promise<void> {
-    const { key, thinnedSeq } = recovery;
-    if (thinnedSeq === 0) return;
+    const { key } = recovery;
     try {
+      const { thinnedSeq } = recovery;
+      if (thinnedSeq === 0) return;
       const { freedBytes, readBytes, rewrittenSegments } = await recovery.journal.compact({
         beforeSeq: thinnedSeq,
         allow: (bytes, shouldStop) => pause((1000 * bytes) / this.bytesPerSecond, shouldStop),
