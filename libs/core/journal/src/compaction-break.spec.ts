@@ -34,7 +34,8 @@ describe('a compacted segment that rots', () => {
     expect(whole.slice(0, kept.length)).toEqual(kept);
     for (let start = 0; start < 2; start += 1) {
       const again = new JournalBench(disk, OPTIONS);
-      expect(again.recovered.corruption).toBe(undefined);
+      expect([again.recovered.corruption, again.recovered.cut, again.recovered.tornTail]).toEqual([undefined, undefined, undefined]);
+      expect(again.journal.segments.at(-1)).toMatchObject({ generation: 2 });
       again.settle();
       expect(again.journal.checkpoints.map(({ checkpointId }) => checkpointId)).toEqual(kept);
     }
