@@ -10,7 +10,7 @@ import * as actual from '@tidemark/sys/replace-file';
 import { plainTransport } from '@tidemark/link/plain';
 import type { VraEngine } from './vra-engine.js';
 
-/** A disk was grown behind the checkpoint that it is promoted at. The VRA dies at each durable write on the way to its old size, and is started again. */
+/** The files of mirrors over restarts. Of a disk that was grown behind the checkpoint that it is promoted at: the VRA dies at each durable write on the way to its old size. */
 let onReplace: (path: string, act: () => Promise<void>) => Promise<void> = (_, act) => act();
 jest.unstable_mockModule('@tidemark/sys/replace-file', () => ({
   ...actual,

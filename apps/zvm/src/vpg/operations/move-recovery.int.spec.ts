@@ -3,11 +3,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import { MiB, TidemarkError } from '@tidemark/base';
-import { BlockFile } from '@tidemark/block-file';
 import type { RecoveryReleaseV1, RecoveryV1 } from '@tidemark/contracts';
-import type { VraEngine } from '@tidemark/engine-host';
-import { FileBench, IDENTITY, write } from '@tidemark/journal-file/testing';
-import { plainTransport } from '@tidemark/link/plain';
+import * as actual from '@tidemark/sys/replace-file';
+import type { RecoveryPair as RealPair } from '@tidemark/testing';
 import { beginRun, dueStep, type PlanRun, resumed, stepFailed, stepSucceeded } from '@tidemark/recovery';
 import { ZvmError } from '../../errors.js';
 import type { Notes, OperationKind, StepContext } from '../../operation/operation-kind.js';
@@ -21,33 +19,23 @@ import type { MoveRecoveryInput } from './move-recovery.js';
  * The ZVM's real plan against two real VRAs on real files. What each of them makes durable goes through `replaceFile`: a VRA dies at any of these, before
  * or after it took effect, and is started again; the ZVM dies behind any step, whose outcome it has not stored.
  */
-const actual = await import('@tidemark/sys/replace-file');
 let onReplace: (act: () => Promise<void>) => Promise<void> = (act) => act();
 jest.unstable_mockModule('@tidemark/sys/replace-file', () => ({
   ...actual,
   replaceFile: (path: string, text: string, mode: number) => onReplace(() => actual.replaceFile(path, text, mode)),
 }));
-const engineHost = await import('@tidemark/engine-host');
+const { RecoveryPair } = await import('@tidemark/testing');
 const { MoveRecoveryOperation } = await import('./move-recovery.js');
 
-const SIZE = MiB / 16;
 const SITE = 'aaaaaaaa-0000-4000-8000-000000000001';
-const quiet = { info: () => undefined, warn: () => undefined, error: () => undefined };
+const IDENTITY = RecoveryPair.identity;
 
 let model: string;
 const worlds: World[] = [];
 
 beforeAll(async () => {
   model = await mkdtemp(join(tmpdir(), 'tidemark-move-'));
-  const mirror = await BlockFile.open({ path: join(model, 'disk.raw'), sizeBytes: SIZE, isReadOnly: false, create: true });
-  const bench = await FileBench.make({ folder: join(model, 'journal'), mirrors: [mirror] });
-  await bench.base();
-  for (const fill of [1, 2, 3]) {
-    await bench.sendDurable([write(0, Buffer.alloc(4096, fill))]);
-    await bench.checkpoint();
-  }
-  await bench.journal.close();
-  await mirror.close();
+  await RecoveryPair.makeRecovery(model);
 });
 
 afterAll(async () => {
@@ -74,7 +62,7 @@ interface Situation {
 }
 
 class World {
-  readonly #engines = new Map<string, VraEngine>();
+  readonly #vras: RealPair;
   record = vpgRecord();
   /** They run, and the ZVM does not hear of them. */
   readonly silent = new Set<string>();
@@ -85,14 +73,16 @@ class World {
   private constructor(
     readonly folder: string,
     private readonly situation: Situation,
-  ) {}
+  ) {
+    this.#vras = new RecoveryPair(folder, { quietMs: situation.quietMs ?? 1, isUnseenBy: situation.isUnseen === true ? 'new' : undefined });
+  }
 
   static async make(situation: Situation = {}): Promise<World> {
     const folder = await mkdtemp(join(tmpdir(), 'tidemark-move-'));
     await cp(model, folder, { recursive: true });
     const world = new World(folder, situation);
     worlds.push(world);
-    const disk = { diskId: 'scsi:0:0', sizeBytes: SIZE, recoveryDatastoreId: 'ds', mirrorPath: join(folder, 'disk.raw') };
+    const disk = { diskId: 'scsi:0:0', sizeBytes: RecoveryPair.diskBytes, recoveryDatastoreId: 'ds', mirrorPath: join(folder, 'disk.raw') };
     const vm = vpgVm(IDENTITY.vmId, { disks: [disk], journalFolder: join(folder, 'journal'), journalDatastore: { id: 'ds', path: folder, capacityBytes: 1024 * MiB } });
     const definition = { ...vpgDefinition({ vms: [{ ...vm, recoveryHostId: 'h-old', recoveringVra: addressOf('old') }] }), vpgId: IDENTITY.vpgId };
     world.record = { ...world.record, definition, state: 'protecting' };
@@ -115,23 +105,15 @@ class World {
 
   async start(vraId: string): Promise<void> {
     this.#isKilled = false;
-    if (this.#engines.has(vraId)) return;
-    const self = { siteId: SITE, role: 'vra', instanceId: vraId } as const;
-    this.#engines.set(vraId, await engineHost.VraEngine.start({
-      vraId, transport: plainTransport({ self, peer: self }), address: '127.0.0.1', controlPort: 0, dataPort: 0, nbdSocketPath: join(this.folder, `${vraId}.sock`),
-      stateFolder: join(this.folder, vraId), captureBytesMax: MiB, quietMs: this.situation.quietMs ?? 1, log: quiet,
-      ...(vraId === 'new' && this.situation.isUnseen === true && { datastoreFolders: ['/nowhere'] }),
-    }));
+    await this.#vras.start(vraId);
   }
 
   async stop(vraId: string): Promise<void> {
-    const engine = this.#engines.get(vraId);
-    this.#engines.delete(vraId);
-    await engine?.close();
+    await this.#vras.stop(vraId);
   }
 
-  async #ask(vraId: string, act: (engine: VraEngine) => Promise<void>): Promise<void> {
-    const engine = this.isAlive(vraId) ? this.#engines.get(vraId) : undefined;
+  async #ask(vraId: string, act: (engine: NonNullable<ReturnType<RealPair['engine']>>) => Promise<void>): Promise<void> {
+    const engine = this.isAlive(vraId) ? this.#vras.engine(vraId) : undefined;
     if (!engine) throw new ZvmError('ZVM_VRA_DOWN', vraId);
     try {
       await act(engine);
@@ -144,12 +126,12 @@ class World {
   }
 
   isAlive(vraId: string): boolean {
-    return this.#engines.has(vraId) && !this.silent.has(vraId);
+    return this.#vras.engine(vraId) !== undefined && !this.silent.has(vraId);
   }
 
   /** Of a VRA that runs. */
   recoveryCount(vraId: string): number {
-    return this.#engines.get(vraId)?.status().recoveries.filter(({ state }) => state !== 'broken').length ?? 0;
+    return this.#vras.recoveryCount(vraId);
   }
 
   get #link(): ConstructorParameters<typeof RecoverySite>[0] {
@@ -198,19 +180,9 @@ class World {
     for (const each of [loser, vraId]) await this.start(each);
     const owners = ['old', 'new'].filter((each) => this.recoveryCount(each) > 0);
     expect([owners, this.record.definition.vms[0]?.recoveringVra.vraId]).toEqual([[vraId], vraId]);
-    const listed = this.#engines.get(vraId)?.listCheckpoints(IDENTITY).held.map(({ checkpointId }) => checkpointId);
-    expect(listed).toEqual([1, 2, 3]);
-    for (const each of ['old', 'new']) await this.stop(each);
-    const mirror = await BlockFile.open({ path: join(this.folder, 'disk.raw'), sizeBytes: SIZE, isReadOnly: false });
-    const bench = await FileBench.make({ folder: join(this.folder, 'journal'), mirrors: [mirror] });
-    const { durableSeq } = bench;
-    await bench.begin();
-    await bench.durable(bench.sendCheckpoint(9));
-    const goesOn = { isListed: bench.journal.holds(9), isAllThere: durableSeq === bench.lastSeq - 2 };
-    await bench.journal.close();
-    await mirror.close();
-    // Only where no sync is needed.
-    expect(goesOn).toEqual({ isListed: true, isAllThere: true });
+    expect(this.#vras.listedBy(vraId)).toEqual([1, 2, 3]);
+    await this.#vras.close();
+    expect(await this.#vras.goesOn()).toEqual({ isListed: true, isAllThere: true });
   }
 
   /** Whoever has the mirror open keeps another file than the one that is there from now on, so that its lock hinders nobody. */
@@ -221,7 +193,7 @@ class World {
   }
 
   async remove(): Promise<void> {
-    for (const vraId of [...this.#engines.keys()]) await this.stop(vraId);
+    await this.#vras.close();
     await rm(this.folder, { recursive: true });
   }
 }
