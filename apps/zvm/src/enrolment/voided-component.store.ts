@@ -6,38 +6,46 @@ import { Clock } from '../clock.js';
 import { ZvmError } from '../errors.js';
 import { Database } from '../persistence/database.js';
 import { VoidedComponentEntity } from '../persistence/entities.js';
+import type { VoidedUntil } from '../trust/removals.js';
+import { SiteTrust } from '../trust/site-trust.js';
 
 export type Appliance = Pick<VoidedComponent, 'role' | 'instanceId'>;
 
 const keyOf = ({ role, instanceId }: Appliance): string => `${role}/${instanceId}`;
 
-interface Kept extends VoidedComponent {
-  readonly endsAtMs: number;
-}
-
-/** Appliances of this site whose certificates are taken back before they end; memory holds a copy of all rows. */
+/**
+ * Appliances of this site whose certificates are taken back before they end; memory holds a copy of all rows. They stand in the trust folder as well
+ * ({@link Removals}): what one of the two has forgotten, because it was brought back from a backup, it gets from the other at the start.
+ */
 @Injectable()
 export class VoidedComponentStore implements OnModuleInit {
-  readonly #kept = new Map<string, Kept>();
+  readonly #kept = new Map<string, VoidedUntil>();
   readonly #listeners: (() => void)[] = [];
   #isLoaded = false;
 
   constructor(
     private readonly database: Database,
     private readonly clock: Clock,
+    private readonly trust: SiteTrust,
   ) {}
 
   onModuleInit(): void {
     this.database.onReady(async () => {
       if (this.#isLoaded) return;
-      const rows = await this.database.use((db) => db.find(VoidedComponentEntity));
-      for (const { role, instanceId, before, endsAt } of rows) this.#keep({ role: role as ApplianceRole, instanceId, beforeMs: before.getTime(), endsAtMs: endsAt.getTime() });
+      const rows = (await this.database.use((db) => db.find(VoidedComponentEntity)))
+        .map(({ role, instanceId, before, endsAt }): VoidedUntil => ({ role: role as ApplianceRole, instanceId, beforeMs: before.getTime(), endsAtMs: endsAt.getTime() }));
+      const noted = [...this.trust.removals.voided];
+      for (const row of unionOf(rows, noted)) {
+        if (!rows.some((one) => isAtLeast(one, row))) await this.#save(row);
+        if (!noted.some((one) => isAtLeast(one, row))) await this.trust.removals.noteVoided(row, this.clock.nowMs());
+        this.#keep(row);
+      }
       this.#isLoaded = true;
       this.#changed();
     });
   }
 
-  #keep(kept: Kept): void {
+  #keep(kept: VoidedUntil): void {
     this.#kept.set(keyOf(kept), kept);
   }
 
@@ -69,12 +77,29 @@ export class VoidedComponentStore implements OnModuleInit {
   /** Certificates that begin before this do not count any more; durable when it resolves. */
   async voidBefore({ role, instanceId, beforeMs }: VoidedComponent): Promise<void> {
     const nowMs = this.clock.nowMs();
-    const row: Kept = { role, instanceId, beforeMs: Math.max(beforeMs, this.#kept.get(keyOf({ role, instanceId }))?.beforeMs ?? 0), endsAtMs: nowMs + LEAF_LIFETIME_MS };
-    await this.database.use(async (db) => {
-      await db.upsert(VoidedComponentEntity, { role, instanceId, before: new Date(row.beforeMs), endsAt: new Date(row.endsAtMs) }, ['role', 'instanceId']);
-      await db.delete(VoidedComponentEntity, { endsAt: LessThan(new Date(nowMs)) });
-    });
+    const row: VoidedUntil = { role, instanceId, beforeMs: Math.max(beforeMs, this.#kept.get(keyOf({ role, instanceId }))?.beforeMs ?? 0), endsAtMs: nowMs + LEAF_LIFETIME_MS };
+    await this.trust.removals.noteVoided(row, nowMs);
+    await this.#save(row);
     this.#keep(row);
     this.#changed();
   }
+
+  async #save({ role, instanceId, beforeMs, endsAtMs }: VoidedUntil): Promise<void> {
+    await this.database.use(async (db) => {
+      await db.upsert(VoidedComponentEntity, { role, instanceId, before: new Date(beforeMs), endsAt: new Date(endsAtMs) }, ['role', 'instanceId']);
+      await db.delete(VoidedComponentEntity, { endsAt: LessThan(new Date(this.clock.nowMs())) });
+    });
+  }
+}
+
+const isAtLeast = (one: VoidedUntil, other: VoidedUntil): boolean => keyOf(one) === keyOf(other) && one.beforeMs >= other.beforeMs && one.endsAtMs >= other.endsAtMs;
+
+/** Of each appliance the later one of both dates. */
+function unionOf(rows: readonly VoidedUntil[], noted: readonly VoidedUntil[]): VoidedUntil[] {
+  const all = new Map<string, VoidedUntil>();
+  for (const one of [...rows, ...noted]) {
+    const known = all.get(keyOf(one));
+    all.set(keyOf(one), { ...one, beforeMs: Math.max(one.beforeMs, known?.beforeMs ?? 0), endsAtMs: Math.max(one.endsAtMs, known?.endsAtMs ?? 0) });
+  }
+  return [...all.values()];
 }

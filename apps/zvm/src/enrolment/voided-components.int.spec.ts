@@ -2,16 +2,29 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { enrol } from '@tidemark/nest';
 import { TrustBundle } from '@tidemark/trust';
 import { X509Certificate } from 'node:crypto';
+import { cp, mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import pg from 'pg';
 import type { FakeVra } from '../testing/fake-vra.js';
-import { PairedSites } from '../testing/paired-sites.js';
+import { PairedSites, pairSites } from '../testing/paired-sites.js';
 import { eventually, type TestSite } from '../testing/test-site.js';
+import { SiteTrust } from '../trust/site-trust.js';
+import { VoidedComponentStore } from './voided-component.store.js';
 
 let sites: PairedSites;
+/** Of site b's trust folder, before anybody was removed. */
+let backup: string;
 
 beforeAll(async () => {
   sites = await PairedSites.open(['web']);
+  backup = await mkdtemp(join(tmpdir(), 'zvm-backup-'));
+  await cp(join(sites.b.config.stateDir, 'trust'), backup, { recursive: true, verbatimSymlinks: true });
 }, 60_000);
-afterAll(async () => await sites?.close());
+afterAll(async () => {
+  await sites?.close();
+  await rm(backup, { recursive: true, force: true });
+});
 
 const vrasOf = (site: TestSite): FakeVra[] => [...sites.plane.vras.values()].filter(({ options }) => options.siteId === site.config.siteId);
 const certificateOf = (vra: FakeVra): X509Certificate => new X509Certificate(vra.identity?.current().certificatePem ?? '');
@@ -66,4 +79,56 @@ describe('a certificate that its site takes back', () => {
     expect([own, paired].map(({ state }) => state.revision)).toEqual(revisions);
     expect([own, paired].map((judge) => believes(judge, certificateOf(own)))).toEqual([true, true]);
   });
+});
+
+describe('a site that is brought back from a backup', () => {
+  const trustPath = (...path: string[]): string => join(sites.b.config.stateDir, 'trust', ...path);
+
+  /** With the ZVM of site b stopped, as whoever restores does it. */
+  async function restored(change: (database: pg.Client) => Promise<unknown>): Promise<pg.Client> {
+    await sites.b.stopZvm();
+    const database = new pg.Client({ connectionString: sites.b.config.databaseUrl });
+    await database.connect();
+    await change(database);
+    await sites.startZvm('b');
+    return database;
+  }
+
+  const trustOfB = async (): Promise<SiteTrust> => await eventually('the ZVM is up', async () => Promise.resolve(sites.b.zvm?.app.get(VoidedComponentStore).isLoaded && sites.b.zvm.app.get(SiteTrust)));
+
+  it('knows from its trust folder whom it has removed, and from its database', async () => {
+    const [goneId] = [...sites.plane.vras.keys()].filter((vraId) => sites.b.zvm?.app.get(SiteTrust).removals.voided.some(({ instanceId, beforeMs }) => instanceId === vraId && beforeMs > Date.now()));
+    const database = await restored(async (db) => await db.query('DELETE FROM voided_components'));
+    await trustOfB();
+    expect((await database.query('SELECT instance_id FROM voided_components')).rows).toContainEqual({ instance_id: goneId });
+    await database.end();
+    const other = await restored(async () => {
+      await rm(trustPath('removals'), { recursive: true });
+      await rm(trustPath('nats-authority'), { recursive: true });
+      await cp(join(backup, 'nats-authority'), trustPath('nats-authority'), { recursive: true, verbatimSymlinks: true });
+    });
+    const trust = await trustOfB();
+    expect(trust.removals.voided.map(({ instanceId }) => instanceId)).toContain(goneId);
+    const { rows } = await other.query<{ public_key: string }>('SELECT public_key FROM nats_users WHERE owner_id = $1 AND revoked_at IS NOT NULL', [goneId]);
+    await other.end();
+    expect(rows.length).toBeGreaterThan(0);
+    await eventually('its users are void again', async () => Promise.resolve(rows.every(({ public_key: key }) => trust.nats.isRevoked(key))));
+  }, 120_000);
+
+  it('does not let in again a site that it has unpaired', async () => {
+    const siteId = sites.a.config.siteId;
+    const before = await restored(async (db) => await db.query('CREATE TABLE kept AS SELECT * FROM peer_sites'));
+    await before.end();
+    await sites.done(sites.atB, 'DELETE', `/peersites/${siteId}`, { IsKeepTargetDisks: true });
+    await eventually('both have let go', async () => (await sites.atB.ok<object[]>('GET', '/peersites')).length === 0 && (await sites.atA.ok<object[]>('GET', '/peersites')).length === 0, 60_000);
+    const database = await restored(async (db) => await db.query('DELETE FROM peer_sites; INSERT INTO peer_sites SELECT * FROM kept'));
+    expect((await database.query('SELECT site_id FROM kept')).rows).toEqual([{ site_id: siteId }]);
+    expect(await sites.atB.ok('GET', '/peersites')).toEqual([]);
+    await eventually('its row goes', async () => (await database.query('SELECT 1 FROM peer_sites')).rows.length === 0, 60_000);
+    await database.end();
+    // And it can be paired anew.
+    expect(await pairSites(sites.atB, sites.a, sites.atA)).toContain('paired with');
+    await sites.restartZvm('b');
+    expect(await sites.atB.ok<object[]>('GET', '/peersites')).toHaveLength(1);
+  }, 180_000);
 });

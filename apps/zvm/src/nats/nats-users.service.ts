@@ -38,6 +38,16 @@ export class NatsUsers implements OnModuleInit {
   /** A broker that was away, or lost its files, gets the claims of today before anything else happens. */
   onModuleInit(): void {
     this.system.onConnected(() => void this.#push().catch((error: unknown) => this.#log.error(messageOf(error))));
+    this.database.onReady(async () => await this.#serially(async () => await this.#revokeForgotten()));
+  }
+
+  /** Users that the database knows as revoked and the claims do not: the trust folder was brought back from a backup. */
+  async #revokeForgotten(): Promise<void> {
+    const now = new Date(this.clock.nowMs());
+    const revoked = await this.database.use((db) => db.findBy(NatsUserEntity, { revokedAt: Not(IsNull()), expiresAt: MoreThan(now) }));
+    const forgotten = revoked.filter(({ publicKey }) => !this.trust.nats.isRevoked(publicKey));
+    for (const { publicKey } of forgotten) await this.trust.nats.revoke(publicKey, now.getTime());
+    if (forgotten.length > 0 && this.system.isConnected) await this.#push().catch((error: unknown) => this.#log.error(messageOf(error)));
   }
 
   /** The user's JWT. @throws ZvmError ZVM_DATABASE_DOWN, TrustError TRUST_REQUEST */

@@ -14,7 +14,7 @@ it('a ZVM that has not read its database yet says so to whoever asks, and nothin
   const config = { siteId: 'f43245bd-e433-477b-860a-1417b2dfc6e0' } as ZvmConfig;
   const database = new Database(config);
   const unused = undefined as never;
-  new PeerResponder(bus, config, database, new PeerStore(database), unused, unused, unused, unused, unused, unused, unused).onModuleInit();
+  new PeerResponder(bus, config, database, new PeerStore(database, unused), unused, unused, unused, unused, unused, unused, unused).onModuleInit();
   expect(answers.size).toBeGreaterThan(10);
   for (const [subject, answer] of answers) expect([subject, await answer({}, subject).catch((error: unknown) => error)]).toEqual([subject, expect.objectContaining({ code: 'ZVM_DATABASE_DOWN' })]);
 });

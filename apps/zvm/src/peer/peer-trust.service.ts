@@ -84,6 +84,8 @@ export class PeerTrust implements OnApplicationBootstrap, OnApplicationShutdown 
   async #lookAtAll(): Promise<void> {
     if (!this.peers.isLoaded || !this.voided.isLoaded) return;
     for (const site of this.peers.everyone()) {
+      // It was let go of before the database was brought back from a backup.
+      if (site.state === 'parting' && !this.keys.has(site.siteId)) await this.#forget(site.siteId);
       const problem = this.link.problemWith(site.siteId);
       if (problem !== undefined) {
         const isShutOutThere = problem.includes('refuses this user');
@@ -140,6 +142,7 @@ export class PeerTrust implements OnApplicationBootstrap, OnApplicationShutdown 
 
   /** Shut out from now on: its user is void, its connections are cut, its CA is no more believed by anyone here; it is told as soon as it can be. */
   async shutOut(siteId: string): Promise<void> {
+    await this.trust.removals.noteParted(siteId, this.clock.nowMs());
     // First the state: what a connection that is about to be cut still asks is refused.
     await this.peers.update(siteId, { state: 'parting', pairedAtMs: this.clock.nowMs() });
     await this.users.revoke({ kind: 'peer', id: siteId });

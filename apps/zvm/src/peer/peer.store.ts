@@ -4,6 +4,7 @@ import type { VoidedComponent } from '@tidemark/trust';
 import { notFound, ZvmError } from '../errors.js';
 import { Database } from '../persistence/database.js';
 import { PeerSiteEntity } from '../persistence/entities.js';
+import { SiteTrust } from '../trust/site-trust.js';
 
 /** `pairing`: not confirmed by both sites yet. `parting`: it is shut out here and has still to be told; nobody is shown it any more. */
 export type PairingState = 'pairing' | 'paired' | 'parting';
@@ -25,14 +26,19 @@ export class PeerStore implements OnModuleInit {
   readonly #listeners: (() => void)[] = [];
   #isLoaded = false;
 
-  constructor(private readonly database: Database) {}
+  constructor(
+    private readonly database: Database,
+    private readonly trust: SiteTrust,
+  ) {}
 
   onModuleInit(): void {
     this.database.onReady(async () => {
       if (this.#isLoaded) return;
       for (const row of await this.database.use((db) => db.find(PeerSiteEntity))) {
         const { hostName, pairedAt, state, ...site } = row;
-        this.#sites.set(row.siteId, { ...site, address: hostName, state: state as PairingState, pairedAtMs: pairedAt.getTime() });
+        // Brought back from a backup of before it was unpaired: it stays shut out, and is told so.
+        const isOver = this.trust.removals.partedAtMs(row.siteId) > pairedAt.getTime();
+        this.#sites.set(row.siteId, { ...site, address: hostName, state: isOver ? 'parting' : (state as PairingState), pairedAtMs: pairedAt.getTime() });
       }
       this.#isLoaded = true;
       this.#changed();

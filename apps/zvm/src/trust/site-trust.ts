@@ -5,6 +5,7 @@ import { mkdir } from 'node:fs/promises';
 import { isIP } from 'node:net';
 import { join } from 'node:path';
 import type { ZvmConfig } from '../config.js';
+import { Removals } from './removals.js';
 
 export type TrustConfig = Pick<ZvmConfig, 'siteId' | 'siteName' | 'stateDir' | 'address' | 'restHost' | 'natsUrl' | 'natsPeerPort' | 'natsPidFile'>;
 
@@ -31,6 +32,7 @@ export class SiteTrust {
     private readonly nowMs: () => number,
     readonly ca: SiteCa,
     readonly nats: NatsAuthority,
+    readonly removals: Removals,
     private readonly own: Map<OwnRole, ComponentIdentity>,
   ) {}
 
@@ -42,7 +44,8 @@ export class SiteTrust {
     const ca = await SiteCa.openOrMake(join(folder, 'ca'), site, nowMs);
     // It ended while this program was away, in the middle of a rotation: it signs nothing any more, and the next one is there.
     if (nowMs() >= ca.notAfterMs) await ca.switchToNext();
-    const trust = new SiteTrust(config, nowMs, ca, await NatsAuthority.openOrMake(join(folder, 'nats-authority'), site), new Map());
+    const nats = await NatsAuthority.openOrMake(join(folder, 'nats-authority'), site);
+    const trust = new SiteTrust(config, nowMs, ca, nats, await Removals.open(join(folder, 'removals')), new Map());
     await trust.publish();
     for (const role of OWN_ROLES) await trust.#keep(role, servers);
     await trust.#writeNatsConfiguration();

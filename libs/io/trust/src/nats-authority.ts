@@ -124,6 +124,11 @@ export class NatsAuthority {
     return jwt;
   }
 
+  /** Whether the claims say that this key is void. */
+  isRevoked(publicKey: string): boolean {
+    return decode<Account>(this.accountJwt).nats.revocations?.[publicKey] !== undefined;
+  }
+
   /** The lines of nats.conf that say whom the server believes. They hold no key. `resolverFolder`: where it keeps accounts. */
   serverConfiguration({ resolverFolder }: { readonly resolverFolder: string }): string {
     return `operator: ${this.operatorJwt}
