@@ -34,6 +34,8 @@ export class SegmentFiles {
       const number = NAME.exec(name)?.[1];
       if (number !== undefined) found.push(await this.use(Number(number), async (handle) => await inspect(handle, Number(number), crc32c)));
     }
+    // A process that was killed between making a file and syncing its folder left a name that a power loss takes away, with all that would be acknowledged in that file.
+    if (found.length > 0) await this.files.syncFolder(this.folder);
     return found;
   }
 
