@@ -100,6 +100,7 @@ export class Capture {
 
   /** What was under way may have reached the disk, in part, and is never captured; the guest's requests fail. */
   crashed(): void {
+    this.vm.changes = undefined;
     const { random } = this.options.around.world;
     for (const { known, isStarted, onAborted } of this.#writes.values()) {
       if (isStarted && known.capturedIndex === undefined && random.chance(0.7)) {
@@ -148,6 +149,7 @@ export class Capture {
     pending.isStarted = true;
     const { random } = this.options.around.world;
     const { write } = pending.known;
+    this.vm.changes?.bitmaps[write.volume]?.mark(write.offset, write.offset + write.length);
     const ioMs = random.below(this.options.ioMsMax);
     const isOk = !random.chance(this.options.writeErrorChance());
     this.#after(ioMs * 0.3, () => this.vm.putOnDisk(write, Math.floor(write.length / 1024) * 512));

@@ -8,10 +8,10 @@ import { keyOf, type VpgPlan } from './topology.js';
 import { Violation, type World } from './world.js';
 
 export interface Site {
-  readonly vms: ReadonlyMap<string, GuestVm>;
-  readonly plans: readonly VpgPlan[];
-  readonly protecting: readonly ProtectingHost[];
-  readonly recovering: readonly RecoveringHost[];
+  readonly vms: Map<string, GuestVm>;
+  readonly plans: VpgPlan[];
+  readonly protecting: ProtectingHost[];
+  readonly recovering: RecoveringHost[];
   readonly budgetBytes: number;
   /** What a receiver may hold that is not durable: its credit, or one record that is longer. */
   readonly pendingBytesMax: number;
@@ -44,7 +44,12 @@ export class Checkers implements RecoveryWatcher {
   imageChecks = 0;
 
   constructor(private readonly world: World, readonly site: Site) {
-    for (const plan of site.plans) this.#histories.set(plan.vpgId, { plan, listed: [], isListed: new Set(), floorId: 0, isEnding: false });
+    for (const plan of site.plans) this.added(plan);
+  }
+
+  /** A VPG that begins now. */
+  added(plan: VpgPlan): void {
+    this.#histories.set(plan.vpgId, { plan, listed: [], isListed: new Set(), floorId: 0, isEnding: false });
   }
 
   get listedCount(): number {
@@ -53,6 +58,11 @@ export class Checkers implements RecoveryWatcher {
 
   listedOf(vpgId: string): readonly number[] {
     return this.#of(vpgId).listed;
+  }
+
+  /** Only grows: what a wrong bit took away was listed too. */
+  listedEver(vpgId: string): number {
+    return this.#of(vpgId).isListed.size;
   }
 
   // ---- events
@@ -135,7 +145,8 @@ export class Checkers implements RecoveryWatcher {
   poweringOn(vpgId: string): void {
     for (const recovery of this.#recoveries(vpgId)) {
       const stats = recovery.journal?.stats();
-      if (stats !== undefined && stats.reservedEpoch === null) throw new Violation('ownership', `${vpgId}: a recovered VM is started, and ${recovery.key} has no epoch reserved`);
+      // A reservation behind a wrong bit is lost with everything else there, loudly.
+      if (stats !== undefined && stats.reservedEpoch === null && !this.#isRotted(recovery)) throw new Violation('ownership', `${vpgId}: a recovered VM is started, and ${recovery.key} has no epoch reserved`);
     }
   }
 

@@ -204,6 +204,12 @@ export class SimDisk {
     return file;
   }
 
+  /** A file that another process had before, its name durable. */
+  adopt(path: string, file: SimFile): void {
+    this.files.set(path, file);
+    this.#durableNames.set(path, file);
+  }
+
   syncNames(folder: string): void {
     const prefix = `${folder}/`;
     for (const path of [...this.#durableNames.keys()]) if (path.startsWith(prefix) && !this.files.has(path)) this.#durableNames.delete(path);

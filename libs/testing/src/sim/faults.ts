@@ -2,6 +2,7 @@ import { unreachable } from '@tidemark/base';
 import type { Site } from './checkers.js';
 import type { Network } from './network.js';
 import type { RecoverySite } from './recovery-site.js';
+import type { Reversal } from './reversal.js';
 import type { ProtectedSite } from './protected-site.js';
 import type { Fault, SwarmOptions } from './swarm.js';
 import type { World } from './world.js';
@@ -11,6 +12,7 @@ export interface FaultTargets {
   readonly site: Site;
   readonly manager: ProtectedSite;
   readonly recoverySite: RecoverySite;
+  readonly reversal: Reversal;
 }
 
 /** A segment of this size has records behind its header and the state of the journal. */
@@ -30,7 +32,7 @@ export class Faults {
 
   stop(): void {
     this.#isStopped = true;
-    const { network, site, manager, recoverySite } = this.targets;
+    const { network, site, manager, recoverySite, reversal } = this.targets;
     network.healAll();
     for (const host of site.recovering) {
       host.start();
@@ -44,6 +46,7 @@ export class Faults {
     network.delayMsMax = Math.min(network.delayMsMax, 5);
     manager.documentMsMax = 5;
     manager.publish();
+    reversal.makeWhole();
     recoverySite.isStopping = true;
   }
 
@@ -98,6 +101,7 @@ export class Faults {
       case 'repeatDocuments': return manager.publish();
       case 'failoverTest': return recoverySite.test();
       case 'failover': return recoverySite.failover();
+      case 'move': return recoverySite.move();
       case 'repeatCommand': return recoverySite.mistake();
       default: return unreachable(fault);
     }

@@ -1,5 +1,6 @@
 import { SECTOR_BYTES, viewOf } from '@tidemark/base';
 import type { GuestWrite } from '@tidemark/splitter';
+import type { DirtyBitmap } from '@tidemark/extent';
 import { SimFile } from './disk.js';
 
 /** What somebody knows to be completed: of each VM (by number, from 1), the highest place in its order of capture. */
@@ -26,6 +27,7 @@ export interface MarkerRecord {
   readonly images: readonly Uint8Array[];
   /** What the writes before the marker depend on. */
   readonly after: Knowledge;
+  readonly captureCount: number;
 }
 
 /** A protected VM, with all that the checkers know about it. */
@@ -43,8 +45,14 @@ export class GuestVm {
   runsOn = '';
   /** The host whose VRA has the disks open, under their lock if they have one; empty: none has. */
   servedBy = '';
-  /** Being moved: issues nothing. */
+  /** Being moved to another host: issues nothing. */
   isPaused = false;
+  /** Powered off: issues nothing, and its streams stand. */
+  isShutDown = false;
+  /** Processes that have captured it so far. */
+  captureCount = 0;
+  /** Since the disks were the image that `basisId` names: marked before each write, as long as the capturing process lives. undefined: nobody knows. */
+  changes: { readonly basisId: string; readonly bitmaps: readonly DirtyBitmap[] } | undefined;
 
   constructor(
     readonly vmId: string,
@@ -104,11 +112,12 @@ export class GuestVm {
 
   /** The capturing process is gone, or the host's memory: a new one starts from the disk. */
   captureRestarts(): void {
+    this.captureCount += 1;
     this.captured = this.disks.map((disk) => disk.copy());
   }
 
   markerPlaced(key: string, placedAtMs: number): void {
-    this.markers.set(key, { placedAtMs, atIndex: this.capturedCount, images: this.captured.map((image) => image.slice()), after: this.#after });
+    this.markers.set(key, { placedAtMs, atIndex: this.capturedCount, images: this.captured.map((image) => image.slice()), after: this.#after, captureCount: this.captureCount });
   }
 }
 

@@ -12,14 +12,18 @@ export class Guests {
   readonly writes = new Map<number, KnownWrite>();
   readonly #newest = new Map<string, GuestWrite>();
   isStopped = false;
-  #nextId = 1;
+  #nextId: number;
 
   constructor(
     private readonly world: World,
     private readonly options: SwarmOptions,
     private readonly vms: readonly GuestVm[],
     private readonly hosts: ReadonlyMap<string, ProtectingHost>,
-  ) {}
+    /** Above those of whoever wrote to these disks before: what is read there is nobody's knowledge now. */
+    firstId = 1,
+  ) {
+    this.#nextId = firstId;
+  }
 
   start(): void {
     for (let thread = 0; thread < this.options.threadCount; thread += 1) this.#next(this.world.random.int(this.vms.length), []);
@@ -35,7 +39,7 @@ export class Guests {
       const host = this.hosts.get(vm.runsOn) ?? nobody();
       // An application that restarts knows nothing.
       const again = (): void => this.world.after(RETRY_MS, () => this.#next(index, []));
-      if (!host.isAlive || vm.isPaused || !host.isAttached(vm.vmId)) again();
+      if (!host.isAlive || vm.isPaused || vm.isShutDown || !host.isAttached(vm.vmId)) again();
       else if (random.chance(this.options.readChance)) this.#read(vm, host, (seen) => this.#next(index, merged(after, seen)), again);
       else if (random.chance(this.options.flushChance)) host.flush(vm.vmId, () => this.#next(index, after), again);
       else this.#write(vm, host, after, (known) => this.#next(index, merged(after, known)), again);

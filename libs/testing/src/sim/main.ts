@@ -51,7 +51,7 @@ function report({ seed, violation, options }: RunResult, plant?: Plant): void {
 
 async function runSeeds(seeds: readonly number[]): Promise<number> {
   const beganAt = performance.now();
-  const totals = { listed: 0, images: 0, writes: 0, tests: 0, commits: 0, rollbacks: 0, compactedBytes: 0 };
+  const totals = { listed: 0, images: 0, writes: 0, tests: 0, commits: 0, rollbacks: 0, moves: 0, reversals: 0, compactedBytes: 0 };
   let failed = 0;
   let done = 0;
   for (const seed of seeds) {
@@ -62,6 +62,8 @@ async function runSeeds(seeds: readonly number[]): Promise<number> {
     totals.tests += result.testCount;
     totals.commits += result.commitCount;
     totals.rollbacks += result.rollbackCount;
+    totals.moves += result.moveCount;
+    totals.reversals += result.reversalCount;
     totals.compactedBytes += result.compactedBytes;
     done += 1;
     if (result.violation !== undefined) {
@@ -72,7 +74,7 @@ async function runSeeds(seeds: readonly number[]): Promise<number> {
   }
   progress('');
   console.log(`${done} seeds, ${failed} failed; ${perMinute(done, beganAt)} seeds/min; ${totals.writes} writes, ${totals.listed} checkpoints listed, ${totals.images} images compared, `
-    + `${totals.tests} failover tests, ${totals.commits} failovers committed, ${totals.rollbacks} rolled back, ${Math.round(totals.compactedBytes / 1024)} KiB given back by compaction`);
+    + `${totals.tests} failover tests, ${totals.commits} failovers committed, ${totals.rollbacks} rolled back, ${totals.moves} of them moves, ${totals.reversals} turned round, ${Math.round(totals.compactedBytes / 1024)} KiB given back by compaction`);
   return failed;
 }
 

@@ -4,7 +4,7 @@ import type { ViolationKind } from './world.js';
 export type PlantFlag =
   | 'journalUnsynced' | 'mirrorUnsynced' | 'foldersUnsynced' | 'ackedOnArrival' | 'releaseHasty' | 'sealedLate' | 'holdUnbounded' | 'voteHasty' | 'capturedEarly'
   | 'readsUnheld' | 'fenceMissing' | 'applyHasty' | 'lockIgnored' | 'wordHasty' | 'pinIgnored' | 'epochVolatile' | 'epochNotBurned' | 'fenceForgotten' | 'mirrorHashed'
-  | 'fenceVolatile';
+  | 'fenceVolatile' | 'moveHasty';
 
 /**
  * A bug planted on purpose: each breaks one sentence of the design that names a danger, and the checkers must notice. A flag changes how a
@@ -198,6 +198,27 @@ const RECOVERY: readonly Plant[] = [
   },
 ];
 
+/** Moves, and protection in the other direction. */
+const REVERSE: readonly Plant[] = [
+  { name: 'moved-before-settled', breaks: 'a move loses nothing: its checkpoint is behind every completed write', seedBudget: 200, expects: ['lost'], flag: 'moveHasty' },
+  {
+    name: 'basis-of-one-side', breaks: 'a bitmap sync needs old disks that are still the image at C', seedBudget: 300, expects: ['head', 'image'],
+    mutation: { file: 'libs/core/replication/src/open-decision.ts', find: 'basisId !== undefined && reply.basisId === basisId && reply.isPreseeded', replace: 'basisId !== undefined && reply.isPreseeded' },
+  },
+  {
+    name: 'changes-since-c-forgotten', breaks: 'every block written since C is in the bitmap', seedBudget: 300, expects: ['head', 'image'],
+    mutation: {
+      file: `${JOURNAL_FILE}/view-volume.ts`,
+      find: 'this.changedBlocks?.mark(offset, offset + source.byteLength);',
+      replace: '',
+    },
+  },
+  {
+    name: 'noted-scratch-not-marked', breaks: 'what scratch holds when a view is opened again has changed since C', seedBudget: 300, expects: ['head', 'image'],
+    mutation: { file: `${JOURNAL_FILE}/view-volume.ts`, find: 'noteScratch(offset: number, length: number, place: FramePlace | undefined): void {\n    this.changedBlocks?.mark(offset, offset + length);', replace: 'noteScratch(offset: number, length: number, place: FramePlace | undefined): void {' },
+  },
+];
+
 const OWNERSHIP_RULES = 'libs/core/vpg/src/ownership.ts';
 const PLAN_STEPS = 'libs/core/recovery/src/plans.ts';
 
@@ -237,4 +258,4 @@ const THINNING: readonly Plant[] = [
   },
 ];
 
-export const PLANTS: readonly Plant[] = [...CAPTURE, ...SYNC, ...WIRE, ...CUSTODY, ...BARRIER, ...STORAGE, ...RETIRING, ...RECOVERY, ...OWNERSHIP, ...THINNING];
+export const PLANTS: readonly Plant[] = [...CAPTURE, ...SYNC, ...WIRE, ...CUSTODY, ...BARRIER, ...STORAGE, ...RETIRING, ...RECOVERY, ...REVERSE, ...OWNERSHIP, ...THINNING];

@@ -2,14 +2,14 @@ import type { BarrierConfig } from '@tidemark/checkpoint';
 import { isLetGo, VraCustody, type VraWord } from '@tidemark/vpg';
 import type { GuestVm } from './guest-vm.js';
 import type { ProtectingHost } from './protecting-host.js';
-import { EPOCH, type DesiredState, type VpgPlan } from './topology.js';
+import type { DesiredState, VpgPlan } from './topology.js';
 import type { World } from './world.js';
 
 const DRAIN_POLL_MS = 2;
 
 export interface ProtectedVms {
-  readonly plans: readonly VpgPlan[];
-  readonly vms: readonly GuestVm[];
+  readonly plans: VpgPlan[];
+  readonly vms: GuestVm[];
   readonly isLockless: boolean;
 }
 
@@ -88,10 +88,30 @@ export class ProtectedSite {
     if (random.chance(0.2)) this.world.after(random.below(20 * this.documentMsMax), deliver);
   }
 
+  protect(plan: VpgPlan): void {
+    this.site.plans.push(plan);
+    this.publish();
+  }
+
+  /** Its VMs were failed over or moved: they are powered off here and leave the inventory, whatever still runs of them. */
+  retire(plan: VpgPlan): void {
+    this.site.plans.splice(this.site.plans.indexOf(plan), 1);
+    for (const vm of plan.vms) this.site.vms.splice(this.site.vms.indexOf(vm), 1);
+    this.publish();
+  }
+
+  hostOf(vm: GuestVm): ProtectingHost | undefined {
+    return this.hosts.get(vm.runsOn);
+  }
+
+  insertCheckpoint(tag: string): void {
+    for (const host of this.hosts.values()) if (host.isAlive) host.insertCheckpoint(tag);
+  }
+
   /** Live migration: the guest stops when its requests are done, runs on elsewhere, and only then do the VRAs hear of it. */
   moveVm(vm: GuestVm, to: string): void {
     const from = this.hosts.get(vm.runsOn);
-    if (vm.isPaused || from === undefined || vm.runsOn === to) return;
+    if (vm.isPaused || from === undefined || vm.runsOn === to || !this.hosts.has(to)) return;
     vm.isPaused = true;
     const drained = (): void => {
       if (from.isAlive && from.requestsOf(vm.vmId) > 0) return this.world.after(DRAIN_POLL_MS, drained);
@@ -111,7 +131,7 @@ export class ProtectedSite {
       known?.custody.told(this.#revision, vms.map(({ vmId }) => vmId));
       if (known) known.given = idsOf(vms);
       const protections = this.site.plans.flatMap((plan) => plan.vms.filter((vm) => vm.runsOn === name).map((vm) => ({
-        vpgId: plan.vpgId, vm, recoveringHost: plan.recoveringHostOf.get(vm.vmId) ?? '', epoch: EPOCH,
+        vpgId: plan.vpgId, vm, recoveringHost: plan.recoveringHostOf.get(vm.vmId) ?? '', epoch: plan.epoch,
       })));
       const own = barriers.filter(({ members }) => members.some(({ vraId }) => vraId === name));
       return [name, { revision: this.#revision, vms, protections, barriers: own }];
@@ -119,7 +139,7 @@ export class ProtectedSite {
   }
 
   /** A new version whenever the members change. */
-  #barrier({ vpgId, vms, intervalMs }: VpgPlan): BarrierConfig {
+  #barrier({ vpgId, vms, intervalMs, epoch }: VpgPlan): BarrierConfig {
     const members = [...this.hosts.keys()]
       .map((vraId) => ({ vraId, vmIds: vms.filter((vm) => vm.runsOn === vraId).map((vm) => vm.vmId) }))
       .filter(({ vmIds }) => vmIds.length > 0);
@@ -128,7 +148,7 @@ export class ProtectedSite {
       this.#members.set(vpgId, print);
       this.#versions.set(vpgId, (this.#versions.get(vpgId) ?? 0) + 1);
     }
-    return { vpgId, version: this.#versions.get(vpgId) ?? 1, epoch: EPOCH, intervalMs, members };
+    return { vpgId, version: this.#versions.get(vpgId) ?? 1, epoch, intervalMs, members };
   }
 }
 

@@ -2,7 +2,9 @@ import type { Checkers } from './checkers.js';
 import { markerKey } from './guest-vm.js';
 import type { RecoveringHost, ViewSpec } from './recovering-host.js';
 import type { SwarmOptions } from './swarm.js';
-import { EPOCH, keyOf, type VpgPlan } from './topology.js';
+import type { PlannedMove, Settled } from './planned-move.js';
+import type { Promoted, Reversal } from './reversal.js';
+import { keyOf, type VpgPlan } from './topology.js';
 import { ViewGuest } from './view-guest.js';
 import { Violation, type World } from './world.js';
 
@@ -25,6 +27,7 @@ export class RecoverySite {
   testCount = 0;
   commitCount = 0;
   rollbackCount = 0;
+  moveCount = 0;
   viewReadCount = 0;
   compactedBytes = 0;
 
@@ -34,6 +37,7 @@ export class RecoverySite {
     private readonly hosts: readonly RecoveringHost[],
     private readonly checkers: Checkers,
     private readonly options: SwarmOptions,
+    private readonly turns: { readonly planned: PlannedMove; readonly reversal: Reversal },
   ) {}
 
   get isIdle(): boolean {
@@ -96,24 +100,55 @@ export class RecoverySite {
     const plan = this.world.random.pick(this.plans);
     const checkpointId = this.#choose(plan);
     if (checkpointId === undefined || this.#busy.has(plan.vpgId)) return;
-    const epoch = this.#nextEpoch.get(plan.vpgId) ?? EPOCH + 1;
-    this.#nextEpoch.set(plan.vpgId, epoch + 1);
+    const epoch = this.#newEpoch(plan);
     this.#run(plan, async () => {
-      for (const { vmId } of plan.vms) await this.#until(() => this.#of(plan, vmId).reserveEpoch(plan.vpgId, vmId, epoch));
+      await this.#reserve(plan, epoch);
       const open = await this.#openViews(plan, checkpointId, 'live');
       if (open === undefined) return this.#burn(plan, epoch);
-      await this.#delay(this.world.random.below(1200));
-      await this.#untilReady(plan);
-      if (this.world.random.chance(this.options.commitChance)) await this.#commit(plan, epoch, open);
-      else {
-        await this.#closeViews(open);
-        await this.#burn(plan, epoch);
-        this.rollbackCount += 1;
-      }
+      if (await this.#decide(plan, epoch, open)) await this.#commit(plan, epoch, open);
     });
   }
 
-  async #commit(plan: VpgPlan, epoch: number, open: OpenViews): Promise<void> {
+  /** Reserve everywhere, shut the VMs down, and everything that they have written is at the other side; then as a failover. */
+  move(): void {
+    const plan = this.world.random.pick(this.plans);
+    if (this.#choose(plan) === undefined || this.#busy.has(plan.vpgId) || plan.isReversed || !this.turns.planned.isPossible(plan)) return;
+    const epoch = this.#newEpoch(plan);
+    this.#run(plan, async () => {
+      await this.#reserve(plan, epoch);
+      const settled = await this.turns.planned.settled(plan);
+      const open = settled && (await this.#openViews(plan, settled.checkpointId, 'live'));
+      if (open !== undefined && (await this.#decide(plan, epoch, open))) {
+        this.moveCount += 1;
+        return this.#commit(plan, epoch, open, settled);
+      }
+      if (open === undefined) await this.#burn(plan, epoch);
+      this.turns.planned.powerOn(plan);
+    });
+  }
+
+  #newEpoch({ vpgId, epoch: inForce }: VpgPlan): number {
+    const epoch = this.#nextEpoch.get(vpgId) ?? inForce + 1;
+    this.#nextEpoch.set(vpgId, epoch + 1);
+    return epoch;
+  }
+
+  async #reserve(plan: VpgPlan, epoch: number): Promise<void> {
+    for (const { vmId } of plan.vms) await this.#until(() => this.#of(plan, vmId).reserveEpoch(plan.vpgId, vmId, epoch));
+  }
+
+  /** False: rolled back. */
+  async #decide(plan: VpgPlan, epoch: number, open: OpenViews): Promise<boolean> {
+    await this.#delay(this.world.random.below(1200));
+    await this.#untilReady(plan);
+    if (this.world.random.chance(this.options.commitChance)) return true;
+    await this.#closeViews(open);
+    await this.#burn(plan, epoch);
+    this.rollbackCount += 1;
+    return false;
+  }
+
+  async #commit(plan: VpgPlan, epoch: number, open: OpenViews, settled?: Settled): Promise<void> {
     // The decision is durable at the manager first: from here on there is only forward.
     this.checkers.ending(plan.vpgId);
     for (const { vmId } of plan.vms) {
@@ -123,11 +158,22 @@ export class RecoverySite {
     }
     for (const spec of open.specs) await this.#until(() => this.#hostOf(spec).promoteView(spec.viewId));
     for (const spec of open.specs) await this.#untilTrue(() => this.#hostOf(spec).view(spec.viewId)?.phase === 'promoted');
+    // They write on, straight to their disks.
+    if (this.options.reverseChance > 0) await this.#delay(this.world.random.below(200));
     await this.#stopGuests(open.guests);
     await this.#untilReady(plan);
     for (const guest of open.guests) this.#checkPromoted(guest);
+    const promoted = open.guests.map((guest) => this.#promoted(guest));
     for (const spec of open.specs) await this.#until(() => this.#hostOf(spec).closeView(spec.viewId));
     this.commitCount += 1;
+    const isReversing = this.options.reverseChance > 0 && !plan.isReversed && this.turns.planned.isPossible(plan) && this.world.random.chance(this.options.reverseChance);
+    if (isReversing) await this.turns.reversal.reverse(plan, this.#newEpoch(plan), { promoted, settled });
+  }
+
+  #promoted({ spec, images }: ViewGuest): Promoted {
+    const bitmaps = (this.#hostOf(spec).view(spec.viewId)?.volumes ?? []).map(({ changedBlocks }) => changedBlocks);
+    const known = bitmaps.filter((bitmap) => bitmap !== undefined);
+    return { vmId: spec.vmId, images, changes: known.length === images.length ? { basisId: spec.viewId, bitmaps: known } : undefined };
   }
 
   /** The mirrors alone are the disks. */
@@ -153,7 +199,8 @@ export class RecoverySite {
     const { random } = this.world;
     const plan = random.pick(this.plans);
     const { vmId } = random.pick(plan.vms);
-    const epoch = random.int((this.#nextEpoch.get(plan.vpgId) ?? EPOCH + 1) + 1);
+    const next = this.#nextEpoch.get(plan.vpgId) ?? plan.epoch + 1;
+    const epoch = random.int(next + 1);
     const host = this.#of(plan, vmId);
     const isBusy = this.#busy.has(plan.vpgId);
     if (!host.isAlive || epoch === 0) return;
@@ -161,14 +208,14 @@ export class RecoverySite {
     this.world.touch();
     const journal = host.recovery(plan.vpgId, vmId)?.journal;
     // During a failover only what must be refused: reserving or burning its epoch again would be that failover's own command.
-    const isOld = epoch < (this.#nextEpoch.get(plan.vpgId) ?? EPOCH + 1) - (isBusy ? 1 : 0);
+    const isOld = epoch < next - (isBusy ? 1 : 0);
     if (!isOld || journal === undefined) return;
     const isBurned = this.checkers.isBurned(key, epoch);
     const isEnded = this.checkers.isEnding(plan.vpgId);
     const refused = (what: string) => (): void => this.world.fail(new Violation('ownership', `${key}: ${what} of epoch ${epoch} was taken a second time`));
     if (isBurned && random.chance(0.5)) void journal.reserveEpoch(epoch).then(refused('the reservation'), () => undefined);
     else if (isBurned && !isEnded) void journal.commitEpoch(epoch).then(refused('the commit'), () => undefined);
-    else if (epoch <= EPOCH) void journal.reserveEpoch(epoch).then(refused('the reservation'), () => undefined);
+    else if (epoch <= plan.epoch) void journal.reserveEpoch(epoch).then(refused('the reservation'), () => undefined);
     else void journal.burnEpoch(epoch).then(() => undefined, () => undefined);
   }
 
@@ -268,10 +315,7 @@ export class RecoverySite {
   }
 
   #delay(ms: number): Promise<void> {
-    return new Promise((resolve) => this.world.after(ms, () => {
-      this.world.touch();
-      resolve();
-    }));
+    return this.world.delay(ms);
   }
 
   #choose(plan: VpgPlan): number | undefined {

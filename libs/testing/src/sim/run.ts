@@ -5,11 +5,13 @@ import { Faults } from './faults.js';
 import { Guests } from './guests.js';
 import { GuestVm } from './guest-vm.js';
 import { Network } from './network.js';
+import { PlannedMove } from './planned-move.js';
 import { runOwnership } from './ownership/run-ownership.js';
 import type { Plant } from './plants.js';
 import { ProtectingHost } from './protecting-host.js';
 import { RecoveringHost, type RecoveryWatcher } from './recovering-host.js';
 import { RecoverySite } from './recovery-site.js';
+import { Reversal } from './reversal.js';
 import type { Surroundings } from './sim-host.js';
 import { ProtectedSite } from './protected-site.js';
 import { swarm, type SwarmOptions } from './swarm.js';
@@ -35,6 +37,8 @@ export interface RunResult {
   readonly imageChecks: number;
   readonly writeCount: number;
   readonly testCount: number;
+  readonly moveCount: number;
+  readonly reversalCount: number;
   readonly commitCount: number;
   readonly rollbackCount: number;
   readonly compactedBytes: number;
@@ -48,7 +52,7 @@ export async function run(seed: number, plant?: Plant): Promise<RunResult> {
   return await new Run(seed, plant).result();
 }
 
-const NOTHING = { listedCount: 0, imageChecks: 0, writeCount: 0, testCount: 0, commitCount: 0, rollbackCount: 0, compactedBytes: 0, eventCount: 0 };
+const NOTHING = { listedCount: 0, imageChecks: 0, writeCount: 0, testCount: 0, moveCount: 0, reversalCount: 0, commitCount: 0, rollbackCount: 0, compactedBytes: 0, eventCount: 0 };
 
 /** Refused for good: an open stream that another owner's epoch ended. */
 const isFenced = (sender: Sender): boolean => sender.status().state === 'refused' && !sender.wantsOpen;
@@ -68,6 +72,7 @@ class Run {
   readonly #guests: Guests;
   readonly #manager: ProtectedSite;
   readonly #recoverySite: RecoverySite;
+  readonly #reversal: Reversal;
   readonly #faults: Faults;
   #isDone = false;
 
@@ -92,10 +97,12 @@ class Run {
     recovering.push(...this.#recovering(around, plans, this.#checkers));
     const hosts = new Map(protecting.map((host) => [host.name, host]));
     this.#guests = new Guests(this.#world, this.#options, vms, hosts);
-    this.#manager = new ProtectedSite(this.#world, { plans, vms, isLockless: this.#options.isLockless }, hosts);
-    this.#recoverySite = new RecoverySite(this.#world, plans, recovering, this.#checkers, this.#options);
+    this.#manager = new ProtectedSite(this.#world, { plans: [...plans], vms: [...vms], isLockless: this.#options.isLockless }, hosts);
+    this.#reversal = new Reversal(around, this.#site, this.#checkers, this.#manager, this.#options);
+    const planned = new PlannedMove(this.#world, this.#site, this.#manager, this.#checkers, plant);
+    this.#recoverySite = new RecoverySite(this.#world, plans, recovering, this.#checkers, this.#options, { planned, reversal: this.#reversal });
     this.#manager.documentMsMax = this.#options.documentMsMax;
-    const targets = { network: this.#network, site: this.#site, manager: this.#manager, recoverySite: this.#recoverySite };
+    const targets = { network: this.#network, site: this.#site, manager: this.#manager, recoverySite: this.#recoverySite, reversal: this.#reversal };
     this.#faults = new Faults(this.#world, targets, this.#options);
   }
 
@@ -112,7 +119,7 @@ class Run {
     const { testCount, commitCount, rollbackCount, compactedBytes } = this.#recoverySite;
     return {
       seed: this.#world.seed, options: this.#options, violation, kind: kindOf(violation), listedCount: this.#checkers.listedCount, imageChecks: this.#checkers.imageChecks,
-      writeCount: this.#guests.writes.size, testCount, commitCount, rollbackCount, compactedBytes, eventCount: this.#world.eventCount,
+      writeCount: this.#guests.writes.size + this.#reversal.writeCount, testCount, moveCount: this.#recoverySite.moveCount, reversalCount: this.#reversal.count, commitCount, rollbackCount, compactedBytes, eventCount: this.#world.eventCount,
     };
   }
 
@@ -127,6 +134,7 @@ class Run {
     this.#faults.stop();
     await this.#world.runUntil(this.#options.faultPhaseMs + 500);
     this.#guests.isStopped = true;
+    this.#reversal.stopGuests();
     await this.#settle();
   }
 
@@ -141,16 +149,16 @@ class Run {
 
   /** After the faults stop, lag reaches zero, and in every VPG a checkpoint is listed that equals the protected disks. */
   async #settle(): Promise<void> {
-    const before = new Map(this.#livePlans().map(({ vpgId }) => [vpgId, this.#checkers.listedOf(vpgId).length]));
+    const before = new Map(this.#livePlans().map(({ vpgId }) => [vpgId, this.#checkers.listedEver(vpgId)]));
     const endMs = this.#world.nowMs + SETTLE_MS;
     let whenQuiet: ReadonlyMap<string, number> | undefined;
     while (this.#world.nowMs < endMs) {
       await this.#world.runUntil(this.#world.nowMs + 100);
       if ((this.#recoverySite.isIdle || this.#faults.isStorageFailed) && whenQuiet === undefined && this.#isQuiet()) {
-        whenQuiet = new Map(this.#livePlans().map(({ vpgId }) => [vpgId, this.#checkers.listedOf(vpgId).length]));
+        whenQuiet = new Map(this.#livePlans().map(({ vpgId }) => [vpgId, this.#checkers.listedEver(vpgId)]));
       }
       // Where every VPG has failed over there is nothing to wait for but the last writes, which are on the disk in part and not captured yet.
-      if (whenQuiet !== undefined && this.#site.protecting.every((host) => host.isIdle) && [...whenQuiet].every(([vpgId, count]) => this.#checkers.listedOf(vpgId).length >= count + 2)) break;
+      if (whenQuiet !== undefined && this.#site.protecting.every((host) => host.isIdle) && [...whenQuiet].every(([vpgId, count]) => this.#checkers.listedEver(vpgId) >= count + 2)) break;
     }
     this.#isDone = true;
     this.#checkers.check();
@@ -163,7 +171,7 @@ class Run {
     if (!this.#recoverySite.isIdle && !this.#faults.isStorageFailed) throw new Violation('stuck', `a test or failover of ${this.#recoverySite.busy} has not ended ${SETTLE_MS} ms after the last fault`);
     if (!isQuiet) throw new Violation('stuck', `lag is not zero ${SETTLE_MS} ms after the last fault: ${this.#lag()}`);
     for (const { vpgId } of this.#livePlans()) {
-      if (this.#checkers.listedOf(vpgId).length > (before.get(vpgId) ?? 0)) continue;
+      if (this.#checkers.listedEver(vpgId) > (before.get(vpgId) ?? 0)) continue;
       throw new Violation('stuck', `no checkpoint of ${vpgId} was listed in ${SETTLE_MS} ms without faults: ${this.#barriers()}`);
     }
     for (const { sender, key, plan } of this.#streams()) {
@@ -218,7 +226,7 @@ class Run {
   #plans(vms: readonly GuestVm[]): VpgPlan[] {
     const { vpgs, intervalMs, historyMs, recoveringCount } = this.#options;
     return vpgs.map((members, index) => ({
-      vpgId: `vpg${index + 1}`, intervalMs, historyMs,
+      vpgId: `vpg${index + 1}`, intervalMs, historyMs, epoch: EPOCH, isReversed: false,
       vms: members.flatMap((member) => vms[member] ?? []),
       recoveringHostOf: new Map(members.map((member) => [`vm${member + 1}`, `r${((member + index) % recoveringCount) + 1}`])),
     }));

@@ -16,6 +16,10 @@ export interface RecoveredVm {
   readonly vpgId: string;
   readonly vmId: string;
   readonly volumeBytes: readonly number[];
+  /** The mirrors are disks that were there before. */
+  readonly isPreseeded?: boolean;
+  /** They are the image that `basisId` names, as long as each file still has its version. */
+  readonly basis?: { readonly basisId: string; readonly versions: readonly number[] } | undefined;
 }
 
 export interface RecoveryOptions {
@@ -58,10 +62,19 @@ export class SimRecovery {
   constructor(readonly vm: RecoveredVm, private readonly owner: DiskOwner, private readonly options: RecoveryOptions, private readonly hooks: RecoveryHooks) {
     const { vpgId, vmId, volumeBytes } = vm;
     this.key = keyOf(vpgId, vmId);
-    this.receiver = new Receiver({ vpgId, vmId, epoch: options.epoch, volumeSizesBytes: volumeBytes, creditBytesMax: options.creditBytesMax });
+    const { isPreseeded = false } = vm;
+    this.receiver = new Receiver({ vpgId, vmId, epoch: options.epoch, volumeSizesBytes: volumeBytes, creditBytesMax: options.creditBytesMax, isPreseeded });
     this.#mirrors = volumeBytes.map((bytes, volume) => new SimMirror(owner, owner.disk.ensure(`${this.key}/mirror/${volume}`, bytes)));
+    this.#proveBasis();
     this.#oracle = new JournalOracle(owner.disk, this.folder);
     this.#open();
+  }
+
+  #proveBasis(): void {
+    const { basis } = this.vm;
+    if (basis === undefined) return;
+    const isSame = basis.versions.every((version, volume) => this.mirror(volume).file.version === version);
+    if (isSame) this.receiver.proveBasis(basis.basisId);
   }
 
   get folder(): string {

@@ -3,9 +3,10 @@ import {
   decodeAck, decodeOpened, decodeRefused, encodeFrame, encodeOpen, encodeRecordsBody, encodeRecordsFrame, FrameCodec, FrameKind, type FrameHeader,
 } from '@tidemark/frame';
 import { crc32c } from '@tidemark/link';
-import { Sender, type BudgetShare, type OutgoingFrame, type SyncCompare, type SyncRead } from '@tidemark/replication';
+import { Sender, type BudgetShare, type OutgoingFrame, type SenderOptions, type SyncCompare, type SyncRead, type VolumeExtent } from '@tidemark/replication';
 import type { Capture } from './capture.js';
 import type { SimSocket } from './network.js';
+import type { GuestVm } from './guest-vm.js';
 import { SimCompares } from './sim-compare.js';
 import { concat, type SimHost, type Surroundings } from './sim-host.js';
 import { keyOf, type ProtectionPlan } from './topology.js';
@@ -41,7 +42,7 @@ export class SimStream {
     const { sessionId, share } = options;
     const isFenced = options.around.plant?.flag !== 'fenceMissing';
     this.sender = new Sender({
-      vpgId, vmId: vm.vmId, epoch, sessionId, volumeSizesBytes: vm.volumeBytes, budget: share, ...(isFenced ? { fence: capture.splitter } : {}),
+      vpgId, vmId: vm.vmId, epoch, sessionId, volumeSizesBytes: vm.volumeBytes, budget: share, ...(isFenced ? { fence: capture.splitter } : {}), ...takeBasis(vm),
     });
     this.#compares = new SimCompares(this.sender);
     capture.addSink(this.key, this.sender);
@@ -140,4 +141,16 @@ export class SimStream {
       this.pump();
     });
   }
+}
+
+/** Whoever takes it captures from now on. */
+function takeBasis(vm: GuestVm): Pick<SenderOptions, 'basis'> {
+  const { changes } = vm;
+  if (changes === undefined) return {};
+  vm.changes = undefined;
+  const extents: VolumeExtent[] = [];
+  for (const [volume, bitmap] of changes.bitmaps.entries()) {
+    for (let run = bitmap.nextRun(0); run !== undefined; run = bitmap.nextRun(run.end)) extents.push({ volume, start: run.start, end: run.end });
+  }
+  return { basis: { basisId: changes.basisId, extents } };
 }

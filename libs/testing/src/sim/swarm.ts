@@ -7,7 +7,8 @@ export const FAULTS = [
   'failSync', 'failAppend', 'rotJournal', 'stepClock', 'readErrors', 'writeErrors', 'refuseConfirm', 'insertTagged', 'forceSync', 'pauseRetirement',
   'moveVm', 'repeatDocuments', 'failoverTest', 'failover', 'repeatCommand',
 ] as const;
-export type Fault = (typeof FAULTS)[number];
+/** Drawn on their own: see {@link swarm}. */
+export type Fault = (typeof FAULTS)[number] | 'move';
 
 /** Mean time between two of a kind; those not named here get the usual ones. Checkpoints on demand may come one right after the other. */
 const MEAN_MS: Partial<Record<Fault, readonly number[]>> = {
@@ -55,7 +56,12 @@ export interface SwarmOptions {
   readonly isLockless: boolean;
   /** Checkpoints are thinned all the time, and journals compacted. */
   readonly isThinned: boolean;
+  /** Chance that protection turns round after a commit. */
+  readonly reverseChance: number;
 }
+
+/** Planned moves, and protection that turns round after a commit. */
+const MOVES_CHANCE = 0.2;
 
 interface Theme {
   readonly faults: Partial<Record<Fault, number>>;
@@ -93,13 +99,24 @@ const THEMES: readonly Theme[] = [
 const THINNED: Partial<SwarmOptions> = { historyMs: 60_000, segmentBytes: 16 * 1024, intervalMs: 60 };
 
 export function swarm(random: Random, seed: number, isThinned = new Random(seed ^ 0x7e1dd).chance(0.2)): SwarmOptions {
-  const options = { ...chosen(random, seed), isThinned };
+  const options = { ...chosen(random, seed, isThinned), isThinned };
   return isThinned ? { ...options, ...THINNED } : options;
 }
 
 /** What was added later is chosen by a row of numbers of its own: the other choices of a seed stay. */
-function chosen(random: Random, seed: number): Omit<SwarmOptions, 'isThinned'> {
-  const base = { ...independent(random), isLockless: new Random(seed ^ 0x10c1e55).chance(0.3) };
+function chosen(random: Random, seed: number, isThinned: boolean): Omit<SwarmOptions, 'isThinned'> {
+  const base = { ...independent(random), isLockless: new Random(seed ^ 0x10c1e55).chance(0.3), reverseChance: 0 };
+  const options = themed(random, base);
+  const own = new Random(seed ^ 0x2e7e208);
+  // What a move has settled on must not be thinned before it is open.
+  if (!own.chance(MOVES_CHANCE) || isThinned) return options;
+  const faults = new Map([...options.faults, ['move', own.pick([300, 800, 2000])] as const]);
+  const isSmall = options.vmVolumeBytes.flat().every((bytes) => bytes < 100_000);
+  const vmVolumeBytes = options.vmVolumeBytes.map((sizes) => sizes.map((bytes) => bytes * (isSmall ? 3 : 1)));
+  return { ...options, faults, vmVolumeBytes, isLockless: options.isLockless && own.chance(0.5), commitChance: own.pick([0.5, 1]), reverseChance: own.pick([0.7, 1]), faultPhaseMs: 7000, ...(own.chance(0.7) && { vpgs: [options.vmVolumeBytes.map((_, index) => index)] }) };
+}
+
+function themed(random: Random, base: Omit<SwarmOptions, 'isThinned'>): Omit<SwarmOptions, 'isThinned'> {
   if (random.chance(0.5)) return base;
   const { faults: dangerous, options, volumeFactor = 1 } = random.pick(THEMES);
   const all = new Map([...base.faults, ...(Object.entries(dangerous) as [Fault, number][])]);
@@ -107,7 +124,7 @@ function chosen(random: Random, seed: number): Omit<SwarmOptions, 'isThinned'> {
   return { ...base, ...options, vmVolumeBytes, faults: all };
 }
 
-function independent(random: Random): Omit<SwarmOptions, 'isLockless' | 'isThinned'> {
+function independent(random: Random): Omit<SwarmOptions, 'isLockless' | 'reverseChance' | 'isThinned'> {
   const protectingCount = random.pick([1, 2, 2, 2, 3]);
   const vmCount = random.pick([3, 3, 3, 4]) - (protectingCount < 3 && random.chance(0.3) ? 1 : 0);
   return {

@@ -9,6 +9,9 @@ export interface VpgPlan {
   readonly recoveringHostOf: ReadonlyMap<string, string>;
   readonly intervalMs: number;
   readonly historyMs: number;
+  readonly epoch: number;
+  /** Of VMs that were failed over or moved, back to where they ran. */
+  readonly isReversed: boolean;
 }
 
 export const EPOCH = 1;

@@ -37,7 +37,7 @@ export class ViewGuest {
     private readonly host: RecoveringHost,
     readonly spec: ViewSpec,
     images: readonly Uint8Array[],
-    private readonly options: Pick<SwarmOptions, 'writeSectorsMax' | 'zeroesChance'>,
+    private readonly options: Pick<SwarmOptions, 'writeSectorsMax' | 'zeroesChance' | 'reverseChance'>,
   ) {
     this.#safe = images.map((image) => image.slice());
     this.#life = host.life;
@@ -101,11 +101,13 @@ export class ViewGuest {
     const view = this.host.view(this.spec.viewId);
     const volumeIndex = random.int(this.#safe.length);
     const volume = view?.volumes[volumeIndex];
-    const sizeBytes = this.#safe[volumeIndex]?.byteLength ?? 0;
+    const wholeBytes = this.#safe[volumeIndex]?.byteLength ?? 0;
+    // Where protection may turn round, most blocks stay as they were at the checkpoint: what is wrong there is not soon written over.
+    const sizeBytes = this.options.reverseChance > 0 ? wholeBytes / 4 : wholeBytes;
     if (volume === undefined) return;
     const sectors = 1 + random.int(this.options.writeSectorsMax);
     const offset = random.int(Math.max(1, sizeBytes / SECTOR_BYTES - sectors)) * SECTOR_BYTES;
-    const length = Math.min(sectors * SECTOR_BYTES, sizeBytes - offset);
+    const length = Math.min(sectors * SECTOR_BYTES, wholeBytes - offset);
     const choice = random.unit();
     if (this.#count === 0 || choice < 0.05) await this.#readAll();
     else if (choice < 0.3) await this.#read(volumeIndex, offset, length);

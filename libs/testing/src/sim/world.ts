@@ -54,6 +54,13 @@ export class World {
     this.#push({ dueAtMs: this.#nowMs + Math.max(0, delayMs), serial: this.#serial, run });
   }
 
+  delay(ms: number): Promise<void> {
+    return new Promise((resolve) => this.after(ms, () => {
+      this.touch();
+      resolve();
+    }));
+  }
+
   /** The event in hand resolves a promise or calls asynchronous code: what follows from it is let run to its end before the next event. */
   touch(): void {
     this.#isTouched = true;
