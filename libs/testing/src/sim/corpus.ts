@@ -2,6 +2,7 @@
 export const CORPUS: readonly number[] = [
   940, // a view that was being opened did not count as a pin: a retirement passed it
   905, 948, 950, // the simulation's own: a recovered guest was judged before it had looked at what a crash left
+  1079, // a move and its protection in the other direction
   1037, 1059, // a disk without lock was given to one VRA while a document that gave it to another was under way
   600108, // a damaged header of the first segment: what later segments said of epochs was not asked, and a burned one was reserved again
   700427, // the simulation's own: two VRAs served the disks of a VM that moved to and fro, for no lock kept the second one off

@@ -206,16 +206,12 @@ const REVERSE: readonly Plant[] = [
     mutation: { file: 'libs/core/replication/src/open-decision.ts', find: 'basisId !== undefined && reply.basisId === basisId && reply.isPreseeded', replace: 'basisId !== undefined && reply.isPreseeded' },
   },
   {
-    name: 'changes-since-c-forgotten', breaks: 'every block written since C is in the bitmap', seedBudget: 300, expects: ['head', 'image'],
+    name: 'changes-since-c-forgotten', breaks: 'every block written since C is in the bitmap', seedBudget: 400, expects: ['head', 'image'],
     mutation: {
       file: `${JOURNAL_FILE}/view-volume.ts`,
       find: 'this.changedBlocks?.mark(offset, offset + source.byteLength);',
       replace: '',
     },
-  },
-  {
-    name: 'noted-scratch-not-marked', breaks: 'what scratch holds when a view is opened again has changed since C', seedBudget: 300, expects: ['head', 'image'],
-    mutation: { file: `${JOURNAL_FILE}/view-volume.ts`, find: 'noteScratch(offset: number, length: number, place: FramePlace | undefined): void {\n    this.changedBlocks?.mark(offset, offset + length);', replace: 'noteScratch(offset: number, length: number, place: FramePlace | undefined): void {' },
   },
 ];
 

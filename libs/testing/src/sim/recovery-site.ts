@@ -159,7 +159,7 @@ export class RecoverySite {
     for (const spec of open.specs) await this.#until(() => this.#hostOf(spec).promoteView(spec.viewId));
     for (const spec of open.specs) await this.#untilTrue(() => this.#hostOf(spec).view(spec.viewId)?.phase === 'promoted');
     // They write on, straight to their disks.
-    if (this.options.reverseChance > 0) await this.#delay(this.world.random.below(200));
+    if (this.options.reverseChance > 0) await this.#delay(this.world.random.below(600));
     await this.#stopGuests(open.guests);
     await this.#untilReady(plan);
     for (const guest of open.guests) this.#checkPromoted(guest);
