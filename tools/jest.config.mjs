@@ -17,5 +17,5 @@ export default {
   ...preset,
   testMatch: LANES[lane].map((glob) => `<rootDir>/${glob}`),
   testTimeout: isLong ? 120_000 : 20_000,
-  maxWorkers: lane === 'e2e' || lane === 'interop' ? 1 : 2,
+  maxWorkers: 2,
 };
