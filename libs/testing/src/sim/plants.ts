@@ -93,7 +93,7 @@ const SYNC: readonly Plant[] = [
 
 const WIRE: readonly Plant[] = [
   { name: 'ack-on-arrival', breaks: 'an ack says: durable up to', seedBudget: 40, expects: ['lost'], flag: 'ackedOnArrival' },
-  { name: 'fence-forgotten', breaks: 'a protected site that comes back after a failover is fenced', seedBudget: 100, expects: ['ownership'], flag: 'fenceForgotten' },
+  { name: 'fence-forgotten', breaks: 'a protected site that comes back after a failover is fenced', seedBudget: 100, expects: ['ownership', 'stuck'], flag: 'fenceForgotten' },
 ];
 
 const CUSTODY_RULES = 'libs/core/vpg/src/disk-custody.ts';
