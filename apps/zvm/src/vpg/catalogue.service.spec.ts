@@ -1,9 +1,10 @@
 import { describe, expect, it } from '@jest/globals';
+import { CHECKPOINT_TAG_MAX } from '@tidemark/contracts';
 import { Clock } from '../clock.js';
 import type { ZvmConfig } from '../config.js';
 import type { VraLinkService } from '../vra/vra-link.service.js';
 import { CatalogueService } from './catalogue.service.js';
-import type { CatalogueStore } from './catalogue.store.js';
+import type { CatalogueEntry, CatalogueStore } from './catalogue.store.js';
 import type { VpgStore } from './vpg.store.js';
 
 const SITE = 'site-b';
@@ -53,4 +54,21 @@ describe("what a journal says of a VPG's checkpoints", () => {
   it('does not go into the list of a VPG that was handed over to the other site meanwhile', async () => {
     expect(await writtenWhenItBecomes('protecting', 'site-a')).toEqual([]);
   });
+});
+
+it('a checkpoint that is tested again and again keeps its name and the newest note, in a text that the other site takes', async () => {
+  let entry: CatalogueEntry = { checkpointId: 7, atMs: 0, tag: 'before the upgrade', kind: 'tagged', epoch: 1, term: 1, vmIds: ['vm'] };
+  const store = {
+    find: async () => entry,
+    note: async () => undefined,
+    apply: async (_vpgId: string, { added: [changed] }: { readonly added: readonly CatalogueEntry[] }) => {
+      if (changed) entry = changed;
+      return 1;
+    },
+  } as unknown as CatalogueStore;
+  const unused = undefined as never;
+  const service = new CatalogueService(store, unused, unused, new Clock(), { siteId: SITE } as ZvmConfig);
+  for (let test = 0; test < 40; test += 1) await service.tag('vpg', 7, `Tested at ${new Date(test * 60_000).toISOString()}`);
+  expect(entry.tag?.length).toBeLessThanOrEqual(CHECKPOINT_TAG_MAX);
+  expect(entry.tag).toMatch(/^before the upgrade; .*; Tested at 1970-01-01T00:39:00.000Z$/);
 });

@@ -1,5 +1,5 @@
 import { Inject, Injectable, type OnApplicationBootstrap, type OnApplicationShutdown } from '@nestjs/common';
-import type { CheckpointListingV1, JournalCheckpointV1 } from '@tidemark/contracts';
+import { CHECKPOINT_TAG_MAX, type CheckpointListingV1, type JournalCheckpointV1 } from '@tidemark/contracts';
 import { CheckpointCatalogue, JournalListing, type ListingPage } from '@tidemark/recovery';
 import { Background } from '../background.js';
 import { Clock } from '../clock.js';
@@ -206,5 +206,7 @@ function entryOf({ checkpointId, atMs, tag, kind, epoch, term, vmIds }: Held): C
 
 function withNote(entry: CatalogueEntry, note: string | undefined): CatalogueEntry {
   if (note === undefined || entry.tag?.includes(note)) return entry;
-  return { ...entry, tag: entry.tag === null ? note : `${entry.tag}; ${note}` };
+  if (entry.tag === null) return { ...entry, tag: note };
+  // One that is tested again and again keeps how it was called and the newest note: the other site refuses a longer text, and with it the whole list.
+  return { ...entry, tag: `${entry.tag.slice(0, Math.max(0, CHECKPOINT_TAG_MAX - note.length - 2))}; ${note}` };
 }

@@ -121,11 +121,13 @@ export class PeerForceSyncV1 {
 
 /** Entries of one `catalogue.put`: with the VMs of a large VPG below what NATS carries in one message. */
 export const CATALOGUE_PAGE_MAX = 1000;
+/** Characters of a checkpoint's tag, with what the sites have noted on it. */
+export const CHECKPOINT_TAG_MAX = 400;
 
 export class CatalogueEntryV1 {
   @IsInt() @Min(1) checkpointId!: number;
   @IsNumber() atMs!: number;
-  @IsOptional() @IsString() @MaxLength(400) tag!: string | null;
+  @IsOptional() @IsString() @MaxLength(CHECKPOINT_TAG_MAX) tag!: string | null;
   @IsIn(['automatic', 'tagged', 'applicationConsistent']) kind!: 'automatic' | 'tagged' | 'applicationConsistent';
   @IsInt() @Min(1) epoch!: number;
   @IsInt() @Min(0) term!: number;
