@@ -1,5 +1,6 @@
-import { mkdir, open, readFile, rm } from 'node:fs/promises';
+import { open, readFile, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import { makeFolder, syncFolder } from '@tidemark/sys/replace-file';
 import { ZvmError } from '../errors.js';
 import type { AuditEntry } from './audit-entry.js';
 
@@ -35,7 +36,7 @@ export class AuditSpool {
   async appendDurable(entries: readonly AuditEntry[]): Promise<void> {
     const waiting = [...(await this.entries())];
     if (waiting.length + entries.length > ENTRIES_MAX) throw new ZvmError('ZVM_DATABASE_DOWN', `the database does not answer and ${waiting.length} audit entries wait for it: nothing more is done until it does`);
-    await mkdir(dirname(this.path), { recursive: true, mode: 0o700 });
+    await makeFolder(dirname(this.path), 0o700);
     const isNew = waiting.length === 0;
     const file = await open(this.path, 'a', 0o600);
     try {
@@ -54,14 +55,5 @@ export class AuditSpool {
     if ((await this.entries()).length === 0) return;
     await rm(this.path, { force: true });
     this.#entries = [];
-  }
-}
-
-async function syncFolder(path: string): Promise<void> {
-  const folder = await open(path, 'r');
-  try {
-    await folder.sync();
-  } finally {
-    await folder.close();
   }
 }

@@ -1,6 +1,7 @@
 import { type FileHandle, open } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { sys as systemSys, type Sys } from '@tidemark/sys';
+import { syncFolder } from '@tidemark/sys/replace-file';
 import { VolumeError } from '@tidemark/volume';
 
 export interface BlockFileOptions {
@@ -37,12 +38,7 @@ async function createDurable(path: string, sizeBytes: number): Promise<FileHandl
   try {
     await file.truncate(sizeBytes);
     await file.sync();
-    const folder = await open(dirname(path), 'r');
-    try {
-      await folder.sync();
-    } finally {
-      await folder.close();
-    }
+    await syncFolder(dirname(path));
     return file;
   } catch (error) {
     await file.close();

@@ -1,11 +1,12 @@
 import { isNbdUri } from '@tidemark/base';
 import { createHash, randomBytes } from 'node:crypto';
 import { writeSync } from 'node:fs';
-import { mkdir, open, readdir, readFile, rm, stat, type FileHandle } from 'node:fs/promises';
+import { open, readdir, readFile, rm, stat, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import { crc32c } from '@tidemark/link';
 import { ACTIVITY_EXTENT_BYTES, ActivityLog, LOG_ID_BYTES, SECTOR_BYTES, type EarlierSession } from '@tidemark/replication';
 import { sys } from '@tidemark/sys';
+import { makeFolder, syncFolder } from '@tidemark/sys/replace-file';
 import { StateFile } from './state-file.js';
 import { protectionKey, type AttachedVmSpec, type Logger, type ProtectionSpec } from './types.js';
 import type { VolumeMap } from './volume-map.js';
@@ -59,7 +60,7 @@ export class ActivityLogFile {
    * false when the guest may have written without it.
    */
   static async open(place: ActivityPlace, { mayTrust }: { readonly mayTrust: boolean }): Promise<ActivityLogFile> {
-    await mkdir(place.folder, { recursive: true, mode: 0o700 });
+    await makeFolder(place.folder, 0o700);
     const volumes = await identitiesOf(place);
     const restored = mayTrust ? await restore(place, volumes) : undefined;
     return restored ?? (await begin(place, volumes));
@@ -252,13 +253,4 @@ async function begin(place: ActivityPlace, volumes: readonly string[]): Promise<
 async function removeDurably(folder: string, path: string): Promise<void> {
   await rm(path, { force: true });
   await syncFolder(folder);
-}
-
-async function syncFolder(folder: string): Promise<void> {
-  const directory = await open(folder, 'r');
-  try {
-    await directory.sync();
-  } finally {
-    await directory.close();
-  }
 }

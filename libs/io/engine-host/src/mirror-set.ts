@@ -1,8 +1,9 @@
-import { mkdir, rm } from 'node:fs/promises';
+import { rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { BlockFile } from '@tidemark/block-file';
 import type { VolumeWish } from '@tidemark/journal';
 import type { JournalVolume } from '@tidemark/journal-file';
+import { makeFolder } from '@tidemark/sys/replace-file';
 import { MemoryVolume, VolumeError } from '@tidemark/volume';
 import { EngineError } from './engine-error.js';
 import type { RecoveryVolumeSpec } from './types.js';
@@ -99,7 +100,7 @@ export async function checkPreseed({ path, sizeBytes }: { readonly path: string;
 async function openMirror({ mirrorPath, sizeBytes, isRemoved, isPreseeded }: RecoveryVolumeSpec, { isKnown, isNew } = { isKnown: false, isNew: true }): Promise<BlockFile | undefined> {
   const isForeign = isPreseeded === true && isNew;
   const mayCreate = isPreseeded !== true && isRemoved !== true && !isKnown;
-  if (mayCreate) await mkdir(dirname(mirrorPath), { recursive: true });
+  if (mayCreate) await makeFolder(dirname(mirrorPath), 0o777);
   try {
     return await BlockFile.open({ path: mirrorPath, sizeBytes, isReadOnly: false, isLongerFine: !isForeign, create: mayCreate });
   } catch (cause) {

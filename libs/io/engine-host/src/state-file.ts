@@ -1,7 +1,7 @@
-import { mkdir, readFile } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { crc32c } from '@tidemark/link';
-import { replaceFile } from '@tidemark/sys/replace-file';
+import { makeFolder, replaceFile } from '@tidemark/sys/replace-file';
 import { EngineError } from './engine-error.js';
 
 /** Last line of the file: the CRC-32C of all before it. A disk that flips a bit must not make a VRA attach another disk or forget a vote. */
@@ -47,7 +47,7 @@ export class StateFile<T> {
   }
 
   async #replace(text: string): Promise<void> {
-    await mkdir(dirname(this.path), { recursive: true, mode: 0o700 });
+    await makeFolder(dirname(this.path), 0o700);
     await replaceFile(this.path, text, 0o600);
   }
 }

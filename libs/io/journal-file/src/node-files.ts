@@ -1,7 +1,8 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { type FileHandle, mkdir, open, readdir, rename, rm, unlink } from 'node:fs/promises';
+import { type FileHandle, open, readdir, rename, rm, unlink } from 'node:fs/promises';
 import { KiB } from '@tidemark/base';
 import { sys, type SyncKind, type SyncLane, syncLane } from '@tidemark/sys';
+import { makeFolder, syncFolder } from '@tidemark/sys/replace-file';
 import type { FileLayer, JournalHandle } from './file-layer.js';
 
 /** writev takes at most IOV_MAX (1024) buffers. */
@@ -108,7 +109,7 @@ async function openFile(path: string, flags: string, kind: SyncKind): Promise<No
 /** The real file system. */
 export const nodeFiles: FileLayer = {
   async makeFolder(path) {
-    await mkdir(path, { recursive: true, mode: 0o700 });
+    await makeFolder(path, 0o700);
   },
   async list(folder) {
     return (await readdir(folder)).sort();
@@ -128,14 +129,7 @@ export const nodeFiles: FileLayer = {
   async removeFolder(path) {
     await rm(path, { recursive: true, force: true });
   },
-  async syncFolder(path) {
-    const folder = await open(path, 'r');
-    try {
-      await folder.sync();
-    } finally {
-      await folder.close();
-    }
-  },
+  syncFolder,
 };
 
 /** As {@link nodeFiles}, for the files whose fdatasync is a guest's FLUSH. */

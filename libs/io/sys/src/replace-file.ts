@@ -1,4 +1,4 @@
-import { open, rename } from 'node:fs/promises';
+import { mkdir, open, rename, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 
 /**
@@ -16,6 +16,24 @@ export async function replaceFile(path: string, text: string, mode: number): Pro
     await file.close();
   }
   await rename(temporary, path);
+  await syncFolder(dirname(path));
+}
+
+/**
+ * Makes a folder and what is missing above it, each with its name durable before the next is made below: so what stands above one that is there is durable, and of that one itself
+ * the name is synced once more, for a process that was killed in between may have left it.
+ */
+export async function makeFolder(path: string, mode: number): Promise<void> {
+  try {
+    await mkdir(path, { mode });
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === 'ENOENT' && dirname(path) !== path) {
+      await makeFolder(dirname(path), mode);
+      return await makeFolder(path, mode);
+    }
+    if (code !== 'EEXIST' || !(await stat(path)).isDirectory()) throw error;
+  }
   await syncFolder(dirname(path));
 }
 

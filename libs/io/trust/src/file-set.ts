@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { type FileHandle, lstat, mkdir, open, readdir, readlink, rename, rm, stat, symlink } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
-import { syncFolder } from '@tidemark/sys/replace-file';
+import { join } from 'node:path';
+import { makeFolder, syncFolder } from '@tidemark/sys/replace-file';
 import { TrustError } from './trust-error.js';
 
 const FOLDER_MODE = 0o700;
@@ -45,9 +45,7 @@ export class FileSet<Name extends string> {
   }
 
   async #write(texts: Readonly<Record<Name, string>>): Promise<void> {
-    const made = await mkdir(this.folder, { recursive: true, mode: FOLDER_MODE });
-    // Else a power cut could take the folder with all that is in it, although the rest of the tree is there.
-    if (made !== undefined) for (const path of new Set([dirname(this.folder), dirname(made)])) await syncFolder(path);
+    await makeFolder(this.folder, FOLDER_MODE);
     await assertPrivate(this.folder, FOLDER_MODE);
     const target = `set-${randomUUID()}`;
     const inner = join(this.folder, target);
