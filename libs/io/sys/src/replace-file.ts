@@ -7,7 +7,14 @@ import { dirname } from 'node:path';
  */
 export async function replaceFile(path: string, text: string, mode: number): Promise<void> {
   const temporary = `${path}.new`;
-  const file = await open(temporary, 'w', mode);
+  await writeSynced(temporary, text, { mode, flags: 'w' });
+  await rename(temporary, path);
+  await syncFolder(dirname(path));
+}
+
+/** What it holds is durable when it resolves; its name is when {@link syncFolder} of its folder does. Of exactly `mode`, whatever the umask. */
+export async function writeSynced(path: string, text: string, { mode, flags }: { readonly mode: number; readonly flags: 'w' | 'wx' }): Promise<void> {
+  const file = await open(path, flags, mode);
   try {
     await file.chmod(mode);
     await file.writeFile(text);
@@ -15,8 +22,6 @@ export async function replaceFile(path: string, text: string, mode: number): Pro
   } finally {
     await file.close();
   }
-  await rename(temporary, path);
-  await syncFolder(dirname(path));
 }
 
 /**

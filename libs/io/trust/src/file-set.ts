@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { type FileHandle, lstat, mkdir, open, readdir, readlink, rename, rm, stat, symlink } from 'node:fs/promises';
 import { join } from 'node:path';
-import { makeFolder, syncFolder } from '@tidemark/sys/replace-file';
+import { makeFolder, syncFolder, writeSynced } from '@tidemark/sys/replace-file';
 import { TrustError } from './trust-error.js';
 
 const FOLDER_MODE = 0o700;
@@ -50,7 +50,7 @@ export class FileSet<Name extends string> {
     const target = `set-${randomUUID()}`;
     const inner = join(this.folder, target);
     await mkdir(inner, { mode: FOLDER_MODE });
-    for (const name of this.names) await writeNew(join(inner, name), texts[name]);
+    for (const name of this.names) await writeSynced(join(inner, name), texts[name], { mode: FILE_MODE, flags: 'wx' });
     await syncFolder(inner);
     await symlink(target, join(this.folder, `${target}.link`));
     await rename(join(this.folder, `${target}.link`), join(this.folder, CURRENT));
@@ -97,20 +97,9 @@ async function currentOf(folder: string): Promise<string | undefined> {
 /** Replaces one file that needs no secrecy (a CA certificate for others to read): temporary file, fsync, rename, fsync of the folder. */
 export async function writePublic(path: string, text: string): Promise<void> {
   const temporary = `${path}.${randomUUID()}.new`;
-  await writeNew(temporary, text, 0o644);
+  await writeSynced(temporary, text, { mode: 0o644, flags: 'wx' });
   await rename(temporary, path);
   await syncFolder(join(path, '..'));
-}
-
-async function writeNew(path: string, text: string, mode = FILE_MODE): Promise<void> {
-  const file = await open(path, 'wx', mode);
-  try {
-    await file.chmod(mode);
-    await file.writeFile(text);
-    await file.sync();
-  } finally {
-    await file.close();
-  }
 }
 
 /** Throws TRUST_FILE for a file that others can read, that belongs to somebody else, or that cannot be read. */
