@@ -9,7 +9,7 @@ export const LANES = {
   tidy: { command: ['node', 'tools/tidy.mjs'], minutesMax: 1, countsItself: true },
   unit: { minutesMax: 5 },
   property: { minutesMax: 5 },
-  integration: { minutesMax: 10 },
+  integration: { minutesMax: 12 },
   interop: { minutesMax: 6 },
   sim: { minutesMax: 6 },
   e2e: { minutesMax: 12 },
