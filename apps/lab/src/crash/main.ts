@@ -57,16 +57,19 @@ async function makeDatastore(environment: Record<string, string>): Promise<Fault
 }
 
 /**
- * From their next start on VRAs run above, managers and their servers below everything else on this machine: in a real site they are on other
- * machines, and what a start of theirs costs on these few cores is no fault of the data plane. Root may do both.
+ * From their next start on VRAs run above, managers and their servers below everything else on this machine, and the recovery site has its last CPU
+ * for itself: in real sites they are on other machines, and what a start of theirs costs on these few cores is no fault of the data plane. The
+ * protected site may use every CPU, the last one before the other site's processes. Root may do all of that.
  */
 async function setPriorities(pair: SitePair): Promise<void> {
   const isRoot = process.getuid?.() === 0;
+  const hasOwnCpu = cpus().length > 1 && (await canRun('taskset', ['--version']));
   for (const site of SITE_NAMES) {
     const { registry } = processesOf(pair.lab, site).runner;
     for (const record of await registry.list()) {
-      const niceness = record.name.startsWith('vra') ? (isRoot ? -10 : 0) : 10;
-      await registry.put({ ...record, command: 'nice', args: ['-n', String(niceness), record.command, ...record.args] });
+      const niceness = record.name.startsWith('vra') ? (isRoot && site === 'a' ? -10 : 0) : 10;
+      const place = site === 'b' && hasOwnCpu ? ['taskset', '-c', String(cpus().length - 1)] : [];
+      await registry.put({ ...record, command: 'nice', args: ['-n', String(niceness), ...place, record.command, ...record.args] });
     }
   }
 }
