@@ -28,7 +28,7 @@ export function exitCodeOf(error: unknown): ExitCode {
 }
 
 const HINTS: Readonly<Record<string, string>> = {
-  API_UNTRUSTED: 'give the certificate with --ca FILE or its fingerprint with --fingerprint HEX; --insecure asks nothing',
+  API_UNTRUSTED: "give the site's CA with --ca FILE, or the fingerprint that its administrator reads there (tidemark certificate) with --fingerprint HEX",
   API_TASK_TIMEOUT: 'the task goes on at the site; watch it with: tidemark tasks',
 };
 

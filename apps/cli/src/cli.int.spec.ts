@@ -109,11 +109,11 @@ describe('exit codes', () => {
 describe('which site', () => {
   const unset = {};
 
-  it('takes the fingerprint, or no questions', async () => {
+  it('takes the fingerprint, and never no questions', async () => {
     const { TIDEMARK_CA: _ca, ...untrusting } = login();
     expect((await tidemark(['login', '--fingerprint', site.fingerprint], untrusting)).code).toBe(0);
     expect((await tidemark(['login', '--fingerprint', '0'.repeat(64)], untrusting)).code).toBe(3);
-    expect((await tidemark(['login', '--insecure'], untrusting)).code).toBe(0);
+    expect(await tidemark(['login', '--insecure'], untrusting)).toMatchObject({ code: 2, err: expect.stringContaining('unknown option') });
   });
 
   it("takes a site from the lab's status, with its certificate", async () => {

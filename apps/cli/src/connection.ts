@@ -19,7 +19,6 @@ export interface ConnectionOptions {
   readonly tokenFile?: string;
   readonly ca?: string;
   readonly fingerprint?: string;
-  readonly insecure?: boolean;
   /** Log-in by the site's identity provider: the command opens the session itself. */
   readonly sso?: boolean;
 }
@@ -86,7 +85,6 @@ function normalUrl(text: string): string {
 }
 
 async function trustOf(options: ConnectionOptions, environment: Environment): Promise<Trust> {
-  if (options.insecure === true) return { kind: 'insecure' };
   const fingerprint = options.fingerprint ?? (options.ca === undefined ? environment['TIDEMARK_FINGERPRINT'] : undefined);
   if (fingerprint !== undefined) {
     const sha256 = fingerprint.replaceAll(':', '').toLowerCase();
@@ -107,7 +105,7 @@ async function labTarget(options: ConnectionOptions, environment: Environment): 
   return { url: site.restUrl, trust, entry: { kind: 'password', user: options.user ?? site.user, password } };
 }
 
-const hasTrust = ({ ca, fingerprint, insecure }: ConnectionOptions): boolean => ca !== undefined || fingerprint !== undefined || insecure === true;
+const hasTrust = ({ ca, fingerprint }: ConnectionOptions): boolean => ca !== undefined || fingerprint !== undefined;
 
 async function labSites({ labFile }: ConnectionOptions, environment: Environment): Promise<LabSite[]> {
   const path = labFile ?? join(environment['TIDEMARK_LAB_DIR'] ?? LAB_FOLDER, 'status.json');

@@ -75,7 +75,6 @@ function buildProgram(options: RunOptions): Command {
     .option('--token-file <file>', 'holds an API token; - is standard input')
     .option('--ca <file>', "PEM of the CA, or of the site's own certificate")
     .option('--fingerprint <hex>', "SHA-256 of the site's certificate")
-    .option('--insecure', 'do not check the certificate')
     .addOption(new Option('-o, --output <format>', 'table or json').default('table'))
     .addHelpText('after', HELP)
     .showHelpAfterError('(tidemark --help tells more)');

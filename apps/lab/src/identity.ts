@@ -82,8 +82,10 @@ async function canOthersPass(folder: string): Promise<boolean> {
 
 async function makeSiteFolders(site: SiteLayout): Promise<void> {
   await mkdir(site.folder, { recursive: true, mode: 0o711 });
-  const inner = [site.runFolder, site.logFolder, site.zvmFolder, site.hypervisorFolder, site.datastoreFolder, ...site.hosts.map((host) => host.folder)];
+  const inner = [site.runFolder, site.logFolder, site.zvmFolder, site.hypervisorFolder, ...site.hosts.map((host) => host.folder)];
   for (const folder of inner) await mkdir(folder, { recursive: true, mode: 0o700 });
+  // As a file system that an administrator mounted: what keeps others out is what lies in it.
+  await mkdir(site.datastoreFolder, { recursive: true, mode: 0o755 });
 }
 
 /** /var/tmp is everyone's: a folder or a link that somebody else put there is not used, let alone emptied. */

@@ -32,7 +32,7 @@ interface Ended {
 function tidemark(args: readonly string[], { environment = {}, input }: { environment?: Record<string, string>; input?: string } = {}): Promise<Ended> {
   return new Promise((resolve, reject) => {
     const env = { PATH: process.env['PATH'] ?? '', HOME: home, TIDEMARK_URL: one.site.zvm?.url ?? '', ...environment };
-    const child = spawn(process.execPath, [join(ROOT, 'apps/cli/bin/tidemark.mjs'), '--insecure', ...args], { env, stdio: ['pipe', 'pipe', 'pipe'] });
+    const child = spawn(process.execPath, [join(ROOT, 'apps/cli/bin/tidemark.mjs'), '--ca', join(one.site.config.stateDir, 'trust', 'ca.pem'), ...args], { env, stdio: ['pipe', 'pipe', 'pipe'] });
     let [out, err] = ['', ''];
     child.stdout.on('data', (chunk: Buffer) => (out += chunk.toString()));
     child.stderr.on('data', (chunk: Buffer) => (err += chunk.toString()));

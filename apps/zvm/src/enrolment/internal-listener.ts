@@ -2,6 +2,7 @@ import fastifyRateLimit from '@fastify/rate-limit';
 import { Inject, Injectable, Logger, type OnApplicationBootstrap, type OnApplicationShutdown } from '@nestjs/common';
 import { EnrolmentV1 } from '@tidemark/contracts';
 import { checkMessage, ControlError, limitConnections, LISTENER_TIMEOUTS } from '@tidemark/nest';
+import { networkOf } from '@tidemark/sys/network';
 import fastify, { type FastifyError, type FastifyInstance } from 'fastify';
 import type { Server as HttpsServer } from 'node:https';
 import type { SecureContextOptions, Server as TlsServer } from 'node:tls';
@@ -13,7 +14,7 @@ import { Enrolment } from './enrolment.service.js';
 
 /** A token, a certificate request and a key: 10 KB. */
 const BODY_BYTES_MAX = 64 * 1024;
-/** From one address. A site that installs VRAs on a hundred hosts at once asks once for each, and again when it is told to wait. */
+/** From one address (of IPv6: one /64). A site that installs VRAs on a hundred hosts at once asks once for each, and again when it is told to wait. */
 const REQUESTS_PER_MINUTE = 30;
 const REQUEST_MS = 10_000;
 const CONNECTIONS = { connectionsMax: 256, connectionsPerNetworkMax: 64, handshakes: { handshakesMax: 128, handshakesPerAddressMax: 32 } };
@@ -39,7 +40,7 @@ export class InternalListener implements OnApplicationBootstrap, OnApplicationSh
     }) as unknown as FastifyInstance;
     this.#server = server;
     limitConnections(server.server as unknown as HttpsServer, CONNECTIONS);
-    await server.register(fastifyRateLimit, { max: REQUESTS_PER_MINUTE, timeWindow: 60_000 });
+    await server.register(fastifyRateLimit, { max: REQUESTS_PER_MINUTE, timeWindow: 60_000, keyGenerator: ({ ip }) => networkOf(ip) });
     server.setErrorHandler((error: FastifyError, _request, reply) => {
       const { status, message, isInternal } = restErrorOf(error);
       if (isInternal) this.#log.error(message, error.stack);

@@ -28,8 +28,8 @@ export class OidcController {
   @Public()
   @Action('begin')
   @ApiOkResponse({ type: OidcBegunApi })
-  async begin(@Body() { RedirectUri }: OidcBeginApi): Promise<OidcBegunApi> {
-    const { loginId, url } = await this.oidc.begin(RedirectUri);
+  async begin(@Body() { RedirectUri }: OidcBeginApi, @Req() request: FastifyRequest): Promise<OidcBegunApi> {
+    const { loginId, url } = await this.oidc.begin(RedirectUri, originOf(request));
     return { LoginIdentifier: loginId, AuthorizationUrl: url };
   }
 

@@ -10,6 +10,7 @@ import { startProvider, type TestProvider } from '@tidemark/nest/testing';
 import { type OneSite, openSite } from '../testing/one-site.js';
 import { type RestAnswer, RestClient } from '../testing/rest-client.js';
 import { readOidcConfig } from './oidc-config.js';
+import { OidcService } from './oidc.service.js';
 
 const REDIRECT = 'http://127.0.0.1:5/callback';
 const ROOT = join(import.meta.dirname, '../../../..');
@@ -116,6 +117,14 @@ describe('log-in by OpenID Connect', () => {
     expect(await logIn('eve')).toMatchObject({ status: 200 });
   });
 
+  it('log-ins under way are thrown out by no stranger elsewhere who begins ever more', async () => {
+    const oidc = one.site.zvm?.app.get(OidcService);
+    if (!oidc) throw new Error('no ZVM');
+    const { LoginIdentifier, AuthorizationUrl } = await begin();
+    for (let count = 0; count < 1100; count += 1) await oidc.begin(REDIRECT, { address: '203.0.113.9', client: 'x' });
+    expect(await finish(LoginIdentifier, await provider.browse(AuthorizationUrl, 'anna'))).toMatchObject({ status: 200 });
+  });
+
   it('codes go back to the own machine or a listed page, and nowhere else', async () => {
     for (const RedirectUri of ['https://evil.example/callback', 'http://127.0.0.1:5/callback/../x', 'http://127.0.0.1:5@evil.example/callback', 'http://localhost:5/callback']) {
       expect(await stranger().refused(400, 'POST', '/session/oidc/begin', { RedirectUri })).toContain('RedirectUri');
@@ -131,7 +140,7 @@ describe('log-in by OpenID Connect', () => {
 describe('tidemark login --sso', () => {
   it.each(['the browser comes back to this machine', 'the address is pasted'])('%s', async (how) => {
     const env = { PATH: process.env['PATH'] ?? '', HOME: folder, TIDEMARK_URL: one.site.zvm?.url ?? '' };
-    const command = (...args: string[]) => spawn(process.execPath, [join(ROOT, 'apps/cli/bin/tidemark.mjs'), '--insecure', ...args], { env, stdio: ['pipe', 'pipe', 'pipe'] });
+    const command = (...args: string[]) => spawn(process.execPath, [join(ROOT, 'apps/cli/bin/tidemark.mjs'), '--ca', join(one.site.config.stateDir, 'trust', 'ca.pem'), ...args], { env, stdio: ['pipe', 'pipe', 'pipe'] });
     const login = command('login', '--sso');
     let err = '';
     const url = await new Promise<string>((resolve) => login.stderr.on('data', (chunk: Buffer) => {

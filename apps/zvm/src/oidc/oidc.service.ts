@@ -1,4 +1,5 @@
 import { Inject, Injectable, Logger } from '@nestjs/common';
+import { networkOf } from '@tidemark/sys/network';
 import { randomBytes } from 'node:crypto';
 import * as oidc from 'openid-client';
 import type { Origin } from '../access/caller.js';
@@ -13,10 +14,13 @@ import type { OidcConfig } from './oidc-config.js';
 
 const LOGIN_MS = 10 * 60_000;
 const LOGINS_MAX = 1000;
+/** Under way from one address (of IPv6: one /64): a stranger who begins ever more ends its own alone. */
+const LOGINS_PER_NETWORK_MAX = 50;
 const TIMEOUT_SECONDS = 10;
 const LOOPBACK = /^http:\/\/127\.0\.0\.1:\d{1,5}\/callback$/;
 
 interface BegunLogin {
+  readonly network: string;
   readonly redirectUri: string;
   readonly verifier: string;
   readonly state: string;
@@ -48,19 +52,27 @@ export class OidcService {
     return this.config.oidc;
   }
 
-  async begin(redirectUri: string): Promise<{ readonly loginId: string; readonly url: string }> {
+  async begin(redirectUri: string, { address }: Origin): Promise<{ readonly loginId: string; readonly url: string }> {
     const { redirectUris, scope } = this.settings;
     if (!LOOPBACK.test(redirectUri) && !redirectUris.includes(redirectUri)) throw invalid(`RedirectUri: '${redirectUri}' is neither http://127.0.0.1:<port>/callback nor one of the site's redirectUris`);
     const provider = await this.#discovered();
     const now = this.clock.monotonicMs();
-    for (const [id, { endsAtMs }] of this.#begun) if (endsAtMs < now || this.#begun.size >= LOGINS_MAX) this.#begun.delete(id);
+    const network = networkOf(address);
+    this.#makeRoom(network, now);
     const loginId = randomBytes(32).toString('base64url');
-    const login: BegunLogin = { redirectUri, verifier: oidc.randomPKCECodeVerifier(), state: oidc.randomState(), nonce: oidc.randomNonce(), endsAtMs: now + LOGIN_MS };
+    const login: BegunLogin = { network, redirectUri, verifier: oidc.randomPKCECodeVerifier(), state: oidc.randomState(), nonce: oidc.randomNonce(), endsAtMs: now + LOGIN_MS };
     this.#begun.set(loginId, login);
     const url = oidc.buildAuthorizationUrl(provider, {
       redirect_uri: redirectUri, scope, state: login.state, nonce: login.nonce, code_challenge: await oidc.calculatePKCECodeChallenge(login.verifier), code_challenge_method: 'S256',
     });
     return { loginId, url: url.href };
+  }
+
+  /** Oldest first, as a Map keeps them: those that took too long, of this network what is too much, and of everybody. */
+  #makeRoom(network: string, now: number): void {
+    for (const [id, { endsAtMs }] of this.#begun) if (endsAtMs < now || this.#begun.size >= LOGINS_MAX) this.#begun.delete(id);
+    const own = [...this.#begun].filter(([, login]) => login.network === network);
+    for (const [id] of own.slice(0, Math.max(0, own.length - LOGINS_PER_NETWORK_MAX + 1))) this.#begun.delete(id);
   }
 
   /** @throws ZvmError ZVM_UNAUTHORIZED when code or ID token are not right, ZVM_FORBIDDEN when no claim gives a role */

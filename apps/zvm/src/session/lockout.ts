@@ -13,6 +13,7 @@ const WAIT_MS_FIRST = 1000;
 const WAIT_MS_MAX = 15 * 60_000;
 /** Failures are forgotten when nothing happened for so long. */
 const FORGET_MS = 24 * 3_600_000;
+const FORGET_EVERY_MS = 60_000;
 const KNOWN_MS = 90 * 24 * 3_600_000;
 const NAME_LENGTH_MAX = 100;
 
@@ -40,6 +41,8 @@ export interface BegunAttempt extends Attempt {
  */
 @Injectable()
 export class Lockout {
+  #forgetsAtMs = 0;
+
   constructor(
     private readonly database: Database,
     private readonly clock: Clock,
@@ -49,10 +52,12 @@ export class Lockout {
   async begin(attempt: Attempt): Promise<BegunAttempt> {
     const now = this.clock.nowMs();
     const isKnown = await this.#isKnown(attempt, now);
+    // Before anything is written: a locked address that tries ever new names would leave rows of each.
+    if (!isKnown) assertNoWait(await this.#lockedForMs(`address:${networkOf(attempt.address)}`, now));
+    await this.#forgetOld(now);
     for (const [kind, key] of keysOf(attempt)) {
       if (isKnown && kind !== 'pair') continue;
-      const waitMs = await this.#count(kind, key, now);
-      if (waitMs > 0) throw new TooManyError(`too many failed log-ins; try again in ${Math.ceil(waitMs / 1000)} s`, waitMs);
+      assertNoWait(await this.#count(kind, key, now));
     }
     return { ...attempt, isKnown };
   }
@@ -79,10 +84,21 @@ export class Lockout {
     return rows.length > 0;
   }
 
+  async #lockedForMs(key: string, now: number): Promise<number> {
+    const rows: { locked_until: Date }[] = await this.database.use((db) => db.query('SELECT locked_until FROM login_failures WHERE key = $1', [key]));
+    return (rows[0]?.locked_until.getTime() ?? 0) - now;
+  }
+
+  async #forgetOld(now: number): Promise<void> {
+    const monotonicMs = this.clock.monotonicMs();
+    if (monotonicMs < this.#forgetsAtMs) return;
+    this.#forgetsAtMs = monotonicMs + FORGET_EVERY_MS;
+    await this.database.use((db) => db.query('DELETE FROM login_failures WHERE last_at < $1', [new Date(now - FORGET_MS)]));
+  }
+
   /** Counts one attempt as failed; how long the caller must wait instead when it is locked, ms. */
   async #count(kind: Kind, key: string, now: number): Promise<number> {
     return await this.database.transaction(async (db) => {
-      await db.query('DELETE FROM login_failures WHERE last_at < $1', [new Date(now - FORGET_MS)]);
       await db.query('INSERT INTO login_failures VALUES ($1, 0, $2, $3) ON CONFLICT DO NOTHING', [key, new Date(now), new Date(0)]);
       const rows: { failures: number; locked_until: Date }[] = await db.query('SELECT failures, locked_until FROM login_failures WHERE key = $1 FOR UPDATE', [key]);
       const [row] = rows;
@@ -96,6 +112,10 @@ export class Lockout {
       return 0;
     });
   }
+}
+
+function assertNoWait(waitMs: number): void {
+  if (waitMs > 0) throw new TooManyError(`too many failed log-ins; try again in ${Math.ceil(waitMs / 1000)} s`, waitMs);
 }
 
 const nameKey = (userName: string): string => userName.toLowerCase().slice(0, NAME_LENGTH_MAX);

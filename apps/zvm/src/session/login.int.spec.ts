@@ -78,6 +78,22 @@ describe('lockout', () => {
     await expect(lockout.begin({ ...owner, address: '203.0.113.200' })).rejects.toThrow('too many failed log-ins');
   });
 
+  it('a locked address leaves no more rows, whatever names it tries', async () => {
+    const lockout = one.site.zvm?.app.get(Lockout);
+    if (!lockout) throw new Error('no ZVM');
+    const tried = async (from: number, count: number): Promise<number> => {
+      let refusals = 0;
+      for (let name = from; name < from + count; name += 1) await lockout.begin({ userName: `nobody-${name}`, userId: undefined, address: '198.51.100.7' }).catch(() => (refusals += 1));
+      return refusals;
+    };
+    const rows = async (): Promise<number> => Number((await database.query<{ count: string }>(`SELECT count(*) FROM login_failures WHERE key LIKE '%nobody-%'`)).rows[0]?.count);
+    expect(await tried(0, 50)).toBe(0);
+    await database.query(`UPDATE login_failures SET locked_until = now() + interval '1 minute' WHERE key = 'address:198.51.100.7'`);
+    expect(await rows()).toBe(100);
+    expect(await tried(50, 20)).toBe(20);
+    expect(await rows()).toBe(100);
+  });
+
   it('waits double up to a quarter of an hour', () => {
     expect([4, 5, 6, 7, 14, 100].map((failures) => waitMsAfter('pair', failures))).toEqual([0, 1000, 2000, 4000, 512_000, 900_000]);
   });

@@ -9,8 +9,7 @@ export type Trust =
   /** PEM of a CA, or of the server's own self-signed certificate. */
   | { readonly kind: 'ca'; readonly pem: string }
   /** SHA-256 of the server's certificate, hex, colons allowed; names and dates are then not looked at. */
-  | { readonly kind: 'fingerprint'; readonly sha256: string }
-  | { readonly kind: 'insecure' };
+  | { readonly kind: 'fingerprint'; readonly sha256: string };
 
 const IDLE_SOCKETS_MAX = 4;
 
@@ -18,7 +17,6 @@ export function agentFor(trust: Trust): Agent {
   switch (trust.kind) {
     case 'system': return new Agent({ keepAlive: true, maxFreeSockets: IDLE_SOCKETS_MAX });
     case 'ca': return new Agent({ keepAlive: true, maxFreeSockets: IDLE_SOCKETS_MAX, ca: trust.pem });
-    case 'insecure': return new Agent({ keepAlive: true, maxFreeSockets: IDLE_SOCKETS_MAX, rejectUnauthorized: false });
     case 'fingerprint': return new PinnedAgent(trust.sha256);
   }
 }

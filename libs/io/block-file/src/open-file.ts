@@ -32,9 +32,12 @@ export async function openOrCreate(options: BlockFileOptions): Promise<FileHandl
   }
 }
 
+/** A volume holds what a guest keeps secret: nobody else's to read. */
+const FILE_MODE = 0o600;
+
 /** The new, sparse file survives a power loss: the file and the folder that names it are synced. */
 async function createDurable(path: string, sizeBytes: number): Promise<FileHandle> {
-  const file = await open(path, 'wx+');
+  const file = await open(path, 'wx+', FILE_MODE);
   try {
     await file.truncate(sizeBytes);
     await file.sync();

@@ -1,4 +1,4 @@
-import { mkdtemp, readFile, rename, rm, stat } from 'node:fs/promises';
+import { chmod, mkdtemp, readFile, rename, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
@@ -87,6 +87,20 @@ async function expectDiskOfTheCheckpoint(): Promise<void> {
   const bytes = await readFile(disk());
   expect([bytes[0], bytes[SIZE - 1]]).toEqual([1, 2]);
 }
+
+describe('recovery volumes', () => {
+  const modeOf = async (path: string): Promise<number> => (await stat(path)).mode & 0o777;
+
+  it('are for nobody else to read: a new one and its folder, and a preseeded one from when it is taken', async () => {
+    await rm(join(folder, 'journal'), { recursive: true });
+    await chmod(disk(), 0o644);
+    const made = join(folder, 'vm', 'made.raw');
+    const [preseeded] = recovery().volumes.map((volume) => ({ ...volume, isPreseeded: true }));
+    if (!preseeded) throw new Error('no volume');
+    await (await restart()).putRecovery({ ...recovery(), volumes: [preseeded, { diskId: 'b', sizeBytes: SIZE, mirrorPath: made }] });
+    expect(await Promise.all([made, join(folder, 'vm'), disk()].map(modeOf))).toEqual([0o600, 0o700, 0o600]);
+  });
+});
 
 describe('a disk that is promoted at a checkpoint from before it was grown', () => {
   it('is as long as it was then when it is called promoted, and stays so', async () => {

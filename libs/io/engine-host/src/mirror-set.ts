@@ -1,4 +1,4 @@
-import { rm } from 'node:fs/promises';
+import { chmod, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { BlockFile } from '@tidemark/block-file';
 import type { VolumeWish } from '@tidemark/journal';
@@ -100,9 +100,12 @@ export async function checkPreseed({ path, sizeBytes }: { readonly path: string;
 async function openMirror({ mirrorPath, sizeBytes, isRemoved, isPreseeded }: RecoveryVolumeSpec, { isKnown, isNew } = { isKnown: false, isNew: true }): Promise<BlockFile | undefined> {
   const isForeign = isPreseeded === true && isNew;
   const mayCreate = isPreseeded !== true && isRemoved !== true && !isKnown;
-  if (mayCreate) await makeFolder(dirname(mirrorPath), 0o777);
+  if (mayCreate) await makeFolder(dirname(mirrorPath), 0o700);
   try {
-    return await BlockFile.open({ path: mirrorPath, sizeBytes, isReadOnly: false, isLongerFine: !isForeign, create: mayCreate });
+    const file = await BlockFile.open({ path: mirrorPath, sizeBytes, isReadOnly: false, isLongerFine: !isForeign, create: mayCreate });
+    // A preseeded disk came with whatever rights its copier gave it; from here on it holds what the guest writes.
+    if (isForeign) await chmod(mirrorPath, 0o600);
+    return file;
   } catch (cause) {
     if (isRemoved === true && cause instanceof VolumeError && cause.code === 'VOLUME_NOT_FOUND') return undefined;
     if (isKnown && cause instanceof VolumeError && cause.code === 'VOLUME_NOT_FOUND') {
