@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto';
 import { chmod, mkdir, mkdtemp, readdir, readFile, realpath, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
 import { PeerLinkService } from './peer/peer-link.service.js';
 import { PairedSites } from './testing/paired-sites.js';
 import { eventually } from './testing/test-site.js';
@@ -96,6 +97,52 @@ describe('scripts before and after a recovery', () => {
     await sites.untilProtected(vpgId);
     await sites.done(sites.atA, 'POST', `${await draftWith({ PreRecovery: null, PostRecovery: null })}/commit`);
     await sites.untilProtected(vpgId);
+  });
+});
+
+describe('what settings ask of the data plane', () => {
+  const MIB = 1024 ** 2;
+  const HOUR_MS = 3_600_000;
+  const plain = (value: object): unknown => JSON.parse(JSON.stringify(value));
+
+  it('reaches the VRAs when the VPG is made, and when it is edited', async () => {
+    const db = (await sites.a.hypervisor.inventory()).vms.find(({ name }) => name === 'db');
+    const diskBytes = db?.disks.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0) ?? 0;
+    const id = await sites.protect('Odd', ['db'], {
+      Basic: { Priority: 'High', UseWanCompression: false, CheckpointIntervalInSeconds: 7, JournalHistoryInHours: 11, KeepAllCheckpointsForHours: 3, KeepMinuteCheckpointsForHours: 5 },
+      Journal: { Limitation: { HardLimitInMB: 9001, WarningThresholdInMB: 8003 } },
+      Scratch: { Limitation: { HardLimitInMB: 77, WarningThresholdInMB: 55 } },
+    });
+    const told = (): unknown => {
+      const vras = [...sites.plane.vras.values()];
+      const spec = vras.flatMap(({ recoveries }) => [...recoveries.values()]).find((recovery) => recovery.spec.vpgId === id)?.spec;
+      const sender = vras.flatMap(({ state }) => state.protections).find(({ vpgId: of }) => of === id);
+      return plain({
+        historyMs: spec?.historyMs, thinning: spec?.thinning, limits: spec?.limits, priority: sender?.priority, isCompressed: sender?.isCompressed,
+        intervalMs: vras.flatMap(({ state }) => state.barriers).find(({ vpgId: of }) => of === id)?.intervalMs,
+      });
+    };
+    const untilTold = async (wanted: object): Promise<void> => {
+      await eventually('the VRAs are told', () => Promise.resolve(isDeepStrictEqual(told(), wanted))).catch(() => undefined);
+      expect(told()).toEqual(wanted);
+    };
+    await untilTold({
+      historyMs: 11 * HOUR_MS, thinning: { keepAllMs: 3 * HOUR_MS, hourlyAfterMs: 5 * HOUR_MS }, priority: 'high', isCompressed: false, intervalMs: 7000,
+      limits: { journalHardBytes: 9001 * MIB, journalWarningBytes: 8003 * MIB, scratchHardBytes: 77 * MIB, scratchWarningBytes: 55 * MIB },
+    });
+    const draft = `/vpgSettings/${await sites.atB.ok<string>('POST', '/vpgSettings', { VpgIdentifier: id })}`;
+    await sites.atB.ok('PUT', draft, {
+      Basic: { Priority: 'Low', UseWanCompression: true, CheckpointIntervalInSeconds: 13, JournalHistoryInHours: 12, KeepAllCheckpointsForHours: 0 },
+      Scratch: { Limitation: { HardLimitInMB: 0, WarningThresholdInMB: 0 } },
+    });
+    const ownLimit = { HardLimitInMB: 0, HardLimitInPercent: 250, WarningThresholdInPercent: 125 };
+    await sites.atB.ok('PUT', `${draft}/vms/${db?.id ?? ''}`, { Journal: { Limitation: ownLimit } });
+    await sites.done(sites.atB, 'POST', `${draft}/commit`);
+    await untilTold({
+      historyMs: 12 * HOUR_MS, priority: 'low', isCompressed: true, intervalMs: 13_000,
+      limits: { journalHardBytes: 2.5 * diskBytes, journalWarningBytes: 1.25 * diskBytes, scratchHardBytes: null, scratchWarningBytes: null },
+    });
+    await sites.done(sites.atB, 'DELETE', `/vpgs/${id}`, {});
   });
 });
 

@@ -1,4 +1,4 @@
-import type { VpgApi } from '@tidemark/contracts';
+import type { VpgApi, VpgSettingsApi } from '@tidemark/contracts';
 import { FakeDataPlane } from './fake-data-plane.js';
 import type { RestClient } from './rest-client.js';
 import { startPostgres, type TestServer } from './servers.js';
@@ -39,8 +39,8 @@ export class PairedSites {
     return await client.ok<VpgApi>('GET', `/vpgs/${vpgId}`);
   }
 
-  /** Protects VMs of site a into site b and waits until they meet their SLA. @returns the VPG's id */
-  async protect(name: string, vmNames: readonly string[]): Promise<string> {
+  /** Protects VMs of site a into site b, with what `settings` say besides, and waits until they meet their SLA. @returns the VPG's id */
+  async protect(name: string, vmNames: readonly string[], settings: VpgSettingsApi = {}): Promise<string> {
     const [atRecovery, { vms }] = [await this.b.hypervisor.inventory(), await this.a.hypervisor.inventory()];
     const draft = `/vpgSettings/${await this.atA.ok<string>('POST', '/vpgSettings', {})}`;
     const basic = await this.atA.ok<object>('GET', `${draft}/basic`);
@@ -51,6 +51,7 @@ export class PairedSites {
     const network = { Hypervisor: { DefaultNetworkIdentifier: atRecovery.networks[0]?.id } };
     await this.atA.ok('PUT', `${draft}/networks`, { Failover: network, FailoverTest: network });
     for (const wanted of vmNames) await this.atA.ok('POST', `${draft}/vms`, { VmIdentifier: vms.find((vm) => vm.name === wanted)?.id });
+    await this.atA.ok('PUT', draft, settings);
     await this.done(this.atA, 'POST', `${draft}/commit`);
     const vpgId = (await this.atA.ok<VpgApi[]>('GET', '/vpgs')).find((vpg) => vpg.VpgName === name)?.VpgIdentifier ?? '';
     await this.untilProtected(vpgId);
