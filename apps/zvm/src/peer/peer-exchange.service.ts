@@ -104,7 +104,7 @@ export class PeerExchange implements OnApplicationBootstrap, OnApplicationShutdo
 
   /** Owned by the news that comes each second: what fails now comes again. */
   async #take(siteId: string, news: PeerNewsV1): Promise<void> {
-    for (const task of news.tasks) if (task.runnerSiteId === siteId && task.related.vpgIds.every((vpgId) => this.#isShared(vpgId, siteId))) await this.tasks.follow(task);
+    for (const task of news.tasks) if (task.runnerSiteId === siteId && task.related.vpgIds.every((vpgId) => this.#isShared(vpgId, siteId))) await this.tasks.follow(task, this.peers.find(siteId)?.name ?? siteId);
     for (const { vpgId, catalogueRevision } of news.vpgs) {
       if (this.vpgs.find(vpgId)?.definition.protectedSiteId === siteId) this.#confirmed.set(vpgId, catalogueRevision);
     }
