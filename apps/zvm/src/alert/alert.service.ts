@@ -155,6 +155,10 @@ export class AlertService implements OnApplicationBootstrap, OnApplicationShutdo
         .map((view) => ({ ...view, vmName: nameOf(view.vpgId, view.vmId), warningBytes: warnings.get(`${view.vpgId}/${view.vmId}`) ?? null })),
       datastores: statuses.flatMap(({ datastores, recoveries }) => datastores.map((datastore) => ({ ...datastore, vpgIds: [...new Set(recoveries.map(({ vpgId }) => vpgId))] }))),
       clocks: this.vras.all().flatMap(({ vraId, name }) => (this.vraLink.status(vraId)?.barriers ?? []).map(({ vpgId, clockOffsetMs }) => ({ vpgId, vraName: name, clockOffsetMs }))),
+      clockDoubts: this.vras.all().flatMap(({ vraId, name }) => {
+        const { clockDoubt, recoveries } = this.vraLink.status(vraId) ?? {};
+        return clockDoubt && recoveries ? [{ vraId, vraName: name, ...clockDoubt, vpgIds: [...new Set(recoveries.map(({ vpgId }) => vpgId))] }] : [];
+      }),
       histories: own.map((vpg) => {
         const { historyMs, recoverableForMs, summary } = this.status.measure(vpg);
         const isReplicating = vpg.state === 'protecting' && summary.latest !== null;

@@ -121,6 +121,18 @@ export interface DatastoreStatusV1 {
   readonly guardBytes: number;
 }
 
+/**
+ * Wall clock and monotonic clock of the VRA's host have contradicted each other: until they have agreed for an hour, nothing that it recovers is retired or
+ * thinned by age.
+ */
+export interface ClockDoubtV1 {
+  /** How far the wall clock went beyond what the monotonic one counted; below 0: back. */
+  readonly byMs: number;
+  /** By the wall clock behind it. */
+  readonly atMs: number;
+  readonly endsInMs: number;
+}
+
 /** Its certificate, by which a rotation of the CA sees who has followed. Fingerprints are SHA-256, as OpenSSL prints them. */
 export interface IdentityStatusV1 {
   readonly notBeforeMs: number;
@@ -148,4 +160,6 @@ export interface VraStatusV1 {
   readonly barriers: readonly BarrierStatusV1[];
   readonly datastores: readonly DatastoreStatusV1[];
   readonly outbound: OutboundStatusV1;
+  /** null: ages are trusted. */
+  readonly clockDoubt: ClockDoubtV1 | null;
 }
