@@ -157,7 +157,7 @@ describe('the verification of a checkpoint', () => {
     await reading();
     const [view] = opened();
     const [pin] = pins();
-    expect([view?.checkpointId, view?.volumes.length, pin?.expiresAtMs]).toEqual([pin?.checkpointId, 2, expect.any(Number)]);
+    expect([view?.checkpointId, view?.volumes.length, pin?.keepForMs]).toEqual([pin?.checkpointId, 2, 24 * 3_600_000]);
     const [asked] = [...vba.running.values()];
     const vra = [...sites.plane.vras.values()].find(({ views }) => views.size === 1);
     expect(asked?.map(({ vraId, address, port, exportName, sizeBytes }) => [vraId, address, port, exportName, sizeBytes])).toEqual(

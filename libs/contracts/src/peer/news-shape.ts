@@ -38,7 +38,7 @@ const protection = shaped<ProtectionStatusV1>({
 const recovery = shaped<RecoveryStatusV1>({
   vpgId: id, vmId: id, epoch: whole, reservedEpoch: number, state: text(50), detail: words, durableSeq: number, journalBytes: number, compactedBytes: number,
   limits: (value) => typeof value === 'object' && value !== null && Object.values(value).every((limit) => limit === undefined || number(limit)),
-  isAtHardLimit: flag, scrub: shaped<RecoveryStatusV1['scrub']>({ completedAtMs: number, detail: words, affectedIds: list(number, IDS_MAX) }), pins: list(shaped<RecoveryStatusV1['pins'][number]>({ name: id, checkpointId: number, expiresAtMs: number }), IDS_MAX), mirrorBytes: number, receivedRawBytes: number, receivedBytes: number,
+  isAtHardLimit: flag, scrub: shaped<RecoveryStatusV1['scrub']>({ completedAtMs: number, detail: words, affectedIds: list(number, IDS_MAX) }), pins: list(shaped<RecoveryStatusV1['pins'][number]>({ name: id, checkpointId: number, keepForMs: number }), IDS_MAX), mirrorBytes: number, receivedRawBytes: number, receivedBytes: number,
   newestCheckpointId: number, oldestCheckpointId: number, instance: text(200), lastChange: number,
 });
 const vpg = shaped<VpgNewsV1>({

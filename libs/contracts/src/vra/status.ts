@@ -60,8 +60,8 @@ export interface RecoveryStatusV1 {
   readonly isAtHardLimit: boolean;
   /** What reading the journal back in the background has shown. `affectedIds`: checkpoints given up because of `detail`. */
   readonly scrub: { readonly completedAtMs: number | null; readonly detail: string; readonly affectedIds: readonly number[] };
-  /** Checkpoints that are kept by name, beyond retention; `expiresAtMs` null: until the pin is dropped. */
-  readonly pins: readonly { readonly name: string; readonly checkpointId: number; readonly expiresAtMs: number | null }[];
+  /** Checkpoints that are kept by name, beyond retention; `keepForMs`: what is left of its time, null: until the pin is dropped. */
+  readonly pins: readonly { readonly name: string; readonly checkpointId: number; readonly keepForMs: number | null }[];
   readonly mirrorBytes: number;
   /** Before and after compression, since the VRA started. */
   readonly receivedRawBytes: number;

@@ -472,7 +472,7 @@ export class RecoveringSide {
     for (const recovery of this.#recoveries.values()) {
       recovery.tick(nowMs);
       await recovery.dropUnneededMirrors();
-      await recovery.pins.tick(Date.now());
+      await recovery.pins.tick();
     }
     this.#exchange.tick(nowMs);
     for (const { view } of this.viewEntries) view?.retryPromotion(nowMs);

@@ -261,9 +261,9 @@ export class VraEngine {
   }
 
   /** Keeps a checkpoint beyond retention, under a name, durably; a name that is known goes over to it. See {@link CheckpointPin}. */
-  async putPin({ vpgId, vmId, name, checkpointId, expiresAtMs, epoch }: ProtectionRef & Asked & CheckpointPin): Promise<void> {
+  async putPin({ vpgId, vmId, name, checkpointId, keepForMs, epoch }: ProtectionRef & Asked & CheckpointPin): Promise<void> {
     this.#gate.check({ vpgId, vmId }, epoch);
-    await this.#recovering.putPin({ vpgId, vmId }, { name, checkpointId, expiresAtMs: expiresAtMs ?? null });
+    await this.#recovering.putPin({ vpgId, vmId }, { name, checkpointId, keepForMs: keepForMs ?? null });
   }
 
   async dropPin({ name, epoch, ...ref }: ProtectionRef & Asked & { readonly name: string }): Promise<void> {
