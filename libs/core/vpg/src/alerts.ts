@@ -2,7 +2,7 @@ import { rpoLevel } from './sla.js';
 
 /** Reference §11; the ids of this version. */
 export type AlertId =
-  | 'VPG0007' | 'VPG0037' | 'VPG0038' | 'VRA0006' | 'VRA0007' | 'VRA0039' | 'VRA0040' | 'TDM0001' | 'TDM0002' | 'TDM0003' | 'TDM0004' | 'TDM0005' | 'TDM0010' | 'TDM0011' | 'TDM0012' | 'TDM0013' | 'TDM0020' | 'TDM0021'
+  | 'VPG0007' | 'VPG0037' | 'VPG0038' | 'VRA0006' | 'VRA0007' | 'VRA0039' | 'VRA0040' | 'TDM0001' | 'TDM0002' | 'TDM0003' | 'TDM0004' | 'TDM0005' | 'TDM0006' | 'TDM0010' | 'TDM0011' | 'TDM0012' | 'TDM0013' | 'TDM0020' | 'TDM0021'
   | 'VPG0009' | 'VPG0010' | 'VPG0014' | 'ZVM0002' | 'ZVM0003' | 'TDM0030';
 
 export interface AlertDefinition {
@@ -23,6 +23,7 @@ export const ALERTS: Readonly<Record<AlertId, AlertDefinition>> = {
   TDM0003: { level: 'Warning', entity: 'Vra' }, // wall clock and running time of a VRA contradict each other: nothing is retired by age (ours)
   TDM0004: { level: 'Error', entity: 'Vra' }, // scratch full (ours: the reference has no id for it)
   TDM0005: { level: 'Warning', entity: 'Vra' }, // scratch at its warning threshold (ours)
+  TDM0006: { level: 'Error', entity: 'Vra' }, // heartbeats of a VRA or VBA that are none (ours)
   TDM0010: { level: 'Warning', entity: 'Zvm' }, // a certificate ends within 30 days (ours)
   TDM0011: { level: 'Error', entity: 'Zvm' }, // within 7 days (ours)
   TDM0012: { level: 'Error', entity: 'Zvm' }, // a certificate has ended or has not begun (ours)
