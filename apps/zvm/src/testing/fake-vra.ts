@@ -263,7 +263,6 @@ export class FakeVra {
       })),
       datastores: this.datastores,
       outbound: this.outbound,
-      clockDoubt: null,
     };
   }
 }

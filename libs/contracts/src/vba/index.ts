@@ -1,2 +1,1 @@
 export * from './messages.js';
-export { isVbaStatus } from './status-shape.js';

@@ -173,14 +173,12 @@ export class ControlBus {
     }
   }
 
-  /**
-   * Each message once, no answer. Invalid ones are dropped. `isWelcome` is asked before a message is read: who sends too much is not worth the reading.
-   */
-  listen<T>(subject: string, handle: (message: T, subject: string) => void, isWelcome: (subject: string, sizeBytes: number) => boolean = () => true): void {
+  /** Each message once, no answer. Invalid ones are dropped. */
+  listen<T>(subject: string, handle: (message: T, subject: string) => void): void {
     this.#onConnection((connection) => {
       connection.subscribe(subject, {
         callback: (error, message) => {
-          if (error || !isWelcome(message.subject, message.data.length)) return;
+          if (error) return;
           try {
             handle(message.json<T>(), message.subject);
           } catch {
