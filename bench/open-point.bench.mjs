@@ -1,11 +1,12 @@
 /**
  * Opening the checkpoint in the middle of a journal, until its first sector is read, for 10⁴ and 10⁶ writes of 4 KiB and 10⁷ of 512 bytes (each at the start of a random block of
- * an 8 GiB volume; 4 KiB payloads would take 41 GB); the journal was opened by this process, its files are in the page cache. Then 1000 random reads of 4 KiB, one at a time,
- * in turns with a raw file of the same size; and the memory of the index at the end.
+ * an 8 GiB volume; 4 KiB payloads would take 41 GB); the journal was opened by this process, and nothing of it is in the page cache. Then 1000 random reads of 4 KiB, one at a
+ * time, in turns with a raw file of 1 GiB that holds data and is not in the page cache either; and the memory of the index at the end.
  */
-import { open, truncate, writeFile } from 'node:fs/promises';
+import { open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { BlockFile } from '@tidemark/block-file';
+import { dropCaches, fill } from './lib/files.mjs';
 import { makeJournal } from './lib/journal.mjs';
 import { median, quantile, rowOf } from './lib/statistics.mjs';
 
@@ -26,22 +27,24 @@ async function timed(act) {
   return performance.now() - from;
 }
 
-async function measure(journal, raw, { rounds, reads, sizeBytes }) {
+async function measure(journal, raw, { rounds, reads, sizeBytes, isTiny }) {
   const openMs = [];
   const [ours, peer] = [[], []];
   let memoryBytes = 0;
   for (let round = 0; round < rounds; round += 1) {
     let view;
+    if (!isTiny) dropCaches();
     openMs.push(await timed(async () => {
       view = await journal.openView({ checkpointId: 1 });
       await view.volumes[0].read(4096 * Math.floor(Math.random() * (sizeBytes / 4096)), new Uint8Array(512));
     }));
     const [us, them] = [[], []];
     for (let i = 0; i < reads; i += 1) {
-      const offset = 4096 * Math.floor(Math.random() * (sizeBytes / 4096));
+      const anywhere = (bytes) => 4096 * Math.floor(Math.random() * (bytes / 4096));
       const target = new Uint8Array(4096);
+      const [offset, rawOffset] = [anywhere(sizeBytes), anywhere(raw.sizeBytes)];
       us.push(1000 * await timed(() => view.volumes[0].read(offset, target)));
-      them.push(1000 * await timed(() => raw.read(target, 0, 4096, offset)));
+      them.push(1000 * await timed(() => raw.file.read(target, 0, 4096, rawOffset)));
     }
     ours.push(quantile(us, 0.99));
     peer.push(quantile(them, 0.99));
@@ -63,9 +66,9 @@ function rowsFor(name, { openMs, ours, peer, memoryBytes }) {
 export async function run({ rounds, isTiny, only, folder, progress }) {
   const sizeBytes = isTiny ? 16 * MiB : 8 * GiB;
   const rawPath = join(folder, 'raw');
-  await writeFile(rawPath, '');
-  await truncate(rawPath, sizeBytes);
-  const raw = await open(rawPath, 'r');
+  const raw = { sizeBytes: isTiny ? 16 * MiB : GiB };
+  fill(rawPath, raw.sizeBytes);
+  raw.file = await open(rawPath, 'r');
   const rows = [];
   const openMs = [];
   try {
@@ -76,7 +79,7 @@ export async function run({ rounds, isTiny, only, folder, progress }) {
       const identity = { vpgId: 'bench', vmId: 'vm' };
       const journal = await makeJournal({ folder: own, identity, volumes: [{ sizeBytes, mirror }], ...each });
       progress(`${nameOf(each)}: ${journal.stats().segmentCount} segments, ${journal.stats().indexFiles.length} index files`);
-      const measured = await measure(journal, raw, { rounds, reads: isTiny ? 20 : READS, sizeBytes });
+      const measured = await measure(journal, raw, { rounds, reads: isTiny ? 20 : READS, sizeBytes, isTiny });
       openMs.push({ writes: each.writes, ms: median(measured.openMs) });
       rows.push(...rowsFor(nameOf(each), measured));
       progress(`open ${median(measured.openMs).toFixed(1)} ms, p99 ${median(measured.ours).toFixed(0)} µs, raw ${median(measured.peer).toFixed(0)} µs`);
@@ -84,7 +87,7 @@ export async function run({ rounds, isTiny, only, folder, progress }) {
       await mirror.close();
     }
   } finally {
-    await raw.close();
+    await raw.file.close();
   }
   const [first, last] = [openMs[0], openMs.at(-1)];
   if (first !== undefined && last !== first) {
