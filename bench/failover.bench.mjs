@@ -1,7 +1,7 @@
 /**
- * The data plane's part of a failover: from asking the recovering VRA for the disks of N VMs at their newest checkpoint until each has answered a read of
- * its first sector over NBD. The peer: starting as many qemu-nbd on qcow2 overlays that are there already, until each has answered the same.
- * Scratch is made and the views are durable within our time. Any CPU for everyone.
+ * Data plane: from asking the recovering VRA for the disks of N VMs at their newest checkpoint until each has answered a read of its first sector over
+ * NBD; scratch is made and the views are durable within that time. Whole: see lib/lab-failover.mjs. The peer: starting as many qemu-nbd on qcow2
+ * overlays that are there already, until each has answered the same. Any CPU for everyone.
  */
 import { execFileSync } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
@@ -9,6 +9,7 @@ import { closeSync, openSync, truncateSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { SITE_ID, startEngine } from './lib/engine.mjs';
+import { LabFailover } from './lib/lab-failover.mjs';
 import { startLoad } from './lib/load.mjs';
 import { readFirstSector } from './lib/nbd-read.mjs';
 import { startProcess } from './lib/processes.mjs';
@@ -113,27 +114,48 @@ async function peers(overlays) {
   return ms;
 }
 
+const numberText = (count) => `${count} VM${count === 1 ? '' : 's'}`;
+
+async function againstPeer({ rounds, part, count, measure, overlays, progress }) {
+  const contestants = [{ name: 'ours', measure }, { name: 'peer', measure: () => peers(overlays.slice(-count)) }];
+  const samples = await interleaved({ rounds, contestants, measure: (contestant) => contestant.measure() });
+  const row = rowOf({ case: `${numberText(count)}, ${part}`, unit: 'ms', goal: PEER_GOAL, ours: samples.ours, peer: samples.peer, peerName: 'qemu-nbd on qcow2', isLessBetter: true });
+  progress(`${row.case}: ratio ${row.ratio.toFixed(2)}`);
+  return row;
+}
+
+async function wholeRows({ rounds, counts, overlays, progress }) {
+  const lab = await LabFailover.raise({ counts, diskBytes: SIZE_BYTES, progress });
+  try {
+    const rows = [];
+    for (const count of counts) rows.push(await againstPeer({ rounds, part: 'whole', count, measure: () => lab.measure(count), overlays, progress }));
+    return rows;
+  } finally {
+    await lab.remove();
+  }
+}
+
 export async function run({ rounds, isTiny, folder, progress }) {
   const counts = isTiny ? [1, 3] : [1, 10, 100];
+  const { rows, overlays } = await dataPlaneRows({ rounds, isTiny, counts, folder, progress });
+  return [...rows, ...await wholeRows({ rounds, counts: isTiny ? [1] : counts, overlays, progress })];
+}
+
+async function dataPlaneRows({ rounds, isTiny, counts, folder, progress }) {
   const site = await protectedVms({ folder, count: counts.at(-1) });
   try {
     await fillJournals(site, isTiny ? { everyMs: 50, longMs: 100 } : { everyMs: 2000, longMs: 10_000 });
     progress(`${site.vms.length} VMs protected, journals filled`);
     const overlays = overlaysOf(folder, site.vms);
     const rows = [];
-    for (const count of counts) {
-      const contestants = [{ name: 'ours', measure: () => ours(site, site.vms.slice(-count)) }, { name: 'peer', measure: () => peers(overlays.slice(-count)) }];
-      const samples = await interleaved({ rounds, contestants, measure: ({ measure }) => measure() });
-      rows.push(rowOf({ case: `${count} VM${count === 1 ? '' : 's'}, data plane`, unit: 'ms', goal: PEER_GOAL, ours: samples.ours, peer: samples.peer, peerName: 'qemu-nbd on qcow2', isLessBetter: true }));
-      progress(`${count}: ratio ${rows.at(-1).ratio.toFixed(2)}`);
-    }
+    for (const count of counts) rows.push(await againstPeer({ rounds, part: 'data plane', count, measure: () => ours(site, site.vms.slice(-count)), overlays, progress }));
     const { recoveries } = await site.recovering.call('status');
     const bytesOf = (vm) => recoveries.find(({ vmId }) => vmId === vm.vmId)?.journalBytes ?? 0;
     const [long, short] = [site.vms[0], site.vms.at(-1)];
     const samples = await interleaved({ rounds, contestants: [long, short].map((vm, i) => ({ name: i === 0 ? 'long' : 'short', vm })), measure: ({ vm }) => ours(site, [vm]) });
     const inMiB = (vm) => `${(bytesOf(vm) / MiB).toFixed(bytesOf(vm) < 10 * MiB ? 1 : 0)} MiB`;
     rows.push(rowOf({ case: `1 VM, journal of ${inMiB(long)} ÷ ${inMiB(short)}`, unit: 'ms', goal: LENGTH_GOAL, ours: samples.long, peer: samples.short, peerName: 'short journal', isLessBetter: true }));
-    return rows;
+    return { rows, overlays };
   } finally {
     await Promise.all([site.protecting.stop(), site.recovering.stop()]);
   }

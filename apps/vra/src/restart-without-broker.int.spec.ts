@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { type DesiredStateV1, type IdentityGrantV1, IdentityRequestV1, type RecoveryV1, subjectOf, type VraAddressV1, type VraStatusV1 } from '@tidemark/contracts';
+import { type DesiredStateV1, type IdentityGrantV1, IdentityRequestV1, isVraStatus, type RecoveryV1, subjectOf, type VraAddressV1, type VraStatusV1 } from '@tidemark/contracts';
 import { ControlBus, vraRights } from '@tidemark/nest';
 import { freePort, SecuredNats } from '@tidemark/nest/testing';
 import { ComponentIdentity, credentials, fingerprint, LEAF_LIFETIME_MS, makeNatsKey, makeRequest } from '@tidemark/trust';
@@ -173,6 +173,9 @@ describe('VRAs that are killed, and start while the broker is away', () => {
     await nats.ca.retireOld();
     await apply(3);
     await untilReplicating();
-    expect((await receiver.ask<VraStatusV1>('status.get', {}))?.identity.trusts).toEqual([newest]);
+    const statuses = await Promise.all([sender, receiver].map((each) => each.ask<VraStatusV1>('status.get', {})));
+    expect(statuses[1]?.identity.trusts).toEqual([newest]);
+    // What a ZVM would drop it would take for silence.
+    expect(statuses.map((status) => [status?.protections.length, status?.recoveries.length, isVraStatus(status)])).toEqual([[1, 0, true], [0, 1, true]]);
   }, 300_000);
 });

@@ -57,3 +57,16 @@ export class Background {
     await this.#running;
   }
 }
+
+/** What fails for one keeps none of the others from its turn. @throws the first error, when all had theirs */
+export async function eachAlone<T>(items: Iterable<T>, work: (item: T) => Promise<void> | void): Promise<void> {
+  const problems: unknown[] = [];
+  for (const item of items) {
+    try {
+      await work(item);
+    } catch (error) {
+      problems.push(error);
+    }
+  }
+  if (problems.length > 0) throw problems[0];
+}

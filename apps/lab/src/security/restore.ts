@@ -1,7 +1,8 @@
 import { ApiError } from '@tidemark/api-client';
 import type { SitePair } from '../e2e/site-pair.js';
-import { processesOf } from '../lab.js';
+import { parseTarget, processesOf } from '../lab.js';
 import { SITE_NAMES, type SiteName } from '../layout.js';
+import { isVbaConnected, VBA_NAME } from '../servers/vba.js';
 import { until } from '../until.js';
 import { allowed, carryOut, type Outcome, refused, type Result } from './attempt.js';
 
@@ -62,9 +63,26 @@ async function look(pair: SitePair, site: SiteName): Promise<Certificates> {
 const fingerprintOf = ({ Certificates: all }: Certificates, component: string): string | undefined => all.find(({ Component }) => Component === component)?.Fingerprint;
 
 async function restored(pair: SitePair, vpgId: string, target: string): Promise<Outcome> {
+  const { site, process: name } = parseTarget(target);
+  if (name === VBA_NAME) return await backupApplianceRestored(pair, vpgId, site);
   await pair.kill(target);
   await pair.start(target);
   return await nextCheckpoint(pair, vpgId);
+}
+
+/** No checkpoint needs it: it is missed by its ZVM and then heard again, and where the VPG is recovered it reads every byte of a checkpoint. */
+async function backupApplianceRestored(pair: SitePair, vpgId: string, site: SiteName): Promise<Outcome> {
+  const api = await pair.api(site);
+  const heard = async (wanted: boolean): Promise<true> => await until(`the VBA of site ${site} is ${wanted ? 'heard' : 'missed'}`, async () => ((await isVbaConnected(api)) === wanted ? true : undefined), { timeoutMs: COMPONENT_MS_MAX / 3 });
+  await pair.kill(`${site}/${VBA_NAME}`);
+  await heard(false);
+  await pair.start(`${site}/${VBA_NAME}`);
+  await heard(true);
+  if (site === 'a') return allowed('missed, then heard');
+  const vpg = await pair.vpg('b', vpgId);
+  const { CheckpointIdentifier } = await pair.nextCheckpoint(vpg);
+  await vpg.verify(CheckpointIdentifier);
+  return allowed(`verified checkpoint ${CheckpointIdentifier}`);
 }
 
 /** Made by both VRAs of the protected site, sent to the other site, listed by its ZVM: no component can be missing. */

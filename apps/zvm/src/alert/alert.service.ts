@@ -1,8 +1,8 @@
 import { Inject, Injectable, Logger, type OnApplicationBootstrap, type OnApplicationShutdown } from '@nestjs/common';
 import { ControlBus } from '@tidemark/nest';
-import { alertChanges, type AlertFacts, alertsFor, certificateAlertsFor, type CertificateFacts, type RecoveryAlertFacts, recoveryAlertsFor, syslogAlertsFor } from '@tidemark/vpg';
+import { alertChanges, type AlertFacts, alertsFor, certificateAlertsFor, type CertificateFacts, heartbeatAlertsFor, type HeartbeatFacts, type RecoveryAlertFacts, recoveryAlertsFor, syslogAlertsFor } from '@tidemark/vpg';
 import { SyslogService } from '../audit/syslog.service.js';
-import { Background } from '../background.js';
+import { Background, eachAlone } from '../background.js';
 import { Clock } from '../clock.js';
 import { ZVM_CONFIG, type ZvmConfig } from '../config.js';
 import { EventService } from '../event/event.service.js';
@@ -10,7 +10,7 @@ import { OwnershipService } from '../ownership/ownership.service.js';
 import { PeerLinkService } from '../peer/peer-link.service.js';
 import { PeerStore } from '../peer/peer.store.js';
 import { TrustService } from '../trust/trust.service.js';
-import { rpoSecondsOf, testIntervalMsOf } from '../vpg/vpg-definition.js';
+import { rpoSecondsOf } from '../vpg/vpg-definition.js';
 import { VpgStatusService } from '../vpg/vpg-status.service.js';
 import { VpgStore } from '../vpg/vpg.store.js';
 import { VbaLinkService } from '../vba/vba-link.service.js';
@@ -65,19 +65,22 @@ export class AlertService implements OnApplicationBootstrap, OnApplicationShutdo
     for (const vpg of this.vpgs.visible()) await this.status.load(vpg);
     const wanted = [
       ...alertsFor(this.#facts()), ...recoveryAlertsFor(this.#recoveryFacts()), ...certificateAlertsFor([...this.trust.facts(), ...this.#vraCertificates(), ...this.#vbaCertificates()], this.clock.nowMs()),
-      ...syslogAlertsFor(this.syslog.backlog, { nowMs: this.clock.nowMs(), limitMs: 1000 * this.config.syslogAlertSeconds }),
+      ...heartbeatAlertsFor(this.#heartbeats()), ...syslogAlertsFor(this.syslog.backlog, { nowMs: this.clock.nowMs(), limitMs: 1000 * this.config.syslogAlertSeconds }),
     ];
     const { turnedOn, turnedOff, reworded } = alertChanges(this.store.active(), wanted);
     const at = new Date(this.clock.nowMs());
-    for (const alert of turnedOff) {
-      await this.store.turnOff(alert.alertId, at);
-      await this.#record('AlertTurnedOff', alert);
-    }
-    for (const alert of turnedOn) {
-      await this.store.turnOn(alert, at);
-      await this.#record('AlertTurnedOn', alert);
-    }
-    for (const { active, wanted } of reworded) await this.store.change(active, { description: wanted.description });
+    // An alert that cannot be written down (its text is made of what others say) holds up no other one.
+    await eachAlone([
+      ...turnedOff.map((alert) => async () => {
+        await this.store.turnOff(alert.alertId, at);
+        await this.#record('AlertTurnedOff', alert);
+      }),
+      ...turnedOn.map((alert) => async () => {
+        await this.store.turnOn(alert, at);
+        await this.#record('AlertTurnedOn', alert);
+      }),
+      ...reworded.map(({ active, wanted }) => () => this.store.change(active, { description: wanted.description })),
+    ], (change) => change());
   }
 
   async #record(type: 'AlertTurnedOn' | 'AlertTurnedOff', alert: { helpIdentifier: string; description: string; entity: 'Zvm' | 'Vra' | 'Vpg'; vpgIds: readonly string[] }): Promise<void> {
@@ -100,9 +103,6 @@ export class AlertService implements OnApplicationBootstrap, OnApplicationShutdo
           rpoMs: measures.rpoMs,
           rpoTargetMs: 1000 * rpoSecondsOf(vpg.definition),
           isWaitingForCommit: vpg.failover?.phase === 'beforeCommit',
-          untestedForMs: this.clock.nowMs() - (vpg.lastTestAtMs ?? vpg.createdAtMs),
-          wasTested: vpg.lastTestAtMs !== null,
-          testIntervalMs: testIntervalMsOf(vpg.definition),
         };
       }),
       fences: this.ownership.withVms(),
@@ -121,6 +121,16 @@ export class AlertService implements OnApplicationBootstrap, OnApplicationShutdo
         vpgIds: vpgs.filter((vpg) => this.status.ownVraIds(vpg).includes(vra.vraId)).map((vpg) => vpg.definition.vpgId),
       })),
     };
+  }
+
+  #heartbeats(): HeartbeatFacts[] {
+    const vpgs = this.vpgs.visible();
+    return [
+      ...this.vras.all().map(({ vraId, name }): HeartbeatFacts => ({
+        subject: `vra ${vraId}`, sender: `VRA '${name}'`, problem: this.vraLink.problemWith(vraId), vpgIds: vpgs.filter((vpg) => this.status.ownVraIds(vpg).includes(vraId)).map(({ definition }) => definition.vpgId),
+      })),
+      ...this.vbas.all().map(({ vbaId, name }): HeartbeatFacts => ({ subject: `vba ${vbaId}`, sender: `VBA '${name}'`, problem: this.vbaLink.problemWith(vbaId), vpgIds: [] })),
+    ];
   }
 
   /** Of the last heartbeat, however old: a VRA falls silent when its certificate ends. */
@@ -158,6 +168,10 @@ export class AlertService implements OnApplicationBootstrap, OnApplicationShutdo
         .map((view) => ({ ...view, vmName: nameOf(view.vpgId, view.vmId), warningBytes: warnings.get(`${view.vpgId}/${view.vmId}`) ?? null })),
       datastores: statuses.flatMap(({ datastores, recoveries }) => datastores.map((datastore) => ({ ...datastore, vpgIds: [...new Set(recoveries.map(({ vpgId }) => vpgId))] }))),
       clocks: this.vras.all().flatMap(({ vraId, name }) => (this.vraLink.status(vraId)?.barriers ?? []).map(({ vpgId, clockOffsetMs }) => ({ vpgId, vraName: name, clockOffsetMs }))),
+      clockDoubts: this.vras.all().flatMap(({ vraId, name }) => {
+        const { clockDoubt, recoveries } = this.vraLink.status(vraId) ?? {};
+        return clockDoubt && recoveries ? [{ vraId, vraName: name, ...clockDoubt, vpgIds: [...new Set(recoveries.map(({ vpgId }) => vpgId))] }] : [];
+      }),
       histories: own.map((vpg) => {
         const { historyMs, recoverableForMs, summary } = this.status.measure(vpg);
         const isReplicating = vpg.state === 'protecting' && summary.latest !== null;

@@ -30,6 +30,15 @@ export function plainText(text: string): string {
   return clean.length > TEXT_LENGTH_MAX ? `${clean.slice(0, TEXT_LENGTH_MAX)}…`.toWellFormed() : clean;
 }
 
+const SITE_NAME_LENGTH_MAX = 80;
+const NAME_LENGTH_MAX = 200;
+
+/** Who it was, on another site's word: never to be taken for a user of this one. One line, whatever was sent. */
+export function namedBySite(siteName: string, user: string): string {
+  const line = `site ${siteName.slice(0, SITE_NAME_LENGTH_MAX)}: ${user}`.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, ' ');
+  return line.slice(0, NAME_LENGTH_MAX).toWellFormed();
+}
+
 /** A request's body as the audit keeps it; null for none. */
 export function redactedInput(body: unknown): unknown {
   if (typeof body !== 'object' || body === null || Object.keys(body).length === 0) return null;

@@ -100,10 +100,12 @@ export class OperationService implements OnModuleInit, OnModuleDestroy, OnApplic
     return [...this.#open.values()].filter((operation) => operation.kind.kind === kind).map((operation) => operation.input);
   }
 
-  /** Of a kind and a VPG, those that ended well; newest first. */
+  /**
+   * Of a kind and a VPG, those that ended well; newest first. Not by `is_done`, which comes behind the task's end: whoever has seen that finds it here. The phase is durable before it.
+   */
   async completed(kind: PlanKind, vpgId: string, countMax: number): Promise<EndedOperation[]> {
     const rows = await this.database.use((db) => db.createQueryBuilder(OperationEntity, 'operation')
-      .where(`operation.kind = :kind AND operation.vpg_id = :vpgId AND operation.is_done AND operation.run->>'phase' = 'completed'`, { kind, vpgId })
+      .where(`operation.kind = :kind AND operation.vpg_id = :vpgId AND operation.run->>'phase' = 'completed'`, { kind, vpgId })
       .orderBy('operation.created_at', 'DESC').take(countMax).getMany());
     return rows.map(({ taskId, input, run }) => ({ taskId, input, notes: (run as PlanRun).notes }));
   }

@@ -1,6 +1,6 @@
 import { Inject, Injectable, type OnApplicationBootstrap, type OnApplicationShutdown } from '@nestjs/common';
 import { claimRefusal, fenceDue, isFenced } from '@tidemark/vpg';
-import { Background } from '../background.js';
+import { Background, eachAlone } from '../background.js';
 import { Clock } from '../clock.js';
 import { ZVM_CONFIG, type ZvmConfig } from '../config.js';
 import { conflict } from '../errors.js';
@@ -64,8 +64,9 @@ export class OwnershipService implements OnApplicationBootstrap, OnApplicationSh
 
   async #look(): Promise<void> {
     if (!this.vpgs.isLoaded || !this.fences.isLoaded) return;
-    for (const vpg of this.vpgs.all()) if (vpg.definition.protectedSiteId === this.config.siteId) await this.#lookAt(vpg);
-    for (const fence of this.fences.all()) await this.#forgetGone(fence);
+    const own = this.vpgs.all().filter(({ definition }) => definition.protectedSiteId === this.config.siteId);
+    // No VPG, whatever is wrong with it, keeps the VMs of another one without their fence.
+    await eachAlone([...own.map((vpg) => () => this.#lookAt(vpg)), ...this.fences.all().map((fence) => () => this.#forgetGone(fence))], (look) => look());
   }
 
   async #lookAt(vpg: VpgRecord): Promise<void> {

@@ -1,8 +1,9 @@
 import { Inject, Injectable, type OnApplicationBootstrap, type OnApplicationShutdown } from '@nestjs/common';
 import { CATALOGUE_PAGE_MAX, type CataloguePutV1, type CatalogueRevisionV1, type PeerNewsV1, type VpgNewsV1 } from '@tidemark/contracts';
-import { Background } from '../background.js';
+import { Background, eachAlone } from '../background.js';
 import { Clock } from '../clock.js';
 import { ZVM_CONFIG, type ZvmConfig } from '../config.js';
+import { ZvmError } from '../errors.js';
 import { TaskService } from '../task/task.service.js';
 import { ZVM_VERSION } from '../version.js';
 import { CatalogueService } from '../vpg/catalogue.service.js';
@@ -59,7 +60,7 @@ export class PeerExchange implements OnApplicationBootstrap, OnApplicationShutdo
     const changedAfter = new Date(this.clock.nowMs() - TASK_NEWS_MS);
     // Without the database the heartbeat goes on; it only has no tasks to tell.
     const tasks = await this.tasks.listShared(changedAfter).catch(() => []);
-    for (const peer of this.peers.all()) {
+    await eachAlone(this.peers.all(), (peer) => {
       const shared = this.vpgs.all().filter(({ definition: { protectedSiteId, recoverySiteId } }) => protectedSiteId === peer.siteId || recoverySiteId === peer.siteId);
       this.link.tell(peer.siteId, {
         siteName: this.config.siteName,
@@ -69,7 +70,7 @@ export class PeerExchange implements OnApplicationBootstrap, OnApplicationShutdo
         removedVpgIds: [...shared.filter((vpg) => vpg.state === 'removed').map((vpg) => vpg.definition.vpgId), ...this.#forgottenThatShow(peer.siteId)],
         tasks: tasks.filter((task) => task.related.vpgIds.length > 0 && task.related.siteIds.includes(peer.siteId)),
       });
-    }
+    });
   }
 
   /** Deleted here, and still there: the other site was away when it happened. */
@@ -104,7 +105,7 @@ export class PeerExchange implements OnApplicationBootstrap, OnApplicationShutdo
 
   /** Owned by the news that comes each second: what fails now comes again. */
   async #take(siteId: string, news: PeerNewsV1): Promise<void> {
-    for (const task of news.tasks) if (task.runnerSiteId === siteId && task.related.vpgIds.every((vpgId) => this.#isShared(vpgId, siteId))) await this.tasks.follow(task);
+    for (const task of news.tasks) if (task.runnerSiteId === siteId && task.related.vpgIds.every((vpgId) => this.#isShared(vpgId, siteId))) await this.tasks.follow(task, this.peers.find(siteId)?.name ?? siteId);
     for (const { vpgId, catalogueRevision } of news.vpgs) {
       if (this.vpgs.find(vpgId)?.definition.protectedSiteId === siteId) this.#confirmed.set(vpgId, catalogueRevision);
     }
@@ -118,11 +119,25 @@ export class PeerExchange implements OnApplicationBootstrap, OnApplicationShutdo
 
   async #healAll(): Promise<void> {
     if (!this.vpgs.isLoaded) return;
-    for (const vpg of this.vpgs.all()) {
-      const { recoverySiteId, protectedSiteId } = vpg.definition;
-      if (recoverySiteId === this.config.siteId && this.link.isAlive(protectedSiteId)) await this.#healOne(vpg, protectedSiteId);
-      else if (protectedSiteId === this.config.siteId && vpg.state === 'removed') await this.#forgetWhenGone(vpg, recoverySiteId);
-    }
+    const all = this.vpgs.all();
+    const protectors = new Set(all.filter(({ definition }) => definition.recoverySiteId === this.config.siteId).map(({ definition }) => definition.protectedSiteId));
+    // A site that refuses, or is slow to answer, holds up the VPGs that it protects and no others.
+    const healed = await Promise.allSettled([...protectors].filter((siteId) => this.link.isAlive(siteId)).map((siteId) => this.#healFor(siteId)));
+    await eachAlone(all.filter(({ definition, state }) => definition.protectedSiteId === this.config.siteId && state === 'removed'), (vpg) => this.#forgetWhenGone(vpg, vpg.definition.recoverySiteId));
+    for (const outcome of healed) if (outcome.status === 'rejected') throw outcome.reason as Error;
+  }
+
+  async #healFor(siteId: string): Promise<void> {
+    const vpgs = this.vpgs.all().filter(({ definition }) => definition.recoverySiteId === this.config.siteId && definition.protectedSiteId === siteId);
+    let isDown = false;
+    await eachAlone(vpgs, async (vpg) => {
+      // Each further question would wait for its deadline as well.
+      if (isDown) return;
+      await this.#healOne(vpg, siteId).catch((error: unknown) => {
+        isDown = error instanceof ZvmError && error.code === 'ZVM_PEER_DOWN';
+        throw error;
+      });
+    });
   }
 
   async #healOne(vpg: VpgRecord, siteId: string): Promise<void> {

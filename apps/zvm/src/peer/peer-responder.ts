@@ -3,9 +3,11 @@ import {
   CataloguePutV1, PairingConfirmV1, PairingRedeemV1, PeerCheckpointInsertV1, PeerForceSyncV1, PeerSettleV1, PeerTakeReverseV1, PeerTrustRenewV1, PeerUnpairV1, speakerOn, subjectOf, VmPowerV1, VpgActV1, VpgPutV1,
 } from '@tidemark/contracts';
 import { ControlBus, ControlRefusal } from '@tidemark/nest';
+import { namedBySite } from '../audit/redaction.js';
 import { ZVM_CONFIG, type ZvmConfig } from '../config.js';
 import { Database } from '../persistence/database.js';
 import { SiteInventoryService } from '../site/site-inventory.service.js';
+import { isTaskIdOf } from '../task/task-id.js';
 import { ProtectedSite } from '../vpg/protected-site.service.js';
 import { RecoveryActions } from '../vpg/recovery-actions.service.js';
 import { VpgStore } from '../vpg/vpg.store.js';
@@ -47,12 +49,13 @@ export class PeerResponder implements OnModuleInit {
     });
     this.#answer('vpg.act', VpgActV1, async ({ taskId, action, initiatedBy, vpgId, input }, siteId) => {
       this.#assertShared(vpgId ?? '', siteId);
-      return { taskId: await this.actions.run({ action, vpgId: vpgId ?? '', input, initiatedBy, taskId, askedBySiteId: siteId }) };
+      const asked = this.#asked(siteId, { taskId, initiatedBy });
+      return { taskId: await this.actions.run({ action, vpgId: vpgId ?? '', input, ...asked, askedBySiteId: siteId }) };
     });
     this.#answer('vpg.takeReverse', PeerTakeReverseV1, async ({ record, taskId, initiatedBy }, siteId) => {
       if (record.definition.recoverySiteId !== siteId) throw new ControlRefusal('ZVM_CONFLICT', 'only the site that has failed a VPG over hands it over');
       this.#assertShared(record.definition.vpgId, siteId);
-      return { taskId: await this.actions.takeReverse(record, { taskId, initiatedBy }) };
+      return { taskId: await this.actions.takeReverse(record, this.#asked(siteId, { taskId, initiatedBy })) };
     });
     this.#answerOf('checkpoint.insert', PeerCheckpointInsertV1, async ({ vpgId, tag, isApplicationConsistent = false }) => await this.protectedSite.insertCheckpoint({ vpgId, tag, isApplicationConsistent }));
     this.#answerOf('vpg.settle', PeerSettleV1, async ({ vpgId, checkpointId }) => ({ vms: await this.protectedSite.settle(vpgId, checkpointId) }));
@@ -92,6 +95,12 @@ export class PeerResponder implements OnModuleInit {
     const vpg = this.vpgs.find(vpgId);
     if (!vpg || vpg.definition.protectedSiteId === siteId || vpg.definition.recoverySiteId === siteId) return;
     throw new ControlRefusal('ZVM_NOT_FOUND', `VPG ${vpgId} does not exist`);
+  }
+
+  /** Under an id of its own making, by somebody there: what it starts here is nobody's of this site. */
+  #asked(siteId: string, { taskId, initiatedBy }: { readonly taskId: string; readonly initiatedBy: string }): { readonly taskId: string; readonly initiatedBy: string } {
+    if (!isTaskIdOf(taskId, siteId)) throw new ControlRefusal('ZVM_INVALID', `a task that site ${siteId} asks for has an id that begins with that site's`);
+    return { taskId, initiatedBy: namedBySite(this.peers.get(siteId).name, initiatedBy) };
   }
 
   #answer<T extends object, R>(topic: string, type: (new () => T) | null, handle: Handler<T, R>, states: readonly PairingState[] = ['paired']): void {

@@ -12,6 +12,7 @@ import { settingsOf } from '../vpg/vpg-definition.js';
 import type { VpgRecord } from '../vpg/vpg-model.js';
 import { VpgStore } from '../vpg/vpg.store.js';
 import { scriptEnvironment, type ScriptOperation } from './script-environment.js';
+import { siteOfTask } from '../task/task-id.js';
 import { noteOf, outcomeNotRun, outcomeOf, outcomeUnknown, type ScriptMoment, type ScriptNote, type ScriptOutcome, TITLES } from './script-outcome.js';
 
 /** Nest injection token of a {@link ScriptRunner}; null: this ZVM has no scripts folder. */
@@ -139,9 +140,11 @@ export class RecoveryScripts {
   /** The recovery goes on when this fails: what it does counts for more than the account of it. */
   async #account({ taskId, initiatedBy, input: { vpgId } }: StepContext<VpgInput>, moment: ScriptMoment, { runId, outcome: { isSuccess, text, detail }, file, end }: Account): Promise<void> {
     const type = moment === 'preRecovery' ? 'PreScript' : 'PostScript';
+    const askedBy = siteOfTask(taskId);
+    const isOfPeer = askedBy !== this.config.siteId;
     try {
       await this.audit.append({
-        ...SYSTEM, user: initiatedBy, method: taskId.startsWith(`${this.config.siteId}.`) ? 'System' : 'Peer', action: `script.ended ${type}`, entities: [`vpg:${vpgId}`],
+        ...SYSTEM, user: initiatedBy, method: isOfPeer ? 'Peer' : 'System', subject: isOfPeer ? askedBy : null, action: `script.ended ${type}`, entities: [`vpg:${vpgId}`],
         input: { file: file?.path ?? null, sha256: file?.sha256 ?? null, exitCode: end?.exitCode ?? null, endedBy: end?.endedBy ?? null, isTimedOut: end?.isTimedOut ?? false, durationMs: end?.durationMs ?? null },
         result: isSuccess ? 'Done' : 'Failed', message: plainText(text), taskId,
       });

@@ -2,10 +2,11 @@ import { Inject, Injectable, Logger } from '@nestjs/common';
 import { randomUUID } from 'node:crypto';
 import { AuditLog, SYSTEM } from '../audit/audit-log.js';
 import { currentNote } from '../audit/audit-note.js';
-import { plainText } from '../audit/redaction.js';
+import { namedBySite, plainText } from '../audit/redaction.js';
 import { Clock } from '../clock.js';
 import { ZVM_CONFIG, type ZvmConfig } from '../config.js';
 import { messageOf, notFound } from '../errors.js';
+import { siteOfTask } from './task-id.js';
 import { TaskStore, type TaskRecord, type TaskRelated } from './task.store.js';
 
 export interface TaskStart {
@@ -53,7 +54,10 @@ export class TaskService {
 
   /** A task that another site runs; news of it may have come before this call. */
   async startFollowed(start: TaskStart & { readonly taskId: string; readonly runnerSiteId: string }): Promise<void> {
-    if (!(await this.store.find(start.taskId))) await this.start(start);
+    const known = await this.store.find(start.taskId);
+    if (!known) await this.start(start);
+    // Who asked here is known here better than there.
+    else if (known.initiatedBy !== start.initiatedBy) await this.store.save({ ...known, initiatedBy: start.initiatedBy });
   }
 
   /** What it is doing now; ended tasks stay as they are. */
@@ -74,12 +78,13 @@ export class TaskService {
     await this.store.failOrphans({ runnerSiteId: this.config.siteId, openIds, at, reason: 'the ZVM was restarted before it had begun; nothing was done' });
   }
 
-  /** What the site that runs it says about it. */
-  async follow(news: TaskRecord): Promise<void> {
+  /** What the site that runs it says about it. Who asked is its word too, unless it was asked from here. */
+  async follow(news: TaskRecord, runnerName: string): Promise<void> {
     const known = await this.store.find(news.taskId);
     if (known && (known.runnerSiteId !== news.runnerSiteId || known.state !== 'InProgress')) return;
     if (known && (known.generation > news.generation || isSame(known, news))) return;
-    await this.store.save({ ...news, startedAtMs: known?.startedAtMs ?? news.startedAtMs });
+    const initiatedBy = known?.initiatedBy ?? namedBySite(runnerName, news.initiatedBy);
+    await this.store.save({ ...news, initiatedBy, startedAtMs: known?.startedAtMs ?? news.startedAtMs });
   }
 
   /** Tasks run here, under way or ended after `changedAfter`. */
@@ -116,11 +121,11 @@ export class TaskService {
 
   /** The task goes on when this fails: what it does counts for more than the account of it. */
   async #record({ task, action, message }: { readonly task: TaskRecord; readonly action: string; readonly message: string }): Promise<void> {
-    // Whoever asked made the task's id, which begins with its site's.
-    const isOfPeer = !task.taskId.startsWith(`${this.config.siteId}.`);
+    const askedBy = siteOfTask(task.taskId);
+    const isOfPeer = askedBy !== this.config.siteId;
     try {
       await this.audit.append({
-        ...SYSTEM, user: task.initiatedBy, method: isOfPeer ? 'Peer' : 'System', action: `${action} ${task.type}`, entities: entitiesOf(task),
+        ...SYSTEM, user: task.initiatedBy, method: isOfPeer ? 'Peer' : 'System', subject: isOfPeer ? askedBy : null, action: `${action} ${task.type}`, entities: entitiesOf(task),
         result: task.state === 'Failed' ? 'Failed' : 'Done', message: plainText(message), taskId: task.taskId,
       });
     } catch (error) {

@@ -1,3 +1,4 @@
+import type { ProtectionStatusV1, VraStatusV1 } from '@tidemark/contracts';
 import type { Inventory, Vm } from '@tidemark/hypervisor';
 import { DEFAULT_BOOT_GROUP_ID, defaultVpgSettings } from '@tidemark/vpg';
 import type { VpgDefinition, VpgRecord, VpgVm } from '../vpg/vpg-model.js';
@@ -47,3 +48,16 @@ export function vm(id: string, hostId: string, values: Partial<Vm> = {}): Vm {
 }
 
 export const inventory = (vms: readonly Vm[]): Inventory => ({ revision: 1, hosts: [], datastores: [], networks: [], folders: [], vms });
+
+export function vraStatus(vraId: string, values: Partial<VraStatusV1> = {}): VraStatusV1 {
+  return {
+    vraId, hostId: `host of ${vraId}`, version: '0.1.0', address: '127.0.0.1', startedAtMs: 0, identity: { notBeforeMs: 0, notAfterMs: 8e15, signedBy: '', trusts: [] }, revision: 1, attachedVmIds: [], protections: [], recoveries: [],
+    views: [], barriers: [], datastores: [], outbound: { bytesPerSecondMax: null, isThrottled: false, bytesPerSecond: 0 }, clockDoubt: null, ...values,
+  };
+}
+
+export function protectionStatus(values: Partial<ProtectionStatusV1> = {}): ProtectionStatusV1 {
+  return {
+    vpgId: VPG_ID, vmId: 'vm1', epoch: 1, state: 'replicating', isFenced: false, detail: '', sync: null, lagBytes: 0, writtenBytes: 0, writeCount: 0, sentBytes: 0, bytesPerSecond: 0, writesPerSecond: 0, ...values,
+  };
+}

@@ -263,6 +263,7 @@ export class FakeVra {
       })),
       datastores: this.datastores,
       outbound: this.outbound,
+      clockDoubt: null,
     };
   }
 }

@@ -93,7 +93,7 @@ export class VerifyCheckpointOperation implements OnModuleInit {
     const { vpgId, checkpointId, vms } = input;
     this.#assertProtecting(input);
     const { epoch } = this.vpgs.get(vpgId);
-    const pin = { name: pinName(input), checkpointId, expiresAtMs: this.clock.nowMs() + PIN_MS };
+    const pin = { name: pinName(input), checkpointId, keepForMs: PIN_MS };
     await Promise.all(vms.map(async ({ vraId, vmId }) => await this.vraLink.putPin(vraId, { vpgId, vmId, epoch, ...pin })));
     const opened = await Promise.all(vms.map(async ({ vmId, vraId, viewId }) => {
       const { disks } = await this.vraLink.checkpointDisks(vraId, { vpgId, vmId }, checkpointId);

@@ -1,7 +1,7 @@
 import { Inject, Injectable, type OnApplicationBootstrap, type OnApplicationShutdown } from '@nestjs/common';
 import { CHECKPOINT_TAG_MAX, type CheckpointListingV1, type JournalCheckpointV1 } from '@tidemark/contracts';
 import { CheckpointCatalogue, JournalListing, type ListingPage } from '@tidemark/recovery';
-import { Background } from '../background.js';
+import { Background, eachAlone } from '../background.js';
 import { Clock } from '../clock.js';
 import { ZVM_CONFIG, type ZvmConfig } from '../config.js';
 import { VraLinkService } from '../vra/vra-link.service.js';
@@ -89,13 +89,10 @@ export class CatalogueService implements OnApplicationBootstrap, OnApplicationSh
   async #readAll(): Promise<void> {
     if (!this.vpgs.isLoaded) return;
     const mine = this.vpgs.all().filter((vpg) => vpg.definition.recoverySiteId === this.config.siteId);
-    const alive = new Set<string>();
-    for (const vpg of mine) {
-      if (!isReplicating(vpg)) continue;
-      alive.add(vpg.definition.vpgId);
-      await this.#read(vpg);
-    }
+    const replicating = mine.filter(isReplicating);
+    const alive = new Set(replicating.map(({ definition }) => definition.vpgId));
     for (const vpgId of this.#catalogues.keys()) if (!alive.has(vpgId)) this.#catalogues.delete(vpgId);
+    await eachAlone(replicating, (vpg) => this.#read(vpg));
   }
 
   async #read({ definition }: VpgRecord): Promise<void> {

@@ -2,39 +2,23 @@ import { Inject, Injectable, type OnModuleInit } from '@nestjs/common';
 import {
   type CheckpointDisksV1, type CheckpointInsertedV1, type CheckpointInsertV1, type CheckpointListingV1, type DesiredStateV1, type PinDropV1, type PinPutV1, type ProtectionSettledV1, type ProtectionStatusV1, type RecoveryReleaseV1, type RecoveryStatusV1,
   type RecoveryV1,
-  subjectOf, type ViewCloseV1, type ViewOpenV1, type ViewPromoteV1, type ViewStatusV1, VRA_COMMANDS, type VraStatusV1, type VraTopic,
+  isVraStatus, subjectOf, type ViewCloseV1, type ViewOpenV1, type ViewPromoteV1, type ViewStatusV1, VRA_COMMANDS, type VraStatusV1, type VraTopic,
 } from '@tidemark/contracts';
 import { ControlBus, ControlError } from '@tidemark/nest';
 import type { ListingQuestion } from '@tidemark/recovery';
 import { Clock } from '../clock.js';
 import { ZVM_CONFIG, type ZvmConfig } from '../config.js';
 import { ZvmError } from '../errors.js';
+import { type Heartbeat, Heartbeats } from '../heartbeat/heartbeats.js';
 
 /** Nest injection token of the {@link ControlBus} on this site's own NATS. */
 export const SITE_BUS = Symbol('SiteBus');
-
-/** Silence after which a VRA counts as unreachable. */
-export const VRA_SILENCE_MS = 5000;
 
 /** A journal is opened or closed with all its files: seconds at most, unless the datastore is slow. */
 export const OPEN_OR_CLOSE_MS = 60_000;
 
 /** Applications flush for 6 s at most, and the checkpoint's own answer takes 5 s at most. */
 const FREEZE_AND_INSERT_MS = 15_000;
-
-export interface VraHeartbeat {
-  readonly status: VraStatusV1;
-  readonly receivedMs: number;
-}
-
-const LISTS = ['attachedVmIds', 'protections', 'recoveries', 'views', 'barriers'] as const;
-
-const isIdentity = (identity: unknown): boolean => typeof identity === 'object' && identity !== null && 'trusts' in identity && Array.isArray(identity.trusts);
-
-/** Enough that nobody trips over a heartbeat of a broken or newer VRA. */
-function isStatus(status: VraStatusV1): boolean {
-  return typeof status.revision === 'number' && isIdentity(status.identity) && LISTS.every((name) => Array.isArray(status[name]));
-}
 
 interface ProtectionRef {
   readonly vpgId: string;
@@ -47,21 +31,19 @@ type ProtectionAt = ProtectionRef & { readonly epoch: number };
 /** All traffic with this site's VRAs over NATS: their heartbeats come in, commands go out. Every command is idempotent. */
 @Injectable()
 export class VraLinkService implements OnModuleInit {
-  readonly #heartbeats = new Map<string, VraHeartbeat>();
+  readonly #heartbeats: Heartbeats<VraStatusV1>;
   readonly #listeners: ((status: VraStatusV1) => void)[] = [];
 
   constructor(
     @Inject(SITE_BUS) private readonly bus: ControlBus,
     @Inject(ZVM_CONFIG) private readonly config: ZvmConfig,
-    private readonly clock: Clock,
-  ) {}
+    clock: Clock,
+  ) {
+    this.#heartbeats = new Heartbeats(clock, { role: 'vra', siteId: config.siteId, isStatus: isVraStatus, idOf: ({ vraId }) => vraId });
+  }
 
   onModuleInit(): void {
-    const subject = subjectOf({ siteId: this.config.siteId, service: 'vra', instanceId: '*', channel: 'event', topic: 'status.published' });
-    this.bus.listen<VraStatusV1>(subject, (status, actual) => {
-      // Position 4 of the subject is the sender; a body that names another VRA is not trusted.
-      if (actual.split('.')[4] !== status.vraId || !isStatus(status)) return;
-      this.#heartbeats.set(status.vraId, { status, receivedMs: this.clock.monotonicMs() });
+    this.#heartbeats.listen(this.bus, (status) => {
       for (const listener of this.#listeners) listener(status);
     });
   }
@@ -71,23 +53,27 @@ export class VraLinkService implements OnModuleInit {
   }
 
   /** The last status that arrived, however old. */
-  lastStatus(vraId: string): VraHeartbeat | undefined {
-    return this.#heartbeats.get(vraId);
+  lastStatus(vraId: string): Heartbeat<VraStatusV1> | undefined {
+    return this.#heartbeats.last(vraId);
   }
 
   /** The last status, if it is recent. */
   status(vraId: string): VraStatusV1 | undefined {
-    return this.isAlive(vraId) ? this.#heartbeats.get(vraId)?.status : undefined;
+    return this.isAlive(vraId) ? this.#heartbeats.last(vraId)?.status : undefined;
   }
 
   isAlive(vraId: string): boolean {
-    return this.silenceMs(vraId) < VRA_SILENCE_MS;
+    return this.#heartbeats.isAlive(vraId);
   }
 
   /** Since the last heartbeat; Infinity: none since this ZVM started. */
   silenceMs(vraId: string): number {
-    const heartbeat = this.#heartbeats.get(vraId);
-    return heartbeat ? this.clock.monotonicMs() - heartbeat.receivedMs : Infinity;
+    return this.#heartbeats.silenceMs(vraId);
+  }
+
+  /** What is wrong with its heartbeats, for people. */
+  problemWith(vraId: string): string | undefined {
+    return this.#heartbeats.problemWith(vraId);
   }
 
   protectionStatuses(vpgId: string): ProtectionStatusV1[] {
@@ -107,19 +93,15 @@ export class VraLinkService implements OnModuleInit {
   }
 
   #alive(): VraStatusV1[] {
-    return [...this.#heartbeats.keys()].flatMap((vraId) => this.status(vraId) ?? []);
+    return this.#heartbeats.ids().flatMap((vraId) => this.status(vraId) ?? []);
   }
 
   forget(vraId: string): void {
-    this.#heartbeats.delete(vraId);
+    this.#heartbeats.forget(vraId);
   }
 
   async applyState(vraId: string, state: DesiredStateV1): Promise<void> {
     await this.#ask(vraId, 'state.apply', state);
-  }
-
-  async getStatus(vraId: string): Promise<VraStatusV1> {
-    return await this.#ask<VraStatusV1>(vraId, 'status.get', {});
   }
 
   async putRecovery(vraId: string, recovery: RecoveryV1, timeoutMs?: number): Promise<void> {

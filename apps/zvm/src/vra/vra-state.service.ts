@@ -19,6 +19,9 @@ import { VraLinkService } from './vra-link.service.js';
 import type { VraRecord } from './vra-model.js';
 import { VraStore } from './vra.store.js';
 
+/** Far above what any document has reached, and below what the database can count: a VRA that shows more is not followed there. */
+const SHOWN_REVISION_MAX = 2_000_000_000;
+
 const digestOf = (content: unknown): string => createHash('sha256').update(JSON.stringify(content)).digest('hex');
 
 /**
@@ -128,9 +131,10 @@ export class VraStateService implements OnApplicationBootstrap, OnApplicationShu
     const digest = digestOf(state);
     const shown = status?.revision ?? -1;
     let { revision } = vra;
-    if (digest !== vra.stateDigest || shown > revision) {
-      // A VRA ahead of us was told by a database that has since been replaced: go on above it.
-      const next = Math.max(revision, shown) + 1;
+    // A VRA ahead of us was told by a database that has since been replaced: go on above it.
+    const newest = Math.max(revision, shown < SHOWN_REVISION_MAX ? shown : -1);
+    if (digest !== vra.stateDigest || newest > revision) {
+      const next = newest + 1;
       await this.vras.update(vra.vraId, (current) => ({ ...current, revision: next, stateDigest: digest }));
       revision = next;
     }

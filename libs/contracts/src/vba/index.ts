@@ -1,1 +1,2 @@
 export * from './messages.js';
+export { isVbaStatus } from './status-shape.js';

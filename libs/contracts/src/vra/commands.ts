@@ -31,14 +31,14 @@ export class ViewCloseV1 {
 export class ViewPromoteV1 extends ViewCloseV1 {}
 
 /**
- * `control pin.put`: the checkpoint stays, beyond retention, thinning and early retirement, until the pin is dropped or expires (by the VRA's wall clock). A name that is
- * known goes over to this checkpoint. One VM is enough to keep a checkpoint of the whole VPG.
+ * `control pin.put`: the checkpoint stays, beyond retention, thinning and early retirement, until the pin is dropped or its time is over. A name that is known goes over to
+ * this checkpoint. One VM is enough to keep a checkpoint of the whole VPG.
  */
 export class PinPutV1 extends ProtectionCommandV1 {
   @IsString() @Length(1, 100) name!: string;
   @IsInt() @Min(1) checkpointId!: number;
-  /** null: until it is dropped. */
-  @IsOptional() @IsInt() @Min(1) expiresAtMs!: number | null;
+  /** Running time of the VRA, in which time that it is down does not count; null: until it is dropped. */
+  @IsOptional() @IsInt() @Min(1) keepForMs!: number | null;
 }
 
 /** `control pin.drop`; a name that is not known: done already. */

@@ -60,8 +60,8 @@ export interface RecoveryStatusV1 {
   readonly isAtHardLimit: boolean;
   /** What reading the journal back in the background has shown. `affectedIds`: checkpoints given up because of `detail`. */
   readonly scrub: { readonly completedAtMs: number | null; readonly detail: string; readonly affectedIds: readonly number[] };
-  /** Checkpoints that are kept by name, beyond retention; `expiresAtMs` null: until the pin is dropped. */
-  readonly pins: readonly { readonly name: string; readonly checkpointId: number; readonly expiresAtMs: number | null }[];
+  /** Checkpoints that are kept by name, beyond retention; `keepForMs`: what is left of its time, null: until the pin is dropped. */
+  readonly pins: readonly { readonly name: string; readonly checkpointId: number; readonly keepForMs: number | null }[];
   readonly mirrorBytes: number;
   /** Before and after compression, since the VRA started. */
   readonly receivedRawBytes: number;
@@ -121,6 +121,18 @@ export interface DatastoreStatusV1 {
   readonly guardBytes: number;
 }
 
+/**
+ * Wall clock and monotonic clock of the VRA's host have contradicted each other: until they have agreed for an hour, nothing that it recovers is retired or
+ * thinned by age.
+ */
+export interface ClockDoubtV1 {
+  /** How far the wall clock went beyond what the monotonic one counted; below 0: back. */
+  readonly byMs: number;
+  /** By the wall clock behind it. */
+  readonly atMs: number;
+  readonly endsInMs: number;
+}
+
 /** Its certificate, by which a rotation of the CA sees who has followed. Fingerprints are SHA-256, as OpenSSL prints them. */
 export interface IdentityStatusV1 {
   readonly notBeforeMs: number;
@@ -148,4 +160,6 @@ export interface VraStatusV1 {
   readonly barriers: readonly BarrierStatusV1[];
   readonly datastores: readonly DatastoreStatusV1[];
   readonly outbound: OutboundStatusV1;
+  /** null: ages are trusted. */
+  readonly clockDoubt: ClockDoubtV1 | null;
 }

@@ -13,7 +13,7 @@ export interface RetirementConfig {
   readonly historyMs: number;
 }
 
-/** One listed checkpoint; `ageMs` on the recovery side's persisted monotonic clock (a host that cannot trust its age leaves it out). */
+/** One listed checkpoint; `ageMs` on the recovery side's persisted running time. */
 export interface AgedCheckpoint {
   readonly checkpointId: number;
   readonly ageMs: number;
@@ -35,7 +35,7 @@ export type RetirementEvent = { readonly nowMs: number } & (
   | { readonly type: 'message'; readonly fromVraId: string; readonly message: RetirementMessage }
   /**
    * What is listed for the whole VPG (every VM's journal holds it), any order; only the leader needs it. Give it now and then
-   * (every few seconds) while age may be trusted: after a step of the wall clock, do not.
+   * (every few seconds), without those whose age is in doubt ({@link RunningClock}).
    */
   | {
       readonly type: 'listed';

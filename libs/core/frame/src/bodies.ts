@@ -60,7 +60,7 @@ const CHECKPOINT_KINDS = ['automatic', 'tagged', 'applicationConsistent'] as con
 const SYNC_KINDS = ['initialSync', 'deltaSync', 'bitmapSync'] as const;
 
 export const encodeOpen = (request: OpenRequest): Uint8Array => encodeJson(request);
-export const encodeOpened = (reply: OpenedReply): Uint8Array => encodeJson({ copyingVolumes: [], basisId: null, ...reply });
+export const encodeOpened = (reply: OpenedReply): Uint8Array => encodeJson({ ...reply, copyingVolumes: reply.copyingVolumes ?? [], basisId: reply.basisId ?? null });
 export const encodeRefused = (reply: RefusedReply): Uint8Array => encodeJson(reply);
 export const encodeMarker = (marker: CheckpointMarker): Uint8Array => encodeJson(marker);
 /** Blanks behind a marker that will be aged: its length must not change, or credit and frame length would not fit any more. */

@@ -90,6 +90,11 @@ export class Journal {
     this.#log.start(this.#recovered, effects);
   }
 
+  /** Running time of the journal, ms: goes on where the last process stopped. */
+  get clockMs(): number {
+    return this.#times().clockMs;
+  }
+
   get state(): JournalState {
     return { phase: this.#phase, reason: this.#reason };
   }

@@ -46,7 +46,7 @@ function daysText(ms: number): string {
 }
 
 /** ISO 8601 in UTC, from a count of milliseconds: the pure ring has no Date. Years 1970 to 9999. */
-function timeText(ms: number): string {
+export function timeText(ms: number): string {
   const seconds = Math.floor(ms / 1000);
   const { year, month, day } = civilOf(Math.floor(seconds / 86_400));
   const two = (value: number): string => String(value).padStart(2, '0');

@@ -3,6 +3,7 @@ export { certificateAlertsFor, type CertificateFacts } from './certificate-alert
 export * from './defaults.js';
 export * from './disk-custody.js';
 export * from './facts.js';
+export { heartbeatAlertsFor, type HeartbeatFacts } from './heartbeat-alert.js';
 export * from './limits.js';
 export * from './placement.js';
 export * from './script-settings.js';

@@ -2,12 +2,13 @@ import { describe, expect, it } from '@jest/globals';
 import { GiB } from '@tidemark/base';
 import { recoveryAlertsFor, type HistoryFacts, type JournalFacts, type RecoveryAlertFacts } from './recovery-alerts.js';
 
-const NONE: RecoveryAlertFacts = { journals: [], scratches: [], datastores: [], histories: [], clocks: [] };
+const NONE: RecoveryAlertFacts = { journals: [], scratches: [], datastores: [], histories: [], clocks: [], clockDoubts: [] };
 const LIMITS = { journalHardBytes: 10 * GiB, journalWarningBytes: 7 * GiB, scratchHardBytes: null, scratchWarningBytes: null };
 const journal = (more: Partial<JournalFacts>): RecoveryAlertFacts => ({
   ...NONE,
   journals: [{ vpgId: 'v', vpgName: 'App', vmId: 'vm', vmName: 'db', state: 'receiving', detail: '', journalBytes: GiB, limits: LIMITS, isAtHardLimit: false, scrub: { detail: '', affectedIds: [] }, ...more }],
 });
+const DOUBT = { vraId: 'id', vraName: 'vra-b1', byMs: -2 * 86_400_000, atMs: Date.UTC(2026, 10, 20, 15) };
 const history = (more: Partial<HistoryFacts>): RecoveryAlertFacts => ({
   ...NONE, histories: [{ vpgId: 'v', name: 'App', isReplicating: true, historyMs: 0, historyTargetMs: 100 * 60_000, recoverableForMs: 1e9, ...more }],
 });
@@ -26,6 +27,8 @@ describe('alerts of the recovery side', () => {
     ['damage that the scrub found', journal({ scrub: { detail: 'record 7', affectedIds: [1, 2] } }), ['TDM0002']],
     ['a clock a second off', { ...NONE, clocks: [{ vpgId: 'v', vraName: 'a', clockOffsetMs: -1000 }] }, []],
     ['a clock further off', { ...NONE, clocks: [{ vpgId: 'v', vraName: 'a', clockOffsetMs: -1001 }] }, ['TDM0001']],
+    ['a clock that stepped', { ...NONE, clockDoubts: [{ ...DOUBT, vpgIds: ['v'] }] }, ['TDM0003']],
+    ['a clock that stepped where nothing is recovered', { ...NONE, clockDoubts: [{ ...DOUBT, vpgIds: [] }] }, []],
     ['three quarters of the history', history({ historyMs: 75 * 60_000 }), []],
     ['less', history({ historyMs: 74 * 60_000 }), ['VPG0037']],
     ['less than half', history({ historyMs: 49 * 60_000 }), ['VPG0038']],
@@ -33,5 +36,12 @@ describe('alerts of the recovery side', () => {
     ['a VPG that fails over', history({ historyMs: 0, isReplicating: false }), []],
   ])('%s', (_name, facts, ids) => {
     expect(recoveryAlertsFor(facts).map(({ helpIdentifier }) => helpIdentifier)).toEqual(ids);
+  });
+
+  it('name the VRA whose clock stepped, how far, and from when on ages are trusted again', () => {
+    const [found] = recoveryAlertsFor({ ...NONE, clockDoubts: [{ ...DOUBT, vpgIds: ['v', 'w'] }] });
+    expect(found).toMatchObject({ subject: 'id', vpgIds: ['v', 'w'] });
+    expect(found?.description).toContain("the wall clock of VRA 'vra-b1' went 2 days back against its running time (it then said 2026-11-20T15:00Z)");
+    expect(found?.description).toContain('until both have agreed for an hour');
   });
 });

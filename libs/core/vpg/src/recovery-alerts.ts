@@ -1,5 +1,6 @@
 import { GiB, MiB } from '@tidemark/base';
 import { alert, type WantedAlert } from './alerts.js';
+import { timeText } from './certificate-alerts.js';
 import type { VmLimits } from './recovery-limits.js';
 import { SLA } from './sla.js';
 
@@ -22,6 +23,18 @@ export interface ClockFacts {
   readonly vraName: string;
   /** Against the VRA that leads the VPG's checkpoints. */
   readonly clockOffsetMs: number;
+}
+
+/** A host whose wall clock and running time contradicted each other. */
+export interface ClockDoubtFacts {
+  readonly vraId: string;
+  readonly vraName: string;
+  /** How far the wall clock went beyond the running time; below 0: back. */
+  readonly byMs: number;
+  /** Wall clock behind it. */
+  readonly atMs: number;
+  /** What it recovers; without any there is nothing to retire. */
+  readonly vpgIds: readonly string[];
 }
 
 export interface ScratchFacts {
@@ -57,6 +70,7 @@ export interface RecoveryAlertFacts {
   readonly datastores: readonly DatastoreFacts[];
   readonly histories: readonly HistoryFacts[];
   readonly clocks: readonly ClockFacts[];
+  readonly clockDoubts: readonly ClockDoubtFacts[];
 }
 
 const CLOCK_OFFSET_MS_MAX = 1000;
@@ -68,7 +82,7 @@ const HISTORY_ERROR_SHARE = 0.5;
 export function recoveryAlertsFor(facts: RecoveryAlertFacts): WantedAlert[] {
   return [
     ...facts.journals.flatMap(journalAlerts), ...facts.scratches.flatMap(scratchAlerts), ...facts.datastores.flatMap(datastoreAlerts),
-    ...facts.histories.flatMap(historyAlerts), ...facts.clocks.flatMap(clockAlerts),
+    ...facts.histories.flatMap(historyAlerts), ...facts.clocks.flatMap(clockAlerts), ...facts.clockDoubts.flatMap(clockDoubtAlerts),
   ];
 }
 
@@ -94,6 +108,13 @@ function clockAlerts({ vpgId, vraName, clockOffsetMs }: ClockFacts): WantedAlert
   return [alert('TDM0001', { subject: `${vpgId}/${vraName}`, description, vpgIds: [vpgId] })];
 }
 
+function clockDoubtAlerts({ vraId, vraName, byMs, atMs, vpgIds }: ClockDoubtFacts): WantedAlert[] {
+  if (vpgIds.length === 0) return [];
+  const description = `the wall clock of VRA '${vraName}' went ${duration(Math.abs(byMs))} ${byMs > 0 ? 'forward' : 'back'} against its running time (it then said ${timeText(atMs)}): ` +
+    `no checkpoint of what it recovers is retired or thinned by age until both have agreed for an hour; look at the time service of its host`;
+  return [alert('TDM0003', { subject: vraId, description, vpgIds })];
+}
+
 function scratchAlerts({ vpgId, vmName, viewId, scratchBytes, isScratchFull, warningBytes }: ScratchFacts): WantedAlert[] {
   const about = (description: string) => ({ subject: viewId, description, vpgIds: [vpgId] });
   if (isScratchFull) return [alert('TDM0004', about(`scratch of '${vmName}' is full at ${size(scratchBytes)}: its writes fail with ENOSPC; other VMs are not affected`))];
@@ -115,6 +136,12 @@ function historyAlerts({ vpgId, name, isReplicating, historyMs, historyTargetMs,
   const minutes = (ms: number): number => Math.floor(ms / 60_000);
   const description = `VPG '${name}' has ${minutes(historyMs)} min of history, ${minutes(possibleMs)} min should be there`;
   return [alert(share < HISTORY_ERROR_SHARE ? 'VPG0038' : 'VPG0037', { subject: vpgId, description, vpgIds: [vpgId] })];
+}
+
+function duration(ms: number): string {
+  const seconds = Math.round(ms / 1000);
+  if (seconds < 120) return `${seconds} s`;
+  return seconds < 7200 ? `${Math.round(seconds / 60)} min` : seconds < 172_800 ? `${Math.round(seconds / 3600)} h` : `${Math.round(seconds / 86_400)} days`;
 }
 
 const size = (bytes: number): string => (bytes >= GiB ? `${(bytes / GiB).toFixed(2)} GiB` : `${(bytes / MiB).toFixed(1)} MiB`);

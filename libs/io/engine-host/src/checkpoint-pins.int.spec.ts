@@ -14,34 +14,38 @@ afterEach(() => rm(root, { recursive: true, force: true }));
 
 const QUIET: Logger = { info: () => undefined, warn: () => undefined, error: () => undefined };
 
-async function pinned(): Promise<{ readonly pins: CheckpointPins; readonly folder: string; readonly inForce: Map<string, number> }> {
+async function pinned(): Promise<{ readonly pins: CheckpointPins; readonly folder: string; readonly inForce: Map<string, number>; readonly journal: { clockMs: number } }> {
   const folder = join(root, 'journal');
   await mkdir(folder);
   const inForce = new Map<string, number>();
-  const journal = { holds: () => true, pin: (id: number, key: string) => inForce.set(key, id), unpin: (key: string) => inForce.delete(key) };
+  const journal = { clockMs: 0, holds: () => true, pin: (id: number, key: string) => inForce.set(key, id), unpin: (key: string) => inForce.delete(key) };
   const pins = new CheckpointPins(folder, 'vpg/vm', QUIET);
   pins.attach(journal as unknown as JournalFile);
-  await pins.put({ name: 'backup', checkpointId: 5, expiresAtMs: 1000 });
-  await pins.put({ name: 'restore', checkpointId: 7, expiresAtMs: null });
-  return { pins, folder, inForce };
+  await pins.put({ name: 'backup', checkpointId: 5, keepForMs: 1000 });
+  await pins.put({ name: 'restore', checkpointId: 7, keepForMs: null });
+  return { pins, folder, inForce, journal };
 }
 
 describe('a pin that has expired', () => {
   it('is dropped, in the file too; others stay', async () => {
-    const { pins, folder, inForce } = await pinned();
-    await pins.tick(999);
+    const { pins, folder, inForce, journal } = await pinned();
+    journal.clockMs = 999;
+    await pins.tick();
     expect([...inForce.values()]).toEqual([5, 7]);
-    await pins.tick(1000);
+    expect(pins.list.map(({ keepForMs }) => keepForMs)).toEqual([1, null]);
+    journal.clockMs = 1000;
+    await pins.tick();
     expect([...inForce.values()]).toEqual([7]);
     expect(await readFile(join(folder, 'pins.json'), 'utf8')).not.toContain('backup');
   });
 
   it('holds nothing any more although its file cannot be written, and ends again after a restart', async () => {
-    const { pins, folder, inForce } = await pinned();
+    const { pins, folder, inForce, journal } = await pinned();
     const kept = await readFile(join(folder, 'pins.json'));
     await rm(folder, { recursive: true });
     await writeFile(folder, 'no folder');
-    await pins.tick(1000);
+    journal.clockMs = 1000;
+    await pins.tick();
     expect([...inForce.values()]).toEqual([7]);
     expect(pins.lowest?.name).toBe('restore');
     await rm(folder);
@@ -49,7 +53,8 @@ describe('a pin that has expired', () => {
     await writeFile(join(folder, 'pins.json'), kept);
     const restarted = new CheckpointPins(folder, 'vpg/vm', QUIET);
     await restarted.load();
-    await restarted.tick(1000);
+    restarted.attach(journal as unknown as JournalFile);
+    await restarted.tick();
     expect(restarted.list.map(({ name }) => name)).toEqual(['restore']);
   });
 });

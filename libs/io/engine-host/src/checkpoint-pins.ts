@@ -9,8 +9,16 @@ export interface CheckpointPin {
   /** Of who needs it, e.g. `backup 2026-11-22`; one checkpoint per name. */
   readonly name: string;
   readonly checkpointId: number;
-  /** Wall clock, ms since 1970; null: until it is dropped. */
-  readonly expiresAtMs: number | null;
+  /** null: until it is dropped. */
+  readonly keepForMs: number | null;
+}
+
+/** As it is kept. */
+interface KeptPin {
+  readonly name: string;
+  readonly checkpointId: number;
+  /** Running time of the journal: it goes where the journal goes, and no clock that somebody sets ends a pin too early. ADR 0049 */
+  readonly untilClockMs: number | null;
 }
 
 export const PINS_MAX = 64;
@@ -23,8 +31,8 @@ const keyOf = (name: string): string => `pin ${name}`;
  * durable before it is answered; the other way round when it is dropped.
  */
 export class CheckpointPins {
-  readonly #file: StateFile<readonly CheckpointPin[]>;
-  #pins: readonly CheckpointPin[] = [];
+  readonly #file: StateFile<readonly KeptPin[]>;
+  #pins: readonly KeptPin[] = [];
   #journal: JournalFile | undefined;
 
   constructor(
@@ -39,13 +47,15 @@ export class CheckpointPins {
     this.#pins = (await this.#file.load()) ?? [];
   }
 
+  /** With what is left of their time. */
   get list(): readonly CheckpointPin[] {
-    return this.#pins;
+    const clockMs = this.#journal?.clockMs ?? 0;
+    return this.#pins.map(({ name, checkpointId, untilClockMs }) => ({ name, checkpointId, keepForMs: untilClockMs === null ? null : Math.max(0, Math.round(untilClockMs - clockMs)) }));
   }
 
   /** The pin of the oldest checkpoint: what holds the history. */
-  get lowest(): CheckpointPin | undefined {
-    return this.#pins.reduce<CheckpointPin | undefined>((lowest, pin) => (lowest && lowest.checkpointId <= pin.checkpointId ? lowest : pin), undefined);
+  get lowest(): Pick<CheckpointPin, 'name' | 'checkpointId'> | undefined {
+    return this.#pins.reduce<KeptPin | undefined>((lowest, pin) => (lowest && lowest.checkpointId <= pin.checkpointId ? lowest : pin), undefined);
   }
 
   /** The journal was opened, before anything is retired in it. A checkpoint that went with damage takes its pin along, loudly. */
@@ -55,8 +65,9 @@ export class CheckpointPins {
   }
 
   /** Throws VRA_UNKNOWN_CHECKPOINT, or VRA_CONFLICT for one name too many. A name that is known goes over to this checkpoint. */
-  async put(pin: CheckpointPin): Promise<void> {
+  async put({ keepForMs, ...named }: CheckpointPin): Promise<void> {
     const journal = this.#open();
+    const pin: KeptPin = { ...named, untilClockMs: keepForMs === null ? null : Math.ceil(journal.clockMs + keepForMs) };
     const before = this.#pins.find(({ name }) => name === pin.name);
     if (pin.name.trim() === '' || pin.name.length > NAME_LENGTH_MAX) throw new EngineError('VRA_CONFLICT', `a pin's name has 1 to ${String(NAME_LENGTH_MAX)} characters`);
     if (!before && this.#pins.length >= PINS_MAX) throw new EngineError('VRA_CONFLICT', `this recovery has ${String(PINS_MAX)} pins: drop one first`);
@@ -88,9 +99,11 @@ export class CheckpointPins {
    * Drops what has expired, and what the journal does not hold any more. In memory first, unlike {@link drop}: the file says itself when a pin ends, so it may be late, and a datastore that is too full
    * to be told is freed by what the pin held.
    */
-  async tick(nowMs: number): Promise<void> {
-    const isGone = ({ checkpointId }: CheckpointPin): boolean => this.#journal?.holds(checkpointId) === false;
-    const over = this.#pins.filter((pin) => isGone(pin) || (pin.expiresAtMs !== null && pin.expiresAtMs <= nowMs));
+  async tick(): Promise<void> {
+    if (this.#pins.length === 0) return;
+    const clockMs = this.#journal?.clockMs ?? 0;
+    const isGone = ({ checkpointId }: KeptPin): boolean => this.#journal?.holds(checkpointId) === false;
+    const over = this.#pins.filter((pin) => isGone(pin) || (pin.untilClockMs !== null && pin.untilClockMs <= clockMs));
     if (over.length === 0) return;
     for (const pin of over) {
       const { name, checkpointId } = pin;
@@ -102,7 +115,7 @@ export class CheckpointPins {
     await this.#file.save(this.#pins).catch((error: unknown) => this.log.warn({ protection: this.key, error: String(error) }, 'the file of pins could not be written; what has ended in it ends again after a restart'));
   }
 
-  async #save(pins: readonly CheckpointPin[]): Promise<void> {
+  async #save(pins: readonly KeptPin[]): Promise<void> {
     await this.#file.save(pins);
     this.#pins = pins;
   }

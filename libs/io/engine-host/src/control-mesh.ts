@@ -2,6 +2,7 @@ import { ProtocolError } from '@tidemark/base';
 import { decodeControlMessage, encodeControlMessage, type ControlMessage } from '@tidemark/checkpoint';
 import { decodeControl, encodeFrame, encodeJson, FrameKind } from '@tidemark/frame';
 import { crc32c, LinkKeeper, LinkServer, type Link, type LinkTransport } from '@tidemark/link';
+import { decodeControlHello, type ControlHello } from './control-hello.js';
 import { decodeHeldMessage, isHeldType, type HeldMessage } from './held-report.js';
 import { decodeQuiesceMessage, type QuiesceMessage } from './quiesce-message.js';
 import type { Logger, VraAddress } from './types.js';
@@ -79,10 +80,10 @@ export class ControlMesh {
   #start(link: Link): void {
     let vraId: string | undefined;
     link.start({
-      onReady: () => sendControl(link, encodeJson({ type: 'hello', vraId: this.self.vraId })),
+      onReady: () => sendControl(link, encodeJson({ type: 'hello', vraId: this.self.vraId } satisfies ControlHello)),
       onFrame: (_, body) => {
         if (vraId === undefined) {
-          const claimed = decodeHello(body);
+          const claimed = decodeControlHello(body).vraId;
           if (claimed !== link.peer.instanceId) throw new ProtocolError('PROTOCOL_ORDER', `VRA ${link.peer.instanceId}, by its certificate, says that it is ${claimed}`);
           vraId = claimed;
           this.#up(vraId, link);
@@ -128,12 +129,4 @@ export class ControlMesh {
 
 function sendControl(link: Link, body: Uint8Array): void {
   link.send(encodeFrame({ kind: FrameKind.control }, [body], crc32c));
-}
-
-function decodeHello(body: Uint8Array): string {
-  const { type, fields } = decodeControl(body);
-  if (type !== 'hello') throw new ProtocolError('PROTOCOL_ORDER', `control connection begins with ${type}`);
-  const vraId = fields.text('vraId', 64);
-  fields.end();
-  return vraId;
 }

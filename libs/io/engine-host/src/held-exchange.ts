@@ -5,6 +5,7 @@ import type { HeldCheckpoint } from '@tidemark/journal';
 import {
   commonCheckpoints, commonPage, HELD_REPORT_MAX, NEWEST_MAX, type CommonPage, type HeldAsk, type HeldMessage, type HeldPage, type HeldReport, type HeldThin,
 } from './held-report.js';
+import type { AgeClock } from './age-clock.js';
 import type { RecoveryHost } from './recovery-host.js';
 import type { RetirementHost } from './retirement-host.js';
 
@@ -22,6 +23,7 @@ const SPACE_PAGE = 64;
 
 export interface HeldSurroundings {
   readonly selfVraId: string;
+  readonly ages: AgeClock;
   readonly retirements: ReadonlyMap<string, RetirementHost>;
   recoveriesOf(vpgId: string): readonly RecoveryHost[];
   /** Checkpoints of this VPG that somebody needs here. */
@@ -152,7 +154,7 @@ export class HeldExchange {
   }
 
   #report(vpgId: string, retirement: RetirementHost, { wantedId, nowMs }: { readonly wantedId: number; readonly nowMs: number }): void {
-    const own = this.#ownReport(vpgId, wantedId, nowMs);
+    const own = this.#ownReport(vpgId, wantedId);
     const [leader] = retirement.config.recoverers;
     if (!leader) return;
     if (!retirement.isLeading) return this.around.send(leader.vraId, own);
@@ -198,9 +200,10 @@ export class HeldExchange {
     return Math.max(0, ...this.around.recoveriesOf(vpgId).map((recovery) => recovery.wantedOldest()?.checkpointId ?? 0));
   }
 
-  #ownReport(vpgId: string, wantedId: number, nowMs: number): HeldReport {
+  #ownReport(vpgId: string, wantedId: number): HeldReport {
+    const ageOf = this.#ages();
     const recoveries = this.around.recoveriesOf(vpgId);
-    const common = commonCheckpoints(recoveries.map((recovery) => agedBy(recovery, nowMs)));
+    const common = commonCheckpoints(recoveries.map((recovery) => agedBy(recovery, ageOf)));
     const cut = common.length > HELD_REPORT_MAX ? [...common.slice(0, HELD_REPORT_MAX), ...common.slice(-1)] : common;
     const [first, ...others] = recoveries;
     const newest = (first?.journal.newestCheckpoints(NEWEST_MAX) ?? []).filter(({ checkpointId }) => others.every(({ journal }) => journal.holds(checkpointId)));
@@ -208,6 +211,14 @@ export class HeldExchange {
       type: 'held', vpgId, checkpointIds: cut.map(({ checkpointId }) => checkpointId), agesMs: cut.map(({ ageMs }) => ageMs),
       newestIds: newest.map(({ checkpointId }) => checkpointId), wantedId, pinnedId: lowestOf(this.around.pinnedIdsOf(vpgId)),
     };
+  }
+
+  /** 0 while this host's clocks are in doubt: then nothing of the VPG is old, for the youngest age that any VRA gives counts. */
+  #ages(): AgeOf {
+    const { ages } = this.around;
+    if (ages.doubt()) return () => 0;
+    const nowMs = ages.nowMs();
+    return ({ arrivedMs, marker }) => Math.max(0, Math.floor(nowMs - arrivedMs + marker.ageMs));
   }
 
   #page({ vpgId, fromId, countMax, thinAfterMs }: HeldAsk): HeldPage {
@@ -220,7 +231,7 @@ export class HeldExchange {
     // The last one says how far this page reaches, though it may not be common here: then it is not listed anyway.
     const shown = isEnd || held.at(-1) === own.at(-1) ? held : [...held, ...own.slice(-1)];
     const keeps = shown.map(({ checkpointId, marker }) => isKept(marker) || pinned.has(checkpointId));
-    const agesMs = shown.map((checkpoint) => ageOf(checkpoint, nowMs));
+    const agesMs = shown.map(this.#ages());
     if (thinAfterMs !== null) {
       const ids = shown.map(({ checkpointId }) => checkpointId).filter((_, i) => keeps[i] === false && (agesMs[i] ?? 0) >= thinAfterMs);
       this.#promises.set(vpgId, { fromId, ids: new Set(ids), untilMs: nowMs + PROMISE_MS });
@@ -240,12 +251,12 @@ const lowestPinned = (reports: readonly HeldReport[]): number => Math.min(Infini
 
 const lowestOf = (ids: readonly number[]): number => (ids.length === 0 ? 0 : Math.min(...ids));
 
-const ageOf = ({ arrivedMs, marker }: HeldCheckpoint, nowMs: number): number => Math.max(0, Math.floor(nowMs - arrivedMs + marker.ageMs));
+type AgeOf = (checkpoint: HeldCheckpoint) => number;
 
 /** Only what is as old as the history window can be retired by age. The journal has them in order, so most are never looked at. */
-function agedBy({ spec, journal }: RecoveryHost, nowMs: number): Pick<HeldReport, 'checkpointIds' | 'agesMs'> {
-  const held = journal.oldestCheckpoints((checkpoint) => ageOf(checkpoint, nowMs) >= spec.historyMs);
-  return { checkpointIds: held.map(({ checkpointId }) => checkpointId), agesMs: held.map((checkpoint) => ageOf(checkpoint, nowMs)) };
+function agedBy({ spec, journal }: RecoveryHost, ageOf: AgeOf): Pick<HeldReport, 'checkpointIds' | 'agesMs'> {
+  const held = journal.oldestCheckpoints((checkpoint) => ageOf(checkpoint) >= spec.historyMs);
+  return { checkpointIds: held.map(({ checkpointId }) => checkpointId), agesMs: held.map(ageOf) };
 }
 
 /**

@@ -142,7 +142,7 @@ export class RecoveringSide {
   async #open(key: string, spec: RecoverySpec): Promise<void> {
     await this.#folders?.assertRecovery(spec);
     const space = await this.#spaces.of(spec);
-    const hooks = { vraId: this.around.options.vraId, log: this.around.options.log, codecs: this.around.codecs, space, hashPool: this.around.hashPool, readCache: this.around.memory.readCache, budget: this.around.memory.receiving };
+    const hooks = { vraId: this.around.options.vraId, log: this.around.options.log, ages: this.around.ages, codecs: this.around.codecs, space, hashPool: this.around.hashPool, readCache: this.around.memory.readCache, budget: this.around.memory.receiving };
     this.#recoveries.set(key, await RecoveryHost.open(spec, hooks, { knownCount: this.#specs.get(key)?.volumes.length ?? 0 }));
     this.#failed.delete(key);
   }
@@ -472,7 +472,7 @@ export class RecoveringSide {
     for (const recovery of this.#recoveries.values()) {
       recovery.tick(nowMs);
       await recovery.dropUnneededMirrors();
-      await recovery.pins.tick(Date.now());
+      await recovery.pins.tick();
     }
     this.#exchange.tick(nowMs);
     for (const { view } of this.viewEntries) view?.retryPromotion(nowMs);

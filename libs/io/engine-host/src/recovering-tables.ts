@@ -35,6 +35,7 @@ export function heldSurroundings(tables: RecoveringTables, retirements: Retireme
   const { around } = tables;
   return {
     selfVraId: around.options.vraId,
+    ages: around.ages,
     retirements: retirements.byVpg,
     recoveriesOf: (vpgId) => recoveriesOf(tables, vpgId),
     pinnedIdsOf: (vpgId) => [...viewsOf(tables, vpgId), ...pinsOf(tables, vpgId)].map(({ checkpointId }) => checkpointId),

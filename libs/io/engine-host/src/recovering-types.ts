@@ -1,5 +1,6 @@
 import type { RetirementMessage } from '@tidemark/checkpoint';
 import type { CodecPool } from '@tidemark/link';
+import type { AgeClock } from './age-clock.js';
 import type { EngineMemory } from './engine-memory.js';
 import type { HashPool } from './hash-pool.js';
 import type { HeldMessage } from './held-report.js';
@@ -20,6 +21,7 @@ export interface RecoveringState {
 }
 
 export interface RecoveringSurroundings extends ViewTables {
+  readonly ages: AgeClock;
   readonly codecs: CodecPool;
   readonly options: VraOptions;
   readonly hashPool: HashPool;

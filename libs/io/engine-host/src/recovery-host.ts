@@ -13,6 +13,7 @@ import { Receiver, type BudgetShare, type MemoryBudget, type ReceiverEffect } fr
 import { payloadPool } from '@tidemark/sys';
 import type { DatastoreSpace } from './datastore-space.js';
 import { fingerprintOf } from './disk-fingerprint.js';
+import type { AgeClock } from './age-clock.js';
 import { EngineError } from './engine-error.js';
 import { CheckpointPins } from './checkpoint-pins.js';
 import { JournalOwner } from './journal-owner.js';
@@ -38,6 +39,7 @@ export interface RecoveryHooks {
   /** Of this VRA: journals carry the name of the one they belong to. */
   readonly vraId: string;
   readonly log: Logger;
+  readonly ages: AgeClock;
   readonly codecs: CodecPool;
   readonly space: DatastoreSpace;
   readonly hashPool: HashPool;
@@ -130,7 +132,7 @@ export class RecoveryHost {
       identity: { vpgId: this.spec.vpgId, vmId: this.spec.vmId },
       volumes: this.#mirrors.asVolumes(this.spec.volumes),
       epoch: this.spec.epoch,
-      clocks: { monotonicMs: () => performance.now(), wallClockMs: () => Date.now() },
+      clocks: { monotonicMs: () => this.hooks.ages.nowMs(), wallClockMs: this.hooks.ages.clocks.wallClockMs },
       crc32c,
       decompress: decompressBody,
       isIndexDistrusted,
@@ -207,7 +209,7 @@ export class RecoveryHost {
   get thinnedSeq(): number {
     const { thinning } = this.spec;
     if (!thinning) return 0;
-    const beforeMs = performance.now() - thinning.keepAllMs;
+    const beforeMs = this.hooks.ages.nowMs() - thinning.keepAllMs;
     return this.journal.oldestCheckpoints(({ arrivedMs }) => arrivedMs < beforeMs).at(-1)?.markerSeq ?? 0;
   }
 

@@ -2,6 +2,7 @@ import type { CheckpointPin } from './checkpoint-pins.js';
 import type { JournalPhase } from '@tidemark/journal';
 import type { SyncKind } from '@tidemark/frame';
 import type { SenderState, SyncProgress } from '@tidemark/replication';
+import type { ClockDoubtStatus } from './age-clock.js';
 import { memoryStatus, type EngineMemory, type MemoryStatus } from './engine-memory.js';
 import type { OutboundStatus } from './outbound.js';
 import type { RecoveringSide } from './recovering-side.js';
@@ -108,10 +109,11 @@ export interface EngineStatus {
   readonly outbound: OutboundStatus;
   readonly datastores: readonly DatastoreStatus[];
   readonly memory: MemoryStatus;
+  readonly clockDoubt: ClockDoubtStatus | null;
 }
 
 /** A picture of both sides, made when asked. */
-export function engineStatus(sending: SendingSide, recovering: RecoveringSide, memory: EngineMemory): EngineStatus {
+export function engineStatus(sending: SendingSide, recovering: RecoveringSide, memory: EngineMemory): Omit<EngineStatus, 'clockDoubt'> {
   const nowMs = performance.now();
   const running = new Map(sending.streams.map((stream) => [stream.key, stream]));
   return {

@@ -1,5 +1,6 @@
 import type { LinkTransport } from '@tidemark/link';
 import type { TrustedSite } from '@tidemark/trust';
+import type { AgeClockOptions } from './age-clock.js';
 import type { GuestAgents } from './guest-agent.js';
 import type { Throttle } from '@tidemark/base';
 import type { ThinningPolicy } from '@tidemark/checkpoint';
@@ -165,6 +166,8 @@ export interface VraOptions {
   readonly activityPeriodMs?: number;
   /** How long the files of a VRA that is said to be down must stay as they are before they are opened; for tests. Absent: 5 s. */
   readonly quietMs?: number;
+  /** For tests. */
+  readonly ageClock?: Omit<AgeClockOptions, 'log'> | undefined;
   /** Absent: no guest of this host can be frozen. */
   readonly guestAgents?: GuestAgents;
   readonly log: Logger;

@@ -5,6 +5,7 @@ import { CodecPool } from '@tidemark/link';
 import { nameUri, type TrustedSite } from '@tidemark/trust';
 import { payloadPool } from '@tidemark/sys';
 import type { CheckpointPin } from './checkpoint-pins.js';
+import { AgeClock } from './age-clock.js';
 import { ControlMesh } from './control-mesh.js';
 import { DataServer } from './data-server.js';
 import { DatastoreFolders } from './datastore-folders.js';
@@ -61,7 +62,8 @@ export interface CheckpointListing {
  * NATS or a ZVM by what it was told last; the app around it passes control messages in and status out.
  */
 export class VraEngine {
-  readonly #startedMs = performance.now();
+  readonly #ages: AgeClock;
+  readonly #startedMs: number;
   readonly #exports = new ExportTable();
   readonly #backupExports = new ExportTable();
   readonly #desiredFile: StateFile<DesiredState>;
@@ -88,6 +90,8 @@ export class VraEngine {
   #controlPort = 0;
 
   private constructor(readonly options: VraOptions) {
+    this.#ages = new AgeClock({ log: options.log, ...options.ageClock });
+    this.#startedMs = this.#ages.nowMs();
     this.#desiredFile = new StateFile(`${options.stateFolder}/desired.json`);
     this.#votes = new VoteStore(`${options.stateFolder}/votes.json`);
     this.#codecs = new CodecPool({ onWorkerLost: (error) => options.log.error({ error: error.message }, 'a codec worker died; frames go uncompressed until another one runs') });
@@ -116,6 +120,7 @@ export class VraEngine {
     });
     this.#recovering = new RecoveringSide({
       options,
+      ages: this.#ages,
       backupExports: this.#backupExports,
       codecs: this.#codecs,
       exports: this.#exports,
@@ -256,9 +261,9 @@ export class VraEngine {
   }
 
   /** Keeps a checkpoint beyond retention, under a name, durably; a name that is known goes over to it. See {@link CheckpointPin}. */
-  async putPin({ vpgId, vmId, name, checkpointId, expiresAtMs, epoch }: ProtectionRef & Asked & CheckpointPin): Promise<void> {
+  async putPin({ vpgId, vmId, name, checkpointId, keepForMs, epoch }: ProtectionRef & Asked & CheckpointPin): Promise<void> {
     this.#gate.check({ vpgId, vmId }, epoch);
-    await this.#recovering.putPin({ vpgId, vmId }, { name, checkpointId, expiresAtMs: expiresAtMs ?? null });
+    await this.#recovering.putPin({ vpgId, vmId }, { name, checkpointId, keepForMs: keepForMs ?? null });
   }
 
   async dropPin({ name, epoch, ...ref }: ProtectionRef & Asked & { readonly name: string }): Promise<void> {
@@ -329,8 +334,8 @@ export class VraEngine {
    * missing there, so the wall clock's word counts when it says more: an RPO must not look better than it is.
    */
   #checkpointOf({ checkpointId, marker, arrivedMs, arrivedAtMs }: HeldCheckpoint): JournalCheckpoint {
-    const monotonicMs = performance.now() - arrivedMs;
-    const sinceMs = arrivedMs < this.#startedMs ? Math.max(monotonicMs, Date.now() - arrivedAtMs) : monotonicMs;
+    const runningMs = this.#ages.nowMs() - arrivedMs;
+    const sinceMs = arrivedMs < this.#startedMs ? Math.max(runningMs, this.#ages.clocks.wallClockMs() - arrivedAtMs) : runningMs;
     const { epoch, term, vmIds, atMs, tag, kind } = marker;
     return { checkpointId, epoch, term, vmIds, atMs, ageMs: Math.max(0, sinceMs) + marker.ageMs, tag, kind };
   }
@@ -345,7 +350,7 @@ export class VraEngine {
   }
 
   status(): EngineStatus {
-    return engineStatus(this.#sending, this.#recovering, this.#memory);
+    return { ...engineStatus(this.#sending, this.#recovering, this.#memory), clockDoubt: this.#ages.doubt() };
   }
 
   #meshHandlers(): ConstructorParameters<typeof ControlMesh>[1] {

@@ -174,6 +174,11 @@ export class JournalFile {
   }
 
   /** Bytes of the segment files that count. */
+  /** Running time of the journal, ms: what its records carry. Goes on where the last process stopped. */
+  get clockMs(): number {
+    return this.#journal.clockMs;
+  }
+
   get journalBytes(): number {
     return this.#journal.journalBytes;
   }

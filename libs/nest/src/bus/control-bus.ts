@@ -173,12 +173,14 @@ export class ControlBus {
     }
   }
 
-  /** Each message once, no answer. Invalid ones are dropped. */
-  listen<T>(subject: string, handle: (message: T, subject: string) => void): void {
+  /**
+   * Each message once, no answer. Invalid ones are dropped. `isWelcome` is asked before a message is read: who sends too much is not worth the reading.
+   */
+  listen<T>(subject: string, handle: (message: T, subject: string) => void, isWelcome: (subject: string, sizeBytes: number) => boolean = () => true): void {
     this.#onConnection((connection) => {
       connection.subscribe(subject, {
         callback: (error, message) => {
-          if (error) return;
+          if (error || !isWelcome(message.subject, message.data.length)) return;
           try {
             handle(message.json<T>(), message.subject);
           } catch {

@@ -46,7 +46,7 @@ const MESSAGES: readonly (readonly [new () => object, object])[] = [
   [DesiredStateV1, DESIRED], [RecoveryV1, RECOVERY], [ViewOpenV1, VIEW], [ViewCloseV1, { viewId: ID, epoch: 1 }], [ViewPromoteV1, { viewId: ID, epoch: 1 }], [RecoveryRemoveV1, { vpgId: ID, vmId: 'vm', epoch: 1, isMirrorKept: true }],
   [EpochV1, { vpgId: ID, vmId: 'vm', epoch: 2 }], [CheckpointInsertV1, { vpgId: ID, epoch: 1, tag: 'now' }], [CheckpointListV1, { vpgId: ID, vmId: 'vm', afterChange: 0 }],
   [CheckpointDisksRequestV1, { vpgId: ID, vmId: 'vm', checkpointId: 4 }], [ProtectionForceSyncV1, { vpgId: ID, vmId: 'vm', epoch: 1 }],
-  [RecoveryReleaseV1, { vpgId: ID, vmId: 'vm', epoch: 1, moveNumber: 1, journalFolder: '/j' }], [PinPutV1, { vpgId: ID, vmId: 'vm', epoch: 1, name: 'backup', checkpointId: 4, expiresAtMs: 1e12 }],
+  [RecoveryReleaseV1, { vpgId: ID, vmId: 'vm', epoch: 1, moveNumber: 1, journalFolder: '/j' }], [PinPutV1, { vpgId: ID, vmId: 'vm', epoch: 1, name: 'backup', checkpointId: 4, keepForMs: 60_000 }],
   [PinDropV1, { vpgId: ID, vmId: 'vm', epoch: 1, name: 'backup' }], [ProtectionSettleV1, { vpgId: ID, vmId: 'vm', epoch: 1, checkpointId: 4 }], [PreseedCheckV1, { path: '/d/x', sizeBytes: 4096 }],
   [PairingRedeemV1, { secret: 's', site: CARD, caPem: ['x'], natsPublicKey: NATS_KEY }], [PairingConfirmV1, { userJwt: 'a.b.c' }], [PeerTrustRenewV1, { caPem: ['x'], voided: [{ role: 'vra', instanceId: '7', beforeMs: 5 }], natsPublicKey: NATS_KEY }], [PeerUnpairV1, { isTargetKept: true }],
   [VpgPutV1, { record: RECORD }], [VpgActV1, { taskId: ID, action: 'failover', initiatedBy: 'admin', vpgId: ID, input: { CheckpointIdentifier: '4' } }], [PeerCheckpointInsertV1, { vpgId: ID, tag: 'now' }], [PeerForceSyncV1, { vpgId: ID }],

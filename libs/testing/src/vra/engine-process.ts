@@ -8,11 +8,13 @@ import { TlsTransport } from '@tidemark/link';
 import { plainTransport } from '@tidemark/link/plain';
 import { ComponentIdentity, type ComponentName } from '@tidemark/trust';
 import { VraEngine, type DesiredState, type RecoverySpec, type ViewSpec, type VraOptions } from '@tidemark/engine-host';
+import { TurnWatch } from '../load/turn-watch.js';
 
 const say = (message: object): void => void stdout.write(`${JSON.stringify(message)}\n`);
 const log = { info: () => undefined, warn: () => undefined, error: (fields: object, message: string) => say({ logged: `${message} ${JSON.stringify(fields)}` }) };
 const { trustFolder, plain, ...options } = JSON.parse(argv[2] ?? '') as Omit<VraOptions, 'log' | 'transport'> & Connections;
 const engine = await VraEngine.start({ ...options, transport: await transport(), log });
+const turns = new TurnWatch();
 say({ address: engine.address });
 
 /** One of them. */
@@ -38,6 +40,7 @@ const CALLS: Record<string, (args: never) => unknown> = {
   status: () => engine.status(),
   eventLoopDelay: () => engine.eventLoopDelay(),
   resetEventLoopDelay: () => engine.resetEventLoopDelay(),
+  takeLongestTurnMs: () => turns.takeLongestMs(),
   openView: (args: ViewSpec) => engine.openView(args),
   closeView: ({ viewId }: { viewId: string }) => engine.closeView(viewId),
 };
@@ -50,4 +53,5 @@ for await (const line of createInterface({ input: stdin })) {
     say({ id, error: String(error) });
   }
 }
+turns.close();
 await engine.close();

@@ -1,20 +1,26 @@
 import { closeSync, mkdtempSync, openSync, rmSync, truncateSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { pid } from 'node:process';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, beforeEach, expect, it } from '@jest/globals';
 import { MiB } from '@tidemark/base';
 import type { EngineStatus, EventLoopDelay } from '@tidemark/engine-host';
+import { WaitMeter } from '../load/wait-meter.js';
 import { EngineChild } from './engine-child.js';
 import { SITE_ID } from './test-site.js';
 import { NbdClient } from './nbd-client.js';
 
 const VM_COUNT = 300;
 const SIZE_BYTES = MiB;
-/** Half of what any fault may add to a guest's write. */
+/** What any fault may add to a guest's write, and half of it for one turn. */
+const WRITE_MS_MAX = 100;
 const TURN_MS_MAX = 50;
-/** A turn can be long because this machine had no CPU for the process. A turn that is long by itself is long every time. */
-const WINDOWS_MAX = 12;
+/** The engine's own period is a second, and so is that of the checkpoints: what takes long there does so in every window. */
+const WINDOW_MS = 1100;
+const WINDOWS = 6;
+/** A disk or a host that takes its time hits one or another. */
+const LATE_WINDOWS_MAX = 2;
 
 let folder: string;
 const engines: EngineChild[] = [];
@@ -53,26 +59,36 @@ async function protect(protecting: EngineChild, recovering: EngineChild): Promis
   }
 }
 
-it(`no turn of a protecting VRA with ${VM_COUNT} volumes takes longer than ${TURN_MS_MAX} ms, with status, checkpoints and writes going on`, async () => {
+it(`no turn of a protecting VRA with ${VM_COUNT} volumes takes longer than ${TURN_MS_MAX} ms and no write than ${WRITE_MS_MAX} ms, with status, checkpoints and writes going on`, async () => {
   for (const vraId of ['protecting', 'recovering']) engines.push(await EngineChild.start(vraId, folder));
   const [protecting, recovering] = engines;
   if (!protecting || !recovering) throw new Error('two engines');
   await protect(protecting, recovering);
+  const meter = new WaitMeter(() => [protecting.pid], pid);
   const clients = await Promise.all(Array.from({ length: 8 }, (_, i) => NbdClient.connect(protecting.socketPath, `disk-${i * 30}`)));
   let isWriting = true;
+  let slowestMs = 0;
   const writing = clients.map(async (client, i) => {
-    for (let n = 0; isWriting; n += 1) await client.write(((n * 7 + i) % 256) * 4096, Buffer.alloc(4096, n));
+    for (let n = 0; isWriting; n += 1) {
+      const start = meter.start();
+      await client.write(((n * 7 + i) % 256) * 4096, Buffer.alloc(4096, n));
+      slowestMs = Math.max(slowestMs, meter.waitedMs(start));
+    }
   });
-  const longest: number[] = [];
-  while (longest.length < WINDOWS_MAX && !(Math.min(...longest) < TURN_MS_MAX)) {
-    await protecting.call('resetEventLoopDelay');
-    await delay(1100); // the engine's own period is a second
+  const windows: { readonly turnMs: number; readonly writeMs: number }[] = [];
+  await protecting.call('takeLongestTurnMs');
+  while (windows.length < WINDOWS) {
+    slowestMs = 0;
+    await delay(WINDOW_MS);
     await protecting.call('status');
-    longest.push((await protecting.call<EventLoopDelay>('eventLoopDelay')).maxMs);
+    windows.push({ turnMs: await protecting.call<number>('takeLongestTurnMs'), writeMs: slowestMs });
   }
   isWriting = false;
   await Promise.all(writing);
   for (const client of clients) client.close();
-  expect(Math.min(...longest)).toBeLessThan(TURN_MS_MAX);
-  expect(longest.some((ms) => ms > 0)).toBe(true);
-});
+  const late = windows.filter(({ turnMs, writeMs }) => turnMs > TURN_MS_MAX || writeMs > WRITE_MS_MAX);
+  expect(late.length > LATE_WINDOWS_MAX ? windows : []).toEqual([]);
+  // The engine's own figure sees these turns, too, and the machine's share of them.
+  const { maxMs } = await protecting.call<EventLoopDelay>('eventLoopDelay');
+  expect(maxMs).toBeGreaterThan(0);
+}, 240_000);

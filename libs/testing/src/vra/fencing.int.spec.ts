@@ -72,7 +72,7 @@ it('is the word of a manager that was restored from before the failover: every c
     'view.open': (epoch) => recovering().openView({ ...view('read'), epoch }),
     'view.close': (epoch) => recovering().closeView('test', epoch),
     'view.promote': (epoch) => recovering().promoteView('test', epoch),
-    'pin.put': (epoch) => recovering().putPin({ ...ref, name: 'backup', checkpointId, expiresAtMs: null, epoch }),
+    'pin.put': (epoch) => recovering().putPin({ ...ref, name: 'backup', checkpointId, keepForMs: null, epoch }),
     'pin.drop': (epoch) => recovering().dropPin({ ...ref, name: 'backup', epoch }),
     'epoch.reserve': (epoch) => recovering().reserveEpoch({ ...ref, epoch }),
     'epoch.commit': (epoch) => recovering().commitEpoch({ ...ref, epoch }),

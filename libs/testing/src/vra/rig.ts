@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { MiB } from '@tidemark/base';
-import { SocketGuestAgents, VraEngine, type BarrierSpec, type DesiredState, type Logger, type ProtectionSpec, type RecoverySpec } from '@tidemark/engine-host';
+import { SocketGuestAgents, VraEngine, type AgeClockOptions, type BarrierSpec, type DesiredState, type Logger, type ProtectionSpec, type RecoverySpec } from '@tidemark/engine-host';
 import { SITE_ID, TestSite } from './test-site.js';
 
 const run = promisify(execFile);
@@ -39,6 +39,8 @@ export interface RigOptions {
   readonly onDisks?: (files: readonly string[]) => Promise<void>;
   /** Of every VRA; 0: any free one. */
   readonly backupPort?: number;
+  /** Of every VRA. */
+  readonly ageClock?: Omit<AgeClockOptions, 'log'>;
 }
 
 /** Protecting and recovering VRAs as engines in this process, on loopback sockets and real files. */
@@ -78,6 +80,7 @@ export class VraRig {
       nbdSocketPath: this.socketPath(role, index),
       stateFolder: join(this.folder, name, 'state'),
       captureBytesMax: 64 * MiB,
+      ageClock: this.options.ageClock,
       guestAgents: new SocketGuestAgents(this.guestAgentFolder(role, index)),
       log: quietLog,
     });

@@ -1,27 +1,30 @@
 import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, truncateSync } from 'node:fs';
-import { kill } from 'node:process';
+import { env, kill, pid } from 'node:process';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, beforeEach, expect, it } from '@jest/globals';
 import { MiB } from '@tidemark/base';
 import type { EngineStatus } from '@tidemark/engine-host';
+import { WaitMeter } from '../load/wait-meter.js';
 import { EngineChild } from './engine-child.js';
 import { NbdClient } from './nbd-client.js';
 import { SITE_ID } from './test-site.js';
 
-const VOLUMES = 300;
+/** More, to see what a VRA bears: STALLED_PEER_VOLUMES=1500. */
+const VOLUMES = Number(env['STALLED_PEER_VOLUMES'] ?? 300);
 const SIZE_BYTES = 2 * MiB;
 const CAPTURE_BYTES = 45 * MiB;
-/** Written while nothing is acknowledged: six times the memory. */
-const WRITTEN_BYTES = 288 * MiB;
+/** Written while nothing is acknowledged: more than the memory, each time. */
+const WRITTEN_BYTES = 72 * MiB;
 const WRITE_BYTES = 96 * 1024;
 /** Beside the pool, after a VRA with these volumes has come to rest: 32 MiB kept ready, 16 MiB that wait in a socket and its queue, and what V8 has not collected yet. */
 const BASE_BYTES = 128 * MiB;
 /** Design: no fault outside the capture process adds more to a write. */
 const WRITE_MS_MAX = 100;
-/** A write can be late because this machine had no CPU for the process: then few are. What stalls by itself stalls in every window. */
-const WINDOWS = 12;
+/** So often the peer stands still and moves again: one write that waits for it each time is seen. A disk that takes its time may make one late. */
+const STALLS = 4;
+const LATE_STALLS_MAX = 1;
 
 let folder: string;
 const engines: EngineChild[] = [];
@@ -63,36 +66,41 @@ async function allReplicate(protecting: EngineChild): Promise<void> {
   }
 }
 
+/** All clients at once, round by round. @returns the longest round: its writes share one process, so that the bound of one holds for all of them. */
+async function writeRounds(clients: readonly NbdClient[], meter: WaitMeter, afterRound: () => void): Promise<number> {
+  const payload = Buffer.alloc(WRITE_BYTES, 'a write that nobody acknowledges');
+  let longestMs = 0;
+  for (let written = 0; written < WRITTEN_BYTES; written += clients.length * WRITE_BYTES) {
+    const start = meter.start();
+    await Promise.all(clients.map((client, i) => client.write(((written + i) % 20) * WRITE_BYTES, payload)));
+    longestMs = Math.max(longestMs, meter.waitedMs(start));
+    afterRound();
+  }
+  return longestMs;
+}
+
 it(`${VOLUMES} volumes with a peer that stands still: memory stays within its budget, no write stalls, and everything arrives once it moves again`, async () => {
   for (const vraId of ['protecting', 'recovering']) engines.push(await EngineChild.start(vraId, folder, { captureBytesMax: CAPTURE_BYTES }));
   const [protecting, recovering] = engines;
   if (!protecting || !recovering) throw new Error('two engines');
   await protect(protecting, recovering);
   const clients = await Promise.all(Array.from({ length: 30 }, (_, i) => NbdClient.connect(protecting.socketPath, `disk-${i * 10}`)));
+  const meter = new WaitMeter(() => [protecting.pid], pid);
   const restBytes = residentBytes(protecting);
-  kill(recovering.pid, 'SIGSTOP');
-  const payload = Buffer.alloc(WRITE_BYTES, 'a write that nobody acknowledges');
-  let [largestBytes, usedBytes] = [0, 0];
+  let largestBytes = 0;
   const longestMs: number[] = [];
-  for (let window = 0; window < WINDOWS; window += 1) {
-    longestMs.push(0);
-    for (let written = 0; written < WRITTEN_BYTES / WINDOWS; written += clients.length * WRITE_BYTES) {
-      const startedAt = performance.now();
-      await Promise.all(clients.map((client, i) => client.write(((written + i) % 20) * WRITE_BYTES, payload)));
-      longestMs[window] = Math.max(longestMs[window] ?? 0, performance.now() - startedAt);
-      largestBytes = Math.max(largestBytes, residentBytes(protecting));
-    }
+  for (let stall = 0; stall < STALLS; stall += 1) {
+    kill(recovering.pid, 'SIGSTOP');
+    longestMs.push(await writeRounds(clients, meter, () => (largestBytes = Math.max(largestBytes, residentBytes(protecting)))));
     const { memory } = await protecting.call<EngineStatus>('status');
-    usedBytes = Math.max(usedBytes, memory.protecting.usedBytes);
+    expect(memory.protecting.usedBytes).toBeGreaterThan(CAPTURE_BYTES / 4); // it was filled
     expect(memory.protecting.usedBytes).toBeLessThanOrEqual(CAPTURE_BYTES);
     expect(memory.protecting.vpgs.reduce((sum, vpg) => sum + vpg.usedBytes, 0)).toBe(memory.protecting.usedBytes);
+    kill(recovering.pid, 'SIGCONT');
+    await allReplicate(protecting);
   }
-  // The thirty writes of a round share one process: the whole round must be within the bound of one.
-  expect(Math.min(...longestMs)).toBeLessThan(WRITE_MS_MAX);
-  expect(usedBytes).toBeGreaterThan(CAPTURE_BYTES / 4); // it was filled
+  expect(longestMs.filter((ms) => ms > WRITE_MS_MAX).length > LATE_STALLS_MAX ? longestMs : []).toEqual([]);
   expect(largestBytes - restBytes).toBeLessThan(CAPTURE_BYTES / 0.9 + BASE_BYTES);
-  kill(recovering.pid, 'SIGCONT');
-  await allReplicate(protecting);
   expect((await recovering.call<EngineStatus>('status')).memory.recovering.usedBytes).toBeLessThanOrEqual((CAPTURE_BYTES / 0.9) * 0.75);
   for (const client of clients) client.close();
-}, 60_000);
+}, 240_000);

@@ -1,0 +1,79 @@
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import type { VraStatusV1 } from '@tidemark/contracts';
+import type { ControlBus } from '@tidemark/nest';
+import type { Clock } from '../clock.js';
+import type { ZvmConfig } from '../config.js';
+import type { EventService } from '../event/event.service.js';
+import type { InventoryService } from '../inventory/inventory.service.js';
+import { inventory, protectionStatus, SITE_A, vm, vpgDefinition, vpgRecord, vpgVm, vraStatus } from '../testing/factories.js';
+import type { VpgRecord } from '../vpg/vpg-model.js';
+import type { VpgStore } from '../vpg/vpg.store.js';
+import { VraLinkService } from '../vra/vra-link.service.js';
+import type { FenceStore, VpgFence } from './fence.store.js';
+import { OwnershipService } from './ownership.service.js';
+
+const config = { siteId: SITE_A, siteName: 'A' } as ZvmConfig;
+const OTHER_ID = 'dddddddd-0000-4000-8000-000000000000';
+
+/** The ZVM of a site with two hosts: vm1 and vm3 run on the first, vm2 and vm4 on the second; VRA 1 and 2 serve them. */
+describe('fences by the word of VRAs', () => {
+  let nowMs: number;
+  let vpgs: VpgRecord[];
+  let fences: Map<string, VpgFence>;
+  let unwritable: Set<string>;
+  let say: (vraId: string, status: Partial<VraStatusV1>) => void;
+  let service: OwnershipService;
+  beforeEach(() => {
+    nowMs = 0;
+    vpgs = [vpgRecord()];
+    fences = new Map();
+    unwritable = new Set();
+    const clock = { nowMs: () => nowMs, monotonicMs: () => nowMs } as Clock;
+    const bus = {
+      listen: (_subject: string, handle: (value: unknown, subject: string) => void) => {
+        say = (vraId, status) => handle(JSON.parse(JSON.stringify(vraStatus(vraId, status))), `tidemark.v1.${SITE_A}.vra.${vraId}.event.status.published`);
+      },
+    } as unknown as ControlBus;
+    const link = new VraLinkService(bus, config, clock);
+    link.onModuleInit();
+    const store = {
+      isLoaded: true, all: () => [...fences.values()], find: (vpgId: string) => fences.get(vpgId),
+      put: async (fence: VpgFence) => {
+        if (unwritable.has(fence.vpgId)) throw new Error('the database takes no such row');
+        fences.set(fence.vpgId, fence);
+      },
+    } as unknown as FenceStore;
+    const site = { current: inventory([vm('vm1', 'h1'), vm('vm2', 'h2'), vm('vm3', 'h1'), vm('vm4', 'h2')]) } as InventoryService;
+    const events = { record: async () => undefined } as unknown as EventService;
+    service = new OwnershipService(store, { isLoaded: true, all: () => vpgs, find: () => vpgs[0] } as unknown as VpgStore, link, site, events, clock, config);
+  });
+  afterEach(async () => await service.onApplicationShutdown());
+
+  /** One look at everything. */
+  async function look(): Promise<void> {
+    service.onApplicationBootstrap();
+    await service.onApplicationShutdown();
+  }
+  const fenced = (): string[] => [...service.fencedVmIds()].sort();
+
+  it('one that sends what is no status keeps no VPG from its fence', async () => {
+    vpgs = [vpgRecord({ state: 'promoting', epoch: 2 })];
+    say('1', { protections: [null] as never });
+    await look();
+    expect(fenced()).toEqual(['vm1', 'vm2']);
+  });
+
+  it('a VPG whose fence cannot be written down keeps no other one from its own', async () => {
+    const other = vpgRecord({ definition: vpgDefinition({ vpgId: OTHER_ID, vms: [vpgVm('vm3'), vpgVm('vm4')] }), state: 'promoting', epoch: 2 });
+    vpgs = [vpgRecord({ state: 'promoting', epoch: 2 }), other];
+    unwritable.add(vpgs[0]?.definition.vpgId ?? '');
+    await look();
+    expect(fenced()).toEqual(['vm3', 'vm4']);
+  });
+
+  it('a stream that was refused because a newer epoch is in force fences', async () => {
+    say('1', { protections: [protectionStatus({ isFenced: true })] });
+    await look();
+    expect(fenced()).toContain('vm1');
+  });
+});

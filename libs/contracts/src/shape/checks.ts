@@ -1,0 +1,32 @@
+/** Says whether a value is what a message may carry in that place. */
+export type Check = (value: unknown) => boolean;
+/** A check for every field, so that a field that is added to a message does not compile until it is looked at. */
+export type Shape<T> = { readonly [K in keyof Required<T>]: Check };
+
+/** The last instant that a Date can hold. */
+const INSTANT_MS_MAX = 8.64e15;
+const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
+
+/** Not finite numbers travel as null in JSON: what is measured may be unknown for a moment, and arithmetic takes it. */
+export const number: Check = (value) => value === null || typeof value === 'number';
+export const whole: Check = (value) => Number.isSafeInteger(value);
+export const flag: Check = (value) => typeof value === 'boolean';
+/** Ms since 1970 that can be shown as a date. */
+export const instant: Check = (value) => typeof value === 'number' && value >= 0 && value <= INSTANT_MS_MAX;
+/** Without U+0000, which PostgreSQL stores nowhere: such a text would fail far from here, at whoever writes it down. */
+export const text = (lengthMax: number): Check => (value) => typeof value === 'string' && value.length <= lengthMax && !value.includes('\0');
+export const uuid: Check = (value) => typeof value === 'string' && value.length === 36 && UUID.test(value);
+export const oneOf = (...names: readonly unknown[]): Check => (value) => names.includes(value);
+export const orNull = (check: Check): Check => (value) => value === null || check(value);
+export const orAbsent = (check: Check): Check => (value) => value === undefined || check(value);
+export const list = (check: Check, countMax: number): Check => (value) => Array.isArray(value) && value.length <= countMax && value.every(check);
+
+export function shaped<T>(shape: Shape<T>): Check {
+  // Once, not for each of the tens of thousands of values that a heartbeat has.
+  const [names, checks] = [Object.keys(shape), Object.values<Check>(shape)];
+  return (value) => {
+    if (typeof value !== 'object' || value === null || Array.isArray(value)) return false;
+    const found = value as Readonly<Record<string, unknown>>;
+    return names.every((name, index) => checks[index]?.(found[name]) === true);
+  };
+}
