@@ -328,6 +328,9 @@ describe('recovery', () => {
     expect((await tidemark(['pairing-token'])).out).toContain('tidemark1.pairing.abc');
     expect((await tidemark(['pair', '127.0.2.1'], { ...login(), TIDEMARK_PAIRING_TOKEN: 'tidemark1.pairing.abc' })).code).toBe(0);
     expect(posted('/peersites')).toEqual({ HostName: '127.0.2.1', Port: 9081, Token: 'tidemark1.pairing.abc' });
+    expect((await tidemark(['let-protect', 'berlin', 'no'])).code).toBe(0);
+    expect(site.requests.findLast(({ method }) => method === 'PUT')).toMatchObject({ path: '/peersites/site-b', body: { CanProtectVms: false } });
+    expect((await tidemark(['let-protect', 'berlin', 'maybe'])).code).toBe(2);
     expect((await tidemark(['unpair', 'berlin'])).code).toBe(0);
     expect(site.requests.findLast(({ method }) => method === 'DELETE')).toMatchObject({ path: '/peersites/site-b', body: { IsKeepTargetDisks: false } });
   });

@@ -93,6 +93,7 @@ import { OwnershipService } from './ownership/ownership.service.js';
 import { RecoveredVms } from './vpg/recovered-vms.service.js';
 import { RecoveryActions } from './vpg/recovery-actions.service.js';
 import { RecoverySite } from './vpg/recovery-site.service.js';
+import { VpgConsents } from './vpg/vpg-consents.service.js';
 import { VpgActions } from './vpg/vpg-actions.service.js';
 import { VmFollower } from './vpg/vm-follower.service.js';
 import { VpgStatusService } from './vpg/vpg-status.service.js';
@@ -125,7 +126,7 @@ const STORES = [AuditStore, UserStore, SessionStore, TaskStore, VpgStore, VmHost
 
 const SERVICES = [
   AuditLog, RequestAudit, SyslogService, CallRate, Lockout, UserService, TokenService, SessionService, OidcService, TaskService, EventService, InventoryService, OperationService, SiteInventoryService, VraLinkService, VraBeliefs, SiteThrottle, VraStateService, VraOperations,
-  RecoveryScripts, PeerLinkService, PeerExchange, PeerResponder, PairingService, CatalogueService, RecoverySite, ProtectedSite, RecoveredVms, RecoveryActions, VpgActions,
+  RecoveryScripts, PeerLinkService, PeerExchange, PeerResponder, PairingService, CatalogueService, RecoverySite, VpgConsents, ProtectedSite, RecoveredVms, RecoveryActions, VpgActions,
   VpgStatusService, VmFollower, DecisionTimer, DefinitionService, DraftService, CommitService, AlertService, TrustService, CaRotation,
   NatsUsers, TrustTokenStore, Enrolment, TrustRenewal, InternalListener, PeerKeys, PeerTrust, PairingAcceptance,
   CreateVpgOperation, ChangeVpgOperations, SteerReplicationOperations, InsertCheckpointOperation, FailoverTestOperations, FailoverOperations, FailoverCommitOperations,

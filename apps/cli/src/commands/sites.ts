@@ -39,6 +39,15 @@ export function addSiteCommands(program: Command, session: InSession): void {
       output.done({ TaskIdentifier: taskId }, options.wait ? `paired with ${host}` : `pairing with ${host}: task ${taskId}`);
     }));
 
+  program.command('let-protect').description('whether a paired site may begin to protect VMs of this site by itself; without it, only what is asked for here').argument('<site>', 'name or identifier')
+    .argument('<answer>', 'yes or no')
+    .action((wanted: string, answer: string, _options, command: Command) => session(command, async ({ client, output }) => {
+      if (answer !== 'yes' && answer !== 'no') throw usage(`'${answer}': yes or no is expected`);
+      const peer = findOne(wanted, { items: await client.get<PeerSiteApi[]>('/peersites'), idOf: (one) => one.SiteIdentifier, nameOf: (one) => one.PeerSiteName, what: 'paired site' });
+      const { CanProtectVms } = await client.put<PeerSiteApi>(`/peersites/${peer.SiteIdentifier}`, { CanProtectVms: answer === 'yes' });
+      output.done({ CanProtectVms }, CanProtectVms ? `${peer.PeerSiteName} may begin to protect VMs of this site` : `${peer.PeerSiteName} protects what it is asked to at this site, and nothing else`);
+    }));
+
   program.command('unpair').description('end the pairing with a site').argument('<site>', 'name or identifier')
     .option('--keep-target-disks', 'keep the recovery volumes of its VPGs').option('--no-wait', 'do not wait for the task').option('-y, --yes', 'do not ask')
     .action((wanted: string, options: { keepTargetDisks?: boolean; wait: boolean; yes?: boolean }, command: Command) => session(command, async ({ client, output, task, confirm }) => {

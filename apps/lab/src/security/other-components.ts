@@ -1,10 +1,12 @@
 import type { ComponentIdentity, ComponentName } from '@tidemark/trust';
+import { randomUUID } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { databaseUrlOf } from '../identity.js';
 import { credentialPath } from '../servers/hypervisor.js';
 import { allowed, type Attempt, type Outcome, refused } from './attempt.js';
 import { ask, peerSubjects, subjectAttempt, vraSubjects } from './broker.js';
 import { mintIdentity, natsUserOf, peerUser, trustedSite, vraIdentity, zvmIdentity } from './components.js';
+import { claimedVpg } from './claimed-vpg.js';
 import { databaseLogIn } from './enrolment.js';
 import { openStream, sayHello, type VraKeys } from './data-plane.js';
 import { listExports } from './nbd-list.js';
@@ -99,8 +101,8 @@ export async function thirdSite(stage: Stage, ports: readonly Port[]): Promise<A
   const stranger = { who, tls: tlsOf(zvm), natsUser: user, isPaired: true };
   return [
     ...peerSubjects({ siteId, ownSiteId, otherSiteId }).map((one) => subjectAttempt({ who, port: broker.name, user, place: broker, isWebsocket: true }, one)),
-    ...requestsOf({ who, ownSiteId, otherSiteId, siteId, vpgId: stage.vpgId, vmId: stage.vmId }).map(({ tried, subject, body, isExpectedAllowed = false }): Attempt => ({
-      who, port: broker.name, tried, isExpectedAllowed, run: () => ask(broker, user, { subject, body, inbox: `_INBOX.peer-${ownSiteId}` }),
+    ...requestsOf({ who, ownSiteId, otherSiteId, siteId, vpgId: stage.vpgId, vmId: stage.vmId }).map(({ tried, subject, body, isExpectedAllowed = false, isMalformed = false }): Attempt => ({
+      who, port: broker.name, tried, isExpectedAllowed, run: async () => assertUnderstood(await ask(broker, user, { subject, body, inbox: `_INBOX.peer-${ownSiteId}` }), isMalformed),
     })),
     ...FOR_OWN_SITE.flatMap((kind) => strangerAttempts(stranger, find('b', kind))),
     ...strangerAttempts({ ...stranger, isPaired: false, who: 'paired site, at another site' }, find('a', 'natsPeer')),
@@ -127,11 +129,19 @@ async function dataPlaneOf(stage: Stage, find: Find, { who, vra, recovering, bel
   ];
 }
 
+/** A message that nobody could read is refused to everybody: that would prove nothing about who may send it. */
+function assertUnderstood(outcome: Outcome, isMalformed: boolean): Outcome {
+  if (!isMalformed && outcome.seen.startsWith('CONTROL_INVALID')) throw new Error(`the message is not a valid one: ${outcome.seen}`);
+  return outcome;
+}
+
 interface PeerRequest {
   readonly tried: string;
   readonly subject: string;
   readonly body: unknown;
   readonly isExpectedAllowed?: boolean;
+  /** Refused by its form alone. */
+  readonly isMalformed?: boolean;
 }
 
 interface PeerFacts {
@@ -147,6 +157,7 @@ interface PeerFacts {
 function requestsOf({ siteId, ownSiteId, vpgId, vmId }: PeerFacts): PeerRequest[] {
   const request = (tried: string, topic: string, body: object, more: Partial<PeerRequest> = {}): PeerRequest => ({ tried, subject: `tidemark.v1.${siteId}.zvm.peer-${ownSiteId}.control.${topic}`, body, ...more });
   const act = (action: string, input: object = {}): PeerRequest => request(`${action} the VPG of the other pairing`, 'vpg.act', { taskId: `probe-${action}`, action, initiatedBy: 'probe', vpgId, input });
+  const claim = (claimedId: string): object => claimedVpg({ vpgId: claimedId, protectedSiteId: siteId, recoverySiteId: ownSiteId, vmId });
   return [
     request('read the inventory of its peer', 'inventory.get', {}, { isExpectedAllowed: true }),
     act('failover'), act('failoverTest'), act('delete', { Force: true }), act('pause'), act('update'), act('insertCheckpoint', { CheckpointName: 'x' }),
@@ -154,7 +165,11 @@ function requestsOf({ siteId, ownSiteId, vpgId, vmId }: PeerFacts): PeerRequest[
     request('replace its checkpoint list', 'catalogue.put', { vpgId, baseRevision: 0, revision: 1, isWhole: true, added: [], removed: [] }),
     request('compare it anew', 'vpg.forceSync', { vpgId }),
     request('put a checkpoint into it', 'checkpoint.insert', { vpgId, tag: 'x' }),
-    request('end the pairing of the other two', 'peer.unpair', { isTargetKept: 'no' }),
-    request('pair again without a token', 'pairing.redeem', { secret: 'x' }),
+    request('have its VMs settled', 'vpg.settle', { vpgId, checkpointId: 1 }),
+    request('put a record of its own over it', 'vpg.put', { record: claim(vpgId) }),
+    request('take it over in the other direction', 'vpg.takeReverse', { taskId: 'probe-reverse', initiatedBy: 'probe', record: claim(vpgId) }),
+    request('protect a VM that it was not asked to', 'vpg.put', { record: claim(randomUUID()) }),
+    request('end the pairing of the other two', 'peer.unpair', { isTargetKept: 'no' }, { isMalformed: true }),
+    request('pair again without a token', 'pairing.redeem', { secret: 'x' }, { isMalformed: true }),
   ];
 }

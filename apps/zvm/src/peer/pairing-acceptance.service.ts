@@ -76,7 +76,7 @@ export class PairingAcceptance implements OnApplicationBootstrap, OnApplicationS
     const userJwt = await this.peerTrust.issueUser(siteId, natsPublicKey);
     await this.users.revoke({ kind: 'peer', id: siteId }, { except: natsPublicKey });
     const { publicKey } = await this.keys.nextKey(siteId);
-    await this.peers.put({ ...site, siteId, state: 'pairing', caPem, voided: [], pairedAtMs: this.clock.nowMs() });
+    await this.peers.put({ ...site, siteId, state: 'pairing', caPem, voided: [], canProtect: false, pairedAtMs: this.clock.nowMs() });
     this.#log.log(`site ${site.name} (${siteId}) has redeemed pairing token ${tokenId}`);
     return { site: this.link.card, caPem: [...this.trust.ca.trustedPem], userJwt, natsPublicKey: publicKey };
   }

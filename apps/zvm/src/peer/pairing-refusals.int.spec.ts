@@ -10,6 +10,8 @@ import { PairedSites } from '../testing/paired-sites.js';
 import { temporaryFolder } from '../testing/servers.js';
 import { eventually, type TestSite } from '../testing/test-site.js';
 import { SiteTrust } from '../trust/site-trust.js';
+import type { VpgRecord } from '../vpg/vpg-model.js';
+import { VpgStore } from '../vpg/vpg.store.js';
 
 /** A stranger against two paired sites with a VPG between them: it tries with tokens of site b, and then as a third site that is paired with b. */
 let sites: PairedSites;
@@ -121,6 +123,12 @@ describe('a third site', () => {
   const ask = async (topic: string, body: object): Promise<string> =>
     await refusalOf(bus.request(subjectOf({ siteId: b.config.siteId, service: 'zvm', instanceId: peerInstance(third.card.siteId), channel: 'control', topic }), body));
 
+  /** As it would be true, were the VM its own. */
+  const recordOf = (part: Partial<VpgRecord['definition']>, rest: Partial<VpgRecord> = {}): VpgRecord => {
+    const record = b.zvm?.app.get(VpgStore).get(vpgId) as VpgRecord;
+    return { ...record, ...rest, definition: { ...record.definition, protectedSiteId: b.config.siteId, recoverySiteId: third.card.siteId, ...part } };
+  };
+
   it('redeems its token, again with the same key, and nobody else does', async () => {
     [third, token] = [await stranger(), await newToken()];
     const grant = await redeem(third, token);
@@ -139,14 +147,30 @@ describe('a third site', () => {
   });
 
   it('reaches no VPG of another pairing: there is none for it', async () => {
-    const record = { definition: { vpgId } };
+    const record = recordOf({});
     for (const [topic, body] of [
       ['vpg.act', { taskId: 't1', action: 'delete', initiatedBy: 'x', vpgId, input: { Force: true } }], ['vpg.act', { taskId: 't2', action: 'failover', initiatedBy: 'x', vpgId, input: {} }],
       ['checkpoint.insert', { vpgId, tag: 'mine' }], ['vpg.forceSync', { vpgId }], ['vm.power', { vpgId, vmIds: [vmId], action: 'forceOff' }],
+      ['vpg.settle', { vpgId, checkpointId: 1 }], ['vpg.put', { record }], ['vpg.takeReverse', { taskId: 't3', initiatedBy: 'x', record }],
       ['catalogue.put', { vpgId, baseRevision: 0, revision: 9, isWhole: true, added: [], removed: [] }],
     ] as const) expect([topic, await ask(topic, body)]).toEqual([topic, expect.stringMatching(/ZVM_NOT_FOUND: VPG .* does not exist/)]);
-    expect(await ask('vpg.put', { record })).not.toBe('let in');
     expect(await sites.atB.ok('GET', `/vpgs/${vpgId}`)).toMatchObject({ VpgName: 'App' });
+  });
+
+  it('makes no VM of this site its own by saying that it protects it, unless it is let', async () => {
+    const claim = (state: VpgRecord['state'], generation = 1): object => ({ record: recordOf({ vpgId: claimedId, name: 'Stolen' }, { state, generation }) });
+    const claimedId = randomUUID();
+    expect(await ask('vpg.put', claim('creating'))).toMatch(/ZVM_FORBIDDEN: site Site b has not asked for VPG 'Stolen'/);
+    expect(await ask('vpg.put', claim('protecting'))).toMatch(/ZVM_FORBIDDEN/);
+    expect(await ask('vpg.put', claim('needsConfiguration'))).toMatch(/ZVM_CONFLICT: .*none begins in state needsConfiguration/);
+    expect(await ask('vm.power', { vpgId: claimedId, vmIds: [vmId], action: 'forceOff' })).toMatch(/ZVM_NOT_FOUND/);
+    expect(await sites.atB.call('GET', `/vpgs/${claimedId}`)).toMatchObject({ status: 404 });
+    expect(await sites.atB.ok('PUT', `/peersites/${third.card.siteId}`, { CanProtectVms: true })).toMatchObject({ CanProtectVms: true });
+    expect(await ask('vpg.put', claim('protecting'))).toBe('let in');
+    expect(await sites.atB.ok('GET', '/audit?action=vpg.begun')).toMatchObject([{ Method: 'Peer', Entities: [`vpg:${claimedId}`, `site:${third.card.siteId}`] }]);
+    await sites.atB.ok('PUT', `/peersites/${third.card.siteId}`, { CanProtectVms: false });
+    expect(await ask('vpg.put', { record: recordOf({ vpgId: randomUUID(), name: 'Another' }) })).toMatch(/ZVM_FORBIDDEN/);
+    expect(await ask('vpg.put', claim('removed', 2))).toBe('let in');
   });
 
   it('is shut out as soon as it is unpaired, and its token opens nothing any more', async () => {

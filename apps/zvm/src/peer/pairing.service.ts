@@ -116,7 +116,7 @@ export class PairingService implements OnModuleInit {
     assertCompatible(grant.site);
     assertCa(grant.caPem, input.siteId);
     // Address and port are those that the administrator gave: the other site may know itself by other ones.
-    await this.peers.put({ ...grant.site, address: input.address, port: input.port, state: 'pairing', caPem: grant.caPem, voided: [], pairedAtMs: this.clock.nowMs() });
+    await this.peers.put({ ...grant.site, address: input.address, port: input.port, state: 'pairing', caPem: grant.caPem, voided: [], canProtect: false, pairedAtMs: this.clock.nowMs() });
     return { userJwt: grant.userJwt, peerPublicKey: grant.natsPublicKey };
   }
 

@@ -43,8 +43,7 @@ export class PeerResponder implements OnModuleInit {
     this.#answer('inventory.get', null, () => this.sites.own());
     this.#answer('vpg.put', VpgPutV1, async ({ record }, siteId) => {
       if (record.definition.recoverySiteId !== siteId) throw new ControlRefusal('ZVM_CONFLICT', 'only the recovery site decides over a VPG');
-      this.#assertShared(record.definition.vpgId, siteId);
-      await this.protectedSite.put(record);
+      await this.protectedSite.put(record, siteId);
       return {};
     });
     this.#answer('vpg.act', VpgActV1, async ({ taskId, action, initiatedBy, vpgId, input }, siteId) => {
@@ -83,18 +82,20 @@ export class PeerResponder implements OnModuleInit {
     this.#answer('trust.renew', PeerTrustRenewV1, async (message, siteId) => await this.trust.renewFor(siteId, message));
   }
 
-  /** Of one VPG: a site that does not share it hears what it would hear if there were none. */
+  /** Of one VPG that protects VMs of this site into the asking one: any other hears what it would hear if there were none. */
   #answerOf<T extends { readonly vpgId: string }, R>(topic: string, type: new () => T, handle: Handler<T, R>): void {
     this.#answer(topic, type, async (message, siteId) => {
-      this.#assertShared(message.vpgId, siteId);
+      const { protectedSiteId, recoverySiteId } = this.vpgs.find(message.vpgId)?.definition ?? {};
+      if (protectedSiteId !== this.config.siteId || recoverySiteId !== siteId) throw notShared(message.vpgId);
       return await handle(message, siteId);
     });
   }
 
+  /** Of a VPG of which nothing is known the action itself says whether it may begin. */
   #assertShared(vpgId: string, siteId: string): void {
     const vpg = this.vpgs.find(vpgId);
     if (!vpg || vpg.definition.protectedSiteId === siteId || vpg.definition.recoverySiteId === siteId) return;
-    throw new ControlRefusal('ZVM_NOT_FOUND', `VPG ${vpgId} does not exist`);
+    throw notShared(vpgId);
   }
 
   /** Under an id of its own making, by somebody there: what it starts here is nobody's of this site. */
@@ -119,3 +120,5 @@ export class PeerResponder implements OnModuleInit {
     return subjectOf({ siteId: this.config.siteId, service: 'zvm', instanceId: '*', channel: 'control', topic });
   }
 }
+
+const notShared = (vpgId: string): ControlRefusal => new ControlRefusal('ZVM_NOT_FOUND', `VPG ${vpgId} does not exist`);

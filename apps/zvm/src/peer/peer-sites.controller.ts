@@ -1,7 +1,8 @@
-import { Body, Controller, Delete, Get, HttpCode, Inject, Param, Query as QueryParams } from '@nestjs/common';
+import { Body, Controller, Delete, Get, HttpCode, Inject, Param, Put, Query as QueryParams } from '@nestjs/common';
 import { ApiOkResponse, ApiTags } from '@nestjs/swagger';
-import { names, PAIRING_STATUS, PairDataApi, PeerSiteApi, TokenResultApi, UnPairDataApi } from '@tidemark/contracts';
+import { names, PAIRING_STATUS, PairDataApi, PeerSiteApi, PeerSiteEditDataApi, TokenResultApi, UnPairDataApi } from '@tidemark/contracts';
 import { Needs } from '../access/needs.js';
+import { currentNote } from '../audit/audit-note.js';
 import { ZVM_CONFIG, type ZvmConfig } from '../config.js';
 import { Links } from '../http/links.js';
 import { choice, matches, type Query } from '../http/query.js';
@@ -65,6 +66,17 @@ export class PeerSitesController {
     return await this.pairing.pair({ address: body.HostName, port: body.Port ?? PORT_DEFAULT, token: body.Token }, user);
   }
 
+  /** Whether it may begin to protect VMs of this site by itself; what it protects already stays as it is. */
+  @Put(':site')
+  @Needs('pairSites')
+  @ApiOkResponse({ type: PeerSiteApi })
+  async edit(@Param('site') siteId: string, @Body() { CanProtectVms }: PeerSiteEditDataApi): Promise<PeerSiteApi> {
+    const before = this.peers.get(siteId);
+    await this.peers.update(before.siteId, { canProtect: CanProtectVms });
+    currentNote()?.changed({ CanProtectVms: before.canProtect }, { CanProtectVms });
+    return this.#view(this.peers.get(before.siteId));
+  }
+
   /** Deletes the VPGs between the sites. Answers the task's id. */
   @Delete(':site')
   @HttpCode(200)
@@ -91,6 +103,7 @@ export class PeerSitesController {
       Version: news?.version ?? peer.version,
       SiteType: 'Simulated',
       RegionName: null,
+      CanProtectVms: peer.canProtect,
     };
   }
 }

@@ -17,6 +17,8 @@ export interface PeerSite extends Readonly<SiteCardV1> {
   readonly caPem: readonly string[];
   /** Its VRAs that it does not believe any more. */
   readonly voided: readonly VoidedComponent[];
+  /** It may begin to protect VMs of this site by itself: an administrator of this site has said so. */
+  readonly canProtect: boolean;
 }
 
 /** Paired sites; memory holds a copy of all rows. */
@@ -24,6 +26,7 @@ export interface PeerSite extends Readonly<SiteCardV1> {
 export class PeerStore implements OnModuleInit {
   readonly #sites = new Map<string, PeerSite>();
   readonly #listeners: (() => void)[] = [];
+  #updates: Promise<unknown> = Promise.resolve();
   #isLoaded = false;
 
   constructor(
@@ -90,8 +93,8 @@ export class PeerStore implements OnModuleInit {
   }
 
   async put(site: PeerSite): Promise<void> {
-    const { siteId, name, location, version, port, state, address: hostName } = site;
-    const row = { siteId, name, location, version, port, state, hostName, caPem: [...site.caPem], voided: [...site.voided], pairedAt: new Date(site.pairedAtMs) };
+    const { siteId, name, location, version, port, state, canProtect, address: hostName } = site;
+    const row = { siteId, name, location, version, port, state, canProtect, hostName, caPem: [...site.caPem], voided: [...site.voided], pairedAt: new Date(site.pairedAtMs) };
     await this.database.use((db) => db.upsert(PeerSiteEntity, row, ['siteId']));
     this.#sites.set(siteId, site);
     this.#changed();
@@ -99,8 +102,13 @@ export class PeerStore implements OnModuleInit {
 
   /** Changes what is there; a site that has gone meanwhile stays gone. */
   async update(siteId: string, change: Partial<Omit<PeerSite, 'siteId'>>): Promise<void> {
-    const site = this.findAny(siteId);
-    if (site) await this.put({ ...site, ...change });
+    // One after the other: a renewal that was read before must not write back what an administrator has just taken away.
+    const mine = this.#updates.then(async () => {
+      const site = this.findAny(siteId);
+      if (site) await this.put({ ...site, ...change });
+    });
+    this.#updates = mine.catch(() => undefined);
+    await mine;
   }
 
   async remove(siteId: string): Promise<void> {

@@ -19,6 +19,7 @@ export class PeerSiteEntity {
   @Column('text') state!: string;
   @Column('jsonb', { name: 'ca_pem' }) caPem!: string[];
   @Column('jsonb') voided!: VoidedComponent[];
+  @Column('boolean', { name: 'can_protect' }) canProtect!: boolean;
 }
 
 @Entity('vras')
@@ -77,6 +78,14 @@ export class VpgFenceEntity {
 export class VpgTombstoneEntity {
   @PrimaryColumn('uuid', { name: 'vpg_id' }) vpgId!: string;
   @Column('timestamptz', { name: 'deleted_at' }) deletedAt!: Date;
+}
+
+@Entity('vpg_consents')
+export class VpgConsentEntity {
+  @PrimaryColumn('uuid', { name: 'vpg_id' }) vpgId!: string;
+  @Column('uuid', { name: 'recovery_site_id' }) recoverySiteId!: string;
+  @Column('jsonb', { name: 'vm_ids' }) vmIds!: string[];
+  @Column('timestamptz', { name: 'given_at' }) givenAt!: Date;
 }
 
 @Entity('protected_vm_hosts')
@@ -242,5 +251,5 @@ export class SiteSettingEntity {
 export const ENTITIES = [
   ...PEOPLE_ENTITIES, PeerSiteEntity, VraEntity, VpgEntity, VpgBarrierEntity, VpgFenceEntity, VpgTombstoneEntity, ProtectedVmHostEntity, VpgVmEntity, VpgSettingsDraftEntity,
   TaskEntity, OperationEntity, CheckpointEntity, CatalogueEntity, CheckpointNoteEntity, AlertEntity, EventEntity, SiteSettingEntity,
-  TrustTokenEntity, NatsUserEntity, VoidedComponentEntity, VbaEntity,
+  TrustTokenEntity, NatsUserEntity, VoidedComponentEntity, VbaEntity, VpgConsentEntity,
 ];

@@ -2,12 +2,13 @@ import { Inject, Injectable } from '@nestjs/common';
 import type { CatalogueRevisionV1, CheckpointInsertedV1, CataloguePutV1, SettledVmV1, VmPowerResultV1, VmPowerV1 } from '@tidemark/contracts';
 import { ControlError } from '@tidemark/nest';
 import { ZVM_CONFIG, type ZvmConfig } from '../config.js';
-import { conflict, notFound, ZvmError } from '../errors.js';
+import { conflict, forbidden, notFound, ZvmError } from '../errors.js';
 import { InventoryService } from '../inventory/inventory.service.js';
 import { VraLinkService } from '../vra/vra-link.service.js';
 import { VraStateService } from '../vra/vra-state.service.js';
 import { CatalogueStore } from './catalogue.store.js';
 import type { VpgRecord } from './vpg-model.js';
+import { VpgConsents } from './vpg-consents.service.js';
 import { VpgStore } from './vpg.store.js';
 
 const INSERT_TRIES = 5;
@@ -16,20 +17,34 @@ const FREEZE_TRIES = 2;
 /** What the protected site does for a VPG when the recovery site asks. */
 @Injectable()
 export class ProtectedSite {
+  #begun: Promise<unknown> = Promise.resolve();
+
   constructor(
     private readonly vpgs: VpgStore,
     private readonly catalogues: CatalogueStore,
     private readonly vras: VraLinkService,
     private readonly vraStates: VraStateService,
     private readonly inventory: InventoryService,
+    private readonly consents: VpgConsents,
     @Inject(ZVM_CONFIG) private readonly config: ZvmConfig,
   ) {}
 
-  /** Takes the recovery site's record over the older copy; streams start or stop with it. */
-  async put(record: VpgRecord): Promise<void> {
-    const { vpgId, protectedSiteId, name } = record.definition;
-    if (protectedSiteId !== this.config.siteId) throw conflict(`VPG '${name}' does not protect VMs of this site`);
+  /** Takes the record of `siteId`, the recovery site, over the older copy; streams start or stop with it. @throws ZvmError ZVM_FORBIDDEN, ZVM_CONFLICT, ZVM_NOT_FOUND */
+  async put(record: VpgRecord, siteId: string): Promise<void> {
+    const { vpgId, protectedSiteId, recoverySiteId, name } = record.definition;
+    if (protectedSiteId !== this.config.siteId || recoverySiteId !== siteId) throw conflict(`VPG '${name}' does not protect VMs of this site, or is not recovered at the one that says so`);
+    if (this.vpgs.find(vpgId)) return await this.#take(record, siteId);
+    // One after the other: of two that begin at once each would find the VM free.
+    const mine = this.#begun.then(async () => await this.#take(record, siteId));
+    this.#begun = mine.catch(() => undefined);
+    await mine;
+  }
+
+  async #take(record: VpgRecord, siteId: string): Promise<void> {
+    const { vpgId, name } = record.definition;
     await this.vpgs.decide(vpgId, async (known) => {
+      // Looked at here and nowhere before: nothing happens to the VPG between this and what is stored.
+      if (known && !isSharedWith(known, siteId)) throw notFound('VPG', vpgId);
       const isDecidedHere = known?.definition.recoverySiteId === this.config.siteId;
       // Until it is handed over: the record that comes then is of the other direction, whatever its generation.
       if (isDecidedHere && known.failover?.phase !== 'handedOver') throw conflict(`VPG '${name}' is recovered at this site, which decides over it`);
@@ -38,9 +53,12 @@ export class ProtectedSite {
       if (known?.state === 'removed') throw conflict(`VPG '${name}' was deleted by force at this site`);
       if (known && !isDecidedHere && known.generation >= record.generation) return undefined;
       this.#assertNameFree(record);
+      if (known) assertSameVms(record, known, { isTurned: isDecidedHere });
+      else await this.consents.admit(record, siteId);
       if (isDecidedHere) await this.catalogues.clear(vpgId, { isCopyNext: true });
       return record;
     });
+    await this.consents.end(vpgId);
     if (this.vpgs.isForgotten(vpgId)) this.catalogues.forget(vpgId);
     this.vraStates.poke();
   }
@@ -139,4 +157,14 @@ export class ProtectedSite {
       await hypervisor.powerOff(vmId, { isForced: true });
     }
   }
+}
+
+const isSharedWith = ({ definition }: VpgRecord, siteId: string): boolean => definition.recoverySiteId === siteId || definition.protectedSiteId === siteId;
+
+/** No edit adds a VM: a record that names one more claims what nobody here has given. One that was handed over protects the recovered VMs, which are this site's. */
+function assertSameVms({ definition: { name, vms }, state }: VpgRecord, known: VpgRecord, { isTurned }: { readonly isTurned: boolean }): void {
+  const mine = new Set(isTurned ? known.failover?.vms.map((vm) => vm.recoveredVmId) : known.definition.vms.map((vm) => vm.vmId));
+  const stranger = vms.find(({ vmId }) => !mine.has(vmId));
+  if (stranger) throw forbidden(`VM ${stranger.vmId} is not in VPG '${name}' as this site knows it`);
+  if (isTurned && state !== 'creating' && state !== 'protecting') throw conflict(`VPG '${name}' was handed over, and does not begin in state ${state}`);
 }

@@ -100,7 +100,13 @@ export class RecoveryActions {
   }
 
   async #create(request: ActionRequest): Promise<string> {
-    const definition = await this.definitions.define(settingsIn(request.input), request.vpgId);
+    const settings = settingsIn(request.input);
+    const { protectedSiteIdentifier: from, recoverySiteIdentifier: to } = settings.basic;
+    if (request.vpgId === '' || this.vpgs.find(request.vpgId) || this.vpgs.isForgotten(request.vpgId)) throw conflict(`a VPG '${request.vpgId}' cannot be created: there is one, or was, or the identifier is empty; take a new one`);
+    if (to !== this.config.siteId) throw invalid('Basic.RecoverySiteIdentifier: a VPG is created by the site that recovers it');
+    // Before anything of this site is looked at for it.
+    if (request.askedBySiteId !== undefined && request.askedBySiteId !== from) throw invalid('a paired site asks for VPGs that protect VMs of its own');
+    const definition = await this.definitions.define(settings, request.vpgId);
     await this.definitions.checkPreseeds(definition);
     const input: CreateVpgInput = { definition };
     return await this.#begin(request, 'createVpg', definition, input);

@@ -2,12 +2,13 @@ import { Inject, Injectable } from '@nestjs/common';
 import type { VpgActV1 } from '@tidemark/contracts';
 import type { VpgSettings } from '@tidemark/vpg';
 import { ZVM_CONFIG, type ZvmConfig } from '../config.js';
-import { conflict, invalid } from '../errors.js';
+import { conflict, invalid, ZvmError } from '../errors.js';
 import { PeerLinkService } from '../peer/peer-link.service.js';
 import { PeerStore } from '../peer/peer.store.js';
 import { TaskService } from '../task/task.service.js';
 import { VraStateService } from '../vra/vra-state.service.js';
 import { RecoveryActions } from './recovery-actions.service.js';
+import { VpgConsents } from './vpg-consents.service.js';
 import type { VpgRecord } from './vpg-model.js';
 import { VpgStore } from './vpg.store.js';
 
@@ -39,6 +40,7 @@ export class VpgActions {
     private readonly peers: PeerStore,
     private readonly tasks: TaskService,
     private readonly vraStates: VraStateService,
+    private readonly consents: VpgConsents,
     @Inject(ZVM_CONFIG) private readonly config: ZvmConfig,
   ) {}
 
@@ -47,7 +49,16 @@ export class VpgActions {
     if (to === null || to === '') throw invalid('Basic.RecoverySiteIdentifier: a site must be chosen');
     if (from !== this.config.siteId && to !== this.config.siteId) throw invalid('Basic: this site must be the protected or the recovery site of the VPG');
     if (to !== this.config.siteId && !this.peers.find(to)) throw invalid(`Basic.RecoverySiteIdentifier: site ${to} is not paired with this one`);
-    return await this.#actAt(to, { action: 'create', vpgId, input: { settings } }, initiatedBy);
+    const action: VpgAction = { action: 'create', vpgId, input: { settings } };
+    if (to === this.config.siteId) return await this.#actAt(to, action, initiatedBy);
+    await this.consents.give({ vpgId, recoverySiteId: to, vmIds: settings.vms.map(({ vmIdentifier }) => vmIdentifier ?? '') });
+    try {
+      return await this.#actAt(to, action, initiatedBy);
+    } catch (error) {
+      // An answer that did not come says nothing: the other site may have begun.
+      if (error instanceof ZvmError && !error.isRetryable) await this.consents.end(vpgId);
+      throw error;
+    }
   }
 
   async update({ vpgId, settings }: { readonly vpgId: string; readonly settings: VpgSettings }, initiatedBy: string): Promise<string> {

@@ -21,6 +21,7 @@ beforeAll(async () => {
   ({ plane, a, b, atB } = sites);
   vms = (await a.hypervisor.inventory()).vms.map(({ id }) => id);
   hosts = (await b.hypervisor.inventory()).hosts.map(({ id }) => id);
+  await sites.atA.ok('PUT', `/peersites/${b.config.siteId}`, { CanProtectVms: true });
   await completed(atB, await atB.ok('POST', `/vpgSettings/${await draft()}/commit`));
 }, 60_000);
 

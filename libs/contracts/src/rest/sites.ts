@@ -73,6 +73,11 @@ export class UnPairDataApi {
   @Flag() IsKeepTargetDisks?: boolean | null;
 }
 
+/** `PUT /peersites/{site}`. A Tidemark addition: the reference lets either site of a pairing protect all VMs of the other. */
+export class PeerSiteEditDataApi {
+  @Flag({ isRequired: true, description: 'The paired site may begin to protect VMs of this site by itself. Without it, only what this site asks it to protect.' }) CanProtectVms!: boolean;
+}
+
 export class PeerSiteApi {
   @Section(() => ResourceLink, { isRequired: true }) Link!: ResourceLink;
   @Text({ isRequired: true }) SiteIdentifier!: string;
@@ -92,6 +97,8 @@ export class PeerSiteApi {
   @Text() Version?: string | null;
   @Text() SiteType?: string | null;
   @Text() RegionName?: string | null;
+  /** It may begin to protect VMs of this site by itself. */
+  @Flag({ isRequired: true }) CanProtectVms!: boolean;
 }
 
 export class VirtualizationSiteApi {
