@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import type { VpgApi } from '@tidemark/contracts';
+import type { AlertApi, VpgApi } from '@tidemark/contracts';
 import { PairedSites } from './testing/paired-sites.js';
+import type { RestClient } from './testing/rest-client.js';
 import { eventually } from './testing/test-site.js';
 
 let sites: PairedSites;
@@ -17,6 +18,24 @@ const fencedAtA = (): string[] => [...sites.plane.vras.values()].filter((vra) =>
 const alertsAtA = async (): Promise<string[]> => (await sites.atA.ok<{ HelpIdentifier: string }[]>('GET', '/alerts?isDismissed=false')).map(({ HelpIdentifier }) => HelpIdentifier);
 const eventsAtA = async (what: RegExp): Promise<string[]> => (await sites.atA.ok<{ Description: string }[]>('GET', '/events')).map(({ Description }) => Description).filter((text) => what.test(text));
 const atA = (): Promise<VpgApi> => sites.vpg(sites.atA, vpgId);
+
+type Alert = Pick<AlertApi, 'HelpIdentifier' | 'Description' | 'Link' | 'IsDismissed'>;
+const lossAlerts = async (client: RestClient): Promise<Alert[]> => (await client.ok<Alert[]>('GET', '/alerts')).filter(({ HelpIdentifier }) => HelpIdentifier === 'TDM0022');
+
+describe('acknowledged writes that the recovery side has lost', () => {
+  it('are an alarm at both sites, also after the protecting VRA was started anew and knows of nothing', async () => {
+    const protecting = [...sites.plane.vras.values()].find((vra) => vra.options.siteId === sites.a.config.siteId && vra.state.protections.length > 0);
+    if (!protecting) throw new Error('nothing protects');
+    protecting.loss = { count: 1, atMs: Date.UTC(2026, 10, 22, 3, 4), detail: 'durable up to 4, acknowledged 9' };
+    const texts = await eventually('both sites say it', async () => {
+      const [ofA, ofB] = [await lossAlerts(sites.atA), await lossAlerts(sites.atB)];
+      return ofA.length > 0 && ofB.length > 0 ? [...ofA, ...ofB].map(({ Description }) => Description ?? '') : undefined;
+    }, 60_000);
+    for (const text of texts) expect(text).toMatch(/^at 2026-11-22T03:04Z writes of '(web|db)' in VPG 'App' that site .+ had acknowledged.*durable up to 4, acknowledged 9/);
+    await eventually('the VPG shows it at both sites', async () => (await atA()).AlertStatus === 2 && (await sites.vpg(sites.atB, vpgId)).AlertStatus === 2);
+    protecting.loss = null;
+  });
+});
 
 describe('a protected site that returns after a failover', () => {
   it('is not fenced by a failover that may still be rolled back', async () => {
@@ -57,5 +76,15 @@ describe('a protected site that returns after a failover', () => {
     await eventually('the alert names who it was', async () => (await alertsAtA()).includes('TDM0021') && !(await alertsAtA()).includes('TDM0020'));
     expect(await eventsAtA(/has claimed the VMs of VPG 'App' for this site by force/)).toHaveLength(1);
     expect((await atA()).SubStatusDescription).toContain('both sites may run them');
+  });
+});
+
+describe('the alarm of a loss', () => {
+  it('has outlived two restarts of its ZVM and a failover, and ends when a person has read it', async () => {
+    const standing = await lossAlerts(sites.atA);
+    expect(standing.length).toBeGreaterThan(0);
+    for (const { Link } of standing) await sites.atA.ok('POST', `/alerts/${Link?.identifier ?? ''}/dismiss`);
+    await eventually('it is off', async () => (await lossAlerts(sites.atA)).length === 0);
+    expect(await eventsAtA(/^TDM0022: .*'App'/)).toHaveLength(2 * standing.length);
   });
 });

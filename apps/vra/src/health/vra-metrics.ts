@@ -23,6 +23,7 @@ export class VraMetrics extends HealthSource {
     this.#gauge('tidemark_receive_memory_bytes', 'Memory promised to senders of the VPG, or filled by them and not durable');
     this.#gauge('tidemark_receive_memory_guaranteed_bytes', 'What the VPG is sure of');
     this.#gauge('tidemark_lag_bytes', 'Captured bytes that are not durable at the recovery site');
+    this.#gauge('tidemark_lost_acknowledged_count', 'Times that the recovery side had lost what it had acknowledged as durable, since the stream began here: any above 0 is an alarm');
     this.#gauge('tidemark_written_bytes', 'Bytes written by the guest since the stream began');
     this.#gauge('tidemark_sent_bytes', 'Bytes sent on 4008, after compression');
     this.#gauge('tidemark_sync_remaining_bytes', 'Bytes that the running sync still has to send');
@@ -66,6 +67,7 @@ export class VraMetrics extends HealthSource {
     const status = this.engine.status();
     for (const protection of status.protections) {
       this.#set('tidemark_lag_bytes', protection, protection.lagBytes);
+      this.#set('tidemark_lost_acknowledged_count', protection, protection.loss?.count ?? 0);
       this.#set('tidemark_written_bytes', protection, protection.writtenBytes);
       this.#set('tidemark_sent_bytes', protection, protection.sentBytes);
       this.#set('tidemark_sync_remaining_bytes', protection, protection.sync?.remainingBytes ?? 0);

@@ -1,6 +1,6 @@
 import { Inject, Injectable, Logger, type OnApplicationBootstrap, type OnApplicationShutdown } from '@nestjs/common';
 import { ControlBus } from '@tidemark/nest';
-import { alertChanges, type AlertFacts, alertsFor, certificateAlertsFor, type CertificateFacts, heartbeatAlertsFor, type HeartbeatFacts, type RecoveryAlertFacts, recoveryAlertsFor, syslogAlertsFor } from '@tidemark/vpg';
+import { alertChanges, type AlertFacts, alertsFor, certificateAlertsFor, type CertificateFacts, heartbeatAlertsFor, type HeartbeatFacts, lossAlertsFor, type LossFacts, type RecoveryAlertFacts, recoveryAlertsFor, syslogAlertsFor } from '@tidemark/vpg';
 import { SyslogService } from '../audit/syslog.service.js';
 import { Background, eachAlone } from '../background.js';
 import { Clock } from '../clock.js';
@@ -65,9 +65,9 @@ export class AlertService implements OnApplicationBootstrap, OnApplicationShutdo
     for (const vpg of this.vpgs.visible()) await this.status.load(vpg);
     const wanted = [
       ...alertsFor(this.#facts()), ...recoveryAlertsFor(this.#recoveryFacts()), ...certificateAlertsFor([...this.trust.facts(), ...this.#vraCertificates(), ...this.#vbaCertificates()], this.clock.nowMs()),
-      ...heartbeatAlertsFor(this.#heartbeats()), ...syslogAlertsFor(this.syslog.backlog, { nowMs: this.clock.nowMs(), limitMs: 1000 * this.config.syslogAlertSeconds }),
+      ...heartbeatAlertsFor(this.#heartbeats()), ...lossAlertsFor(this.#losses()), ...syslogAlertsFor(this.syslog.backlog, { nowMs: this.clock.nowMs(), limitMs: 1000 * this.config.syslogAlertSeconds }),
     ];
-    const { turnedOn, turnedOff, reworded } = alertChanges(this.store.active(), wanted);
+    const { turnedOn, turnedOff, reworded, repeated } = alertChanges(this.store.active(), wanted);
     const at = new Date(this.clock.nowMs());
     // An alert that cannot be written down (its text is made of what others say) holds up no other one.
     await eachAlone([
@@ -80,6 +80,10 @@ export class AlertService implements OnApplicationBootstrap, OnApplicationShutdo
         await this.#record('AlertTurnedOn', alert);
       }),
       ...reworded.map(({ active, wanted }) => () => this.store.change(active, { description: wanted.description })),
+      ...repeated.map(({ active, wanted }) => async () => {
+        await this.store.change(active, { description: wanted.description, isDismissed: false });
+        await this.#record('AlertTurnedOn', wanted);
+      }),
     ], (change) => change());
   }
 
@@ -131,6 +135,15 @@ export class AlertService implements OnApplicationBootstrap, OnApplicationShutdo
       })),
       ...this.vbas.all().map(({ vbaId, name }): HeartbeatFacts => ({ subject: `vba ${vbaId}`, sender: `VBA '${name}'`, problem: this.vbaLink.problemWith(vbaId), vpgIds: [] })),
     ];
+  }
+
+  /** As the protecting VRAs tell it, of this site or of the other. */
+  #losses(): LossFacts[] {
+    return this.vpgs.visible().flatMap((vpg) => this.status.measure(vpg).streams.flatMap(({ vmId, loss }) => {
+      if (loss === null) return [];
+      const { vpgId, name, vms, recoverySiteName } = vpg.definition;
+      return [{ vpgId, vpgName: name, vmId, vmName: vms.find((vm) => vm.vmId === vmId)?.name ?? vmId, recoverySiteName, ...loss }];
+    }));
   }
 
   /** Of the last heartbeat, however old: a VRA falls silent when its certificate ends. */

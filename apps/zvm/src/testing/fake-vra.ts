@@ -45,6 +45,7 @@ export class FakeVra {
   /** What it reports of its journals and datastores, for tests of alerts. */
   journalBytes = 4096;
   isAtHardLimit = false;
+  loss: ProtectionStatusV1['loss'] = null;
   /** It sees no datastore: whatever it shall take over is not there. */
   refusesPut = false;
   onReleased: () => void = () => undefined;
@@ -245,7 +246,7 @@ export class FakeVra {
       vraId, hostId, version: 'fake', address, startedAtMs: this.#startedAtMs, revision: this.state.revision, identity: this.#identityMarks(),
       attachedVmIds: this.state.attachedVms.map((vm) => vm.vmId),
       protections: this.state.protections.map((protection): ProtectionStatusV1 => ({
-        vpgId: protection.vpgId, vmId: protection.vmId, epoch: protection.epoch, state: this.plane.streamState(protection.vpgId), isFenced: false, detail: '', sync: null,
+        vpgId: protection.vpgId, vmId: protection.vmId, epoch: protection.epoch, state: this.plane.streamState(protection.vpgId), isFenced: false, detail: '', loss: this.loss, sync: null,
         lagBytes: 0, writtenBytes: 0, writeCount: 0, sentBytes: 0, bytesPerSecond: 1024, writesPerSecond: 2,
       })),
       recoveries: [...this.recoveries.values()].map((recovery): RecoveryStatusV1 => ({

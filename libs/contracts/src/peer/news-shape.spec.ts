@@ -3,7 +3,7 @@ import { isPeerNews } from './news-shape.js';
 
 const ID = '7c9e6679-7425-40de-944b-e07fc1f90ae7';
 const PROTECTION = {
-  vpgId: ID, vmId: 'vm', epoch: 1, state: 'replicating', isFenced: false, detail: '', sync: null, lagBytes: 0, writtenBytes: 1, writeCount: 1, sentBytes: 1, bytesPerSecond: null, writesPerSecond: 0,
+  vpgId: ID, vmId: 'vm', epoch: 1, state: 'replicating', isFenced: false, detail: '', loss: null, sync: null, lagBytes: 0, writtenBytes: 1, writeCount: 1, sentBytes: 1, bytesPerSecond: null, writesPerSecond: 0,
 };
 const RECOVERY = {
   vpgId: ID, vmId: 'vm', epoch: 1, reservedEpoch: null, state: 'receiving', detail: '', durableSeq: 1, journalBytes: 1, compactedBytes: 0, limits: {}, isAtHardLimit: false, scrub: { completedAtMs: null, detail: '', affectedIds: [] }, pins: [],
@@ -21,6 +21,12 @@ describe('what a peer publishes', () => {
     expect(isPeerNews({ ...NEWS, more: 1, vpgs: [{ ...VPG, more: [] }] })).toBe(true);
     const sync = { kind: 'deltaSync', reason: 'asked for', totalBytes: 1, remainingBytes: 1, unverifiedBytes: 0, bytesPerSecond: 1, estimatedMs: null };
     expect(isPeerNews({ ...NEWS, vpgs: [{ ...VPG, protections: [{ ...PROTECTION, sync }] }] })).toBe(true);
+  });
+
+  it('is taken with what was lost, and dropped when that has another shape', () => {
+    const lossy = (loss: unknown): unknown => ({ ...NEWS, vpgs: [{ ...VPG, protections: [{ ...PROTECTION, loss }] }] });
+    expect(isPeerNews(lossy({ count: 1, atMs: 5, detail: 'durable up to 4, acknowledged 9' }))).toBe(true);
+    for (const loss of [undefined, 1, { count: '1', atMs: 5, detail: '' }, { count: 1, atMs: 5 }]) expect(isPeerNews(lossy(loss))).toBe(false);
   });
 
   it.each([

@@ -1,6 +1,6 @@
 import { type Check, flag, instant, list, number, oneOf, orAbsent, orNull, shaped, text, uuid, whole } from '../shape/checks.js';
 import type {
-  BarrierStatusV1, ClockDoubtV1, DatastoreStatusV1, IdentityStatusV1, OutboundStatusV1, ProtectionStatusV1, RecoveryStatusV1, SyncProgressV1, ViewStatusV1, VraStatusV1,
+  BarrierStatusV1, ClockDoubtV1, DatastoreStatusV1, IdentityStatusV1, LossStatusV1, OutboundStatusV1, ProtectionStatusV1, RecoveryStatusV1, SyncProgressV1, ViewStatusV1, VraStatusV1,
 } from './status.js';
 
 /** One VRA carries 1500 volumes, so fewer VMs than that; the same for what it recovers. */
@@ -18,9 +18,11 @@ const sync = shaped<SyncProgressV1>({
   kind: oneOf('initialSync', 'deltaSync', 'bitmapSync'), reason: words, totalBytes: number, remainingBytes: number, unverifiedBytes: number, bytesPerSecond: number, estimatedMs: number,
 });
 
+const loss = shaped<LossStatusV1>({ count: whole, atMs: instant, detail: words });
+
 /** {@link ProtectionStatusV1}, of an own VRA or told by a peer. */
 export const protectionStatus = shaped<ProtectionStatusV1>({
-  vpgId: uuid, vmId: id, epoch: whole, state: text(50), isFenced: flag, detail: words, sync: orNull(sync), lagBytes: number, writtenBytes: number, writeCount: number, sentBytes: number,
+  vpgId: uuid, vmId: id, epoch: whole, state: text(50), isFenced: flag, detail: words, loss: orNull(loss), sync: orNull(sync), lagBytes: number, writtenBytes: number, writeCount: number, sentBytes: number,
   bytesPerSecond: number, writesPerSecond: number,
 });
 

@@ -24,6 +24,15 @@ export interface SyncProgressV1 {
   readonly estimatedMs: number | null;
 }
 
+/** Writes that the recovery side had acknowledged as durable and did not have when the stream was opened again. */
+export interface LossStatusV1 {
+  /** Since the stream began in this process of the protecting VRA. */
+  readonly count: number;
+  /** Of the newest, by the protecting VRA's wall clock. */
+  readonly atMs: number;
+  readonly detail: string;
+}
+
 export interface ProtectionStatusV1 {
   readonly vpgId: string;
   readonly vmId: string;
@@ -32,6 +41,8 @@ export interface ProtectionStatusV1 {
   /** The recovery side is at a newer epoch: a failover has been committed there. */
   readonly isFenced: boolean;
   readonly detail: string;
+  /** null: none in this process. Any is an alarm. */
+  readonly loss: LossStatusV1 | null;
   readonly sync: SyncProgressV1 | null;
   /** Bytes captured and not yet durable at the recovery site (queue and bitmap). */
   readonly lagBytes: number;

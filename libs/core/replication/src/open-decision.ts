@@ -55,10 +55,7 @@ export type OpenDecision =
  */
 export function decideOpen(position: SenderPosition, reply: OpenedReply): OpenDecision {
   const { durableSeq, isBaseComplete } = reply;
-  if (durableSeq < position.ackedSeq) {
-    const reason = `${SyncTrigger.recoveryStorageError}: acknowledged writes are lost, durable up to ${durableSeq}, acknowledged ${position.ackedSeq}`;
-    return fullSync(reply, reason, true);
-  }
+  if (durableSeq < position.ackedSeq) return fullSync(reply, lostText(durableSeq, position.ackedSeq), true);
   if (reply.lastSessionId === null) return firstSync(position, reply);
   if (reply.lastSessionId !== position.sessionId) return newSessionSync(position, reply);
   // Somebody else may have opened the stream between this session's last answered open and one whose answer got lost: its records would be taken for ours.
@@ -80,6 +77,9 @@ export function decideOpen(position: SenderPosition, reply: OpenedReply): OpenDe
   return { kind: 'resume' };
 }
 
+const lostText = (durableSeq: number, ackedSeq: number): string =>
+  `${SyncTrigger.recoveryStorageError}: acknowledged writes are lost, durable up to ${durableSeq}, acknowledged ${ackedSeq}`;
+
 /** Ends the name of the appliance in a session id: who captures after another one knows that the VM has moved to it. */
 export const SESSION_MARK = '/';
 
@@ -92,9 +92,10 @@ function otherSession(last: string, own: string): string {
 /** The session before this one ended without a word. Its activity log, if it is this journal's and nothing is missing there, tells what may differ. */
 function newSessionSync(position: SenderPosition, reply: OpenedReply): OpenDecision {
   const { earlier } = position;
-  const isKnown = earlier !== undefined && reply.isBaseComplete && reply.lastSessionId === earlier.sessionId && reply.durableSeq >= earlier.ackedSeq;
-  const whole = fullSync(reply, otherSession(reply.lastSessionId ?? '', position.sessionId), false);
-  return isKnown ? { ...whole, blocks: 'suspects' } : whole;
+  if (earlier === undefined || reply.lastSessionId !== earlier.sessionId) return fullSync(reply, otherSession(reply.lastSessionId ?? '', position.sessionId), false);
+  if (reply.durableSeq < earlier.ackedSeq) return fullSync(reply, lostText(reply.durableSeq, earlier.ackedSeq), true);
+  const whole = fullSync(reply, otherSession(reply.lastSessionId, position.sessionId), false);
+  return reply.isBaseComplete ? { ...whole, blocks: 'suspects' } : whole;
 }
 
 /**

@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import { alertChanges, alertsFor, rpoLevel, type ActiveAlert, type AlertFacts } from './index.js';
+import { alertChanges, alertsFor, lossAlertsFor, rpoLevel, type LossFacts, type ActiveAlert, type AlertFacts } from './index.js';
 
 type VpgAlertFacts = AlertFacts['vpgs'][number];
 
@@ -55,7 +55,7 @@ describe('alertsFor', () => {
 });
 
 describe('alertChanges', () => {
-  const active = (helpIdentifier: string, subject: string, description = ''): ActiveAlert => ({ alertId: `${helpIdentifier}-${subject}`, helpIdentifier, subject, description });
+  const active = (helpIdentifier: string, subject: string, description = '', isDismissed = false): ActiveAlert => ({ alertId: `${helpIdentifier}-${subject}`, helpIdentifier, subject, description, isDismissed });
 
   it('turns on what is missing, off what is gone, rewords what has changed', () => {
     const wanted = alertsFor(facts({ vpgs: [vpg({ rpoMs: 350_000 }), vpg({ vpgId: 'v2', name: 'Mail', rpoMs: 400_000 })] }));
@@ -68,6 +68,25 @@ describe('alertChanges', () => {
   it('asks for nothing when it has been done', () => {
     const wanted = alertsFor(facts({ vpgs: [vpg({ rpoMs: 400_000 })] }));
     const done = wanted.map((one) => active(one.helpIdentifier, one.subject, one.description));
-    expect(alertChanges(done, wanted)).toEqual({ turnedOn: [], turnedOff: [], reworded: [] });
+    expect(alertChanges(done, wanted)).toEqual({ turnedOn: [], turnedOff: [], reworded: [], repeated: [] });
+  });
+
+  it('leaves a latched alert on until somebody has dismissed it, and brings it back when it happens again', () => {
+    const loss: LossFacts = { vpgId: 'v1', vpgName: 'Shop', vmId: 'm1', vmName: 'db', recoverySiteName: 'B', count: 1, atMs: 0, detail: 'durable up to 4, acknowledged 9' };
+    const [wanted] = lossAlertsFor([loss]);
+    expect(wanted).toMatchObject({ helpIdentifier: 'TDM0022', level: 'Error', subject: 'v1/m1', vpgIds: ['v1'] });
+    expect(wanted?.description).toMatch(/^at 1970-01-01T00:00Z writes of 'db' in VPG 'Shop' that site B had acknowledged.*durable up to 4, acknowledged 9.*sent again.*datastore/);
+    const [on, dismissed] = [false, true].map((isDismissed) => active('TDM0022', 'v1/m1', wanted?.description, isDismissed));
+    const changes = (now: ActiveAlert | undefined, losses: readonly LossFacts[]): Record<string, number> => {
+      const { turnedOn, turnedOff, reworded, repeated } = alertChanges(now ? [now] : [], lossAlertsFor(losses));
+      return { turnedOn: turnedOn.length, turnedOff: turnedOff.length, reworded: reworded.length, repeated: repeated.length };
+    };
+    const none = { turnedOn: 0, turnedOff: 0, reworded: 0, repeated: 0 };
+    expect(changes(undefined, [loss])).toEqual({ ...none, turnedOn: 1 });
+    expect(changes(on, [])).toEqual(none); // the protecting VRA has been started anew and knows of nothing
+    expect(changes(dismissed, [loss])).toEqual(none);
+    expect(changes(dismissed, [])).toEqual({ ...none, turnedOff: 1 });
+    expect(changes(dismissed, [{ ...loss, count: 2, atMs: 90_000 }])).toEqual({ ...none, repeated: 1 });
+    expect(changes(on, [{ ...loss, atMs: 90_000 }])).toEqual({ ...none, repeated: 1 });
   });
 });

@@ -2,12 +2,14 @@ import { rpoLevel } from './sla.js';
 
 /** Reference §11; the ids of this version. */
 export type AlertId =
-  | 'VPG0007' | 'VPG0037' | 'VPG0038' | 'VRA0006' | 'VRA0007' | 'VRA0039' | 'VRA0040' | 'TDM0001' | 'TDM0002' | 'TDM0003' | 'TDM0004' | 'TDM0005' | 'TDM0006' | 'TDM0010' | 'TDM0011' | 'TDM0012' | 'TDM0013' | 'TDM0020' | 'TDM0021'
+  | 'VPG0007' | 'VPG0037' | 'VPG0038' | 'VRA0006' | 'VRA0007' | 'VRA0039' | 'VRA0040' | 'TDM0001' | 'TDM0002' | 'TDM0003' | 'TDM0004' | 'TDM0005' | 'TDM0006' | 'TDM0010' | 'TDM0011' | 'TDM0012' | 'TDM0013' | 'TDM0020' | 'TDM0021' | 'TDM0022'
   | 'VPG0009' | 'VPG0010' | 'VPG0014' | 'ZVM0002' | 'ZVM0003' | 'TDM0030';
 
 export interface AlertDefinition {
   readonly level: 'Warning' | 'Error';
   readonly entity: 'Zvm' | 'Vra' | 'Vpg';
+  /** Stays on until a user dismisses it: what it tells of has happened, and nothing that is measured later makes it undone. */
+  readonly isLatched?: true;
 }
 
 export const ALERTS: Readonly<Record<AlertId, AlertDefinition>> = {
@@ -30,6 +32,7 @@ export const ALERTS: Readonly<Record<AlertId, AlertDefinition>> = {
   TDM0013: { level: 'Error', entity: 'Zvm' }, // audit entries do not reach the syslog collector (ours)
   TDM0020: { level: 'Error', entity: 'Vpg' }, // another site owns the VMs since a failover; those here are fenced (ours)
   TDM0021: { level: 'Error', entity: 'Vpg' }, // claimed here by force: both sites may run the VMs (ours)
+  TDM0022: { level: 'Error', entity: 'Vpg', isLatched: true }, // the recovery side has lost acknowledged writes (ours)
   VPG0009: { level: 'Warning', entity: 'Vpg' }, // RPO 15 to 25 % above its target
   VPG0010: { level: 'Error', entity: 'Vpg' }, // RPO 25 % or more above it
   VPG0014: { level: 'Warning', entity: 'Vpg' }, // failover waits for commit or rollback
@@ -116,6 +119,7 @@ function fenceAlert({ vpgId, vpgName, ownerSiteName, epoch, isLifted, liftedBy }
 
 export interface ActiveAlert {
   readonly alertId: string;
+  readonly isDismissed: boolean;
   readonly helpIdentifier: string;
   readonly subject: string;
   readonly description: string;
@@ -125,20 +129,30 @@ export interface AlertChanges<Active extends ActiveAlert> {
   readonly turnedOn: readonly WantedAlert[];
   readonly turnedOff: readonly Active[];
   /** On before and after, with another text. */
-  readonly reworded: readonly { readonly active: Active; readonly wanted: WantedAlert }[];
+  readonly reworded: readonly ChangedAlert<Active>[];
+  /** The same for those that are latched: it has happened again, whatever a user has dismissed. */
+  readonly repeated: readonly ChangedAlert<Active>[];
 }
 
-/** What to change so that exactly the wanted alerts are on. Going from VPG0009 to VPG0010 is one off and one on. */
+export interface ChangedAlert<Active extends ActiveAlert> {
+  readonly active: Active;
+  readonly wanted: WantedAlert;
+}
+
+/** What to change so that exactly the wanted alerts are on, and the latched ones that nobody has dismissed. Going from VPG0009 to VPG0010 is one off and one on. */
 export function alertChanges<Active extends ActiveAlert>(active: readonly Active[], wanted: readonly WantedAlert[]): AlertChanges<Active> {
   const key = (one: { helpIdentifier: string; subject: string }): string => `${one.helpIdentifier} ${one.subject}`;
   const wantedByKey = new Map(wanted.map((one) => [key(one), one]));
   const activeKeys = new Set(active.map(key));
+  const changed = active.flatMap((one) => {
+    const now = wantedByKey.get(key(one));
+    return now !== undefined && now.description !== one.description ? [{ active: one, wanted: now }] : [];
+  });
+  const isLatched = ({ helpIdentifier }: ActiveAlert): boolean => (ALERTS as Readonly<Record<string, AlertDefinition>>)[helpIdentifier]?.isLatched === true;
   return {
     turnedOn: [...wantedByKey].filter(([name]) => !activeKeys.has(name)).map(([, one]) => one),
-    turnedOff: active.filter((one) => !wantedByKey.has(key(one))),
-    reworded: active.flatMap((one) => {
-      const now = wantedByKey.get(key(one));
-      return now !== undefined && now.description !== one.description ? [{ active: one, wanted: now }] : [];
-    }),
+    turnedOff: active.filter((one) => !wantedByKey.has(key(one)) && (one.isDismissed || !isLatched(one))),
+    reworded: changed.filter((one) => !isLatched(one.active)),
+    repeated: changed.filter((one) => isLatched(one.active)),
   };
 }

@@ -5,6 +5,7 @@ export * from './disk-custody.js';
 export * from './facts.js';
 export { heartbeatAlertsFor, type HeartbeatFacts } from './heartbeat-alert.js';
 export * from './limits.js';
+export { lossAlertsFor, type LossFacts } from './loss-alert.js';
 export * from './placement.js';
 export * from './script-settings.js';
 export * from './settings.js';

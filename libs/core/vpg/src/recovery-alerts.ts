@@ -1,6 +1,6 @@
 import { GiB, MiB } from '@tidemark/base';
 import { alert, type WantedAlert } from './alerts.js';
-import { timeText } from './certificate-alerts.js';
+import { timeText } from './time-text.js';
 import type { VmLimits } from './recovery-limits.js';
 import { SLA } from './sla.js';
 

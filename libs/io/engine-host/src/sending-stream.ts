@@ -21,6 +21,7 @@ import { MarkerAges } from './marker-ages.js';
 import type { Outbound, OutboundPeer, OutboundStream } from './outbound.js';
 import { RateMeter } from './rate.js';
 import { StreamActivity } from './stream-activity.js';
+import { type StreamLoss, StreamLosses } from './stream-losses.js';
 import { readForSync } from './sync-source.js';
 import { protectionKey, type Logger, type ProtectionSpec } from './types.js';
 import { VolumeMap } from './volume-map.js';
@@ -86,6 +87,7 @@ export class SendingStream implements OutboundStream {
   readonly #markerAges = new MarkerAges();
   readonly #writesAtMarkers = new WritesAtMarkers();
   readonly #compares: DeltaCompare;
+  readonly #losses = new StreamLosses();
   #isClosed = false;
   #isBroken = false;
   /** There is more to send than the credit allows: the next ack lets it go on. */
@@ -149,6 +151,10 @@ export class SendingStream implements OutboundStream {
       },
       onProblem: (error) => this.log.error({ stream: this.key, error: String(error) }, 'compression failed: the frame is sent as it is'),
     });
+  }
+
+  get loss(): StreamLoss | null {
+    return this.#losses.last;
   }
 
   get peer(): StreamPeer {
@@ -380,6 +386,7 @@ export class SendingStream implements OutboundStream {
         this.#reopenMs = REOPEN_MS_MIN;
         this.#isRefused = false;
         this.sender.opened(reply);
+        this.#noteLoss();
         this.#activity.opened();
         this.log.info({ stream: this.key, ...reply, state: this.sender.status().state }, 'stream opened');
         break;
@@ -405,6 +412,11 @@ export class SendingStream implements OutboundStream {
       default:
         this.log.warn({ stream: this.key, kind: header.kind }, 'frame of a kind that a recovering VRA does not send');
     }
+  }
+
+  #noteLoss(): void {
+    const loss = this.#losses.opened(this.sender.status(), Date.now());
+    if (loss) this.log.error({ stream: this.key, ...loss }, 'the recovery side has lost writes that it had acknowledged as durable: everything is compared again; look at its datastore');
   }
 
   #backOff(): void {

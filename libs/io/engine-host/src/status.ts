@@ -9,6 +9,7 @@ import type { RecoveringSide } from './recovering-side.js';
 import type { RecoveryHost } from './recovery-host.js';
 import type { SendingSide } from './sending-side.js';
 import type { SendingStream } from './sending-stream.js';
+import type { StreamLoss } from './stream-losses.js';
 import type { ScrubStatus } from './scrubber.js';
 import { UNLIMITED, type RecoveryLimits } from './space-limits.js';
 import { protectionKey, type ProtectionSpec, type RecoverySpec, type ViewSpec } from './types.js';
@@ -33,6 +34,8 @@ export interface ProtectionStatus {
   /** The recovery side is at a newer epoch: another site owns the VM. */
   readonly isFenced: boolean;
   readonly detail: string;
+  /** null: none in this process. Any is an alarm. */
+  readonly loss: StreamLoss | null;
   readonly sync: SyncStatus | null;
   readonly lagBytes: number;
   readonly writtenBytes: number;
@@ -163,6 +166,7 @@ function protectionStatus(stream: SendingStream, unreachableReason: string, nowM
     state: status.state,
     isFenced: status.isFenced,
     detail: status.state === 'connecting' && unreachableReason !== '' ? unreachableReason : status.detail,
+    loss: stream.loss,
     sync: status.sync && syncStatus(status.sync, rates.syncBytesPerSecond),
     lagBytes: status.lagBytes,
     writtenBytes: status.writtenBytes,
@@ -181,7 +185,7 @@ function syncStatus(sync: SyncProgress, bytesPerSecond: number): SyncStatus {
 
 function notRunning({ vpgId, vmId, epoch }: ProtectionSpec, detail: string): ProtectionStatus {
   const none = { lagBytes: 0, writtenBytes: 0, writeCount: 0, sentBytes: 0, bytesPerSecond: 0, writesPerSecond: 0 };
-  return { vpgId, vmId, epoch, state: 'failed', isFenced: false, detail, sync: null, ...none };
+  return { vpgId, vmId, epoch, state: 'failed', isFenced: false, detail, loss: null, sync: null, ...none };
 }
 
 function recoveryStatus(recovery: RecoveryHost): Omit<RecoveryStatus, 'scrub'> {

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { mkdir, mkdtemp, open, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, open, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -260,4 +260,59 @@ describe('the activity log of a protecting VRA', () => {
     const [vpgId = ''] = site.vpgIds;
     expect((await recoveredImage(vpgId)).equals(old)).toBe(true);
   }, 60_000);
+});
+
+const RECOVERY_FOLDERS = ['recovery', 'r0-state'] as const;
+
+/** A snapshot of the recovering VRA's machine, or the same put back. */
+async function copyRecovery(from: string, to: string): Promise<void> {
+  for (const name of RECOVERY_FOLDERS) {
+    await rm(join(to, name), { recursive: true, force: true });
+    await cp(join(from, name), join(to, name), { recursive: true });
+  }
+}
+
+/** The highest of all sectors of the marks on disk, docs/spec/activity-log.md. */
+async function clearedSeq(): Promise<number> {
+  const name = (await readdir(activityFolder())).find((each) => each.endsWith('.marks')) ?? '';
+  const marks = await readFile(join(activityFolder(), name));
+  const seqs: number[] = [];
+  for (let at = 0; at + 512 <= marks.length; at += 512) seqs.push(Number(marks.readBigUInt64LE(at + 24)));
+  return Math.max(0, ...seqs);
+}
+
+describe('a recovery side that comes back without what it had acknowledged', () => {
+  it.each([['a link that was cut', false], ['a restart of the protecting VRA, by its activity log', true]])('is an alarm after %s, and everything is compared', async (_, isRestarted) => {
+    await protect(1);
+    await untilTrusted(1);
+    await site.recovering.kill();
+    await copyRecovery(site.folder, join(site.folder, 'snapshot'));
+    await site.recovering.startAgain();
+    await untilReplicating();
+    // At least what the snapshot holds.
+    const durableSeq = (await site.recovering.call<EngineStatus>('status')).recoveries[0]?.durableSeq ?? 0;
+    const guest = await NbdClient.connect(site.protecting.socketPath, VM);
+    let count = 0;
+    await until('the log knows that later writes are acknowledged', async () => {
+      count += 1;
+      await guest.write((count * MiB) % DISK_BYTES, Buffer.alloc(BLOCK, count));
+      if (!isRestarted) return count === 10 ? true : undefined;
+      // Slowly, one extent after another: what rests is cleared, and reaches the disk with the next new mark.
+      await sleep(250);
+      return (await clearedSeq()) > durableSeq ? true : undefined;
+    }, 60_000);
+    guest.close();
+    await until('all is acknowledged', async () => ((await protections()).every(({ lagBytes, loss }) => lagBytes === 0 && loss === null) ? true : undefined));
+    if (isRestarted) await site.protecting.kill();
+    await site.recovering.kill();
+    await copyRecovery(join(site.folder, 'snapshot'), site.folder);
+    await site.recovering.startAgain();
+    if (isRestarted) await site.protecting.startAgain();
+    const loss = await until('the loss is told', async () => (await protections())[0]?.loss ?? undefined);
+    expect(loss).toMatchObject({ count: 1, detail: expect.stringMatching(/acknowledged writes are lost, durable up to \d+, acknowledged \d+/) as unknown });
+    await untilReplicating();
+    const [vpgId = ''] = site.vpgIds;
+    expect((await recoveredImage(vpgId)).equals(await readFile(diskPath()))).toBe(true);
+    expect((await protections())[0]?.loss).toEqual(loss);
+  }, 90_000);
 });
