@@ -7,7 +7,7 @@ const PROTECTION: EngineStatus['protections'][number] = {
   ...IDS, epoch: 1, state: 'replicating', isFenced: false, detail: '', loss: null, sync: null, lagBytes: 0, writtenBytes: 0, writeCount: 0, sentBytes: 0, bytesPerSecond: 0, writesPerSecond: 0,
 };
 const STATUS: EngineStatus = {
-  revision: 1, attachedVmIds: [], protections: [PROTECTION], recoveries: [], views: [], barriers: [], datastores: [],
+  revision: 1, clockDoubt: null, attachedVmIds: [], protections: [PROTECTION], recoveries: [], views: [], barriers: [], datastores: [],
   outbound: { bytesPerSecondMax: null, isThrottled: false, bytesPerSecond: 0 },
   memory: { poolBytes: 1, readyBytes: 0, protecting: { usedBytes: 0, limitBytes: 1, vpgs: [] }, recovering: { usedBytes: 0, limitBytes: 1, vpgs: [] } },
 };
