@@ -21,7 +21,7 @@ import { MarkerAges } from './marker-ages.js';
 import type { Outbound, OutboundPeer, OutboundStream } from './outbound.js';
 import { RateMeter } from './rate.js';
 import { StreamActivity } from './stream-activity.js';
-import { type StreamLoss, StreamLosses } from './stream-losses.js';
+import { StreamLosses } from './stream-losses.js';
 import { readForSync } from './sync-source.js';
 import { protectionKey, type Logger, type ProtectionSpec } from './types.js';
 import { VolumeMap } from './volume-map.js';
@@ -87,12 +87,12 @@ export class SendingStream implements OutboundStream {
   readonly #markerAges = new MarkerAges();
   readonly #writesAtMarkers = new WritesAtMarkers();
   readonly #compares: DeltaCompare;
-  readonly #losses = new StreamLosses();
   #isClosed = false;
   #isBroken = false;
   /** There is more to send than the credit allows: the next ack lets it go on. */
   #isHeldBack = false;
   readonly guest: GuestVm;
+  readonly losses: StreamLosses;
   #peer: StreamPeer;
   readonly #packer: FramePacker;
   private readonly log: Logger;
@@ -108,6 +108,7 @@ export class SendingStream implements OutboundStream {
     const spec = this.current;
     this.#share = budget.share({ weight: BUDGET_WEIGHT[spec.priority], giveWay: () => this.#guarded(() => this.sender.giveWay()) });
     this.key = protectionKey(spec);
+    this.losses = new StreamLosses(this.key, log);
     this.#map = new VolumeMap(spec, guest);
     const sessionId = `${around.vraId}${SESSION_MARK}${randomUUID()}`;
     const earlier = around.activity?.earlier();
@@ -151,10 +152,6 @@ export class SendingStream implements OutboundStream {
       },
       onProblem: (error) => this.log.error({ stream: this.key, error: String(error) }, 'compression failed: the frame is sent as it is'),
     });
-  }
-
-  get loss(): StreamLoss | null {
-    return this.#losses.last;
   }
 
   get peer(): StreamPeer {
@@ -386,7 +383,7 @@ export class SendingStream implements OutboundStream {
         this.#reopenMs = REOPEN_MS_MIN;
         this.#isRefused = false;
         this.sender.opened(reply);
-        this.#noteLoss();
+        this.losses.opened(this.sender.status(), Date.now());
         this.#activity.opened();
         this.log.info({ stream: this.key, ...reply, state: this.sender.status().state }, 'stream opened');
         break;
@@ -412,11 +409,6 @@ export class SendingStream implements OutboundStream {
       default:
         this.log.warn({ stream: this.key, kind: header.kind }, 'frame of a kind that a recovering VRA does not send');
     }
-  }
-
-  #noteLoss(): void {
-    const loss = this.#losses.opened(this.sender.status(), Date.now());
-    if (loss) this.log.error({ stream: this.key, ...loss }, 'the recovery side has lost writes that it had acknowledged as durable: everything is compared again; look at its datastore');
   }
 
   #backOff(): void {

@@ -166,7 +166,7 @@ function protectionStatus(stream: SendingStream, unreachableReason: string, nowM
     state: status.state,
     isFenced: status.isFenced,
     detail: status.state === 'connecting' && unreachableReason !== '' ? unreachableReason : status.detail,
-    loss: stream.loss,
+    loss: stream.losses.last,
     sync: status.sync && syncStatus(status.sync, rates.syncBytesPerSecond),
     lagBytes: status.lagBytes,
     writtenBytes: status.writtenBytes,
