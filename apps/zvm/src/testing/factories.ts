@@ -58,6 +58,6 @@ export function vraStatus(vraId: string, values: Partial<VraStatusV1> = {}): Vra
 
 export function protectionStatus(values: Partial<ProtectionStatusV1> = {}): ProtectionStatusV1 {
   return {
-    vpgId: VPG_ID, vmId: 'vm1', epoch: 1, state: 'replicating', isFenced: false, detail: '', sync: null, lagBytes: 0, writtenBytes: 0, writeCount: 0, sentBytes: 0, bytesPerSecond: 0, writesPerSecond: 0, ...values,
+    vpgId: VPG_ID, vmId: 'vm1', epoch: 1, state: 'replicating', isFenced: false, detail: '', loss: null, sync: null, lagBytes: 0, writtenBytes: 0, writeCount: 0, sentBytes: 0, bytesPerSecond: 0, writesPerSecond: 0, ...values,
   };
 }
