@@ -362,9 +362,12 @@ describe('the life of a VPG', () => {
     await eventually('MeetingSLA again', async () => (await vpg(atA)).Status === 1 && (await vpg(atB)).Status === 1);
   });
 
-  it('raises the alerts of a silent VRA and of a silent site, and clears them by itself', async () => {
+  it('raises the alerts of a VRA whose clocks contradict each other, of a silent VRA and of a silent site, and clears them by itself', async () => {
     const alertIds = async (client: RestClient): Promise<string[]> => (await client.ok<{ HelpIdentifier: string }[]>('GET', '/alerts')).map((alert) => alert.HelpIdentifier).sort();
     const recovering = [...plane.vras.values()].find((vra) => vra.recoveries.size > 0);
+    if (recovering) recovering.clockDoubt = { byMs: 3 * 86_400_000, atMs: Date.now(), endsInMs: 3_600_000 };
+    await eventually('the alert of its clocks', async () => (await alertIds(atB)).join() === 'TDM0003', 30_000);
+    if (recovering) recovering.clockDoubt = null;
     await recovering?.silence();
     await a.stopZvm();
     await eventually('both alerts', async () => (await alertIds(atB)).join() === 'ZVM0002,ZVM0003', 30_000);

@@ -55,6 +55,7 @@ export class FakeVra {
   /** Names by `vpgId/vmId`. */
   readonly pins = new Map<string, PinPutV1>();
   clockOffsetMs = 0;
+  clockDoubt: VraStatusV1['clockDoubt'] = null;
   datastores: VraStatusV1['datastores'] = [];
   outbound: VraStatusV1['outbound'] = { bytesPerSecondMax: null, isThrottled: false, bytesPerSecond: 0 };
   readonly #instance = randomUUID();
@@ -264,7 +265,7 @@ export class FakeVra {
       })),
       datastores: this.datastores,
       outbound: this.outbound,
-      clockDoubt: null,
+      clockDoubt: this.clockDoubt,
     };
   }
 }

@@ -87,8 +87,7 @@ export class Faults {
         return;
       case 'rotJournal': return this.#rot(recovering);
       case 'stepClock':
-        random.pick([recovering, protecting]).wallOffsetMs += random.between(-100_000, 100_000);
-        return;
+        return this.#stepClock(random.pick([recovering, protecting]), random.between(-100_000, 100_000));
       case 'readErrors': return this.#forAWhile(protecting, 'readErrorChance', 0.3);
       case 'writeErrors': return this.#forAWhile(protecting, 'writeErrorChance', 0.1);
       case 'refuseConfirm': return this.#forAWhile(protecting, 'refuseConfirmChance', 0.5);
@@ -105,6 +104,12 @@ export class Faults {
       case 'repeatCommand': return recoverySite.mistake();
       default: return unreachable(fault);
     }
+  }
+
+  /** Mostly the wall clock; where checkpoints age, the other one jumps now and then. */
+  #stepClock(host: Site['recovering'][number] | Site['protecting'][number], byMs: number): void {
+    if (byMs > 30_000 && 'monotonicJumpMs' in host) host.monotonicJumpMs += byMs;
+    else host.wallOffsetMs += byMs;
   }
 
   #crashRecovering(host: Site['recovering'][number], isPowerLoss: boolean): void {

@@ -254,4 +254,11 @@ const THINNING: readonly Plant[] = [
   },
 ];
 
-export const PLANTS: readonly Plant[] = [...CAPTURE, ...SYNC, ...WIRE, ...CUSTODY, ...BARRIER, ...STORAGE, ...RETIRING, ...RECOVERY, ...REVERSE, ...OWNERSHIP, ...THINNING];
+const CLOCKS: readonly Plant[] = [
+  {
+    name: 'retires-over-a-clock-step', breaks: 'where the two clocks of a host contradict each other, no more time is counted than both have seen', seedBudget: 200, expects: ['retirement'],
+    mutation: { file: 'libs/core/checkpoint/src/running-clock.ts', find: 'isStep ? Math.min(countedMs, seenMs) : countedMs', replace: 'countedMs' },
+  },
+];
+
+export const PLANTS: readonly Plant[] = [...CAPTURE, ...SYNC, ...WIRE, ...CUSTODY, ...BARRIER, ...STORAGE, ...RETIRING, ...RECOVERY, ...REVERSE, ...OWNERSHIP, ...THINNING, ...CLOCKS];

@@ -1,4 +1,4 @@
-import type { ControlMessage } from '@tidemark/checkpoint';
+import { RunningClock, type ControlMessage } from '@tidemark/checkpoint';
 import { decodeOpen, FrameKind, type FrameHeader } from '@tidemark/frame';
 import type { CheckpointView, JournalFile } from '@tidemark/journal-file';
 import type { RefusedReply } from '@tidemark/replication';
@@ -41,6 +41,9 @@ interface ViewEntry {
 
 const LIST_MS = 400;
 const STATE_FILE_MS_MAX = 3;
+/** Above what the drift of a host makes in one run; and soon over, for retirement to go on. */
+const CLOCK_STEP_MS_MIN = 1000;
+const CLOCK_SETTLE_MS = 100;
 
 /** One recovering host: receivers, journals and views of its VMs, and their retirement. */
 export class RecoveringHost extends SimHost {
@@ -55,11 +58,25 @@ export class RecoveringHost extends SimHost {
   readonly retiredIds = new Map<string, number>();
   #nextConnection = 1;
   isRetirementPaused = false;
+  #ages: RunningClock | undefined;
+  /** What the monotonic clock by which checkpoints age has made up. */
+  monotonicJumpMs = 0;
   /** Protections whose journal has a wrong bit on the medium. */
   readonly rotted = new Set<string>();
 
   constructor(name: string, around: Surroundings, readonly options: RecoveringOptions, readonly watcher: RecoveryWatcher) {
     super(name, around, options.peerNames.filter((peer) => peer !== name));
+  }
+
+  /** The time by which checkpoints age here. */
+  ageNowMs(): number {
+    const reading = { monotonicMs: this.nowMs + this.monotonicJumpMs, wallMs: this.wallMs };
+    this.#ages ??= new RunningClock(reading, { stepMsMin: CLOCK_STEP_MS_MIN, settleMs: CLOCK_SETTLE_MS });
+    return this.#ages.read(reading);
+  }
+
+  get areAgesInDoubt(): boolean {
+    return this.#ages?.doubt !== undefined;
   }
 
   get recoveries(): readonly SimRecovery[] {
@@ -93,6 +110,7 @@ export class RecoveringHost extends SimHost {
 
   protected crashed(isPowerLoss: boolean): void {
     for (const recovery of this.#recoveries.values()) recovery.over();
+    this.#ages = undefined;
     this.#recoveries.clear();
     this.#retirements.clear();
     this.#views.clear();

@@ -6,7 +6,7 @@ import type { SimHost, Surroundings } from './sim-host.js';
 
 /** A disk as one process of one host sees it: with the process its operations end, halfway if need be. */
 export interface DiskOwner {
-  readonly host: SimHost;
+  readonly host: SimHost & { ageNowMs(): number };
   readonly around: Surroundings;
   readonly disk: SimDisk;
 }

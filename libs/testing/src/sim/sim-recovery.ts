@@ -138,7 +138,7 @@ export class SimRecovery {
       identity: { vpgId, vmId },
       volumes: volumeBytes.map((sizeBytes, volume) => ({ sizeBytes, mirror: this.mirror(volume) })),
       epoch, segmentBytes, crc32c,
-      clocks: { monotonicMs: () => host.nowMs, wallClockMs: () => host.wallMs },
+      clocks: { monotonicMs: () => host.ageNowMs(), wallClockMs: () => host.wallMs },
       decompress: decompressBody,
       cacheBytesMax: 64 * 1024,
       files: simFiles(this.owner),

@@ -63,7 +63,9 @@ export class SimRetirement {
   }
 
   #aged(recovery: SimRecovery): AgedCheckpoint[] {
-    return recovery.held().map(({ checkpointId, arrivedMs, marker }) => ({ checkpointId, ageMs: this.host.nowMs - arrivedMs + marker.ageMs }));
+    const nowMs = this.host.ageNowMs();
+    if (this.host.areAgesInDoubt) return [];
+    return recovery.held().map(({ checkpointId, arrivedMs, marker }) => ({ checkpointId, ageMs: nowMs - arrivedMs + marker.ageMs }));
   }
 
   #carryOut(effect: RetirementEffect): void {
