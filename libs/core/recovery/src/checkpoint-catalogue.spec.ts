@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import { betweenInstants, CheckpointCatalogue, type HeldCheckpoint } from './index.js';
+import { CheckpointCatalogue, type HeldCheckpoint } from './index.js';
 
 const held = (checkpointId: number, over: Partial<HeldCheckpoint> = {}): HeldCheckpoint => ({
   checkpointId, epoch: 1, term: 1, vmIds: ['a', 'b'], atMs: checkpointId * 1000, tag: null, kind: 'automatic', ...over,
@@ -52,14 +52,5 @@ describe('CheckpointCatalogue', () => {
 
   it('never lists a checkpoint over no VMs', () => {
     expect(new CheckpointCatalogue().apply('a', additions(held(1, { vmIds: [] })))).toEqual({ added: [], removed: [] });
-  });
-});
-
-describe('betweenInstants', () => {
-  it('includes both ends', () => {
-    const list = [held(1), held(2), held(3)];
-    expect(idsOf(betweenInstants(list, { fromMs: 2000, toMs: 3000 }))).toEqual([2, 3]);
-    expect(idsOf(betweenInstants(list, { fromMs: null, toMs: 1999 }))).toEqual([1]);
-    expect(idsOf(betweenInstants(list, { fromMs: null, toMs: null }))).toEqual([1, 2, 3]);
   });
 });

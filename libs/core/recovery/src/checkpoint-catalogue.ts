@@ -141,8 +141,3 @@ function isSame(a: HeldCheckpoint, b: HeldCheckpoint): boolean {
   return a.checkpointId === b.checkpointId && a.epoch === b.epoch && a.term === b.term && a.vmIds.length === b.vmIds.length
     && a.vmIds.every((vmId) => b.vmIds.includes(vmId));
 }
-
-/** Of checkpoints in order, those between two instants (ms since 1970, both inclusive; null: open). */
-export function betweenInstants<Held extends HeldCheckpoint>(checkpoints: readonly Held[], range: { fromMs: number | null; toMs: number | null }): Held[] {
-  return checkpoints.filter(({ atMs }) => (range.fromMs === null || atMs >= range.fromMs) && (range.toMs === null || atMs <= range.toMs));
-}

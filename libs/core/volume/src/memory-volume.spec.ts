@@ -1,12 +1,11 @@
 import { describe, expect, it } from '@jest/globals';
 import { describeReadOnlyVolume, describeVolume } from './testing/index.js';
-import { FaultVolume, MemoryVolume, StatisticsVolume } from './index.js';
+import { FaultVolume, MemoryVolume } from './index.js';
 
 describeVolume('MemoryVolume', (wanted) => new MemoryVolume(wanted));
 describeReadOnlyVolume('MemoryVolume', (bytes) => new MemoryVolume({ sizeBytes: bytes.length, isReadOnly: true, bytes }));
 describeVolume('FaultVolume without faults', (wanted) => new FaultVolume(new MemoryVolume(wanted), () => undefined));
 describeVolume('FaultVolume that only delays', (wanted) => new FaultVolume(new MemoryVolume(wanted), () => ({ until: Promise.resolve() })));
-describeVolume('StatisticsVolume', (wanted) => new StatisticsVolume(new MemoryVolume(wanted), () => 0));
 
 describe('MemoryVolume', () => {
   it('says which blocks were ever written', () => {

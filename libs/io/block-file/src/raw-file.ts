@@ -1,4 +1,4 @@
-import { read, readSync, write, writeSync } from 'node:fs';
+import { read, write, writeSync } from 'node:fs';
 
 /**
  * Whole reads and writes of a descriptor: the kernel may do a part only, then the rest follows. Callbacks on the
@@ -36,12 +36,4 @@ export function readWhole(fd: number, target: Uint8Array, offset: number): Promi
     };
     next();
   });
-}
-
-export function readWholeSync(fd: number, target: Uint8Array, offset: number): void {
-  for (let done = 0; done < target.length; ) {
-    const bytes = readSync(fd, target, done, target.length - done, offset + done);
-    if (bytes === 0) throw new Error('the file is shorter than its volume');
-    done += bytes;
-  }
 }
