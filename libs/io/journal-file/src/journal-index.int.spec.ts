@@ -213,6 +213,28 @@ describe('the index files of a journal', () => {
     await world.bench.remove();
   });
 
+  it('take at most 40 bytes a write, merged or not', async () => {
+    const random = randomFrom(13);
+    const bench = await FileBench.make({ volumeBytes: [64 * 1024 * 1024], segmentBytes: 512 * 1024 });
+    await bench.base();
+    const payload = new Uint8Array(512).fill(7);
+    const writtenAt: number[] = [];
+    while (bench.journal.stats().segmentCount < 12) {
+      const records = Array.from({ length: 100 }, () => write(512 * Math.floor(131_072 * random()), payload));
+      const last = bench.send(records);
+      writtenAt.push(...records.map((_, i) => last - i));
+      await (writtenAt.length % 1000 === 0 ? bench.checkpoint() : bench.durable(last));
+    }
+    while (bench.journal.stats().unindexedSegments > 0 || !bench.journal.stats().indexFiles.some(({ firstSegment, lastSegment }) => lastSegment > firstSegment)) await sleep(2);
+    const sealedSeq = bench.journal.segments.at(-2)?.lastSeq ?? 0;
+    const writes = writtenAt.filter((seq) => seq <= sealedSeq).length;
+    const folder = join(bench.folder, 'journal');
+    const sizes = await Promise.all((await readdir(folder)).filter((name) => name.endsWith('.index')).map(async (name) => (await stat(join(folder, name))).size));
+    expect(writes).toBeGreaterThan(8000);
+    expect(sizes.reduce((sum, bytes) => sum + bytes, 0) / writes).toBeLessThanOrEqual(40);
+    await bench.remove();
+  });
+
   it('are complete after a kill between any two of their steps', async () => {
     const folder = await mkdtemp(join(tmpdir(), 'tidemark-index-'));
     const world = await new World(randomFrom(5)).start({ folder: join(folder, '0'), files: indexSteps(() => true) });
