@@ -53,7 +53,9 @@ export class AuditLog implements OnModuleInit, OnApplicationShutdown {
     private readonly clock: Clock,
     @Inject(ZVM_CONFIG) config: ZvmConfig,
   ) {
-    this.#spool = new AuditSpool(join(config.stateDir, 'audit-spool.jsonl'));
+    const spoolPath = join(config.stateDir, 'audit-spool.jsonl');
+    this.#spool = new AuditSpool(spoolPath, (count) =>
+      this.#log.error(`${count} of the lines in ${spoolPath} cannot be read and are left out: torn by a crash, then no call was answered for them; if this site did not crash, the disk has damaged audit entries`));
     this.#headPath = join(config.stateDir, 'audit-head.json');
   }
 

@@ -10,9 +10,13 @@ const ENTRIES_MAX = 50_000;
 export class AuditSpool {
   #entries: AuditEntry[] | undefined;
 
-  constructor(private readonly path: string) {}
+  /** `onUnread`: so many lines could not be read. */
+  constructor(
+    private readonly path: string,
+    private readonly onUnread: (count: number) => void,
+  ) {}
 
-  /** Oldest first. A torn last line was never acknowledged: it is left out. */
+  /** Oldest first. A line that a crash has torn was never acknowledged: it is left out, and told, for a disk that has changed what was written looks the same. */
   async entries(): Promise<readonly AuditEntry[]> {
     this.#entries ??= await this.#read();
     return this.#entries;
@@ -23,13 +27,17 @@ export class AuditSpool {
       if ((error as NodeJS.ErrnoException).code === 'ENOENT') return '';
       throw error;
     });
-    return text.split('\n').flatMap((line): AuditEntry[] => {
+    let unreadCount = 0;
+    const entries = text.split('\n').flatMap((line): AuditEntry[] => {
       try {
         return line === '' ? [] : [JSON.parse(line) as AuditEntry];
       } catch {
+        unreadCount += 1;
         return [];
       }
     });
+    if (unreadCount > 0) this.onUnread(unreadCount);
+    return entries;
   }
 
   /** @throws ZvmError ZVM_DATABASE_DOWN when too many wait already; errors of the file system as they are */

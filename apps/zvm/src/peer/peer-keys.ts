@@ -1,7 +1,7 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { natsUserLife } from '@tidemark/nest';
-import { credentials, FileSet, isRenewalDue, isTrustId, makeNatsKey, type NatsKey, type PairingToken, parseToken } from '@tidemark/trust';
-import { readdir, rm } from 'node:fs/promises';
+import { credentials, FileSet, isRenewalDue, isTrustId, makeNatsKey, type NatsKey, type PairingToken, parseToken, TrustError } from '@tidemark/trust';
+import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ZVM_CONFIG, type ZvmConfig } from '../config.js';
 import { trustFolder } from '../trust/site-trust.js';
@@ -42,7 +42,7 @@ export class PeerKeys {
     for (const siteId of names.filter(isTrustId)) {
       const texts = await this.#files(siteId).read();
       if (!texts) continue;
-      const next = texts['next-key.json'] === '' ? undefined : (JSON.parse(texts['next-key.json']) as NatsKey);
+      const next = texts['next-key.json'] === '' ? undefined : natsKeyIn(texts['next-key.json'], this.#files(siteId).path('next-key.json'));
       this.#sets.set(siteId, { credentials: texts['nats.creds'], next, token: texts.token });
     }
   }
@@ -112,7 +112,7 @@ export class PeerKeys {
 
   async remove(siteId: string): Promise<void> {
     this.#sets.delete(siteId);
-    await rm(join(this.#folder, siteId), { recursive: true, force: true });
+    await this.#files(siteId).removeFolder();
   }
 
   /** One listener per site: its link. */
@@ -124,4 +124,14 @@ export class PeerKeys {
     await this.#files(siteId).write({ 'nats.creds': set.credentials, 'next-key.json': set.next ? JSON.stringify(set.next) : '', token: set.token });
     this.#sets.set(siteId, set);
   }
+}
+
+function natsKeyIn(text: string, path: string): NatsKey {
+  try {
+    const { publicKey, seed } = JSON.parse(text) as Partial<NatsKey>;
+    if (typeof publicKey === 'string' && typeof seed === 'string') return { publicKey, seed };
+  } catch {
+    // Said below.
+  }
+  throw new TrustError('TRUST_FILE', `${path} cannot be read; bring it back from a backup, or remove the folder of that site and pair with it again`);
 }

@@ -42,10 +42,15 @@ export class ActivityLogFile {
   /** Groups of marks that were made durable: a metric. */
   syncCount = 0;
   #isBroken = false;
+  /** The marks could not be written: the word that they can be trusted is being taken back, and is not given again. */
+  #isGivenUp = false;
   #isClosed = false;
   #current: Promise<void> | undefined;
   #next: Promise<void> | undefined;
   readonly #document: StateFile<TrustDocument>;
+  #mayBeTrusted: boolean;
+  /** Counts what was asked of the document: of two that overlap the later one says what is believed. */
+  #turn = 0;
 
   private constructor(
     readonly marks: ActivityLog,
@@ -53,6 +58,7 @@ export class ActivityLogFile {
     private readonly own: { readonly file: FileHandle; readonly logId: string; readonly volumes: readonly string[]; sessionId: string | undefined },
   ) {
     this.#document = documentFile(place.folder, protectionKey(place.spec));
+    this.#mayBeTrusted = own.sessionId !== undefined;
   }
 
   /**
@@ -93,6 +99,11 @@ export class ActivityLogFile {
 
   get isTrusted(): boolean {
     return this.own.sessionId !== undefined;
+  }
+
+  /** The next process could find the word that the marks can be trusted: from before it is written until it is durably gone. */
+  get mayBeTrusted(): boolean {
+    return this.#mayBeTrusted;
   }
 
   get trustedSessionId(): string | undefined {
@@ -156,6 +167,7 @@ export class ActivityLogFile {
 
   /** Guests must not suffer from a broken state disk: without a log everything is compared after a crash. First the old word is taken back. */
   async #breakDown(error: unknown): Promise<void> {
+    this.#isGivenUp = true;
     this.place.log.error({ protection: protectionKey(this.place.spec), error: String(error) }, 'the activity log cannot be written: after a crash of this VRA everything will be compared');
     await this.distrust().catch((cause: unknown) =>
       this.place.log.error({ error: String(cause) }, 'THE ACTIVITY LOG CANNOT BE TAKEN BACK: remove its folder before this VRA is started again'));
@@ -165,18 +177,31 @@ export class ActivityLogFile {
   /** From now on the marks say what may differ from the end of `sessionId`; durable when it resolves. */
   async trust(sessionId: string): Promise<void> {
     await this.persist();
-    if (this.#isBroken || this.#isClosed) return;
+    if (this.#isBroken || this.#isGivenUp || this.#isClosed) return;
+    const turn = this.#nextTurn();
+    this.#mayBeTrusted = true;
     const { vpgId, vmId, epoch } = this.place.spec;
     const { logId, volumes } = this.own;
     await this.#document.save({ version: VERSION, vpgId, vmId, epoch, sessionId, logId, extentBytes: ACTIVITY_EXTENT_BYTES, volumes });
-    this.own.sessionId = sessionId;
+    if (turn === this.#turn) this.own.sessionId = sessionId;
   }
 
   /** The marks say nothing any more; durable when it resolves. */
   async distrust(): Promise<void> {
     this.marks.isGating = false;
     this.own.sessionId = undefined;
-    await removeDurably(this.place.folder, this.#document.path);
+    const turn = this.#nextTurn();
+    try {
+      await this.#document.remove();
+    } finally {
+      // Also when it cannot be removed: whoever waits for that would wait for ever, and is told so loudly.
+      if (turn === this.#turn) this.#mayBeTrusted = false;
+    }
+  }
+
+  #nextTurn(): number {
+    this.#turn += 1;
+    return this.#turn;
   }
 
   /** Leaves the files for the next process. */
@@ -197,7 +222,7 @@ export class ActivityLogFile {
 
 const hashOf = (key: string): string => createHash('sha256').update(key).digest('hex').slice(0, 32);
 const marksPath = (folder: string, key: string): string => join(folder, `${hashOf(key)}.marks`);
-const documentFile = (folder: string, key: string): StateFile<TrustDocument> => new StateFile(join(folder, `${hashOf(key)}.json`));
+const documentFile = (folder: string, key: string): StateFile<TrustDocument> => new StateFile(join(folder, `${hashOf(key)}.json`), 'everything is compared');
 
 /** Path, size, and for a file its inode and time of birth: another file under the name is another volume. */
 async function identitiesOf({ map, vm, spec }: ActivityPlace): Promise<string[]> {
@@ -235,7 +260,7 @@ function isOf(document: TrustDocument, { vpgId, vmId, epoch }: ProtectionSpec, v
 /** The trust of an older log goes first. All sectors are written, so that marking never needs space again. */
 async function begin(place: ActivityPlace, volumes: readonly string[]): Promise<ActivityLogFile> {
   const key = protectionKey(place.spec);
-  await removeDurably(place.folder, documentFile(place.folder, key).path);
+  await documentFile(place.folder, key).remove();
   const logId = randomBytes(LOG_ID_BYTES);
   const marks = new ActivityLog({ volumeSizesBytes: place.map.sizesBytes, logId, crc32c });
   const file = await open(marksPath(place.folder, key), 'w+', 0o600);
@@ -248,9 +273,4 @@ async function begin(place: ActivityPlace, volumes: readonly string[]): Promise<
     throw error;
   }
   return ActivityLogFile.of(marks, place, { file, logId: logId.toString('hex'), volumes, sessionId: undefined });
-}
-
-async function removeDurably(folder: string, path: string): Promise<void> {
-  await rm(path, { force: true });
-  await syncFolder(folder);
 }

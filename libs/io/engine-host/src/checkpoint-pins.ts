@@ -40,7 +40,7 @@ export class CheckpointPins {
     private readonly key: string,
     private readonly log: Logger,
   ) {
-    this.#file = new StateFile(join(journalFolder, 'pins.json'));
+    this.#file = new StateFile(join(journalFolder, 'pins.json'), 'the checkpoints that backups and file restores have pinned may then be retired, so have them pinned anew');
   }
 
   async load(): Promise<void> {

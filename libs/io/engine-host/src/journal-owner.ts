@@ -15,7 +15,9 @@ const SEGMENT = /\.segment$/;
 
 export const moveNumberOf = ({ moveNumber }: Pick<RecoverySpec, 'moveNumber'>): number => moveNumber ?? 0;
 
-const ownerFile = (folder: string): StateFile<Owner> => new StateFile(join(folder, 'owner.json'));
+const ownerFile = (folder: string): StateFile<Owner> => new StateFile(
+  join(folder, 'owner.json'), 'this journal then belongs to nobody. One that was never moved is opened again. One that was moved is not, until the operator says that the host of every other VRA that had it is down; be sure of that, two writers destroy it',
+);
 
 /** The lowest number of a move with which this VRA may open what belongs to `found`. */
 const numberNeeded = (found: Owner, vraId: string): number => found.releasedTo ?? (found.vraId === vraId ? found.moveNumber : found.moveNumber + 1);

@@ -100,6 +100,18 @@ describe('recovery volumes', () => {
     await (await restart()).putRecovery({ ...recovery(), volumes: [preseeded, { diskId: 'b', sizeBytes: SIZE, mirrorPath: made }] });
     expect(await Promise.all([made, join(folder, 'vm'), disk()].map(modeOf))).toEqual([0o600, 0o700, 0o600]);
   });
+
+  it('are not made anew by a VRA that has lost its state, and are found again when they are there', async () => {
+    await (await restart()).putRecovery(recovery());
+    await engine?.close();
+    await rm(join(folder, 'state', 'recovering.json'));
+    await rename(disk(), `${disk()}.away`);
+    await expect((await restart()).putRecovery(recovery())).rejects.toMatchObject({ code: 'VOLUME_NOT_FOUND' });
+    await expect(stat(disk())).rejects.toMatchObject({ code: 'ENOENT' });
+    await rename(`${disk()}.away`, disk());
+    await engine?.putRecovery(recovery());
+    expect(engine?.listCheckpoints(IDENTITY).held.map(({ checkpointId }) => checkpointId)).toEqual([1, 2]);
+  });
 });
 
 describe('a disk that is promoted at a checkpoint from before it was grown', () => {

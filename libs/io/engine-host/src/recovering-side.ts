@@ -62,7 +62,9 @@ export class RecoveringSide {
   readonly #openings = new ViewOpenings({ exclusive: (act) => this.#exclusive(act), open: (spec) => this.#openOrFind(spec), save: () => this.#save() });
 
   constructor(private readonly around: RecoveringSurroundings) {
-    this.#file = new StateFile(`${around.options.stateFolder}/recovering.json`);
+    this.#file = new StateFile(
+      `${around.options.stateFolder}/recovering.json`, 'this VRA then has forgotten every recovery and every open view; journals, mirrors and scratch stay on their datastores. docs/spec/vra-state.md says how they come back',
+    );
     this.#folders = around.options.datastoreFolders && new DatastoreFolders(around.options.datastoreFolders);
     this.#scrubber = new Scrubber(around.options.stateFolder, around.options.log);
     this.#compaction = new CompactionSchedule(around.options.log);

@@ -105,7 +105,9 @@ export class RecoveryHost {
     const host = new RecoveryHost(spec, hooks, spec.epoch);
     try {
       const owner = await JournalOwner.look(spec, hooks.vraId);
-      await host.#mirrors.open(spec.volumes, { knownCount: owner.isTakingOver ? spec.volumes.length : knownCount, isNew: owner.isNew });
+      // A journal that has an owner was opened before, with all its mirrors: also by a VRA that has lost its state and does not know this recovery any more.
+      const isKnownByFiles = owner.isTakingOver || (!owner.isNew && knownCount === 0);
+      await host.#mirrors.open(spec.volumes, { knownCount: isKnownByFiles ? spec.volumes.length : knownCount, isNew: owner.isNew });
       await owner.claim();
       await host.#proveBasis();
       await host.pins.load();

@@ -41,11 +41,21 @@ export class Scrubber {
     stateFolder: string,
     private readonly log: Logger,
   ) {
-    this.#file = new StateFile(`${stateFolder}/scrub.json`);
+    this.#file = new StateFile(`${stateFolder}/scrub.json`, 'every journal is read through anew');
   }
 
   async load(): Promise<void> {
-    for (const [key, progress] of Object.entries((await this.#file.load()) ?? {})) this.#progress.set(key, progress);
+    for (const [key, progress] of Object.entries(await this.#found())) this.#progress.set(key, progress);
+  }
+
+  /** Nothing depends on it but what is read next: damage must not keep a host's guests from their disks. */
+  async #found(): Promise<Record<string, Progress>> {
+    try {
+      return (await this.#file.load()) ?? {};
+    } catch (error) {
+      this.log.error({ error: String(error) }, 'progress of the scrub cannot be read: it begins anew, and what it had found is forgotten');
+      return {};
+    }
   }
 
   statusOf(key: string): ScrubStatus {

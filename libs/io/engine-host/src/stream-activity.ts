@@ -54,7 +54,7 @@ export class StreamActivity {
    */
   isHolding(): boolean {
     if (this.#isDistrusting) return true;
-    if (this.#file?.isTrusted !== true || !this.options.sender.isEverythingDirty) return false;
+    if (this.#file?.mayBeTrusted !== true || !this.options.sender.isEverythingDirty) return false;
     this.#isDistrusting = true;
     this.#keeper?.distrust();
     this.#logged(this.#file.distrust().finally(() => {

@@ -92,7 +92,7 @@ export class VraEngine {
   private constructor(readonly options: VraOptions) {
     this.#ages = new AgeClock({ log: options.log, ...options.ageClock });
     this.#startedMs = this.#ages.nowMs();
-    this.#desiredFile = new StateFile(`${options.stateFolder}/desired.json`);
+    this.#desiredFile = new StateFile(`${options.stateFolder}/desired.json`, 'guests of this host have no disks until the ZVM has told this VRA anew what to serve, which it does by itself as soon as they reach each other');
     this.#votes = new VoteStore(`${options.stateFolder}/votes.json`);
     this.#codecs = new CodecPool({ onWorkerLost: (error) => options.log.error({ error: error.message }, 'a codec worker died; frames go uncompressed until another one runs') });
     this.#mesh = new ControlMesh(options, this.#meshHandlers(), options.log);

@@ -67,6 +67,12 @@ export class FileSet<Name extends string> {
     });
   }
 
+  /** As {@link remove}, and of the folder nothing is left either. What is removed in any other order could be found as a set that is not whole. */
+  async removeFolder(): Promise<void> {
+    if (await isThere(this.folder)) await this.remove();
+    await rm(this.folder, { recursive: true, force: true });
+  }
+
   async #removeOthers(target: string): Promise<void> {
     const left = (await readdir(this.folder)).filter((name) => name.startsWith('set-') && name !== target);
     for (const name of left) await rm(join(this.folder, name), { recursive: true, force: true });

@@ -1,7 +1,6 @@
 import { TidemarkError } from '@tidemark/base';
 import type { EnrolmentV1, IdentityGrantV1 } from '@tidemark/contracts';
 import { ComponentIdentity, credentials, type EnrolmentToken, FileSet, makeNatsKey, makeRequest, nameUri, parseToken, TrustBundle } from '@tidemark/trust';
-import { rm } from 'node:fs/promises';
 import { request, type RequestOptions } from 'node:https';
 import { join } from 'node:path';
 
@@ -46,7 +45,7 @@ export async function enrol(options: EnrolmentOptions): Promise<ComponentIdentit
   };
   const identity = options.identity ?? (await ComponentIdentity.store(options.folder, parts));
   if (options.identity) await options.identity.replace(parts);
-  await rm(pendingFolder(options.folder), { recursive: true, force: true });
+  await pendingFiles(options.folder).removeFolder();
   return identity;
 }
 
@@ -57,10 +56,10 @@ function assertForThis(token: EnrolmentToken, options: EnrolmentOptions): void {
   }
 }
 
-const pendingFolder = (folder: string): string => join(folder, 'pending');
+const pendingFiles = (folder: string): FileSet<(typeof PENDING_FILES)[number]> => new FileSet(join(folder, 'pending'), PENDING_FILES);
 
 async function pendingKeys(folder: string, tokenId: string): Promise<Record<(typeof PENDING_FILES)[number], string>> {
-  const files = new FileSet(pendingFolder(folder), PENDING_FILES);
+  const files = pendingFiles(folder);
   const kept = await files.read();
   if (kept?.['token-id'] === tokenId) return kept;
   const { pem, keyPem } = await makeRequest();

@@ -97,7 +97,7 @@ const stateFiles: FuzzTarget = {
   async run(random: Random) {
     const folder = await mkdtemp(join(tmpdir(), 'tidemark-fuzz-'));
     try {
-      const file = new StateFile<typeof DESIRED>(join(folder, 'state.json'));
+      const file = new StateFile<typeof DESIRED>(join(folder, 'state.json'), 'it is told anew');
       await file.save(DESIRED);
       const { readFile } = await import('node:fs/promises');
       const bytes = await readFile(file.path);

@@ -93,7 +93,7 @@ describe('a committed failover', () => {
     await recovering().promoteView('live');
     await until('promotion', () => recovering().status().views[0]?.state === 'promoted');
     await attach(recovering(), 1, [disk]);
-    const file = new StateFile<object>(join(vras.folder, 'r0', 'state', 'recovering.json'));
+    const file = new StateFile<object>(join(vras.folder, 'r0', 'state', 'recovering.json'), 'it is forgotten');
     const before = (await file.load()) as { recoveries: { journalFolder: string }[] };
     const spec = before.recoveries[0];
     if (!spec) throw new Error('no recovery in the state file');
@@ -111,7 +111,7 @@ describe('a committed failover', () => {
     const { recovering, guest, disk, vras } = await committed();
     // What a kill right after the command was answered leaves.
     await vras.stop('r', 0);
-    const file = new StateFile<object>(join(vras.folder, 'r0', 'state', 'recovering.json'));
+    const file = new StateFile<object>(join(vras.folder, 'r0', 'state', 'recovering.json'), 'it is forgotten');
     const state = (await file.load()) as { views: { isPromoting: boolean }[] };
     await file.save({ ...state, views: state.views.map((view) => ({ ...view, isPromoting: true })) });
     await vras.startAgain('r', 0);
