@@ -132,9 +132,12 @@ describe('what settings ask of the data plane', () => {
     });
     const draft = `/vpgSettings/${await sites.atB.ok<string>('POST', '/vpgSettings', { VpgIdentifier: id })}`;
     await sites.atB.ok('PUT', draft, {
-      Basic: { Priority: 'Low', UseWanCompression: true, CheckpointIntervalInSeconds: 13, JournalHistoryInHours: 12, KeepAllCheckpointsForHours: 0 },
+      Basic: { Priority: 'Low', UseWanCompression: true, CheckpointIntervalInSeconds: 13, JournalHistoryInHours: 12, KeepAllCheckpointsForHours: 0, KeepMinuteCheckpointsForHours: null },
       Scratch: { Limitation: { HardLimitInMB: 0, WarningThresholdInMB: 0 } },
     });
+    await sites.atB.ok('PUT', `${draft}/scratch`, { DatastoreIdentifier: 'elsewhere' });
+    expect(await sites.atB.refused(400, 'POST', `${draft}/commit`)).toContain('Scratch.DatastoreIdentifier: scratch lies beside the journal');
+    await sites.atB.ok('PUT', `${draft}/scratch`, { DatastoreIdentifier: null });
     const ownLimit = { HardLimitInMB: 0, HardLimitInPercent: 250, WarningThresholdInPercent: 125 };
     await sites.atB.ok('PUT', `${draft}/vms/${db?.id ?? ''}`, { Journal: { Limitation: ownLimit } });
     await sites.done(sites.atB, 'POST', `${draft}/commit`);
@@ -143,6 +146,11 @@ describe('what settings ask of the data plane', () => {
       limits: { journalHardBytes: 2.5 * diskBytes, journalWarningBytes: 1.25 * diskBytes, scratchHardBytes: null, scratchWarningBytes: null },
     });
     await sites.done(sites.atB, 'DELETE', `/vpgs/${id}`, {});
+  });
+
+  it('is taken from the VPG when a draft edits it: what is given beside it would be lost', async () => {
+    const message = await sites.atA.refused(400, 'POST', '/vpgSettings', { VpgIdentifier: vpgId, Vms: null, Basic: { RpoInSeconds: 90 } });
+    expect(message).toMatch(/^Basic: .*create it with VpgIdentifier alone/);
   });
 });
 
@@ -172,6 +180,21 @@ describe('what happens while a manager is down', () => {
     await sites.restartZvm('a');
     await sites.untilProtected(vpgId);
     expect(await moved()).toHaveLength(1);
+  });
+
+  it('a test that is overdue is warned of until it is made', async () => {
+    const draft = `/vpgSettings/${await sites.atA.ok<string>('POST', '/vpgSettings', { VpgIdentifier: vpgId })}`;
+    await sites.atA.ok('PUT', `${draft}/basic`, { TestIntervalInMinutes: 120 });
+    await sites.done(sites.atA, 'POST', `${draft}/commit`);
+    await sites.b.zvm?.app.get(VpgStore).update(vpgId, (record) => ({ ...record, createdAtMs: record.createdAtMs - 7_300_000 }));
+    const reminders = async (): Promise<string[]> => {
+      const alerts = await sites.atB.ok<{ HelpIdentifier: string; Description: string }[]>('GET', '/alerts');
+      return alerts.filter(({ HelpIdentifier }) => HelpIdentifier === 'VPG0050').map(({ Description }) => Description);
+    };
+    expect(await eventually('it is warned of', async () => (await reminders())[0])).toContain("VPG 'App' was made and never tested more than 2 hours ago");
+    await sites.done(sites.atB, 'POST', `/vpgs/${vpgId}/FailoverTest`);
+    await sites.done(sites.atB, 'POST', `/vpgs/${vpgId}/FailoverTestStop`);
+    await eventually('it was tested', async () => (await reminders()).length === 0);
   });
 
   it('an edit during a failover test is refused with what to do first', async () => {

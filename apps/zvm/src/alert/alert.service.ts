@@ -10,7 +10,7 @@ import { OwnershipService } from '../ownership/ownership.service.js';
 import { PeerLinkService } from '../peer/peer-link.service.js';
 import { PeerStore } from '../peer/peer.store.js';
 import { TrustService } from '../trust/trust.service.js';
-import { rpoSecondsOf } from '../vpg/vpg-definition.js';
+import { rpoSecondsOf, testIntervalMsOf } from '../vpg/vpg-definition.js';
 import { VpgStatusService } from '../vpg/vpg-status.service.js';
 import { VpgStore } from '../vpg/vpg.store.js';
 import { VbaLinkService } from '../vba/vba-link.service.js';
@@ -107,6 +107,9 @@ export class AlertService implements OnApplicationBootstrap, OnApplicationShutdo
           rpoMs: measures.rpoMs,
           rpoTargetMs: 1000 * rpoSecondsOf(vpg.definition),
           isWaitingForCommit: vpg.failover?.phase === 'beforeCommit',
+          untestedForMs: this.clock.nowMs() - (vpg.lastTestAtMs ?? vpg.createdAtMs),
+          wasTested: vpg.lastTestAtMs !== null,
+          testIntervalMs: testIntervalMsOf(vpg.definition),
         };
       }),
       fences: this.ownership.withVms(),

@@ -1,8 +1,6 @@
 import { Injectable } from '@nestjs/common';
-import type { VpgSettings } from '@tidemark/vpg';
 import { randomUUID } from 'node:crypto';
 import { currentNote } from '../audit/audit-note.js';
-import { invalid } from '../errors.js';
 import { settingsOf } from '../vpg/vpg-definition.js';
 import { VpgActions } from '../vpg/vpg-actions.service.js';
 import { VpgStore } from '../vpg/vpg.store.js';
@@ -20,7 +18,6 @@ export class CommitService {
   /** Answers the task's id; the draft is gone then, and stays as it was when this throws. */
   async commit(draftId: string, initiatedBy: string): Promise<string> {
     const { vpgId, settings } = await this.drafts.get(draftId);
-    assertSupported(settings);
     const before = vpgId === null ? null : this.vpgs.find(vpgId);
     const taskId = vpgId === null
       ? await this.actions.create({ vpgId: randomUUID(), settings }, initiatedBy)
@@ -29,10 +26,4 @@ export class CommitService {
     await this.drafts.remove(draftId);
     return taskId;
   }
-}
-
-/** What would be accepted in a draft, shown again, and then silently not done is refused here. */
-function assertSupported(settings: VpgSettings): void {
-  const retention = settings.longTermRetention as { readonly enabled?: unknown } | null;
-  if (retention?.enabled === true) throw invalid('LongTermRetention.Enabled: long-term retention is not in this version');
 }

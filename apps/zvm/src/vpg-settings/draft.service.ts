@@ -10,7 +10,7 @@ import { SiteInventoryService } from '../site/site-inventory.service.js';
 import { settingsOf } from '../vpg/vpg-definition.js';
 import { VpgStore } from '../vpg/vpg.store.js';
 import { DraftStore, type Draft } from './draft.store.js';
-import { bareVm, fromWire, mergeSection, mergeVm } from './settings-wire.js';
+import { bareVm, fromWire, mergeSection, mergeVm, toWire } from './settings-wire.js';
 
 /** Unused drafts are thrown away after this time. */
 const DRAFT_IDLE_MS = 24 * 3_600_000;
@@ -41,6 +41,7 @@ export class DraftService {
     const given = fromWire(body);
     const wantedId = given['vpgIdentifier'];
     const vpg = typeof wantedId === 'string' && wantedId !== '' ? this.vpgs.get(wantedId) : undefined;
+    if (vpg) assertAlone(given);
     const draftId = randomUUID();
     const base = vpg ? settingsOf(vpg.definition) : this.#defaults(draftId);
     const vpgId = vpg?.definition.vpgId ?? null;
@@ -188,6 +189,12 @@ export class DraftService {
 
 /** A section that is not there is shown as an empty one, and put back as that. */
 const emptyAsNull = <T>(section: T): T | null => (typeof section === 'object' && section !== null && Object.keys(section).length === 0 ? null : section);
+
+/** Null sections would be reset and not left alone: what else is given beside the VPG cannot be told from what is meant. */
+function assertAlone({ vpgIdentifier: _vpg, vpgSettingsIdentifier: _draft, ...besides }: Record<string, unknown>): void {
+  const named = Object.keys(toWire<object>(besides)).filter((_, index) => (Object.values(besides)[index] ?? null) !== null);
+  if (named.length > 0) throw invalid(`${named.join(', ')}: the draft of an existing VPG begins with what the VPG has: create it with VpgIdentifier alone, then PUT what is to change`);
+}
 
 function vmIn(settings: VpgSettings, vmId: string): VmSettings {
   const vm = settings.vms.find((candidate) => isSameId(candidate.vmIdentifier, vmId));

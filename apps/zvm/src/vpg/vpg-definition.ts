@@ -11,4 +11,7 @@ export const priorityOf = (definition: VpgDefinition): ProtectionV1['priority'] 
 
 export const isCompressedOf = (definition: VpgDefinition): boolean => settingsOf(definition).basic.useWanCompression ?? true;
 
+/** 0: no reminder. */
+export const testIntervalMsOf = (definition: VpgDefinition): number => 60_000 * (settingsOf(definition).basic.testIntervalInMinutes ?? 0);
+
 export const rpoSecondsOf = (definition: VpgDefinition): number => settingsOf(definition).basic.rpoInSeconds ?? RPO_SECONDS_DEFAULT;

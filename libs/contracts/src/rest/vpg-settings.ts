@@ -16,7 +16,7 @@ export class VpgSettingsBasicApi {
   @Int() CheckpointIntervalInSeconds?: number | null;
   /** Ours: hours in which every checkpoint stays; afterwards one a minute. 0 or null: all stay as long as the history. */
   @Int() KeepAllCheckpointsForHours?: number | null;
-  /** Ours: hours after which one an hour stays; null: 24 more than {@link KeepAllCheckpointsForHours}. */
+  /** Ours: hours after which one an hour stays; null: 24 more than {@link KeepAllCheckpointsForHours}, without which it is refused. */
   @Int() KeepMinuteCheckpointsForHours?: number | null;
   @Choice(PRIORITY) Priority?: PriorityName | null;
   @Flag() UseWanCompression?: boolean | null;
@@ -69,7 +69,7 @@ export class VpgSettingsRecoveryApi {
   @Unsupported() PublicCloud?: null;
 }
 
-/** Of a journal or of scratch. 0 in both MB and percent: unlimited. */
+/** Of a journal or of scratch. Percent of the VM's volumes, goes before MB; 0 in both: unlimited. */
 export class VpgSettingsLimitationApi {
   @Int() HardLimitInMB?: number | null;
   @Int() HardLimitInPercent?: number | null;
@@ -86,6 +86,7 @@ export class VpgSettingsJournalApi {
 
 export class VpgSettingsScratchApi {
   @Section(() => VpgSettingsLimitationApi) Limitation?: VpgSettingsLimitationApi | null;
+  /** Scratch lies beside the journal: null, or the journal's datastore. */
   @Text() DatastoreIdentifier?: string | null;
   @Text() DatastoreClusterIdentifier?: string | null;
 }
@@ -110,6 +111,7 @@ export class VpgSettingsNetworksApi {
   @Section(() => VpgSettingsNetworkApi) FailoverTest?: VpgSettingsNetworkApi | null;
 }
 
+/** Of the guest's own system, which this version does not touch: refused at commit unless empty. */
 export class VpgSettingsVmNicHypervisorIpConfig {
   @Text() StaticIp?: string | null;
   @Text() SubnetMask?: string | null;
@@ -142,6 +144,7 @@ export class VpgSettingsVmNicApi {
 export class VpgSettingsVmVolumeDatastoreApi {
   @Text() DatastoreIdentifier?: string | null;
   @Text() DatastoreClusterIdentifier?: string | null;
+  /** true or null: always thin. */
   @Flag() IsThin?: boolean | null;
 }
 

@@ -4,7 +4,7 @@ import { alertChanges, alertsFor, lossAlertsFor, rpoLevel, type LossFacts, type 
 type VpgAlertFacts = AlertFacts['vpgs'][number];
 
 const vpg = (over: Partial<VpgAlertFacts> = {}): VpgAlertFacts => ({
-  vpgId: 'v1', name: 'Shop', isReplicating: true, rpoMs: 7000, rpoTargetMs: 300_000, isWaitingForCommit: false, ...over,
+  vpgId: 'v1', name: 'Shop', isReplicating: true, rpoMs: 7000, rpoTargetMs: 300_000, isWaitingForCommit: false, untestedForMs: 0, wasTested: false, testIntervalMs: 0, ...over,
 });
 const facts = (over: Partial<AlertFacts> = {}): AlertFacts => ({ vpgs: [vpg()], peers: [], vras: [], fences: [], brokerProblem: null, ...over });
 const idsOf = (given: AlertFacts): string[] => alertsFor(given).map(({ helpIdentifier }) => helpIdentifier);
@@ -36,6 +36,25 @@ describe('RPO ladder', () => {
   it('is silent when the VPG does not replicate, or the RPO is not known', () => {
     expect(idsOf(facts({ vpgs: [vpg({ rpoMs: 400_000, isReplicating: false })] }))).toEqual([]);
     expect(idsOf(facts({ vpgs: [vpg({ rpoMs: null })] }))).toEqual([]);
+  });
+});
+
+describe('a VPG that is not tested in time', () => {
+  const DAY_MS = 86_400_000;
+  const untested = (untestedForMs: number, over: Partial<VpgAlertFacts> = {}) => alertsFor(facts({ vpgs: [vpg({ untestedForMs, testIntervalMs: 182 * DAY_MS, wasTested: true, ...over })] }));
+
+  it('is warned of once its interval is over, whatever its RPO', () => {
+    expect(untested(182 * DAY_MS)).toEqual([]);
+    expect(untested(182 * DAY_MS + 1, { rpoMs: null })).toEqual([{
+      helpIdentifier: 'VPG0050', level: 'Warning', entity: 'Vpg', subject: 'v1', vpgIds: ['v1'],
+      description: "VPG 'Shop' had its last failover test more than 182 days ago: test it, or change its TestIntervalInMinutes (0: no reminder)",
+    }]);
+    expect(untested(DAY_MS, { wasTested: false, testIntervalMs: 3_600_000 })).toMatchObject([{ description: expect.stringContaining('was made and never tested more than an hour ago: test it') as unknown }]);
+    expect(untested(DAY_MS, { testIntervalMs: 90 * 60_000 })).toMatchObject([{ description: expect.stringContaining('more than 90 minutes ago') as unknown }]);
+  });
+
+  it('is not while nobody wants to be reminded, nor while it does not replicate', () => {
+    expect([...untested(900 * DAY_MS, { testIntervalMs: 0 }), ...untested(900 * DAY_MS, { isReplicating: false })]).toEqual([]);
   });
 });
 

@@ -3,7 +3,7 @@ import { rpoLevel } from './sla.js';
 /** Reference §11; the ids of this version. */
 export type AlertId =
   | 'VPG0007' | 'VPG0037' | 'VPG0038' | 'VRA0006' | 'VRA0007' | 'VRA0039' | 'VRA0040' | 'TDM0001' | 'TDM0002' | 'TDM0003' | 'TDM0004' | 'TDM0005' | 'TDM0006' | 'TDM0010' | 'TDM0011' | 'TDM0012' | 'TDM0013' | 'TDM0020' | 'TDM0021' | 'TDM0022'
-  | 'VPG0009' | 'VPG0010' | 'VPG0014' | 'ZVM0002' | 'ZVM0003' | 'TDM0030';
+  | 'VPG0009' | 'VPG0010' | 'VPG0014' | 'VPG0050' | 'ZVM0002' | 'ZVM0003' | 'TDM0030';
 
 export interface AlertDefinition {
   readonly level: 'Warning' | 'Error';
@@ -36,6 +36,7 @@ export const ALERTS: Readonly<Record<AlertId, AlertDefinition>> = {
   VPG0009: { level: 'Warning', entity: 'Vpg' }, // RPO 15 to 25 % above its target
   VPG0010: { level: 'Error', entity: 'Vpg' }, // RPO 25 % or more above it
   VPG0014: { level: 'Warning', entity: 'Vpg' }, // failover waits for commit or rollback
+  VPG0050: { level: 'Warning', entity: 'Vpg' }, // not tested within its test interval
   ZVM0002: { level: 'Error', entity: 'Vra' }, // VRA unreachable
   ZVM0003: { level: 'Error', entity: 'Zvm' }, // paired site unreachable
   TDM0030: { level: 'Error', entity: 'Zvm' }, // the site's own broker cannot be used (ours)
@@ -60,6 +61,11 @@ export interface AlertFacts {
     readonly rpoMs: number | null;
     readonly rpoTargetMs: number;
     readonly isWaitingForCommit: boolean;
+    /** Since the last failover test began, or, without one, since the VPG was made. */
+    readonly untestedForMs: number;
+    readonly wasTested: boolean;
+    /** 0: nobody is to be reminded. */
+    readonly testIntervalMs: number;
   }[];
   /** VMs of this site that another one has failed over. */
   readonly fences: readonly { readonly vpgId: string; readonly vpgName: string; readonly ownerSiteName: string; readonly epoch: number; readonly isLifted: boolean; readonly liftedBy: string | null }[];
@@ -83,6 +89,7 @@ function vpgAlerts(vpg: AlertFacts['vpgs'][number]): WantedAlert[] {
   const about = (description: string) => ({ subject: vpg.vpgId, description, vpgIds: [vpg.vpgId] });
   const wanted: WantedAlert[] = [];
   if (vpg.isWaitingForCommit) wanted.push(alert('VPG0014', about(`VPG '${vpg.name}' is failed over and waits for commit or rollback`)));
+  if (vpg.isReplicating && vpg.testIntervalMs > 0 && vpg.untestedForMs > vpg.testIntervalMs) wanted.push(alert('VPG0050', about(overdueText(vpg))));
   if (!vpg.isReplicating || vpg.rpoMs === null) return wanted;
   const level = rpoLevel(vpg.rpoMs, vpg.rpoTargetMs);
   if (level === 'fine') return wanted;
@@ -90,6 +97,19 @@ function vpgAlerts(vpg: AlertFacts['vpgs'][number]): WantedAlert[] {
   const text = `RPO of VPG '${vpg.name}' is ${Math.round(vpg.rpoMs / 1000)} s, ${over} % above its target of ${Math.round(vpg.rpoTargetMs / 1000)} s`;
   wanted.push(alert(level === 'error' ? 'VPG0010' : 'VPG0009', about(text)));
   return wanted;
+}
+
+/** Without the time that has passed: a text that changes is written down anew each time. */
+function overdueText({ name, wasTested, testIntervalMs }: AlertFacts['vpgs'][number]): string {
+  const what = wasTested ? 'had its last failover test' : 'was made and never tested';
+  return `VPG '${name}' ${what} more than ${spanText(testIntervalMs)} ago: test it, or change its TestIntervalInMinutes (0: no reminder)`;
+}
+
+function spanText(ms: number): string {
+  const minutes = Math.round(ms / 60_000);
+  if (minutes % 1440 === 0) return minutes === 1440 ? 'a day' : `${minutes / 1440} days`;
+  if (minutes % 60 === 0) return minutes === 60 ? 'an hour' : `${minutes / 60} hours`;
+  return minutes === 1 ? 'a minute' : `${minutes} minutes`;
 }
 
 function vraAlert({ vraId, name, isConnected, vpgIds }: AlertFacts['vras'][number]): WantedAlert[] {

@@ -3,7 +3,8 @@ import type { JournalSettings, Limitation, NetworkSettings, NicNetworkSettings, 
 /** VMs that are in no other boot group; it starts first and waits for nothing. */
 export const DEFAULT_BOOT_GROUP_ID = '00000000-0000-0000-0000-000000000000';
 
-const ZORG_NONE_ID = '00000000-0000-0000-0000-000000000000';
+/** Of what there is none of: organization, service profile. */
+export const NO_ID = '00000000-0000-0000-0000-000000000000';
 const SIX_MONTHS_MINUTES = 262_080;
 
 const LIMITATION: Limitation = { hardLimitInMB: 153_600, hardLimitInPercent: 0, warningThresholdInMB: 115_200, warningThresholdInPercent: 0 };
@@ -19,7 +20,7 @@ export function defaultVpgSettings(ids: { readonly vpgSettingsId: string; readon
     basic: {
       name: null, vpgType: null, rpoInSeconds: 300, testIntervalInMinutes: SIX_MONTHS_MINUTES, journalHistoryInHours: 24,
       checkpointIntervalInSeconds: null, keepAllCheckpointsForHours: null, keepMinuteCheckpointsForHours: null, priority: 'Medium',
-      useWanCompression: true, serviceProfileIdentifier: null, zorgIdentifier: ZORG_NONE_ID,
+      useWanCompression: true, serviceProfileIdentifier: null, zorgIdentifier: NO_ID,
       protectedSiteIdentifier: ids.protectedSiteId, recoverySiteIdentifier: null,
     },
     bootGroups: { bootGroups: [{ bootGroupIdentifier: DEFAULT_BOOT_GROUP_ID, name: 'Default', bootDelayInSeconds: 0 }] },

@@ -25,7 +25,8 @@ function checkCheckpoints(basic: BasicSettings): Fault[] {
   const [keepAll, keepMinutes] = [basic.keepAllCheckpointsForHours, basic.keepMinuteCheckpointsForHours];
   if (!isWhole(keepAll, 0, historyHoursMax)) faults.push({ path: 'Basic.KeepAllCheckpointsForHours', message: `${keepAll ?? ''} given, 0 to ${historyHoursMax} hours are allowed` });
   if (!isWhole(keepMinutes, 0, historyHoursMax)) faults.push({ path: 'Basic.KeepMinuteCheckpointsForHours', message: `${keepMinutes ?? ''} given, 0 to ${historyHoursMax} hours are allowed` });
-  else if (keepAll && keepMinutes && keepMinutes < keepAll) faults.push({ path: 'Basic.KeepMinuteCheckpointsForHours', message: `${keepMinutes} is below the ${keepAll} hours in which all stay` });
+  else if (!keepAll && keepMinutes) faults.push({ path: 'Basic.KeepMinuteCheckpointsForHours', message: `${keepMinutes} given, but without KeepAllCheckpointsForHours nothing is thinned: give that too, or leave both null` });
+  else if (keepAll && keepMinutes !== null && keepMinutes < keepAll) faults.push({ path: 'Basic.KeepMinuteCheckpointsForHours', message: `${keepMinutes} is below the ${keepAll} hours in which all stay` });
   return faults;
 }
 

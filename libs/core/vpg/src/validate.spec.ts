@@ -89,6 +89,8 @@ describe('validateVpgSettings', () => {
     ['preseed outside its datastore', { vms: [vmWith({ volumes: [preseeded({ datastoreIdentifier: 'ds1', path: 'old/../../etc/web.raw' })] })] }, {}, "Vms[0].Volumes[0].Preseed.Path: 'old/../../etc/web.raw' is no path of a disk in its datastore"],
     ['preseed without a path', { vms: [vmWith({ volumes: [preseeded({ datastoreIdentifier: 'ds1', path: '' })] })] }, {}, "Vms[0].Volumes[0].Preseed.Path: '' is no path of a disk in its datastore"],
     ['preseed on an unknown datastore', { vms: [vmWith({ volumes: [preseeded({ datastoreIdentifier: 'ds9', path: 'old/web.raw' })] })] }, {}, 'Vms[0].Volumes.scsi:0:0.Datastore.DatastoreIdentifier: the recovery site has no datastore ds9'],
+    ['scratch elsewhere', { vms: [vmWith({ scratch: { limitation: null, datastoreIdentifier: 'ds2', datastoreClusterIdentifier: null } })] }, {}, 'Vms[0].Scratch.DatastoreIdentifier: scratch lies beside the journal, here on ds1: leave it null, or choose the datastore of the journal'],
+    ['minutes without hours', { basic: { keepMinuteCheckpointsForHours: 24 } }, {}, 'Basic.KeepMinuteCheckpointsForHours: 24 given, but without KeepAllCheckpointsForHours nothing is thinned: give that too, or leave both null'],
     ['unknown disk', { vms: [vmWith({ volumes: [{ volumeIdentifier: 'scsi:9:9', datastore: null, vcd: null, preseed: null, rdm: null, volumeSyncSettings: null }] })] }, {}, "Vms[0].Volumes[0].VolumeIdentifier: the VM has no 'scsi:9:9'"],
   ])('%s', (_, changes, over, text) => {
     expect(faultsText(faultsOf(changes, over))).toBe(text);

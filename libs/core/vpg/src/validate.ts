@@ -5,6 +5,7 @@ import { checkScripts } from './script-settings.js';
 import { checkLimits } from './validate-limits.js';
 import { VOLUME_SYNC, type BasicSettings, type VmSettings, type VpgSettings } from './settings.js';
 import { checkStorage } from './validate-storage.js';
+import { checkUnsupported } from './validate-unsupported.js';
 
 /**
  * Everything that stands in the way of protecting these VMs so; empty when nothing does. All faults at once: nobody
@@ -20,6 +21,7 @@ export function validateVpgSettings(settings: VpgSettings, facts: SettingsFacts)
     ...checkLimits(settings),
     ...checkScripts(settings),
     ...checkStorage(settings, facts),
+    ...checkUnsupported(settings),
   ]);
 }
 
