@@ -16,6 +16,7 @@ import { VpgStore } from '../vpg/vpg.store.js';
 import { VbaLinkService } from '../vba/vba-link.service.js';
 import { VbaStore } from '../vba/vba.store.js';
 import { SITE_BUS, VraLinkService } from '../vra/vra-link.service.js';
+import { VraWords } from '../vra/vra-words.service.js';
 import { VraStore } from '../vra/vra.store.js';
 import { AlertStore } from './alert.store.js';
 
@@ -39,6 +40,7 @@ export class AlertService implements OnApplicationBootstrap, OnApplicationShutdo
     private readonly link: PeerLinkService,
     private readonly vras: VraStore,
     private readonly vraLink: VraLinkService,
+    private readonly words: VraWords,
     private readonly vbas: VbaStore,
     private readonly vbaLink: VbaLinkService,
     private readonly events: EventService,
@@ -175,19 +177,22 @@ export class AlertService implements OnApplicationBootstrap, OnApplicationShutdo
     const own = this.vpgs.visible().filter((vpg) => this.status.isRecoveredHere(vpg));
     const nameOf = (vpgId: string, vmId: string): string =>
       own.find(({ definition }) => definition.vpgId === vpgId)?.definition.vms.find((vm) => vm.vmId === vmId)?.name ?? vmId;
-    const statuses = this.vras.all().flatMap(({ vraId }) => this.vraLink.status(vraId) ?? []);
-    const warnings = new Map(statuses.flatMap(({ recoveries }) => recoveries).map(({ vpgId, vmId, limits }) => [`${vpgId}/${vmId}`, limits.scratchWarningBytes]));
+    const known = new Set(this.vpgs.visible().map(({ definition }) => definition.vpgId));
+    /** Of the VPGs that there are, whatever else it names. */
+    const vpgIdsOf = (items: readonly { readonly vpgId: string }[]): string[] => [...new Set(items.map(({ vpgId }) => vpgId).filter((vpgId) => known.has(vpgId)))];
+    const heard = this.vras.all().flatMap(({ vraId, name }) => {
+      const status = this.vraLink.status(vraId);
+      return status ? [{ vraId, vraName: name, status }] : [];
+    });
+    const recoveries = own.map((vpg) => ({ vpg, found: this.words.recoveries(vpg) }));
+    const warnings = new Map(recoveries.flatMap(({ found }) => found).map(({ vpgId, vmId, limits }) => [`${vpgId}/${vmId}`, limits.scratchWarningBytes]));
     return {
-      journals: own.flatMap(({ definition: { vpgId, name } }) => this.vraLink.recoveryStatuses(vpgId)
-        .map((recovery) => ({ ...recovery, vpgName: name, vmName: nameOf(vpgId, recovery.vmId) }))),
-      scratches: statuses.flatMap(({ views }) => views)
+      journals: recoveries.flatMap(({ vpg, found }) => found.map((recovery) => ({ ...recovery, vpgName: vpg.definition.name, vmName: nameOf(recovery.vpgId, recovery.vmId) }))),
+      scratches: own.flatMap((vpg) => this.words.views(vpg))
         .map((view) => ({ ...view, vmName: nameOf(view.vpgId, view.vmId), warningBytes: warnings.get(`${view.vpgId}/${view.vmId}`) ?? null })),
-      datastores: statuses.flatMap(({ datastores, recoveries }) => datastores.map((datastore) => ({ ...datastore, vpgIds: [...new Set(recoveries.map(({ vpgId }) => vpgId))] }))),
-      clocks: this.vras.all().flatMap(({ vraId, name }) => (this.vraLink.status(vraId)?.barriers ?? []).map(({ vpgId, clockOffsetMs }) => ({ vpgId, vraName: name, clockOffsetMs }))),
-      clockDoubts: this.vras.all().flatMap(({ vraId, name }) => {
-        const { clockDoubt, recoveries } = this.vraLink.status(vraId) ?? {};
-        return clockDoubt && recoveries ? [{ vraId, vraName: name, ...clockDoubt, vpgIds: [...new Set(recoveries.map(({ vpgId }) => vpgId))] }] : [];
-      }),
+      datastores: heard.flatMap(({ status }) => status.datastores.map((datastore) => ({ ...datastore, vpgIds: vpgIdsOf(status.recoveries) }))),
+      clocks: heard.flatMap(({ vraName, status }) => status.barriers.filter(({ vpgId }) => known.has(vpgId)).map(({ vpgId, clockOffsetMs }) => ({ vpgId, vraName, clockOffsetMs }))),
+      clockDoubts: heard.flatMap(({ vraId, vraName, status: { clockDoubt, recoveries: of } }) => (clockDoubt ? [{ vraId, vraName, ...clockDoubt, vpgIds: vpgIdsOf(of) }] : [])),
       histories: own.map((vpg) => {
         const { historyMs, recoverableForMs, summary } = this.status.measure(vpg);
         const isReplicating = vpg.state === 'protecting' && summary.latest !== null;

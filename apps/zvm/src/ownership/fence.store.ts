@@ -8,7 +8,6 @@ export interface VpgFence extends Fence {
   readonly vpgName: string;
   readonly ownerSiteId: string;
   readonly ownerSiteName: string;
-  readonly vmIds: readonly string[];
   readonly fencedAtMs: number;
   readonly liftedAtMs: number | null;
   readonly liftedBy: string | null;

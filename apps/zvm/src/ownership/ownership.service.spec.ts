@@ -1,14 +1,18 @@
-import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { beforeEach, describe, expect, it } from '@jest/globals';
 import type { VraStatusV1 } from '@tidemark/contracts';
 import type { ControlBus } from '@tidemark/nest';
+import type { Vm } from '@tidemark/hypervisor';
 import type { Clock } from '../clock.js';
 import type { ZvmConfig } from '../config.js';
 import type { EventService } from '../event/event.service.js';
 import type { InventoryService } from '../inventory/inventory.service.js';
-import { inventory, protectionStatus, SITE_A, vm, vpgDefinition, vpgRecord, vpgVm, vraStatus } from '../testing/factories.js';
+import { inventory, protectionStatus, SITE_A, vm, vpgDefinition, vpgRecord, vpgVm, vra, vraStatus } from '../testing/factories.js';
 import type { VpgRecord } from '../vpg/vpg-model.js';
 import type { VpgStore } from '../vpg/vpg.store.js';
+import type { VmHostStore } from '../vpg/vm-host.store.js';
 import { VraLinkService } from '../vra/vra-link.service.js';
+import { VraWords } from '../vra/vra-words.service.js';
+import type { VraStore } from '../vra/vra.store.js';
 import type { FenceStore, VpgFence } from './fence.store.js';
 import { OwnershipService } from './ownership.service.js';
 
@@ -18,11 +22,12 @@ const OTHER_ID = 'dddddddd-0000-4000-8000-000000000000';
 /** The ZVM of a site with two hosts: vm1 and vm3 run on the first, vm2 and vm4 on the second; VRA 1 and 2 serve them. */
 describe('fences by the word of VRAs', () => {
   let nowMs: number;
+  let vmsOfSite: Vm[];
   let vpgs: VpgRecord[];
   let fences: Map<string, VpgFence>;
   let unwritable: Set<string>;
   let say: (vraId: string, status: Partial<VraStatusV1>) => void;
-  let service: OwnershipService;
+  let start: () => OwnershipService;
   beforeEach(() => {
     nowMs = 0;
     vpgs = [vpgRecord()];
@@ -43,18 +48,21 @@ describe('fences by the word of VRAs', () => {
         fences.set(fence.vpgId, fence);
       },
     } as unknown as FenceStore;
-    const site = { current: inventory([vm('vm1', 'h1'), vm('vm2', 'h2'), vm('vm3', 'h1'), vm('vm4', 'h2')]) } as InventoryService;
+    vmsOfSite = [vm('vm1', 'h1'), vm('vm2', 'h2'), vm('vm3', 'h1'), vm('vm4', 'h2')];
+    const site = { get current() { return inventory(vmsOfSite); } } as InventoryService;
+    const vras = { all: () => [vra('1', 'h1'), vra('2', 'h2')] } as unknown as VraStore;
+    const words = new VraWords(link, vras, site, { find: () => undefined } as unknown as VmHostStore);
     const events = { record: async () => undefined } as unknown as EventService;
-    service = new OwnershipService(store, { isLoaded: true, all: () => vpgs, find: () => vpgs[0] } as unknown as VpgStore, link, site, events, clock, config);
+    start = () => new OwnershipService(store, { isLoaded: true, all: () => vpgs, find: () => vpgs[0] } as unknown as VpgStore, words, site, events, clock, config);
   });
-  afterEach(async () => await service.onApplicationShutdown());
 
   /** One look at everything. */
   async function look(): Promise<void> {
+    const service = start();
     service.onApplicationBootstrap();
     await service.onApplicationShutdown();
   }
-  const fenced = (): string[] => [...service.fencedVmIds()].sort();
+  const fenced = (): string[] => [...start().fencedVmIds()].sort();
 
   it('one that sends what is no status keeps no VPG from its fence', async () => {
     vpgs = [vpgRecord({ state: 'promoting', epoch: 2 })];
@@ -71,9 +79,29 @@ describe('fences by the word of VRAs', () => {
     expect(fenced()).toEqual(['vm3', 'vm4']);
   });
 
-  it('a stream that was refused because a newer epoch is in force fences', async () => {
+  it('the word of the VRA that protects a VM fences that VM, and the next one the next', async () => {
     say('1', { protections: [protectionStatus({ isFenced: true })] });
     await look();
-    expect(fenced()).toContain('vm1');
+    expect(fenced()).toEqual(['vm1']);
+    say('2', { protections: [protectionStatus({ vmId: 'vm2', isFenced: true })] });
+    await look();
+    expect(fenced()).toEqual(['vm1', 'vm2']);
+    expect([...fences.values()]).toMatchObject([{ epoch: 2, vmIds: ['vm1', 'vm2'] }]);
+  });
+
+  it.each([
+    ['a VM of another host', { vmId: 'vm2' }], ['a VM that is in no VPG', { vmId: 'vm3' }], ['a VM that there is not', { vmId: 'vm9' }], ['another VPG', { vpgId: OTHER_ID }], ['an epoch that is over', { epoch: 0 }],
+    ['an epoch that nobody has made', { epoch: 1_000_000 }],
+  ])('a VRA that speaks of %s fences nothing', async (_what, values) => {
+    say('1', { protections: [protectionStatus({ isFenced: true, ...values })] });
+    await look();
+    expect(fenced()).toEqual([]);
+  });
+
+  it('the word of a VRA about a VM that has moved away counts no more', async () => {
+    vmsOfSite = [vm('vm1', 'h2'), vm('vm2', 'h2')];
+    say('1', { protections: [protectionStatus({ isFenced: true })] });
+    await look();
+    expect(fenced()).toEqual([]);
   });
 });

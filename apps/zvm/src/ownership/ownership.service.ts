@@ -8,7 +8,7 @@ import { EventService } from '../event/event.service.js';
 import { InventoryService } from '../inventory/inventory.service.js';
 import type { VpgRecord } from '../vpg/vpg-model.js';
 import { VpgStore } from '../vpg/vpg.store.js';
-import { VraLinkService } from '../vra/vra-link.service.js';
+import { VraWords } from '../vra/vra-words.service.js';
 import { FenceStore, type VpgFence } from './fence.store.js';
 
 /**
@@ -23,7 +23,7 @@ export class OwnershipService implements OnApplicationBootstrap, OnApplicationSh
   constructor(
     private readonly fences: FenceStore,
     private readonly vpgs: VpgStore,
-    private readonly vras: VraLinkService,
+    private readonly words: VraWords,
     private readonly inventory: InventoryService,
     private readonly events: EventService,
     private readonly clock: Clock,
@@ -70,21 +70,24 @@ export class OwnershipService implements OnApplicationBootstrap, OnApplicationSh
   }
 
   async #lookAt(vpg: VpgRecord): Promise<void> {
-    const { vpgId } = vpg.definition;
+    const { definition: { vpgId, vms }, state, epoch } = vpg;
+    // Of another epoch than the one that this site protects with it is no word about it, be it older or newer: no VRA makes epochs.
+    const refusedVmIds = this.words.protections(vpg).filter((stream) => stream.isFenced && stream.epoch === epoch).map(({ vmId }) => vmId);
     const known = this.fences.find(vpgId);
-    const isStreamFenced = this.vras.protectionStatuses(vpgId).some((stream) => stream.isFenced && stream.epoch === vpg.epoch);
-    const epoch = fenceDue({ state: vpg.state, epoch: vpg.epoch, isStreamFenced }, known);
-    if (epoch !== undefined) await this.#fence(vpg, epoch);
+    const due = fenceDue({ state, epoch, vmIds: vms.map(({ vmId }) => vmId), refusedVmIds }, known);
+    if (due) await this.#fence(vpg, due, known);
   }
 
-  async #fence({ definition }: VpgRecord, epoch: number): Promise<void> {
+  async #fence({ definition }: VpgRecord, { epoch, vmIds }: Pick<VpgFence, 'epoch' | 'vmIds'>, known: VpgFence | undefined): Promise<void> {
     const { vpgId, name, recoverySiteId, recoverySiteName, vms } = definition;
     await this.fences.put({
-      vpgId, vpgName: name, ownerSiteId: recoverySiteId, ownerSiteName: recoverySiteName, vmIds: vms.map(({ vmId }) => vmId), epoch,
-      isLifted: false, fencedAtMs: this.clock.nowMs(), liftedAtMs: null, liftedBy: null,
+      vpgId, vpgName: name, ownerSiteId: recoverySiteId, ownerSiteName: recoverySiteName, vmIds, epoch,
+      isLifted: false, fencedAtMs: known?.isLifted === false ? known.fencedAtMs : this.clock.nowMs(), liftedAtMs: null, liftedBy: null,
     });
     this.#changed();
-    await this.#record('VmsFenced', vpgId, 'System', `the VMs of VPG '${name}' are fenced at this site: site ${recoverySiteName} owns them since a failover (epoch ${epoch})`);
+    const names = vms.filter(({ vmId }) => vmIds.includes(vmId)).map((vm) => `'${vm.name}'`);
+    const which = names.length === vms.length ? 'the VMs' : `${names.join(', ')}, by the word of the VRAs that protect them: of ${vms.length} VMs, the ${names.length}`;
+    await this.#record('VmsFenced', vpgId, 'System', `${which} of VPG '${name}' are fenced at this site: site ${recoverySiteName} owns them since a failover (epoch ${epoch})`);
   }
 
   /** Reverse protection takes the old VMs away: with the last one goes its fence. Never while the VPG still calls them its own. */

@@ -12,6 +12,7 @@ import type { VpgRecord } from '../vpg/vpg-model.js';
 import { VpgStore } from '../vpg/vpg.store.js';
 import { VraLinkService } from '../vra/vra-link.service.js';
 import { VraStateService } from '../vra/vra-state.service.js';
+import { VraWords } from '../vra/vra-words.service.js';
 import { PeerLinkService } from './peer-link.service.js';
 import { PeerStore } from './peer.store.js';
 
@@ -34,6 +35,7 @@ export class PeerExchange implements OnApplicationBootstrap, OnApplicationShutdo
     private readonly link: PeerLinkService,
     private readonly vpgs: VpgStore,
     private readonly vras: VraLinkService,
+    private readonly words: VraWords,
     private readonly vraStates: VraStateService,
     private readonly tasks: TaskService,
     private readonly catalogues: CatalogueStore,
@@ -85,8 +87,8 @@ export class PeerExchange implements OnApplicationBootstrap, OnApplicationShutdo
       vpgId,
       generation: vpg.generation,
       catalogueRevision: this.catalogues.summary(vpgId)?.revision ?? 0,
-      protections: this.vras.protectionStatuses(vpgId),
-      recoveries: isRecoveringHere ? this.vras.recoveryStatuses(vpgId) : [],
+      protections: this.words.protections(vpg),
+      recoveries: isRecoveringHere ? this.words.recoveries(vpg) : [],
       newestCheckpointAgeMs: isRecoveringHere ? this.catalogue.newestAgeMs(vpgId) : null,
       areVrasAlive: this.#vraIdsOf(vpg).every((vraId) => this.vras.isAlive(vraId)),
     };

@@ -78,7 +78,7 @@ export class ProtectedSite {
         return await this.vras.insertCheckpoint(leaderId, { vpgId, epoch: this.vpgs.get(vpgId).epoch, tag, isApplicationConsistent });
       } catch (error) {
         const code = error instanceof ControlError ? error.remoteCode : null;
-        if (code === 'CHECKPOINT_NOT_LEADER' && error instanceof ControlError && tried < INSERT_TRIES) leaderId = error.message;
+        if (code === 'CHECKPOINT_NOT_LEADER' && error instanceof ControlError && tried < INSERT_TRIES && this.#memberIds(vpgId).includes(error.message)) leaderId = error.message;
         else if (code === 'CHECKPOINT_VOID' && tried < triesMax) continue;
         else if (code === 'CHECKPOINT_FREEZE' && error instanceof Error) throw conflict(`there is no application-consistent checkpoint: ${error.message}`);
         else if (code === 'CHECKPOINT_VOID') throw conflict(`the checkpoint was void ${triesMax} times, the last time because: ${error instanceof Error ? error.message : ''}`);
@@ -114,12 +114,18 @@ export class ProtectedSite {
     }));
   }
 
+  /** VRAs of the hosts where its VMs run. */
+  #memberIds(vpgId: string): string[] {
+    return this.vraStates.vraIdsOf(this.vpgs.get(vpgId).definition.vms.map((vm) => vm.vmId));
+  }
+
   #leaderOf(vpgId: string): string {
     const { definition } = this.vpgs.get(vpgId);
-    const vraIds = this.vraStates.vraIdsOf(definition.vms.map((vm) => vm.vmId));
+    const vraIds = this.#memberIds(vpgId);
     for (const vraId of vraIds) {
       const barrier = this.vras.status(vraId)?.barriers.find((candidate) => candidate.vpgId === vpgId);
-      if (barrier?.leaderVraId) return barrier.leaderVraId;
+      // Only members lead: who names another one is not followed.
+      if (barrier?.leaderVraId && vraIds.includes(barrier.leaderVraId)) return barrier.leaderVraId;
     }
     const [first] = vraIds;
     if (first === undefined) throw new ZvmError('ZVM_VRA_DOWN', `no VRA of site ${this.config.siteName} protects VPG '${definition.name}'`);

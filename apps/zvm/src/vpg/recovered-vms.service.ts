@@ -135,7 +135,8 @@ export class RecoveredVms {
   async promotionShare(vpgId: string): Promise<number> {
     const record = this.vpgs.get(vpgId);
     const shares = await Promise.all(this.#pairs(record, 'failover').map(async ({ wanted, vm }) => {
-      const view = this.vras.view(wanted.viewId);
+      // The VRA that has the recovery, and no other one, says that its view is promoted.
+      const view = this.vras.status(vm.recoveringVra.vraId)?.views.find(({ viewId }) => viewId === wanted.viewId);
       if (!view) return 0;
       if (view.state === 'promoted') return 1;
       if (view.state !== 'promoting') await this.vras.promoteView(vm.recoveringVra.vraId, { viewId: wanted.viewId, epoch: newestEpoch(record) });

@@ -8,6 +8,7 @@ import { OwnershipService } from '../ownership/ownership.service.js';
 import { PeerLinkService } from '../peer/peer-link.service.js';
 import { VraLinkService } from '../vra/vra-link.service.js';
 import { VraStateService } from '../vra/vra-state.service.js';
+import { VraWords } from '../vra/vra-words.service.js';
 import { VraStore } from '../vra/vra.store.js';
 import { CatalogueService } from './catalogue.service.js';
 import { CatalogueStore, type CatalogueSummary } from './catalogue.store.js';
@@ -36,6 +37,7 @@ export class VpgStatusService {
   constructor(
     private readonly vras: VraStore,
     private readonly vraLink: VraLinkService,
+    private readonly words: VraWords,
     private readonly vraStates: VraStateService,
     private readonly link: PeerLinkService,
     private readonly catalogue: CatalogueService,
@@ -79,11 +81,11 @@ export class VpgStatusService {
     const isHeard = this.link.isAlive(this.otherSiteId(vpg));
     const news = isHeard ? heard?.news.vpgs.find((candidate) => candidate.vpgId === vpgId) : undefined;
     if (this.isRecoveredHere(vpg)) {
-      return { streams: news?.protections ?? [], recoveries: this.vraLink.recoveryStatuses(vpgId), rpoMs: this.#ownRpoMs(vpgId, summary) };
+      return { streams: news?.protections ?? [], recoveries: this.words.recoveries(vpg), rpoMs: this.#ownRpoMs(vpgId, summary) };
     }
     const ageMs = news?.newestCheckpointAgeMs ?? null;
     return {
-      streams: this.vraLink.protectionStatuses(vpgId),
+      streams: this.words.protections(vpg),
       recoveries: news?.recoveries ?? [],
       // Its copy of the list may lack the newest checkpoints: then the RPO shown is too high, never too low.
       rpoMs: ageMs === null || !heard ? this.#listedAgeMs(summary) : ageMs + heard.ageMs,

@@ -1,8 +1,8 @@
 import { Inject, Injectable, type OnModuleInit } from '@nestjs/common';
 import {
-  type CheckpointDisksV1, type CheckpointInsertedV1, type CheckpointInsertV1, type CheckpointListingV1, type DesiredStateV1, type PinDropV1, type PinPutV1, type ProtectionSettledV1, type ProtectionStatusV1, type RecoveryReleaseV1, type RecoveryStatusV1,
+  type CheckpointDisksV1, type CheckpointInsertedV1, type CheckpointInsertV1, type CheckpointListingV1, type DesiredStateV1, type PinDropV1, type PinPutV1, type ProtectionSettledV1, type RecoveryReleaseV1,
   type RecoveryV1,
-  isVraStatus, subjectOf, type ViewCloseV1, type ViewOpenV1, type ViewPromoteV1, type ViewStatusV1, VRA_COMMANDS, type VraStatusV1, type VraTopic,
+  isVraStatus, subjectOf, type ViewCloseV1, type ViewOpenV1, type ViewPromoteV1, VRA_COMMANDS, type VraStatusV1, type VraTopic,
 } from '@tidemark/contracts';
 import { ControlBus, ControlError } from '@tidemark/nest';
 import type { ListingQuestion } from '@tidemark/recovery';
@@ -74,26 +74,6 @@ export class VraLinkService implements OnModuleInit {
   /** What is wrong with its heartbeats, for people. */
   problemWith(vraId: string): string | undefined {
     return this.#heartbeats.problemWith(vraId);
-  }
-
-  protectionStatuses(vpgId: string): ProtectionStatusV1[] {
-    return this.#alive().flatMap((status) => status.protections.filter((protection) => protection.vpgId === vpgId));
-  }
-
-  recoveryStatuses(vpgId: string): RecoveryStatusV1[] {
-    return this.#alive().flatMap((status) => status.recoveries.filter((recovery) => recovery.vpgId === vpgId));
-  }
-
-  view(viewId: string): ViewStatusV1 | undefined {
-    for (const status of this.#alive()) {
-      const view = status.views.find((candidate) => candidate.viewId === viewId);
-      if (view) return view;
-    }
-    return undefined;
-  }
-
-  #alive(): VraStatusV1[] {
-    return this.#heartbeats.ids().flatMap((vraId) => this.status(vraId) ?? []);
   }
 
   forget(vraId: string): void {

@@ -10,26 +10,34 @@ export interface Fence {
   readonly epoch: number;
   /** By a person, by force. */
   readonly isLifted: boolean;
+  /** Those of the VPG that it stands for. */
+  readonly vmIds: readonly string[];
 }
 
 export interface OwnershipFacts {
   /** Of the newest copy of the VPG here. */
   readonly state: VpgState;
   readonly epoch: number;
-  /** A recovering VRA has refused a stream of this site because a newer epoch is in force there. */
-  readonly isStreamFenced: boolean;
+  /** All of the VPG. */
+  readonly vmIds: readonly string[];
+  /** Those whose streams, by the word of the very VRA that protects them, a recovering VRA has refused because a newer epoch is in force there. */
+  readonly refusedVmIds: readonly string[];
 }
 
 /** States in which the recovery site has committed: its VMs are the VMs. */
 const COMMITTED: ReadonlySet<VpgState> = new Set(['promoting', 'reversing', 'needsConfiguration']);
 
-/** The epoch that fences the VMs here from now on; undefined: nothing that is not known yet. A fence that was lifted stands again only for a newer epoch. */
-export function fenceDue({ state, epoch, isStreamFenced }: OwnershipFacts, fence: Fence | undefined): number | undefined {
-  const committedEpoch = COMMITTED.has(state) ? epoch : 0;
+/**
+ * What is fenced here from now on; undefined: nothing that is not fenced already. The recovery site's word is for all VMs; that of a VRA is for those that it protects, so that one which lies
+ * stops no VM of another host. A fence that was lifted stands again only for a newer epoch.
+ */
+export function fenceDue({ state, epoch, vmIds, refusedVmIds }: OwnershipFacts, fence: Fence | undefined): Pick<Fence, 'epoch' | 'vmIds'> | undefined {
+  if (COMMITTED.has(state) && epoch > (fence?.epoch ?? 0)) return { epoch, vmIds };
+  if (fence?.isLifted === true) return undefined;
+  const isWhole = COMMITTED.has(state) && epoch === fence?.epoch;
+  const missing = (isWhole ? vmIds : refusedVmIds).filter((vmId) => fence?.vmIds.includes(vmId) !== true);
   // The refusal names no number; it is above that of the refused stream, and a fence that stands already says it.
-  const refusedEpoch = isStreamFenced && fence === undefined ? epoch + 1 : 0;
-  const due = Math.max(committedEpoch, refusedEpoch);
-  return due > (fence?.epoch ?? 0) ? due : undefined;
+  return missing.length === 0 ? undefined : { epoch: fence?.epoch ?? epoch + 1, vmIds: [...(fence?.vmIds ?? []), ...missing] };
 }
 
 export const isFenced = (fence: Fence | undefined): boolean => fence !== undefined && !fence.isLifted;

@@ -147,8 +147,8 @@ export class ProtectedZvm extends Actor {
 
   #look(): void {
     const { state, epoch } = this.record;
-    const due = fenceDue({ state, epoch, isStreamFenced: this.#isStreamFenced }, this.fence);
-    if (due !== undefined) this.fence = { epoch: due, isLifted: false };
+    const due = fenceDue({ state, epoch, vmIds: ['vm'], refusedVmIds: this.#isStreamFenced ? ['vm'] : [] }, this.fence);
+    if (due !== undefined) this.fence = { ...due, isLifted: false };
   }
 
   #tellVra(): void {
