@@ -78,7 +78,7 @@ describe('what VRAs say of what they were not given', () => {
   });
 
   describe('a tagged checkpoint', () => {
-    const site = (): ProtectedSite => new ProtectedSite({ get: () => record } as unknown as VpgStore, unused, link, { vraIdsOf: () => ['1', '2'] } as unknown as VraStateService, unused, { siteId: SITE_A } as ZvmConfig);
+    const site = (): ProtectedSite => new ProtectedSite({ get: () => record } as unknown as VpgStore, unused, link, { vraIdsOf: () => ['1', '2'] } as unknown as VraStateService, unused, unused, { siteId: SITE_A } as ZvmConfig);
     const barrier = (leaderVraId: string) => ({ vpgId, leaderVraId }) as VraStatusV1['barriers'][number];
 
     it('is asked of a member of the barrier, whoever else is named as its leader', async () => {
