@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import type { GeneratedPasswordApi, TaskApi, UserApi, VpgApi } from '@tidemark/contracts';
+import type { CreatedTokenApi, GeneratedPasswordApi, TaskApi, UserApi, VpgApi } from '@tidemark/contracts';
 import { TaskService } from '../task/task.service.js';
 import { vpgDefinition, vpgRecord } from '../testing/factories.js';
 import { type OneSite, openSite } from '../testing/one-site.js';
@@ -146,6 +146,24 @@ describe('users', () => {
     expect((await user.logIn('leaver', reset.Password)).status).toBe(200);
     await one.admin.ok('DELETE', `/users/${id}`);
     expect((await user.call('GET', '/session')).status).toBe(401);
+  });
+
+  it('an API token that manages users makes nobody an administrator, and takes none over', async () => {
+    const { Token } = await one.admin.ok<CreatedTokenApi>('POST', '/tokens', { Name: 'staff list', Scopes: ['view', 'manageUsers'], Expires: new Date(Date.now() + 3_600_000).toISOString() });
+    const call = async (method: string, path: string, body: object = {}): Promise<{ status: number; text: string }> =>
+      await new RestClient(one.site.zvm?.url ?? '', '').call(method, path, { body, headers: { authorization: `Bearer ${Token}` } });
+    const administrator = [{ Role: 'Administrator' }];
+    const [{ UserIdentifier: adminId }, made] = [await byName('administrator'), await call('POST', '/users', { UserName: 'newcomer', Roles: [{ Role: 'Viewer' }] })];
+    expect(made.status).toBe(200);
+    const { UserIdentifier: id } = JSON.parse(made.text) as GeneratedPasswordApi;
+    for (const [method, path, body] of [
+      ['POST', `/users/${adminId}/resetPassword`, {}], ['PUT', `/users/${adminId}`, { Roles: [{ Role: 'Viewer' }] }], ['PUT', `/users/${adminId}`, { IsDisabled: true }], ['DELETE', `/users/${adminId}`, {}],
+      ['PUT', `/users/${id}`, { Roles: administrator }], ['POST', '/users', { UserName: 'second', Roles: administrator }],
+    ] as const) expect([method, path, await call(method, path, body)]).toEqual([method, path, expect.objectContaining({ status: 403, text: expect.stringContaining('whatever the token\'s scopes say') })]);
+    for (const [method, path, body] of [['POST', `/users/${adminId}/unlock`, {}], ['PUT', `/users/${id}`, { Roles: [{ Role: 'Tester' }] }], ['POST', `/users/${id}/resetPassword`, {}], ['DELETE', `/users/${id}`, {}]] as const) {
+      expect([method, path, (await call(method, path, body)).status]).toEqual([method, path, 200]);
+    }
+    expect((await byName('administrator')).Roles).toMatchObject(administrator);
   });
 
   it('the last administrator can neither be removed, nor disabled, nor lose the role', async () => {
