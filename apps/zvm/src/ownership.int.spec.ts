@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import type { AlertApi, VpgApi } from '@tidemark/contracts';
+import type { AlertApi, AuditEntryApi, VpgApi } from '@tidemark/contracts';
 import { PairedSites } from './testing/paired-sites.js';
 import type { RestClient } from './testing/rest-client.js';
 import { eventually } from './testing/test-site.js';
@@ -17,6 +17,7 @@ const fencedAtA = (): string[] => [...sites.plane.vras.values()].filter((vra) =>
   .flatMap((vra) => vra.state.attachedVms.filter(({ isFenced }) => isFenced === true).map(({ vmId }) => vmId));
 const alertsAtA = async (): Promise<string[]> => (await sites.atA.ok<{ HelpIdentifier: string }[]>('GET', '/alerts?isDismissed=false')).map(({ HelpIdentifier }) => HelpIdentifier);
 const eventsAtA = async (what: RegExp): Promise<string[]> => (await sites.atA.ok<{ Description: string }[]>('GET', '/events')).map(({ Description }) => Description).filter((text) => what.test(text));
+const auditAtA = async (action: string): Promise<AuditEntryApi[]> => await sites.atA.ok<AuditEntryApi[]>('GET', `/audit?action=${action}`);
 const atA = (): Promise<VpgApi> => sites.vpg(sites.atA, vpgId);
 
 type Alert = Pick<AlertApi, 'HelpIdentifier' | 'Description' | 'Link' | 'IsDismissed'>;
@@ -65,6 +66,7 @@ describe('a protected site that returns after a failover', () => {
     await eventually('it shows the VPG', async () => (await atA()).SubStatusDescription?.includes('fenced'));
     expect(fencedAtA()).toHaveLength(2);
     expect(await eventsAtA(/^the VMs of VPG 'App' are fenced/)).toHaveLength(1);
+    expect((await auditAtA('ownership.fenced'))[0]).toMatchObject({ Method: 'System', Entities: expect.arrayContaining([`vpg:${vpgId}`, `site:${sites.b.config.siteId}`]), Input: { epoch: 3 }, Message: expect.stringMatching(/^the VMs of VPG 'App'/) });
   });
 
   it('gives them back to nobody but a person who insists after the risk was named', async () => {
@@ -75,6 +77,8 @@ describe('a protected site that returns after a failover', () => {
     await eventually('the fence is lifted', async () => fencedAtA().length === 0);
     await eventually('the alert names who it was', async () => (await alertsAtA()).includes('TDM0021') && !(await alertsAtA()).includes('TDM0020'));
     expect(await eventsAtA(/has claimed the VMs of VPG 'App' for this site by force/)).toHaveLength(1);
+    const [claim, refused] = await auditAtA('ClaimOwnership');
+    expect([claim?.Changes, refused?.Result]).toEqual([expect.arrayContaining([{ Path: 'isLifted', Before: 'false', After: 'true' }, { Path: 'liftedBy', Before: 'null', After: '"admin"' }]), 2]);
     expect((await atA()).SubStatusDescription).toContain('both sites may run them');
   });
 });

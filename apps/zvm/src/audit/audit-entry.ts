@@ -1,7 +1,7 @@
 import type { LoginMethod } from '../access/caller.js';
 
-/** `System`: the site by itself, or a step of a task. `Peer`: asked for at the paired site. `Unknown`: nobody that is known yet. */
-export type AuditMethod = LoginMethod | 'System' | 'Peer' | 'Unknown';
+/** `System`: the site by itself, or a step of a task. `Peer`: a paired site, on its word. `Appliance`: a VRA or a VBA. `Unknown`: nobody that is known yet. */
+export type AuditMethod = LoginMethod | 'System' | 'Peer' | 'Appliance' | 'Unknown';
 export type AuditResult = 'Done' | 'Refused' | 'Failed';
 
 export interface AuditChange {
@@ -19,11 +19,11 @@ export interface AuditEntry {
   readonly method: AuditMethod;
   readonly tokenId: string | null;
   readonly sessionId: string | null;
-  /** Of the identity provider. */
+  /** Of the identity provider; of `Peer` the site's id, of `Appliance` role and id. */
   readonly subject: string | null;
   readonly address: string | null;
   readonly client: string | null;
-  /** `POST /vpgs/:vpg/Failover`, `task.started`, `task.ended`. */
+  /** `POST /vpgs/:vpg/Failover`, `peer vpg.act`, `task.ended Move`, `ca.switched`. */
   readonly action: string;
   readonly permission: string | null;
   /** `vpg:<id>`, `user:<id>`, … */

@@ -76,6 +76,11 @@ export class AuditLog implements OnModuleInit, OnApplicationShutdown {
     });
   }
 
+  /** What the site does by itself. It was done, and goes on, when this fails: the act counts for more than the account of it. */
+  async appendOwn(part: Pick<AuditDraft, 'action' | 'entities'> & Partial<AuditDraft>): Promise<void> {
+    await this.append({ ...SYSTEM, result: 'Done', message: null, ...part }).catch((error: unknown) => this.#log.error(`${part.action} cannot be recorded: ${messageOf(error)}`));
+  }
+
   async #write(): Promise<void> {
     // Whoever else calls in this turn of the loop comes along.
     await Promise.resolve();

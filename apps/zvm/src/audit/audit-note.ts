@@ -9,6 +9,8 @@ export class AuditNote {
   taskId: string | null = null;
   /** Who it claims to be, before it is known. */
   claimedUser: string | null = null;
+  /** It was so already: asked again, as sites do each second. */
+  isNothing = false;
   /** The answer is being written: what comes later belongs to no request. */
   isClosed = false;
 
@@ -19,7 +21,7 @@ export class AuditNote {
 
 const notes = new AsyncLocalStorage<AuditNote>();
 
-export const withNote = (note: AuditNote, work: () => void): void => notes.run(note, work);
+export const withNote = <R>(note: AuditNote, work: () => R): R => notes.run(note, work);
 
 /** Of the request under way; undefined where the site acts by itself. Work that a request started and that goes on after its answer has none. */
 export function currentNote(): AuditNote | undefined {

@@ -70,6 +70,10 @@ describe('what is recorded', () => {
     for (const secret of [made.Password, 'a new and long one', token.Token]) expect(everything).not.toContain(secret);
   });
 
+  it('the first administrator, whom the site itself makes', async () => {
+    expect(await last('user.firstAdded')).toMatchObject({ UserName: 'System', Method: 'System', Changes: [{ Path: '.', Before: 'null', After: expect.stringContaining('"name":"admin"') }] });
+  });
+
   it('drafts of VPG settings show what changed', async () => {
     const id = await one.admin.ok<string>('POST', '/vpgSettings', {});
     await one.admin.ok('PUT', `/vpgSettings/${id}/basic`, { Name: 'Mail', RpoInSeconds: 90 });

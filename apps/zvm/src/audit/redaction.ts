@@ -1,7 +1,7 @@
 import type { AuditChange } from './audit-entry.js';
 import { canonical } from './chain.js';
 
-const SECRET_NAME = /password|passphrase|secret|token|credential|private|seed|apikey|authorization|loginidentifier|callbackurl/i;
+const SECRET_NAME = /password|passphrase|secret|token|credential|private|seed|jwt|apikey|authorization|loginidentifier|callbackurl/i;
 /** Names that match and hold nothing secret. */
 const HARMLESS_NAME = /^(tokenidentifier|secretfile|ispasswordtobechanged|usepublickeyinsteadofcredentials)$/i;
 const SECRET_VALUE = /^(tdm_|tidemark1\.|-----BEGIN [A-Z ]*PRIVATE KEY)/;

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { inboxNameOf } from '@tidemark/contracts';
+import { type AuditEntryApi, inboxNameOf } from '@tidemark/contracts';
 import { ControlBus, enrol, ownBrokerAccess, renewIdentity } from '@tidemark/nest';
 import { ComponentIdentity, formatToken, makeNatsKey, makeRequest, newSecret, parseToken, SiteCa } from '@tidemark/trust';
 import { request } from 'node:https';
@@ -166,6 +166,21 @@ describe('an enrolled VRA', () => {
     const { vraId: instanceId, hostId } = other.options;
     expect((await post('/internal/v1/enrol', await bodyWith(token, { instanceId, hostId }))).status).toBe(403);
     await left.close();
+  });
+});
+
+describe('the audit', () => {
+  it('has who was enrolled, who was refused and from where, and what was renewed; no token', async () => {
+    const of = async (action: string): Promise<AuditEntryApi[]> => await client.ok<AuditEntryApi[]>('GET', `/audit?action=${action}&limit=1000`);
+    const [subject, all] = [`vra:${vra.options.vraId}`, await of('enrolment')];
+    expect(all.filter(({ Result }) => Result === 0)).toEqual(expect.arrayContaining([expect.objectContaining({
+      Action: 'enrolment', Method: 'Appliance', Subject: subject, Address: '127.0.0.1', Entities: [subject, `host:${vra.options.hostId}`],
+      Changes: [{ Path: '.', Before: 'null', After: expect.stringMatching(/"certificate":"[0-9A-F:]{95}"/) }],
+    })]));
+    const used = all.find(({ Message }) => Message?.startsWith('this token was used already'));
+    expect(used).toMatchObject({ Action: 'enrolment', Method: 'Unknown', Subject: null, Address: '127.0.0.1', Result: 1 });
+    expect(await of('identity.renewed')).toEqual([expect.objectContaining({ Method: 'Appliance', Subject: subject, Result: 0 })]);
+    expect(JSON.stringify(all)).not.toMatch(/tidemark1\.\w+\.[\w-]{20}/);
   });
 });
 

@@ -1,8 +1,10 @@
 import { Inject, Injectable, Logger } from '@nestjs/common';
 import type { ApplianceRole, EnrolmentV1, IdentityGrantV1, IdentityRequestV1 } from '@tidemark/contracts';
 import { vbaRights, vraRights } from '@tidemark/nest';
-import { type EnrolmentToken, formatToken, parseToken, TrustError } from '@tidemark/trust';
+import { type EnrolmentToken, fingerprint, formatToken, parseToken, TrustError } from '@tidemark/trust';
 import { createHash } from 'node:crypto';
+import { ActAudit } from '../audit/act-audit.js';
+import { currentNote } from '../audit/audit-note.js';
 import { ZVM_CONFIG, type ZvmConfig } from '../config.js';
 import { forbidden, invalid, messageOf } from '../errors.js';
 import { EventService } from '../event/event.service.js';
@@ -10,6 +12,7 @@ import { NatsUsers, type NatsUserOwner } from '../nats/nats-users.service.js';
 import { SiteTrust } from '../trust/site-trust.js';
 import { VbaStore } from '../vba/vba.store.js';
 import { VraStore } from '../vra/vra.store.js';
+import { enrolmentAct, renewalAct } from './enrolment-act.js';
 import { TrustTokenStore } from './trust-token.store.js';
 import { type Appliance, VoidedComponentStore } from './voided-component.store.js';
 
@@ -43,6 +46,7 @@ export class Enrolment {
     private readonly events: EventService,
     private readonly trust: SiteTrust,
     private readonly voided: VoidedComponentStore,
+    private readonly audit: ActAudit,
     @Inject(ZVM_CONFIG) private readonly config: ZvmConfig,
   ) {}
 
@@ -60,7 +64,7 @@ export class Enrolment {
   /** @throws ZvmError ZVM_FORBIDDEN for a token that is not good for this, ZVM_INVALID */
   async redeem(asked: EnrolmentV1, from: string): Promise<IdentityGrantV1> {
     try {
-      const grant = await this.#redeem(asked);
+      const grant = await this.audit.record(enrolmentAct(asked, from), async () => await this.#redeem(asked));
       await this.#record(asked.role, true, `${asked.role.toUpperCase()} ${asked.instanceId} on host ${asked.hostId} was enrolled from ${from}`);
       return grant;
     } catch (error) {
@@ -104,7 +108,7 @@ export class Enrolment {
 
   /** An appliance that is in asks for its next certificate and NATS user; the subject says which one. @throws ZvmError ZVM_FORBIDDEN, ZVM_INVALID */
   async renew({ role, instanceId }: Appliance, asked: IdentityRequestV1): Promise<IdentityGrantV1> {
-    const { grant } = await this.#grant(this.#appliance(role, instanceId), asked);
+    const { grant } = await this.audit.record(renewalAct({ role, instanceId }, asked), async () => await this.#grant(this.#appliance(role, instanceId), asked));
     this.#log.log(`${role.toUpperCase()} ${instanceId} has renewed its certificate and its NATS user`);
     return grant;
   }
@@ -123,6 +127,7 @@ export class Enrolment {
     const { certificatePem, notBeforeMs, notAfterMs } = await this.trust.ca.issue(certificateRequest, name, [address]).catch(asInvalid);
     const rights = RIGHTS[role](siteId, instanceId);
     const natsJwt = await this.users.issue({ owner: ownerOf({ role, instanceId }), publicKey: natsPublicKey, rights, notAfterMs }).catch(asInvalid);
+    currentNote()?.changed(null, { certificate: fingerprint(certificatePem), signedBy: fingerprint(this.trust.ca.signerPem) });
     return { grant: { certificatePem, caPem: this.trust.ca.trustedPem, natsJwt }, notBeforeMs };
   }
 

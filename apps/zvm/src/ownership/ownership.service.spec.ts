@@ -2,6 +2,7 @@ import { beforeEach, describe, expect, it } from '@jest/globals';
 import type { VraStatusV1 } from '@tidemark/contracts';
 import type { ControlBus } from '@tidemark/nest';
 import type { Vm } from '@tidemark/hypervisor';
+import type { AuditLog } from '../audit/audit-log.js';
 import type { Clock } from '../clock.js';
 import type { ZvmConfig } from '../config.js';
 import type { EventService } from '../event/event.service.js';
@@ -53,7 +54,8 @@ describe('fences by the word of VRAs', () => {
     const vras = { all: () => [vra('1', 'h1'), vra('2', 'h2')] } as unknown as VraStore;
     const words = new VraWords(link, vras, site, { find: () => undefined } as unknown as VmHostStore);
     const events = { record: async () => undefined } as unknown as EventService;
-    start = () => new OwnershipService(store, { isLoaded: true, all: () => vpgs, find: () => vpgs[0] } as unknown as VpgStore, words, site, events, clock, config);
+    const audit = { appendOwn: async () => undefined } as unknown as AuditLog;
+    start = () => new OwnershipService(store, { isLoaded: true, all: () => vpgs, find: () => vpgs[0] } as unknown as VpgStore, words, site, events, clock, audit, config);
   });
 
   /** One look at everything. */

@@ -1,5 +1,8 @@
 import { Inject, Injectable, type OnApplicationBootstrap, type OnApplicationShutdown } from '@nestjs/common';
 import { claimRefusal, fenceDue, isFenced } from '@tidemark/vpg';
+import { AuditLog } from '../audit/audit-log.js';
+import { currentNote } from '../audit/audit-note.js';
+import { plainText } from '../audit/redaction.js';
 import { Background, eachAlone } from '../background.js';
 import { Clock } from '../clock.js';
 import { ZVM_CONFIG, type ZvmConfig } from '../config.js';
@@ -27,6 +30,7 @@ export class OwnershipService implements OnApplicationBootstrap, OnApplicationSh
     private readonly inventory: InventoryService,
     private readonly events: EventService,
     private readonly clock: Clock,
+    private readonly audit: AuditLog,
     @Inject(ZVM_CONFIG) private readonly config: ZvmConfig,
   ) {}
 
@@ -87,15 +91,19 @@ export class OwnershipService implements OnApplicationBootstrap, OnApplicationSh
     this.#changed();
     const names = vms.filter(({ vmId }) => vmIds.includes(vmId)).map((vm) => `'${vm.name}'`);
     const which = names.length === vms.length ? 'the VMs' : `${names.join(', ')}, by the word of the VRAs that protect them: of ${vms.length} VMs, the ${names.length}`;
-    await this.#record('VmsFenced', vpgId, 'System', `${which} of VPG '${name}' are fenced at this site: site ${recoverySiteName} owns them since a failover (epoch ${epoch})`);
+    const text = `${which} of VPG '${name}' are fenced at this site: site ${recoverySiteName} owns them since a failover (epoch ${epoch})`;
+    await this.audit.appendOwn({ action: 'ownership.fenced', entities: [`vpg:${vpgId}`, `site:${recoverySiteId}`, ...vmIds.map((vmId) => `vm:${vmId}`)], input: { epoch }, message: plainText(text) });
+    await this.#record('VmsFenced', vpgId, 'System', text);
   }
 
   /** Reverse protection takes the old VMs away: with the last one goes its fence. Never while the VPG still calls them its own. */
-  async #forgetGone({ vpgId, vmIds }: VpgFence): Promise<void> {
+  async #forgetGone({ vpgId, vmIds, ownerSiteId, epoch }: VpgFence): Promise<void> {
     const inventory = this.inventory.current;
     const vpg = this.vpgs.find(vpgId);
     if (!inventory || vpg?.definition.protectedSiteId === this.config.siteId) return;
-    if (!inventory.vms.some(({ id }) => vmIds.includes(id))) await this.fences.remove(vpgId);
+    if (inventory.vms.some(({ id }) => vmIds.includes(id))) return;
+    await this.fences.remove(vpgId);
+    await this.audit.appendOwn({ action: 'ownership.fenceRemoved', entities: [`vpg:${vpgId}`, `site:${ownerSiteId}`], input: { epoch }, message: 'the last of its VMs has gone from this site' });
   }
 
   /** The VMs may write here again. @throws ZvmError ZVM_CONFLICT: not fenced, or not forced; then it names the risk */
@@ -104,7 +112,9 @@ export class OwnershipService implements OnApplicationBootstrap, OnApplicationSh
     const vpgName = fence?.vpgName ?? this.vpgs.get(vpgId).definition.name;
     const refusal = claimRefusal({ fence, isForced, vpgName, ownerSiteName: fence?.ownerSiteName ?? '', ownSiteName: this.config.siteName });
     if (refusal !== undefined || !fence) throw conflict(refusal ?? '');
-    await this.fences.put({ ...fence, isLifted: true, liftedAtMs: this.clock.nowMs(), liftedBy: user });
+    const lifted: VpgFence = { ...fence, isLifted: true, liftedAtMs: this.clock.nowMs(), liftedBy: user };
+    await this.fences.put(lifted);
+    currentNote()?.changed(fence, lifted);
     this.#changed();
     await this.#record('OwnershipClaimed', fence.vpgId, user, `'${user}' has claimed the VMs of VPG '${vpgName}' for this site by force; site ${fence.ownerSiteName} owns them since its failover (epoch ${fence.epoch})`);
   }

@@ -3,9 +3,11 @@ import type { PairingGrantV1, PairingRedeemV1 } from '@tidemark/contracts';
 import { pairingRights } from '@tidemark/nest';
 import { formatToken, makeNatsKey } from '@tidemark/trust';
 import { createHash } from 'node:crypto';
+import { AuditLog } from '../audit/audit-log.js';
 import { Background } from '../background.js';
 import { Clock } from '../clock.js';
 import { ZVM_CONFIG, type ZvmConfig } from '../config.js';
+import { plainText } from '../audit/redaction.js';
 import { conflict, invalid } from '../errors.js';
 import type { MadeToken } from '../enrolment/enrolment.service.js';
 import { TrustTokenStore } from '../enrolment/trust-token.store.js';
@@ -42,6 +44,7 @@ export class PairingAcceptance implements OnApplicationBootstrap, OnApplicationS
     private readonly operations: OperationService,
     private readonly clock: Clock,
     private readonly trust: SiteTrust,
+    private readonly audit: AuditLog,
     @Inject(ZVM_CONFIG) private readonly config: ZvmConfig,
   ) {}
 
@@ -110,6 +113,7 @@ export class PairingAcceptance implements OnApplicationBootstrap, OnApplicationS
       this.#log.warn(`site ${name} redeemed a token and was not heard of any more: it is let go of`);
       await this.#closeToken(siteId);
       await this.peerTrust.shutOut(siteId);
+      await this.audit.appendOwn({ action: 'pairing.letGo', entities: [`site:${siteId}`], message: plainText(`site ${name} redeemed a token and was not heard of any more`) });
     }
   }
 

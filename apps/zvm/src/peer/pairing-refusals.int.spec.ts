@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { pairingInstance, peerInstance, type PairingGrantV1, type PairingRedeemV1, type PeerSiteApi, type SiteCardV1, subjectOf } from '@tidemark/contracts';
+import { type AuditEntryApi, pairingInstance, peerInstance, type PairingGrantV1, type PairingRedeemV1, type PeerSiteApi, type SiteCardV1, subjectOf } from '@tidemark/contracts';
 import { brokerTls, ControlBus, ControlError } from '@tidemark/nest';
 import { credentials, formatToken, makeNatsKey, newSecret, type NatsKey, type PairingToken, parseToken, SiteCa } from '@tidemark/trust';
 import { randomUUID } from 'node:crypto';
@@ -171,6 +171,18 @@ describe('a third site', () => {
     await sites.atB.ok('PUT', `/peersites/${third.card.siteId}`, { CanProtectVms: false });
     expect(await ask('vpg.put', { record: recordOf({ vpgId: randomUUID(), name: 'Another' }) })).toMatch(/ZVM_FORBIDDEN/);
     expect(await ask('vpg.put', claim('removed', 2))).toBe('let in');
+  });
+
+  it('has left an entry of each: what it got and what it did not', async () => {
+    const entries = await sites.atB.ok<AuditEntryApi[]>('GET', '/audit?action=peer&limit=1000');
+    const ofThird = entries.filter(({ Entities }) => Entities.includes(`site:${third.card.siteId}`)).map(({ Action, Result, Method }) => `${Action} ${Result === 0 ? 'done' : 'refused'} ${Method}`);
+    for (const expected of [
+      'peer pairing.redeem done Peer', 'peer pairing.redeem refused Unknown', 'peer pairing.confirm done Peer', 'peer pairing.seal done Peer', 'peer vpg.act refused Peer', 'peer vm.power refused Peer',
+      'peer vpg.forceSync refused Peer', 'peer checkpoint.insert refused Peer',
+    ]) expect(ofThird).toContain(expected);
+    expect(entries.find(({ Action, Entities }) => Action === 'peer vm.power' && Entities.includes(`vpg:${vpgId}`))).toMatchObject({ Subject: third.card.siteId, UserName: 'site Site c', Input: { vmIds: [vmId], action: 'forceOff' } });
+    expect(entries.filter(({ Action }) => /inventory|catalogue/.test(Action))).toEqual([]);
+    expect(JSON.stringify(entries)).not.toContain(token.secret);
   });
 
   it('is shut out as soon as it is unpaired, and its token opens nothing any more', async () => {

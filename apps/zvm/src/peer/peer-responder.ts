@@ -3,6 +3,8 @@ import {
   CataloguePutV1, PairingConfirmV1, PairingRedeemV1, PeerCheckpointInsertV1, PeerForceSyncV1, PeerSettleV1, PeerTakeReverseV1, PeerTrustRenewV1, PeerUnpairV1, speakerOn, subjectOf, VmPowerV1, VpgActV1, VpgPutV1,
 } from '@tidemark/contracts';
 import { ControlBus, ControlRefusal } from '@tidemark/nest';
+import { ActAudit } from '../audit/act-audit.js';
+import { currentNote } from '../audit/audit-note.js';
 import { namedBySite } from '../audit/redaction.js';
 import { ZVM_CONFIG, type ZvmConfig } from '../config.js';
 import { Database } from '../persistence/database.js';
@@ -14,12 +16,20 @@ import { VpgStore } from '../vpg/vpg.store.js';
 import { SITE_BUS } from '../vra/vra-link.service.js';
 import { PairingAcceptance } from './pairing-acceptance.service.js';
 import { PairingService } from './pairing.service.js';
+import { peerAct, redemptionAct } from './peer-act.js';
 import { PeerTrust } from './peer-trust.service.js';
 import { PeerStore, type PairingState } from './peer.store.js';
 
 type Handler<T, R> = (message: T, siteId: string) => Promise<R> | R;
 
-const WHILE_PAIRING: readonly PairingState[] = ['pairing', 'paired'];
+interface Terms {
+  readonly states?: readonly PairingState[];
+  /** It changes nothing, or only a copy of what the other site has: no entry in the audit. */
+  readonly isUnrecorded?: boolean;
+}
+
+const WHILE_PAIRING: Terms = { states: ['pairing', 'paired'] };
+const UNRECORDED: Terms = { isUnrecorded: true };
 
 /** Answers what paired sites ask of this one. Who asks is what the subject says; of VPGs a site reaches those that it shares with this one. */
 @Injectable()
@@ -36,14 +46,15 @@ export class PeerResponder implements OnModuleInit {
     private readonly vpgs: VpgStore,
     private readonly protectedSite: ProtectedSite,
     private readonly actions: RecoveryActions,
+    private readonly audit: ActAudit,
   ) {}
 
   onModuleInit(): void {
     this.#answerPairing();
-    this.#answer('inventory.get', null, () => this.sites.own());
+    this.#answer('inventory.get', null, () => this.sites.own(), UNRECORDED);
     this.#answer('vpg.put', VpgPutV1, async ({ record }, siteId) => {
       if (record.definition.recoverySiteId !== siteId) throw new ControlRefusal('ZVM_CONFLICT', 'only the recovery site decides over a VPG');
-      await this.protectedSite.put(record, siteId);
+      await this.#noting(record.definition.vpgId, async () => await this.protectedSite.put(record, siteId));
       return {};
     });
     this.#answer('vpg.act', VpgActV1, async ({ taskId, action, initiatedBy, vpgId, input }, siteId) => {
@@ -62,7 +73,7 @@ export class PeerResponder implements OnModuleInit {
       await this.protectedSite.forceSync(vpgId);
       return {};
     });
-    this.#answerOf('catalogue.put', CataloguePutV1, async (message) => await this.protectedSite.putCatalogue(message));
+    this.#answerOf('catalogue.put', CataloguePutV1, async (message) => await this.protectedSite.putCatalogue(message), UNRECORDED);
     this.#answerOf('vm.power', VmPowerV1, async (message) => await this.protectedSite.power(message));
   }
 
@@ -71,7 +82,7 @@ export class PeerResponder implements OnModuleInit {
       this.database.assertLoaded();
       const speaker = speakerOn(subject);
       if (speaker?.kind !== 'pairing') throw new ControlRefusal('ZVM_FORBIDDEN', 'a token is redeemed by its own user');
-      return await this.acceptance.redeem(speaker.tokenId, message);
+      return await this.audit.record(redemptionAct(speaker.tokenId, message), async () => await this.acceptance.redeem(speaker.tokenId, message));
     });
     this.#answer('pairing.confirm', PairingConfirmV1, async ({ userJwt }, siteId) => await this.acceptance.confirm(siteId, userJwt), WHILE_PAIRING);
     this.#answer('pairing.seal', null, async (_message, siteId) => await this.acceptance.seal(siteId), WHILE_PAIRING);
@@ -83,12 +94,22 @@ export class PeerResponder implements OnModuleInit {
   }
 
   /** Of one VPG that protects VMs of this site into the asking one: any other hears what it would hear if there were none. */
-  #answerOf<T extends { readonly vpgId: string }, R>(topic: string, type: new () => T, handle: Handler<T, R>): void {
+  #answerOf<T extends { readonly vpgId: string }, R>(topic: string, type: new () => T, handle: Handler<T, R>, terms: Terms = {}): void {
     this.#answer(topic, type, async (message, siteId) => {
       const { protectedSiteId, recoverySiteId } = this.vpgs.find(message.vpgId)?.definition ?? {};
       if (protectedSiteId !== this.config.siteId || recoverySiteId !== siteId) throw notShared(message.vpgId);
       return await handle(message, siteId);
-    });
+    }, terms);
+  }
+
+  /** The other site puts its record again until it sees it here. */
+  async #noting(vpgId: string, put: () => Promise<void>): Promise<void> {
+    const before = this.vpgs.find(vpgId);
+    await put();
+    const after = this.vpgs.find(vpgId);
+    const note = currentNote();
+    if (note && before === after) note.isNothing = true;
+    else note?.changed(before ?? null, after ?? null);
   }
 
   /** Of a VPG of which nothing is known the action itself says whether it may begin. */
@@ -104,15 +125,19 @@ export class PeerResponder implements OnModuleInit {
     return { taskId, initiatedBy: namedBySite(this.peers.get(siteId).name, initiatedBy) };
   }
 
-  #answer<T extends object, R>(topic: string, type: (new () => T) | null, handle: Handler<T, R>, states: readonly PairingState[] = ['paired']): void {
+  #answer<T extends object, R>(topic: string, type: (new () => T) | null, handle: Handler<T, R>, { states = ['paired'], isUnrecorded = false }: Terms = {}): void {
     this.bus.respond<T, R>(this.#subject(topic), type, async (message, subject) => {
       this.database.assertLoaded();
       const speaker = speakerOn(subject);
-      const peer = speaker?.kind === 'peer' ? this.peers.find(speaker.siteId) : undefined;
-      if (!peer || !states.includes(peer.state)) {
-        throw new ControlRefusal('PEER_NOT_PAIRED', `this site is not paired with ${this.config.siteName}; pair them anew`);
-      }
-      return await handle(message, peer.siteId);
+      const siteId = speaker?.kind === 'peer' ? speaker.siteId : '';
+      const peer = this.peers.find(siteId);
+      const answer = async (): Promise<R> => {
+        if (!peer || !states.includes(peer.state)) {
+          throw new ControlRefusal('PEER_NOT_PAIRED', `this site is not paired with ${this.config.siteName}; pair them anew`);
+        }
+        return await handle(message, peer.siteId);
+      };
+      return isUnrecorded ? await answer() : await this.audit.record(peerAct(topic, { siteId, name: peer?.name, message }), answer);
     });
   }
 

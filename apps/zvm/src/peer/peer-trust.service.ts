@@ -1,7 +1,10 @@
 import { Inject, Injectable, type OnApplicationBootstrap, type OnApplicationShutdown } from '@nestjs/common';
 import { type PeerOwnTrustV1, type PeerTrustRenewV1, PeerTrustV1, UNAWARE_VRAS_MAX } from '@tidemark/contracts';
 import { checkMessage, peerRights } from '@tidemark/nest';
-import { LEAF_LIFETIME_MS, readCaCertificates, TrustError } from '@tidemark/trust';
+import { fingerprint, LEAF_LIFETIME_MS, readCaCertificates, TrustError } from '@tidemark/trust';
+import { AuditLog } from '../audit/audit-log.js';
+import { currentNote } from '../audit/audit-note.js';
+import { changesBetween } from '../audit/redaction.js';
 import { Background } from '../background.js';
 import { Clock } from '../clock.js';
 import { ZVM_CONFIG, type ZvmConfig } from '../config.js';
@@ -40,6 +43,7 @@ export class PeerTrust implements OnApplicationBootstrap, OnApplicationShutdown 
     private readonly trust: SiteTrust,
     private readonly beliefs: VraBeliefs,
     private readonly voided: VoidedComponentStore,
+    private readonly audit: AuditLog,
     @Inject(ZVM_CONFIG) private readonly config: ZvmConfig,
   ) {}
 
@@ -69,16 +73,20 @@ export class PeerTrust implements OnApplicationBootstrap, OnApplicationShutdown 
 
   /** A paired site tells what it believes of its own today, and asks for its next user when it is time. */
   async renewFor(siteId: string, { caPem, voided, natsPublicKey }: PeerTrustRenewV1): Promise<PeerTrustV1> {
-    await this.#learn(siteId, { caPem, voided });
+    const note = currentNote();
+    const isNews = await this.#learn(siteId, { caPem, voided }, (before, after) => void note?.changed(before, after));
+    if (note && !isNews && natsPublicKey === undefined) note.isNothing = true;
     const answer = { ...this.#own, unawareVras: this.beliefs.missing(caPem).slice(0, UNAWARE_VRAS_MAX).map(({ name }) => name) };
     return natsPublicKey === undefined ? answer : { ...answer, userJwt: await this.issueUser(siteId, natsPublicKey) };
   }
 
-  async #learn(siteId: string, { caPem, voided }: PeerOwnTrustV1): Promise<void> {
+  async #learn(siteId: string, { caPem, voided }: PeerOwnTrustV1, account: (before: object, after: object) => Promise<void> | void): Promise<boolean> {
     const site = this.peers.find(siteId);
-    if (!site || JSON.stringify([site.caPem, site.voided]) === JSON.stringify([caPem, voided])) return;
+    if (!site || JSON.stringify([site.caPem, site.voided]) === JSON.stringify([caPem, voided])) return false;
     assertCa(caPem, siteId);
     await this.peers.update(siteId, { caPem, voided });
+    await account(shown(site), shown({ caPem, voided }));
+    return true;
   }
 
   async #lookAtAll(): Promise<void> {
@@ -113,7 +121,8 @@ export class PeerTrust implements OnApplicationBootstrap, OnApplicationShutdown 
     const key = isDue ? await this.keys.nextKey(siteId) : undefined;
     const answered = await this.link.ask<PeerTrustV1>(siteId, 'trust.renew', { ...own, ...(key ? { natsPublicKey: key.publicKey } : {}) });
     const { caPem, voided, unawareVras, userJwt } = await checkMessage(PeerTrustV1, answered, `the answer of site ${siteId}`);
-    await this.#learn(siteId, { caPem, voided });
+    const site = { user: `site ${this.peers.get(siteId).name}`, method: 'Peer', subject: siteId } as const;
+    await this.#learn(siteId, { caPem, voided }, async (before, after) => await this.audit.appendOwn({ ...site, action: 'peer trust.answered', entities: [`site:${siteId}`], changes: changesBetween(before, after) }));
     if (key && userJwt !== undefined) await this.keys.grant(siteId, userJwt);
     this.#told.set(siteId, { digest, unawareVras });
   }
@@ -154,6 +163,9 @@ export class PeerTrust implements OnApplicationBootstrap, OnApplicationShutdown 
     await this.#loop.stop();
   }
 }
+
+/** As the audit shows it: SHA-256 of each certificate. */
+const shown = ({ caPem, voided }: Pick<PeerSite, 'caPem' | 'voided'>): object => ({ ca: caPem.map(fingerprint), voided });
 
 /** @throws ZvmError ZVM_INVALID for what is not the CA of that very site */
 export function assertCa(caPem: readonly string[], siteId: string): void {

@@ -17,7 +17,7 @@ describe('what a paired site says of tasks', () => {
     [rows, entries] = [new Map(), []];
     const store = { find: async (id: string) => rows.get(id), save: async (task: TaskRecord) => void rows.set(task.taskId, task) } as unknown as TaskStore;
     const audit = { append: async (draft: AuditDraft) => void entries.push(draft) } as unknown as AuditLog;
-    tasks = new TaskService(store, { nowMs: () => 5 } as Clock, audit, { siteId: SITE_A } as ZvmConfig);
+    tasks = new TaskService(store, { nowMs: () => 5, monotonicMs: () => 5 } as Clock, audit, { siteId: SITE_A } as ZvmConfig);
   });
 
   const news = (values: Partial<TaskRecord> = {}): TaskRecord => ({
@@ -48,5 +48,17 @@ describe('what a paired site says of tasks', () => {
     const [theirs, own] = [`${SITE_B}.${randomUUID()}`, tasks.newTaskId()];
     for (const taskId of [theirs, own]) await tasks.start({ taskId, type: 'Move', initiatedBy: 'x', related: {} });
     expect(entries).toMatchObject([{ method: 'Peer', subject: SITE_B, taskId: theirs }, { method: 'System', subject: null, taskId: own }]);
+  });
+
+  it('the end of one that it runs has an entry, once, however often it is told; so many that they fill nothing', async () => {
+    const asked = tasks.newTaskId();
+    await tasks.startFollowed({ taskId: asked, type: 'FailOver', initiatedBy: 'ann', related: { vpgIds: [VPG] }, runnerSiteId: SITE_B });
+    entries.length = 0;
+    const ended = news({ taskId: asked, state: 'Failed', reason: 'no room', generation: 3, completedAtMs: 9 });
+    await Promise.all([tasks.follow(ended, 'North'), tasks.follow(ended, 'North')]);
+    await tasks.follow(ended, 'North');
+    expect(entries).toEqual([expect.objectContaining({ action: 'task.ended FailOver', user: 'ann', method: 'Peer', subject: SITE_B, result: 'Failed', message: 'no room', taskId: asked, entities: [`vpg:${VPG}`, `site:${SITE_A}`] })]);
+    for (let made = 0; made < 3000; made += 1) await tasks.follow(news({ state: 'Completed' }), 'North');
+    expect(entries.length).toBe(1000);
   });
 });

@@ -2,12 +2,16 @@ import { Inject, Injectable, Logger } from '@nestjs/common';
 import { randomUUID } from 'node:crypto';
 import { AuditLog, SYSTEM } from '../audit/audit-log.js';
 import { currentNote } from '../audit/audit-note.js';
+import { EntryBudget } from '../audit/entry-budget.js';
 import { namedBySite, plainText } from '../audit/redaction.js';
 import { Clock } from '../clock.js';
 import { ZVM_CONFIG, type ZvmConfig } from '../config.js';
 import { messageOf, notFound } from '../errors.js';
 import { siteOfTask } from './task-id.js';
 import { TaskStore, type TaskRecord, type TaskRelated } from './task.store.js';
+
+/** A site tells of 1000 tasks at most: those of an honest one fit in. */
+const FOLLOWED_ENDS = { burst: 1000, everyMs: 1000 };
 
 export interface TaskStart {
   readonly taskId?: string;
@@ -21,13 +25,17 @@ export interface TaskStart {
 @Injectable()
 export class TaskService {
   readonly #log = new Logger(TaskService.name);
+  readonly #followedEnds: EntryBudget;
+  readonly #following = new Set<string>();
 
   constructor(
     private readonly store: TaskStore,
     private readonly clock: Clock,
     private readonly audit: AuditLog,
     @Inject(ZVM_CONFIG) private readonly config: ZvmConfig,
-  ) {}
+  ) {
+    this.#followedEnds = new EntryBudget(clock, FOLLOWED_ENDS);
+  }
 
   newTaskId(): string {
     return `${this.config.siteId}.${randomUUID()}`;
@@ -80,11 +88,27 @@ export class TaskService {
 
   /** What the site that runs it says about it. Who asked is its word too, unless it was asked from here. */
   async follow(news: TaskRecord, runnerName: string): Promise<void> {
+    // The same news, a second later, from a database that is slow.
+    if (this.#following.has(news.taskId)) return;
+    this.#following.add(news.taskId);
+    await this.#follow(news, runnerName).finally(() => this.#following.delete(news.taskId));
+  }
+
+  async #follow(news: TaskRecord, runnerName: string): Promise<void> {
     const known = await this.store.find(news.taskId);
     if (known && (known.runnerSiteId !== news.runnerSiteId || known.state !== 'InProgress')) return;
     if (known && (known.generation > news.generation || isSame(known, news))) return;
     const initiatedBy = known?.initiatedBy ?? namedBySite(runnerName, news.initiatedBy);
-    await this.store.save({ ...news, initiatedBy, startedAtMs: known?.startedAtMs ?? news.startedAtMs });
+    const task = { ...news, initiatedBy, startedAtMs: known?.startedAtMs ?? news.startedAtMs };
+    await this.store.save(task);
+    if (task.state !== 'InProgress') await this.#recordFollowedEnd(task);
+  }
+
+  async #recordFollowedEnd(task: TaskRecord): Promise<void> {
+    const leftOut = this.#followedEnds.spend(task.runnerSiteId);
+    if (leftOut === undefined) return;
+    const message = leftOut === 0 ? task.reason : `${task.reason}; ${leftOut} ends before this one have no entry of their own`;
+    await this.#record({ task, action: 'task.ended', message, askedBy: task.runnerSiteId });
   }
 
   /** Tasks run here, under way or ended after `changedAfter`. */
@@ -120,8 +144,7 @@ export class TaskService {
   }
 
   /** The task goes on when this fails: what it does counts for more than the account of it. */
-  async #record({ task, action, message }: { readonly task: TaskRecord; readonly action: string; readonly message: string }): Promise<void> {
-    const askedBy = siteOfTask(task.taskId);
+  async #record({ task, action, message, askedBy = siteOfTask(task.taskId) }: { readonly task: TaskRecord; readonly action: string; readonly message: string; readonly askedBy?: string }): Promise<void> {
     const isOfPeer = askedBy !== this.config.siteId;
     try {
       await this.audit.append({

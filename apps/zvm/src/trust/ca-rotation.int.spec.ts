@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { inboxNameOf, type SiteCertificatesApi, subjectOf, type VbaApi, type VbaTokenApi } from '@tidemark/contracts';
+import { type AuditEntryApi, inboxNameOf, type SiteCertificatesApi, subjectOf, type VbaApi, type VbaTokenApi } from '@tidemark/contracts';
 import { type Appliance, ControlBus, enrol, IdentityKeeper, ownBrokerAccess } from '@tidemark/nest';
 import type { ComponentIdentity } from '@tidemark/trust';
 import { X509Certificate } from 'node:crypto';
@@ -109,6 +109,15 @@ describe('a rotation of the CA', () => {
     const bus = one.site.zvm?.app.get<ControlBus>(SITE_BUS);
     await eventually('the broker is connected', async () => bus?.isConnected);
     expect(done.Certificates.map(({ Component }) => Component)).toEqual(['SiteCa', 'Zvm', 'Nats', 'Hypervisor']);
+    const prints = [before, await caPem()].map((pem) => new X509Certificate(pem).fingerprint256);
+    const admin = await one.site.client();
+    const changes = async (action: string): Promise<unknown> => (await admin.ok<AuditEntryApi[]>('GET', `/audit?action=${encodeURIComponent(action)}&result=done`)).map(({ Method, Changes }) => [Method, Changes]);
+    const [was, is, both] = [JSON.stringify(prints.slice(0, 1)), JSON.stringify(prints.slice(1)), JSON.stringify(prints)];
+    expect(await changes('POST /localsite/certificates/rotate')).toEqual([['Password', [{ Path: 'trusted', Before: was, After: both }]]]);
+    expect(await changes('ca.switched')).toEqual([['System', [{ Path: 'signer', Before: JSON.stringify(prints[0]), After: JSON.stringify(prints[1]) }, expect.objectContaining({ Path: 'trusted' })]]]);
+    expect(await changes('ca.retired')).toEqual([['System', [{ Path: 'trusted', Before: expect.any(String), After: is }]]]);
+    expect(JSON.stringify(await changes('certificate.renewed'))).toContain('certificate');
+    expect(JSON.stringify(await changes('identity.renewed'))).toContain('Appliance');
   }, 300_000);
 });
 

@@ -2,6 +2,9 @@ import { Inject, Injectable, Logger, type OnApplicationBootstrap, type OnApplica
 import type { IdentityStatusV1 } from '@tidemark/contracts';
 import { fingerprint, identityMarks } from '@tidemark/trust';
 import { X509Certificate } from 'node:crypto';
+import { AuditLog } from '../audit/audit-log.js';
+import { currentNote } from '../audit/audit-note.js';
+import { changesBetween, plainText } from '../audit/redaction.js';
 import { Background } from '../background.js';
 import { Clock } from '../clock.js';
 import { ZVM_CONFIG, type ZvmConfig } from '../config.js';
@@ -52,6 +55,7 @@ export class CaRotation implements OnApplicationBootstrap, OnApplicationShutdown
     private readonly peerTrust: PeerTrust,
     private readonly events: EventService,
     private readonly clock: Clock,
+    private readonly audit: AuditLog,
     @Inject(ZVM_CONFIG) private readonly config: ZvmConfig,
   ) {}
 
@@ -71,7 +75,9 @@ export class CaRotation implements OnApplicationBootstrap, OnApplicationShutdown
   /** @throws ZvmError ZVM_CONFLICT while one rotates */
   async begin(): Promise<void> {
     if (this.trust.phase !== 'steady') throw conflict(`the CA is being rotated already; it waits for ${this.#waitsFor.join(', ') || 'its next step'}`);
+    const before = this.#shown();
     await this.trust.ca.announceNext();
+    currentNote()?.changed(before, this.#shown());
     await this.#spread('The next CA of the site is made, and made known.');
   }
 
@@ -84,15 +90,29 @@ export class CaRotation implements OnApplicationBootstrap, OnApplicationShutdown
     const { step, waitsFor } = rotationView({ phase, untilOldEndsMs }, await this.#followers());
     this.#waitsFor = waitsFor;
     if (step !== undefined && waitsFor.length > 0) this.#log.warn(`the old CA ends: the rotation waits no longer for ${waitsFor.join(', ')}`);
+    const before = this.#shown();
     switch (step) {
       case 'switch':
         await this.trust.ca.switchToNext();
+        await this.#record('ca.switched', before);
         return await this.#spread('The new CA of the site signs; certificates are being renewed.');
       case 'retire':
         await this.trust.ca.retireOld();
+        await this.#record('ca.retired', before);
         return await this.#spread('The old CA of the site is no longer trusted: the rotation is complete.');
       case undefined: return await this.#urge();
     }
+  }
+
+  /** As the audit shows the CA: SHA-256 of its certificates. */
+  #shown(): object {
+    const { signerPem, trustedPem } = this.trust.ca;
+    return { signer: fingerprint(signerPem), trusted: trustedPem.map(fingerprint) };
+  }
+
+  async #record(action: string, before: object): Promise<void> {
+    const message = this.#waitsFor.length > 0 ? plainText(`it did not wait any longer for ${this.#waitsFor.join(', ')}`) : null;
+    await this.audit.appendOwn({ action, entities: [`site:${this.config.siteId}`], changes: changesBetween(before, this.#shown()), message });
   }
 
   /** Everyone who looks at files, states or answers is told at once; all of it happens again by itself if this is cut off. */

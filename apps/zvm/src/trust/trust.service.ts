@@ -2,6 +2,8 @@ import { Inject, Injectable, Logger, type OnApplicationBootstrap, type OnApplica
 import { fingerprint, readCertificates } from '@tidemark/trust';
 import type { CertificateFacts } from '@tidemark/vpg';
 import type { X509Certificate } from 'node:crypto';
+import { AuditLog } from '../audit/audit-log.js';
+import { changesBetween } from '../audit/redaction.js';
 import { Background } from '../background.js';
 import { ZVM_CONFIG, type ZvmConfig } from '../config.js';
 import { EventService } from '../event/event.service.js';
@@ -26,6 +28,7 @@ export class TrustService implements OnApplicationBootstrap, OnApplicationShutdo
     readonly trust: SiteTrust,
     readonly certificate: RestCertificate,
     private readonly events: EventService,
+    private readonly audit: AuditLog,
     @Inject(ZVM_CONFIG) private readonly config: ZvmConfig,
   ) {}
 
@@ -40,7 +43,8 @@ export class TrustService implements OnApplicationBootstrap, OnApplicationShutdo
   /** Renews what is due and takes up what was changed from outside. Runs by itself; a test calls it. */
   async look(): Promise<void> {
     await this.certificate.refresh();
-    for (const role of await this.trust.renewDue()) await this.#renewed(role);
+    const before = this.#shown();
+    for (const role of await this.trust.renewDue()) await this.#renewed(role, before);
     await this.#bringNatsUpToDate();
   }
 
@@ -55,8 +59,17 @@ export class TrustService implements OnApplicationBootstrap, OnApplicationShutdo
     this.#natsProblem = problem;
   }
 
-  async #renewed(role: OwnRole): Promise<void> {
+  /** As the audit shows the site's own certificates: SHA-256, and of the CAs that are written beside each. */
+  #shown(): ReadonlyMap<OwnRole, object> {
+    return new Map([...this.trust.identities()].map(([role, identity]) => {
+      const { certificatePem, caPem } = identity.current();
+      return [role, { certificate: fingerprint(certificatePem), trusted: caPem.map(fingerprint) }];
+    }));
+  }
+
+  async #renewed(role: OwnRole, before: ReadonlyMap<OwnRole, object>): Promise<void> {
     this.#log.log(`the certificate of ${OWNERS[role]} was renewed`);
+    await this.audit.appendOwn({ action: 'certificate.renewed', entities: [`certificate:${role}`], changes: changesBetween(before.get(role) ?? null, this.#shown().get(role) ?? null) });
     // Renewing must not hang on the database.
     await this.events.record({
       type: 'Unknown', category: 'Events', entity: 'Site', userName: 'System', isSuccess: true, vpgIds: [], description: `The certificate of ${OWNERS[role]} was renewed.`,

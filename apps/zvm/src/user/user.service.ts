@@ -5,7 +5,9 @@ import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Caller, Origin } from '../access/caller.js';
 import type { RoleGrant } from '../access/permissions.js';
+import { AuditLog } from '../audit/audit-log.js';
 import { currentNote } from '../audit/audit-note.js';
+import { changesBetween } from '../audit/redaction.js';
 import { Clock } from '../clock.js';
 import { ZVM_CONFIG, type ZvmConfig } from '../config.js';
 import { conflict, forbidden, invalid } from '../errors.js';
@@ -38,6 +40,7 @@ export class UserService implements OnModuleInit {
     private readonly lockout: Lockout,
     private readonly database: Database,
     private readonly clock: Clock,
+    private readonly audit: AuditLog,
     @Inject(ZVM_CONFIG) private readonly config: ZvmConfig,
   ) {}
 
@@ -113,10 +116,12 @@ export class UserService implements OnModuleInit {
     const password = generatePassword();
     await mkdir(this.config.stateDir, { recursive: true, mode: 0o700 });
     await replaceFile(this.#firstPasswordFile, `${password}\n`, 0o600);
-    await this.store.add({
+    const user: User = {
       id: randomUUID(), name: FIRST_USER, passwordHash: await hashPassword(password), roles: [{ role: 'administrator', vpgIds: null }], isDisabled: false,
       isPasswordToBeChanged: false, createdAtMs: this.clock.nowMs(), lastLoginAtMs: null,
-    });
+    };
+    await this.store.add(user);
+    await this.audit.appendOwn({ action: 'user.firstAdded', entities: [`user:${user.id}`], changes: changesBetween(null, shown(user)) });
     // Shown to a person at a terminal only: where output goes to a log, the log shall not keep it.
     if (process.stdout.isTTY) process.stdout.write(`first administrator: user ${FIRST_USER}, password ${password}\n`);
     this.#log.log(`first administrator '${FIRST_USER}' created; the password is in ${this.#firstPasswordFile}`);

@@ -14,10 +14,10 @@ export class AuditEntryApi {
   @Text({ isRequired: true, description: 'SHA-256 over the hash of the entry before, the number and the entry.' }) Hash!: string;
   @Instant({ isRequired: true }) OccurredOn!: string;
   @Text({ isRequired: true }) UserName!: string;
-  @Text({ isRequired: true, description: 'Password, Oidc, Token, System, Peer or Unknown.' }) Method!: string;
+  @Text({ isRequired: true, description: 'Password, Oidc, Token, System, Peer, Appliance or Unknown.' }) Method!: string;
   @Text() TokenIdentifier?: string | null;
   @Text() SessionIdentifier?: string | null;
-  @Text({ description: 'Of the identity provider.' }) Subject?: string | null;
+  @Text({ description: 'Of the identity provider; of Peer the site, of Appliance role and identifier.' }) Subject?: string | null;
   @Text() Address?: string | null;
   @Text() Client?: string | null;
   @Text({ isRequired: true }) Action!: string;
