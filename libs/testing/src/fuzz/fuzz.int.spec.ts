@@ -1,6 +1,10 @@
 import { expect, it } from '@jest/globals';
-import { VRA_COMMANDS } from '@tidemark/contracts';
+import * as contracts from '@tidemark/contracts';
+import { answerMessage } from '@tidemark/nest';
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { Random } from '../sim/random.js';
+import { fuzzedEvents } from './event-targets.js';
 import { fuzzedMessages } from './message-targets.js';
 import { execute, type Finding, type FuzzTarget } from './target.js';
 import { TARGETS } from './targets.js';
@@ -21,9 +25,42 @@ it.each(TARGETS.map((target) => [target.name, target] as const))('%s holds again
   expect(await findingsOf(target, target.gateCount)).toEqual([]);
 }, 60_000);
 
-it('every command that a VRA takes is among the messages', () => {
-  const types = Object.values(VRA_COMMANDS).flatMap(({ type }) => type ?? []);
-  expect(types.filter((type) => !fuzzedMessages.has(type)).map(({ name }) => name)).toEqual([]);
+/** Classes of a message and of all that it holds. */
+function typesIn(value: unknown): unknown[] {
+  if (typeof value !== 'object' || value === null) return [];
+  const types = [];
+  for (let type: unknown = value.constructor; typeof type === 'function' && type !== Function.prototype; type = Object.getPrototypeOf(type)) types.push(type);
+  return [...types, ...Object.values(value).flatMap(typesIn)];
+}
+
+/** A type that somebody answers, or checks an answer with, is a class of the contracts: each one is here, or part of one that is. Samples that are refused as they are would test nothing behind the refusal. */
+it('every type of message is among those that are damaged, with one that is good', async () => {
+  const found = new Set<unknown>();
+  const refused: string[] = [];
+  for (const [type, sample] of fuzzedMessages) {
+    const reply = await answerMessage(type, Buffer.from(JSON.stringify(sample)), (message) => {
+      for (const each of typesIn(message)) found.add(each);
+    });
+    if (!reply.isOk) refused.push(`${type.name}: ${reply.message}`);
+  }
+  expect(refused).toEqual([]);
+  const types = Object.entries(contracts).filter(([name, value]) => /V1$/.test(name) && typeof value === 'function');
+  expect(types.length).toBeGreaterThan(60);
+  expect(types.filter(([, type]) => !found.has(type)).map(([name]) => name)).toEqual([]);
+});
+
+const SOURCES = ['apps/zvm/src', 'apps/vra/src', 'apps/vba/src', 'libs/nest/src/appliance', 'libs/nest/src/trust'];
+const sources = SOURCES.flatMap((folder) => readdirSync(folder, { recursive: true, encoding: 'utf8' }).filter((name) => name.endsWith('.ts') && !name.includes('spec') && !name.includes('testing')).map((name) => readFileSync(join(folder, name), 'utf8')));
+
+it('every event that somebody listens to has a check, which is among the damaged ones, and no request is answered by another type', () => {
+  for (const [check, sample] of fuzzedEvents.values()) expect(check(JSON.parse(JSON.stringify(sample)))).toBe(true);
+  expect(Object.keys(contracts).filter((name) => /^is[A-Z]\w*(Status|News)$/.test(name) && !fuzzedEvents.has(name))).toEqual([]);
+  const text = sources.join('\n');
+  // The ZVM's own two: heartbeats (of VRAs and VBAs, each by its check) and news of peers.
+  expect(text.match(/\bbus\.listen</g)).toHaveLength(2);
+  const answered = [...text.matchAll(/\.respond(?:<[^>]*>)?\([^\n]*?, (\w+V1),/g)].map(([, name]) => name ?? '');
+  expect(answered.length).toBeGreaterThan(4);
+  expect(answered.filter((name) => ![...fuzzedMessages.keys()].some((type) => type.name === name))).toEqual([]);
 });
 
 it('a decoder that fails, believes a length, or takes too much is found', async () => {
