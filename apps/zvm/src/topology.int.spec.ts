@@ -213,8 +213,11 @@ describe('what happens while a manager is down', () => {
     await sites.atA.ok('PUT', `${draft}/recovery`, { DefaultHostIdentifier: atRecovery.hosts[0]?.id, DefaultDatastoreIdentifier: atRecovery.datastores[0]?.id });
     await sites.atA.ok('POST', `${draft}/vms`, { VmIdentifier: db?.id });
     const volume = `${draft}/vms/${db?.id ?? ''}/volumes/scsi:0:0`;
-    await sites.atA.ok('PUT', volume, { ...(await sites.atA.ok<object>('GET', volume)), Preseed: { DatastoreIdentifier: atRecovery.datastores[0]?.id, Path: 'broken.raw' } });
-    expect(await sites.atA.refused(400, 'POST', `${draft}/commit`)).toMatch(/Preseed of disk scsi:0:0 of 'db': .*broken\.raw has 1 bytes/);
+    const preseed = async (Path: string): Promise<unknown> => await sites.atA.ok('PUT', volume, { ...(await sites.atA.ok<object>('GET', volume)), Preseed: { DatastoreIdentifier: atRecovery.datastores[0]?.id, Path } });
+    await preseed('broken.raw');
+    expect(await sites.atA.refused(400, 'POST', `${draft}/commit`)).toMatch(/broken\.raw is not below seed\/.* of datastore/);
+    await preseed(`seed/${sites.a.config.siteId}/broken.raw`);
+    expect(await sites.atA.refused(400, 'POST', `${draft}/commit`)).toMatch(/Preseed of disk scsi:0:0 of 'db': there is no file .*broken\.raw of \d+ bytes that nobody uses/);
     expect(await listed()).toEqual([1, 1]);
   });
 

@@ -67,7 +67,7 @@ export function addVpgCreate(vpgs: Command, session: InSession): void {
     .option('--journal-hours <hours>', 'history to keep (24)').option('--rpo <seconds>', 'target RPO (300)')
     .addOption(new Option('--priority <priority>', 'of its replication').choices(['low', 'medium', 'high']))
     .option('--temp-disk <vm=disk...>', 'swap or page files, e.g. web=scsi:0:1: copied once, later writes are not replicated')
-    .option('--preseed <vm=disk=path...>', "an existing disk to begin with, e.g. 'web=scsi:0:0=seed/web.raw' (in --datastore) or 'web=scsi:0:0=[ds2] seed/web.raw': only what differs travels")
+    .option('--preseed <vm=disk=path...>', "an existing disk to begin with, e.g. 'web=scsi:0:0=seed/SITE/web.raw' (in --datastore) or 'web=scsi:0:0=[ds2] seed/SITE/web.raw': only what differs travels. SITE: identifier of the protected site; created at the recovery site, any free file")
     .option('--no-wait', 'only start it')
     .action((options: CreateOptions, command: Command) => session(command, (one) => create(one, options)));
 }

@@ -74,7 +74,7 @@ describe('protection turns round', () => {
     const source = web.disks[0]!;
     const written = new WrittenDisk(source.sizeBytes);
     await written.write(source.nbdUri, 0x51, { atMiB: 0, lengthMiB: 12 });
-    const seeds = join(pair.lab.layout.sites.b.datastoreFolder, 'ds1', 'seed');
+    const seeds = join(pair.lab.layout.sites.b.datastoreFolder, 'ds1', 'seed', pair.siteId('a'));
     await mkdir(seeds, { recursive: true });
     await writeFile(join(seeds, 'web.raw'), written.image);
     await truncate(join(seeds, 'web.raw'), source.sizeBytes);
@@ -83,11 +83,13 @@ describe('protection turns round', () => {
       appEntry('cli/bin/tidemark.mjs'), '--site', 'a', 'vpgs', 'create', '--name', 'seeded', '--vm', 'web01', '--host', pair.lab.layout.sites.b.hosts[0]!.name, '--datastore', 'datastore-b1',
       '--preseed', `web01=scsi:0:0=${seed}`,
     ], pair.environment);
-    expect(await create('seed/short.raw')).toMatchObject({ exitCode: 1, stderr: expect.stringContaining(`has ${MiB} bytes instead of ${source.sizeBytes}`) });
-    expect(await create('seed/none.raw')).toMatchObject({ exitCode: 1, stderr: expect.stringContaining('none.raw') });
+    for (const name of ['short.raw', 'none.raw']) {
+      expect(await create(`seed/${pair.siteId('a')}/${name}`)).toMatchObject({ exitCode: 1, stderr: expect.stringMatching(new RegExp(`no file .*${name} of ${source.sizeBytes} bytes that nobody uses`)) });
+    }
+    expect(await create('seed/web.raw')).toMatchObject({ exitCode: 1, stderr: expect.stringContaining('is not below seed/') });
     expect(await (await pair.api('b')).get('/vpgs')).toEqual([]);
     await written.write(source.nbdUri, 0x52, { atMiB: 3, lengthMiB: 1 });
-    const created = await create('seed/web.raw');
+    const created = await create(`seed/${pair.siteId('a')}/web.raw`);
     expect(created).toMatchObject({ exitCode: 0 });
     const { VpgIdentifier: seededId } = (await (await pair.api('a')).get<{ VpgIdentifier: string }[]>('/vpgs'))[0]!;
     const { sentBytes } = await replicationFigures(pair.lab.layout.sites.a, seededId);

@@ -1,4 +1,4 @@
-import { Inject, Injectable } from '@nestjs/common';
+import { Inject, Injectable, Logger } from '@nestjs/common';
 import { ControlError } from '@tidemark/nest';
 import { faultsText, validateVpgSettings, type VpgSettings } from '@tidemark/vpg';
 import { ZVM_CONFIG, type ZvmConfig } from '../config.js';
@@ -9,12 +9,15 @@ import { VraLinkService } from '../vra/vra-link.service.js';
 import { SiteInventoryService, type SiteInventory } from '../site/site-inventory.service.js';
 import type { VpgDefinition, VpgRecord } from '../vpg/vpg-model.js';
 import { VpgStore } from '../vpg/vpg.store.js';
+import { preseedRules } from './preseed-path.js';
 import { factsOf, planDefinition, planDisks } from './plan-definition.js';
 import { reversedDefinition } from './reversed-definition.js';
 
 /** Turns settings into a definition, at the recovery site: it knows its own room, and asks the protected site for its VMs. */
 @Injectable()
 export class DefinitionService {
+  readonly #log = new Logger(DefinitionService.name);
+
   constructor(
     private readonly sites: SiteInventoryService,
     private readonly peers: PeerStore,
@@ -25,7 +28,7 @@ export class DefinitionService {
   ) {}
 
   /** @throws ZvmError ZVM_INVALID with every fault found, ZVM_PEER_DOWN */
-  async define(settings: VpgSettings, vpgId: string): Promise<VpgDefinition> {
+  async define(settings: VpgSettings, { vpgId, askedBySiteId }: { readonly vpgId: string; readonly askedBySiteId?: string | undefined }): Promise<VpgDefinition> {
     const { protectedSiteIdentifier: from, recoverySiteIdentifier: to } = settings.basic;
     const [protectedSite, recoverySite] = [this.#siteOf(from, 'ProtectedSiteIdentifier'), this.#siteOf(to, 'RecoverySiteIdentifier')];
     const [atProtected, atRecovery] = await Promise.all([this.sites.fresh(protectedSite.siteId), this.sites.fresh(recoverySite.siteId)]);
@@ -40,6 +43,7 @@ export class DefinitionService {
       protectedSite: { ...protectedSite, known: atProtected },
       recoverySite: { ...recoverySite, known: atRecovery },
       checkpointIntervalMs: this.config.checkpointIntervalMs,
+      preseeds: preseedRules(this.vpgs.visible().map(({ definition }) => definition), { vpgId, recoverySiteId: this.config.siteId, askedBySiteId }),
     });
   }
 
@@ -49,16 +53,22 @@ export class DefinitionService {
     return planDisks(definition, atProtected, atRecovery);
   }
 
-  /** The files are looked at by the VRAs that will open them. @throws ZvmError ZVM_INVALID naming every one that cannot be used, ZVM_VRA_DOWN */
-  async checkPreseeds({ vms }: VpgDefinition): Promise<void> {
+  /**
+   * The files are looked at by the VRAs that will open them. A paired site is not told which files there are, nor how long: the log here says more.
+   * @throws ZvmError ZVM_INVALID naming every one that cannot be used, ZVM_VRA_DOWN
+   */
+  async checkPreseeds({ vms }: VpgDefinition, askedBySiteId?: string): Promise<void> {
     const disks = vms.flatMap((vm) => vm.disks.filter(({ isPreseeded }) => isPreseeded === true).map((disk) => ({ vm, disk })));
     const faults = await Promise.all(disks.map(async ({ vm, disk: { diskId, mirrorPath, sizeBytes } }) => {
       try {
         await this.vras.checkPreseed(vm.recoveringVra.vraId, { path: mirrorPath, sizeBytes });
         return [];
       } catch (error) {
-        if (error instanceof ControlError) return [`Preseed of disk ${diskId} of '${vm.name}': ${error.message}`];
-        throw error;
+        if (!(error instanceof ControlError)) throw error;
+        const fault = `Preseed of disk ${diskId} of '${vm.name}': `;
+        if (askedBySiteId === undefined) return [`${fault}${error.message}`];
+        this.#log.warn(`asked by site ${askedBySiteId}: ${fault}${error.message}`);
+        return [`${fault}there is no file ${mirrorPath} of ${sizeBytes} bytes that nobody uses; the log of site ${this.config.siteName} says what is wrong`];
       }
     }));
     if (faults.flat().length > 0) throw invalid(faults.flat().join('; '));

@@ -1,7 +1,8 @@
 import { describe, expect, it } from '@jest/globals';
 import { defaultVmSettings, defaultVpgSettings, type VpgSettings } from '@tidemark/vpg';
-import { inventory, SITE_A, SITE_B, vm } from '../testing/factories.js';
+import { inventory, SITE_A, SITE_B, vm, vpgDefinition, vpgVm } from '../testing/factories.js';
 import { pathPart, planDefinition, type PlanContext } from './plan-definition.js';
+import { preseedRules } from './preseed-path.js';
 
 describe('names of folders and files made from ids', () => {
   it.each([['../../etc', '_2e_2e_2f_2e_2e_2fetc'], ['scsi:0:0', 'scsi_3a0_3a0'], ['a b', 'a_20b'], ['vm-7', 'vm-7']])('%s is harmless', (id, part) =>
@@ -15,7 +16,7 @@ describe('names of folders and files made from ids', () => {
 
 describe('a preseeded volume', () => {
   const context: PlanContext = {
-    vpgId: 'cccccccc-0000-4000-8000-000000000000', checkpointIntervalMs: 5000,
+    vpgId: 'cccccccc-0000-4000-8000-000000000000', checkpointIntervalMs: 5000, preseeds: preseedRules([], { vpgId: 'v', recoverySiteId: SITE_B, askedBySiteId: undefined }),
     protectedSite: { siteId: SITE_A, name: 'A', known: { inventory: inventory([vm('vm1', 'ha1')]), vras: [] } },
     recoverySite: {
       siteId: SITE_B, name: 'B',
@@ -31,7 +32,7 @@ describe('a preseeded volume', () => {
     const volumes = (wish.volumes ?? []).map((volume) => ({ ...volume, preseed: { datastoreIdentifier: 'dsb', path } }));
     return { ...defaults, recovery: { ...defaults.recovery, defaultHostIdentifier: 'hb1', defaultDatastoreIdentifier: 'dsb' }, vms: [{ ...wish, volumes }] };
   };
-  const diskOf = (path: string): unknown => planDefinition(settingsWith(path), context).vms[0]?.disks[0];
+  const diskOf = (path: string, preseeds = context.preseeds): unknown => planDefinition(settingsWith(path), { ...context, preseeds }).vms[0]?.disks[0];
 
   it.each(['old/web.raw', '/stores/b/old/web.raw'])('is taken as it is: %s', (path) =>
     expect(diskOf(path)).toMatchObject({ mirrorPath: '/stores/b/old/web.raw', isPreseeded: true }));
@@ -42,6 +43,34 @@ describe('a preseeded volume', () => {
   it('may not lie elsewhere, nor be the disk of a VM, running or not', () => {
     expect(() => diskOf('/stores/bb/web.raw')).toThrow('not on datastore b');
     expect(() => diskOf('own.raw')).toThrow("attached to VM 'own'");
+  });
+
+  const KEPT = 'tidemark/dddddddd-0000-4000-8000-000000000000/vm-1/scsi_3a0_3a0.raw';
+
+  it('of a VPG that was deleted may be taken again; nothing else of the VRAs', () => {
+    expect(diskOf(KEPT)).toMatchObject({ mirrorPath: `/stores/b/${KEPT}` });
+    const folder = 'tidemark/dddddddd-0000-4000-8000-000000000000/vm-1';
+    for (const path of [`${folder}/journal/0.raw`, `${folder}/journal/00000001.segment`, `${folder}/scratch-1/0.raw`, 'tidemark/owner.json', 'tidemark/other/vm-1/x.raw']) {
+      expect(() => diskOf(path)).toThrow('among the files of VRAs');
+    }
+  });
+
+  it('may not be a recovery volume of another VPG that is recovered here, only of its own', () => {
+    const other = vpgDefinition({ name: 'Other', vms: [vpgVm('vm9', { disks: [{ diskId: 'd', sizeBytes: 1, recoveryDatastoreId: 'dsb', mirrorPath: `/stores/b/${KEPT}` }] })] });
+    const rulesOf = (vpgId: string, askedBySiteId?: string): PlanContext['preseeds'] => preseedRules([other], { vpgId, recoverySiteId: SITE_B, askedBySiteId });
+    expect(() => diskOf(KEPT, rulesOf('v'))).toThrow("a recovery volume of VPG 'Other'");
+    expect(() => diskOf(KEPT, rulesOf('v', SITE_A))).toThrow('is not below seed/');
+    expect(diskOf(KEPT, rulesOf(other.vpgId, SITE_A))).toMatchObject({ isPreseeded: true });
+    expect(diskOf(KEPT, preseedRules([{ ...other, recoverySiteId: SITE_A }], { vpgId: 'v', recoverySiteId: SITE_B, askedBySiteId: undefined }))).toMatchObject({ isPreseeded: true });
+  });
+
+  it('for a paired site is in its own folder, whatever there is elsewhere', () => {
+    const asked = preseedRules([], { vpgId: 'v', recoverySiteId: SITE_B, askedBySiteId: SITE_A });
+    expect(diskOf(`seed/${SITE_A}/web.raw`, asked)).toMatchObject({ mirrorPath: `/stores/b/seed/${SITE_A}/web.raw` });
+    for (const path of ['old/web.raw', 'own.raw', KEPT, `seed/${SITE_B}/web.raw`, 'seed/web.raw', `seed/${SITE_A}`, `seed/${SITE_A}x/web.raw`, `x/seed/${SITE_A}/web.raw`]) {
+      expect(() => diskOf(path, asked)).toThrow(`is not below seed/${SITE_A}/ of datastore b`);
+    }
+    expect(() => diskOf(`seed/${SITE_A}/../../own.raw`, asked)).toThrow('not on datastore b');
   });
 
   it.each([['InitialSyncOnly', true], ['Continuous', undefined], [null, undefined]])('with VolumeSyncSettings %s holds temp data: %s', (volumeSyncSettings, isTempData) => {

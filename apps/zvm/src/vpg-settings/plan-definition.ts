@@ -1,4 +1,3 @@
-import { normalize } from 'node:path/posix';
 import type { PeerVraV1 } from '@tidemark/contracts';
 import type { Datastore, Inventory, Vm } from '@tidemark/hypervisor';
 import { placementOf, type SettingsFacts, type VmSettings, type VpgSettings } from '@tidemark/vpg';
@@ -6,6 +5,7 @@ import { invalid } from '../errors.js';
 import type { SiteInventory } from '../site/site-inventory.service.js';
 import { areDisksChanged, liveDisks, withDisksOf } from '../vpg/followed-disks.js';
 import type { VpgDefinition, VpgVm } from '../vpg/vpg-model.js';
+import { preseedPath, type PreseedRules } from './preseed-path.js';
 
 const HOUR_MS = 3_600_000;
 
@@ -17,6 +17,7 @@ export interface PlanContext {
   readonly protectedSite: { readonly siteId: string; readonly name: string; readonly known: SiteInventory };
   readonly recoverySite: { readonly siteId: string; readonly name: string; readonly known: SiteInventory };
   readonly checkpointIntervalMs: number;
+  readonly preseeds: PreseedRules;
 }
 
 /** Settings that passed validation as what both sites will hold. */
@@ -61,20 +62,10 @@ function planVm(settings: VpgSettings, wish: VmSettings, context: PlanContext): 
         diskId: disk.id, sizeBytes: disk.sizeBytes, exportName: disk.exportName, recoveryDatastoreId: datastore.id, mirrorPath: `${datastore.path}/${folder}/${pathPart(disk.id)}.raw`,
         ...(place.isTempData(disk.id) && { isTempData: true }),
       };
-      return preseed === null ? made : { ...made, mirrorPath: preseedPath(preseed, datastore, inventory), isPreseeded: true };
+      return preseed === null ? made : { ...made, mirrorPath: preseedPath(preseed, datastore, { inventory, rules: context.preseeds }), isPreseeded: true };
     }),
     nics: vm.nics.map((nic) => ({ nicId: nic.id, mac: nic.mac, ...place.nicOf(nic.id) })),
   };
-}
-
-/** Below its datastore, and nobody's disk: a VM that is off does not lock its own. */
-function preseedPath(path: string, datastore: Datastore, inventory: Inventory): string {
-  const whole = path.startsWith('/') ? path : `${datastore.path}/${path}`;
-  // `..` and the like would lead out of the datastore, or make another name for a VM's disk.
-  if (normalize(whole) !== whole || !whole.startsWith(`${datastore.path}/`)) throw invalid(`preseeded volume ${path} is not on datastore ${datastore.name}`);
-  const owner = inventory.vms.find((vm) => vm.disks.some((disk) => disk.location === whole));
-  if (owner) throw invalid(`preseeded volume ${path} is attached to VM '${owner.name}'`);
-  return whole;
 }
 
 /** The definition with the disks that its VMs have now; what is added gets a place beside the VM's first disk. */

@@ -106,8 +106,8 @@ export class RecoveryActions {
     if (to !== this.config.siteId) throw invalid('Basic.RecoverySiteIdentifier: a VPG is created by the site that recovers it');
     // Before anything of this site is looked at for it.
     if (request.askedBySiteId !== undefined && request.askedBySiteId !== from) throw invalid('a paired site asks for VPGs that protect VMs of its own');
-    const definition = await this.definitions.define(settings, request.vpgId);
-    await this.definitions.checkPreseeds(definition);
+    const definition = await this.definitions.define(settings, request);
+    await this.definitions.checkPreseeds(definition, request.askedBySiteId);
     const input: CreateVpgInput = { definition };
     return await this.#begin(request, 'createVpg', definition, input);
   }
@@ -118,7 +118,7 @@ export class RecoveryActions {
     if (!(await this.catalogues.load(record.definition.vpgId)).latest) {
       throw conflict(`VPG '${record.definition.name}' cannot be edited now: it has no checkpoint yet; wait until its first sync has ended, or delete it and create it anew`);
     }
-    const definition = await this.definitions.define(settingsIn(request.input), record.definition.vpgId);
+    const definition = await this.definitions.define(settingsIn(request.input), { vpgId: record.definition.vpgId, askedBySiteId: request.askedBySiteId });
     assertSameShape(record.definition, definition);
     const kept: VpgDefinition = { ...definition, vms: definition.vms.map((vm, index) => ({ ...vm, ...keptPlaces(record, index) })), isPaused: record.definition.isPaused === true };
     const moved = withRecoveryAt(kept, new Map(definition.vms.map((vm) => [vm.vmId, { hostId: vm.recoveryHostId, vra: vm.recoveringVra }])));
