@@ -192,6 +192,18 @@ describe('vpgs create', () => {
     }]);
   });
 
+  it('says of checkpoints, limits and replication what was given', async () => {
+    const options = ['--checkpoint-interval', '7', '--keep-all-hours', '3', '--keep-minute-hours', '5', '--journal-limit-mb', '9001', '--scratch-limit-mb', '0', '--no-compression', '--priority', 'high', '--test-interval-days', '30'];
+    expect(await tidemark([...CREATE, '--no-wait', ...options])).toMatchObject({ code: 0 });
+    expect(site.committed).toMatchObject([{
+      basic: {
+        CheckpointIntervalInSeconds: 7, KeepAllCheckpointsForHours: 3, KeepMinuteCheckpointsForHours: 5, UseWanCompression: false, Priority: 'high', TestIntervalInMinutes: 43_200, RpoInSeconds: 300,
+      },
+      journal: { Limitation: { HardLimitInMB: 9001, HardLimitInPercent: 0, WarningThresholdInMB: 6750, WarningThresholdInPercent: 0 } },
+      scratch: { Limitation: { HardLimitInMB: 0, HardLimitInPercent: 0, WarningThresholdInMB: 0, WarningThresholdInPercent: 0 } },
+    }]);
+  });
+
   it('marks disks with temp data, of VMs by name', async () => {
     expect(await tidemark([...CREATE, '--no-wait', '--temp-disk', 'web=scsi:0:1'])).toMatchObject({ code: 0 });
     expect(site.committed[0]).toMatchObject({ 'vms/vm-1/volumes/scsi:0:1': { VolumeSyncSettings: 'InitialSyncOnly' } });
@@ -223,6 +235,30 @@ describe('vpgs create', () => {
 
   it('knows no VM by half a name', async () => {
     expect(await tidemark(CREATE.map((word) => (word === 'web' ? 'we' : word)))).toMatchObject({ code: 1, err: expect.stringContaining("no unprotected VM 'we'; there are: db, web, web2") });
+  });
+});
+
+describe('vpgs set', () => {
+  it('changes what was given in a draft of the VPG, and waits for the task', async () => {
+    expect(await tidemark(['vpgs', 'set', 'shop', '--rpo', '90', '--keep-all-hours', '0', '--compression', '--journal-limit-mb', '20000'])).toMatchObject({ code: 0, out: "✔ VPG 'Shop' is changed\n" });
+    expect(site.committed).toEqual([{
+      VpgIdentifier: 'vpg-1', basic: { RpoInSeconds: 90, KeepAllCheckpointsForHours: 0, KeepMinuteCheckpointsForHours: null, UseWanCompression: true },
+      journal: { Limitation: { HardLimitInMB: 20_000, HardLimitInPercent: 0, WarningThresholdInMB: 15_000, WarningThresholdInPercent: 0 } },
+    }]);
+  });
+
+  it('begins nothing without a change, or with one that cannot be read', async () => {
+    expect(await tidemark(['vpgs', 'set', 'Shop'])).toMatchObject({ code: 2, err: expect.stringContaining('nothing to change') });
+    expect(await tidemark(['vpgs', 'set', 'Shop', '--rpo', 'soon'])).toMatchObject({ code: 2, err: "tidemark: --rpo: 'soon' is no whole number\n" });
+    expect(site.requests.filter(({ path }) => path.startsWith('/vpgsettings'))).toEqual([]);
+  });
+
+  it('tells the fault of the site and takes the draft back; a task that fails ends with its reason', async () => {
+    site.state.commitFault = 'Basic.CheckpointIntervalInSeconds: 0 given, 1 to 3600 seconds are allowed';
+    expect(await tidemark(['vpgs', 'set', 'Shop', '--checkpoint-interval', '0'])).toMatchObject({ code: 1, err: `tidemark: ${site.state.commitFault}\n` });
+    expect(site.requests.at(-1)).toMatchObject({ method: 'DELETE', path: '/vpgsettings/draft-1' });
+    Object.assign(site.state, { commitFault: null, taskFailure: 'VRA Z-VRA-host-b1 does not answer' });
+    expect(await tidemark(['vpgs', 'set', 'Shop', '--priority', 'low'])).toMatchObject({ code: 1, err: expect.stringContaining('VRA Z-VRA-host-b1 does not answer') });
   });
 });
 

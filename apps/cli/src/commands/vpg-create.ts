@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type Command, Option } from 'commander';
+import type { Command } from 'commander';
 import { ApiError, type ApiClient } from '@tidemark/api-client';
 import type {
   DatastoreNativeApi, HostNativeApi, NetworkNativeApi, VmNativeApi, VpgApi, VpgSettingsBasicApi, VpgSettingsNetworkApi, VpgSettingsNetworksApi, VpgSettingsRecoveryApi,
@@ -13,8 +13,9 @@ import { nameOf } from '../names.js';
 import type { InSession } from '../program.js';
 import { ProgressBar } from '../progress.js';
 import { remarkText } from '../vpg-table.js';
+import { inDraft, putLimits, type SettingsChange, settingsChange, type SettingsOptions, withSettingsOptions } from './vpg-options.js';
 
-interface CreateOptions {
+interface CreateOptions extends SettingsOptions {
   readonly name: string;
   readonly vm: readonly string[];
   readonly protectedSite?: string;
@@ -23,9 +24,6 @@ interface CreateOptions {
   readonly datastore?: string;
   readonly network?: string;
   readonly testNetwork?: string;
-  readonly journalHours?: string;
-  readonly rpo?: string;
-  readonly priority?: string;
   readonly tempDisk?: readonly string[];
   readonly preseed?: readonly string[];
   readonly wait: boolean;
@@ -41,9 +39,7 @@ interface Choice {
   readonly datastoreId: string;
   readonly networkId: string | undefined;
   readonly testNetworkId: string | undefined;
-  readonly journalHours: number | undefined;
-  readonly rpoSeconds: number | undefined;
-  readonly priority: string | undefined;
+  readonly change: SettingsChange;
   readonly tempDisks: readonly DiskOfVm[];
   readonly preseeds: readonly Preseed[];
 }
@@ -59,23 +55,22 @@ interface Preseed extends DiskOfVm {
 }
 
 export function addVpgCreate(vpgs: Command, session: InSession): void {
-  vpgs.command('create').description('protect VMs; ends when the initial sync has ended')
+  const create = vpgs.command('create').description('protect VMs; ends when the initial sync has ended')
     .requiredOption('--name <text>', 'name of the VPG').requiredOption('--vm <vm...>', 'names or identifiers')
     .option('--protected-site <site>', 'where the VMs run (this site)').option('--recovery-site <site>', 'needed when several sites are paired')
     .option('--host <host>', 'recovery host; needed when there are several').option('--datastore <datastore>', 'recovery datastore; needed when the host sees several')
-    .option('--network <network>', 'of recovered VMs').option('--test-network <network>', 'of test VMs (that of --network)')
-    .option('--journal-hours <hours>', 'history to keep (24)').option('--rpo <seconds>', 'target RPO (300)')
-    .addOption(new Option('--priority <priority>', 'of its replication').choices(['low', 'medium', 'high']))
+    .option('--network <network>', 'of recovered VMs').option('--test-network <network>', 'of test VMs (that of --network)');
+  withSettingsOptions(create)
     .option('--temp-disk <vm=disk...>', 'swap or page files, e.g. web=scsi:0:1: copied once, later writes are not replicated')
     .option('--preseed <vm=disk=path...>', "an existing disk to begin with, e.g. 'web=scsi:0:0=seed/SITE/web.raw' (in --datastore) or 'web=scsi:0:0=[ds2] seed/SITE/web.raw': only what differs travels. SITE: identifier of the protected site; created at the recovery site, any free file")
     .option('--no-wait', 'only start it')
-    .action((options: CreateOptions, command: Command) => session(command, (one) => create(one, options)));
+    .action((options: CreateOptions, command: Command) => session(command, (one) => createVpg(one, options)));
 }
 
-async function create(session: Session, options: CreateOptions): Promise<void> {
+async function createVpg(session: Session, options: CreateOptions): Promise<void> {
   const { client, output, task } = session;
   const choice = await chosen(client, options);
-  const taskId = await inDraft(client, choice);
+  const taskId = await inDraft(client, {}, (draft) => fillDraft(client, draft, choice));
   if (!options.wait) return output.done({ TaskIdentifier: taskId }, `creating VPG '${choice.name}': task ${taskId}`);
   await task(taskId, { isWaiting: true });
   const vpg = await waitForSync(session, choice.name);
@@ -83,7 +78,7 @@ async function create(session: Session, options: CreateOptions): Promise<void> {
 }
 
 async function chosen(client: ApiClient, options: CreateOptions): Promise<Choice> {
-  const numbers = { journalHours: wholeNumber('--journal-hours', options.journalHours), rpoSeconds: wholeNumber('--rpo', options.rpo) };
+  const change = settingsChange(options);
   const sites = await knownSites(client);
   const protectedSiteId = options.protectedSite === undefined ? sites.local.SiteIdentifier : findSite(options.protectedSite, sites).SiteIdentifier;
   const others = sites.all.filter((site) => site.SiteIdentifier !== protectedSiteId);
@@ -98,10 +93,10 @@ async function chosen(client: ApiClient, options: CreateOptions): Promise<Choice
   const datastoreId = chosenDatastore(host, options.datastore).DatastoreIdentifier;
   const seedDatastore = (wanted: string | undefined): string => (wanted === undefined ? datastoreId : chosenDatastore(host, wanted).DatastoreIdentifier);
   return {
-    name: options.name, protectedSiteId, recoverySiteId, hostId: host.HostIdentifier, datastoreId, ...numbers,
+    name: options.name, protectedSiteId, recoverySiteId, hostId: host.HostIdentifier, datastoreId, change,
     vmIds: options.vm.map(vmIdOf), tempDisks: (options.tempDisk ?? []).map((text) => tempDisk(text, vmIdOf)),
     preseeds: (options.preseed ?? []).map((text) => preseedOf(text, vmIdOf, seedDatastore)),
-    networkId: networkIdChosen, testNetworkId: options.testNetwork === undefined ? networkIdChosen : network(options.testNetwork), priority: options.priority,
+    networkId: networkIdChosen, testNetworkId: options.testNetwork === undefined ? networkIdChosen : network(options.testNetwork),
   };
 }
 
@@ -138,32 +133,12 @@ function onlyOne<Item>(items: readonly Item[], option: string, name: (item: Item
   throw usage(first === undefined ? `${option}: there is none` : `give ${option}, one of: ${items.map(name).sort().join(', ')}`);
 }
 
-function wholeNumber(option: string, text: string | undefined): number | undefined {
-  if (text === undefined) return undefined;
-  if (!/^\d{1,9}$/.test(text)) throw usage(`${option}: '${text}' is no whole number`);
-  return Number(text);
-}
-
-/** A draft that is not committed is taken back. */
-async function inDraft(client: ApiClient, choice: Choice): Promise<string> {
-  const path = `/vpgSettings/${await client.post('/vpgSettings')}`;
-  try {
-    await fillDraft(client, path, choice);
-    return await client.post(`${path}/commit`);
-  } catch (error) {
-    await client.delete(path).catch(() => undefined);
-    throw error;
-  }
-}
-
 async function fillDraft(client: ApiClient, path: string, choice: Choice): Promise<void> {
   const basic = await client.get<VpgSettingsBasicApi>(`${path}/basic`);
   await client.put(`${path}/basic`, {
-    ...basic, Name: choice.name, ProtectedSiteIdentifier: choice.protectedSiteId, RecoverySiteIdentifier: choice.recoverySiteId,
-    ...(choice.journalHours === undefined ? {} : { JournalHistoryInHours: choice.journalHours }),
-    ...(choice.rpoSeconds === undefined ? {} : { RpoInSeconds: choice.rpoSeconds }),
-    ...(choice.priority === undefined ? {} : { Priority: choice.priority }),
+    ...basic, Name: choice.name, ProtectedSiteIdentifier: choice.protectedSiteId, RecoverySiteIdentifier: choice.recoverySiteId, ...choice.change.basic,
   });
+  await putLimits(client, path, choice.change);
   const recovery = await client.get<VpgSettingsRecoveryApi>(`${path}/recovery`);
   await client.put(`${path}/recovery`, { ...recovery, DefaultHostIdentifier: choice.hostId, DefaultDatastoreIdentifier: choice.datastoreId });
   if (choice.networkId !== undefined || choice.testNetworkId !== undefined) await putNetworks(client, path, choice);

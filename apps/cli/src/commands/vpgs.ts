@@ -8,6 +8,7 @@ import { megabytesText, orDash, timeText } from '../output.js';
 import type { InSession } from '../program.js';
 import { historyText, remarkText, rpoText, statusText, syncText, vpgTable } from '../vpg-table.js';
 import { addVpgCreate } from './vpg-create.js';
+import { addVpgSet } from './vpg-set.js';
 import { addVpgWatch } from './vpg-watch.js';
 
 export function addVpgCommands(program: Command, session: InSession): void {
@@ -25,6 +26,7 @@ export function addVpgCommands(program: Command, session: InSession): void {
     .action((wanted: string, _options, command: Command) => session(command, (one) => show(one, wanted)));
 
   addVpgCreate(vpgs, session);
+  addVpgSet(vpgs, session);
   addVpgWatch(vpgs, session);
 
   const steers = [

@@ -137,6 +137,11 @@ class FakeRoutes {
 
   #settings({ method, path, body }: ApiRequest): ApiReply {
     const section = path.split('/').slice(3).join('/');
+    const { VpgIdentifier } = (body ?? {}) as { readonly VpgIdentifier?: string };
+    if (method === 'POST' && section === '' && VpgIdentifier !== undefined) {
+      this.#draft = { VpgIdentifier };
+      return { body: 'draft-1' };
+    }
     if (method === 'POST' && section === '') {
       this.#draft = { basic: { Name: null, Priority: 'Medium', RpoInSeconds: 300, JournalHistoryInHours: 24 }, recovery: { DefaultFolderIdentifier: null }, networks: {}, vms: [] };
       return { body: 'draft-1' };
