@@ -119,6 +119,8 @@ const apply = async (revision: number): Promise<void> => {
 const untilReplicating = async (): Promise<void> => {
   const from = await eventually('the journal is open', async () => await receiver.metric('tidemark_durable_seq'));
   await eventually('it grows', async () => ((await receiver.metric('tidemark_durable_seq')) ?? 0) > from);
+  // Checkpoints come three times a second, and every age is more than nothing.
+  await eventually('its RPO is published', async () => ((await receiver.metric('tidemark_rpo_ms_p50')) ?? 0) > 0);
 };
 
 beforeAll(async () => {

@@ -120,6 +120,7 @@ import { VraBeliefs } from './vra/vra-beliefs.service.js';
 import { SITE_BUS, VraLinkService } from './vra/vra-link.service.js';
 import { VraOperations } from './vra/vra-operations.js';
 import { VraWords } from './vra/vra-words.service.js';
+import { CheckpointTrouble } from './vra/checkpoint-trouble.js';
 import { VraStateService } from './vra/vra-state.service.js';
 import { VraStore } from './vra/vra.store.js';
 import { VrasController } from './vra/vras.controller.js';
@@ -127,7 +128,7 @@ import { VrasController } from './vra/vras.controller.js';
 const STORES = [AuditStore, UserStore, SessionStore, TaskStore, VpgStore, VmHostStore, VraStore, PeerStore, CatalogueStore, DraftStore, AlertStore, FenceStore, VoidedComponentStore, VbaStore];
 
 const SERVICES = [
-  AuditLog, ActAudit, RequestAudit, SyslogService, CallRate, Lockout, UserService, TokenService, SessionService, OidcService, TaskService, EventService, InventoryService, OperationService, SiteInventoryService, VraLinkService, VraWords, VraBeliefs, SiteThrottle, VraStateService, VraOperations,
+  AuditLog, ActAudit, RequestAudit, SyslogService, CallRate, Lockout, UserService, TokenService, SessionService, OidcService, TaskService, EventService, InventoryService, OperationService, SiteInventoryService, VraLinkService, VraWords, VraBeliefs, SiteThrottle, VraStateService, CheckpointTrouble, VraOperations,
   RecoveryScripts, PeerLinkService, PeerExchange, PeerResponder, PairingService, CatalogueService, RecoverySite, VpgConsents, ProtectedSite, RecoveredVms, RecoveryActions, VpgActions,
   VpgStatusService, VmFollower, DecisionTimer, DefinitionService, DraftService, CommitService, AlertService, TrustService, CaRotation,
   NatsUsers, TrustTokenStore, Enrolment, TrustRenewal, InternalListener, PeerKeys, PeerTrust, PairingAcceptance,

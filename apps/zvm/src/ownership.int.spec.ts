@@ -35,6 +35,12 @@ describe('acknowledged writes that the recovery side has lost', () => {
     for (const text of texts) expect(text).toMatch(/^at 2026-11-22T03:04Z writes of '(web|db)' in VPG 'App' that site .+ had acknowledged.*durable up to 4, acknowledged 9/);
     await eventually('the VPG shows it at both sites', async () => (await atA()).AlertStatus === 2 && (await sites.vpg(sites.atB, vpgId)).AlertStatus === 2);
     protecting.loss = null;
+    const recovering = [...sites.plane.vras.values()].find((vra) => vra.recoveries.size > 0);
+    if (!recovering) throw new Error('nothing recovers');
+    expect((await atA()).FailSafeHistory).toEqual({ ActualFailSafeHistory: 0, ConfiguredFailSafeHistory: 60, FailSafeDescription: '' });
+    recovering.isAtHardLimit = true;
+    await eventually('the pause shows at both sites', async () => (await Promise.all([atA(), sites.vpg(sites.atB, vpgId)])).every(({ FailSafeHistory }) => FailSafeHistory?.FailSafeDescription?.includes('its last checkpoint is kept')));
+    recovering.isAtHardLimit = false;
   });
 });
 

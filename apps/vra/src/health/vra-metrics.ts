@@ -29,6 +29,13 @@ export class VraMetrics extends HealthSource {
     this.#gauge('tidemark_sync_remaining_bytes', 'Bytes that the running sync still has to send');
     this.#gauge('tidemark_journal_bytes', 'Bytes of the journal on disk');
     this.#gauge('tidemark_journal_compacted_bytes', 'Bytes that thinning has given back since the journal was opened');
+    this.#gauge('tidemark_rpo_ms_p50', 'Age of the newest checkpoint in the journal, sampled each second, p50 of the last quarter of an hour; absent: there is none. The RPO of a VPG is that of its worst VM');
+    this.#gauge('tidemark_rpo_ms_p99', 'The same, p99');
+    this.#gauge('tidemark_rpo_ms_max', 'The same, longest');
+    this.#gauge('tidemark_received_raw_bytes', 'Bytes received on 4008 since the start, as they were before compression');
+    this.#gauge('tidemark_received_bytes', 'The same as they came over the wire: the quotient is the gain');
+    this.#gauge('tidemark_scrub_completed_timestamp_seconds', 'When the scrub last ended with the whole journal, Unix time; absent: never yet');
+    this.#gauge('tidemark_pinned_checkpoints', 'Checkpoints that are kept by name, beyond retention');
     this.#gauge('tidemark_durable_seq', 'Last stream position that is durable in the journal');
     this.#gauge('tidemark_barrier_hold_ms_p99', 'Time that guest completions were held by a checkpoint barrier, p99');
     this.#gauge('tidemark_barrier_hold_ms_p50', 'The same, p50');
@@ -75,7 +82,17 @@ export class VraMetrics extends HealthSource {
     for (const recovery of status.recoveries) {
       this.#set('tidemark_journal_bytes', recovery, recovery.journalBytes);
       this.#set('tidemark_journal_compacted_bytes', recovery, recovery.compactedBytes);
+      this.#set('tidemark_received_raw_bytes', recovery, recovery.receivedRawBytes);
+      this.#set('tidemark_received_bytes', recovery, recovery.receivedBytes);
+      this.#set('tidemark_pinned_checkpoints', recovery, recovery.pins.length);
+      const { completedAtMs } = recovery.scrub;
+      if (completedAtMs !== null) this.#set('tidemark_scrub_completed_timestamp_seconds', recovery, completedAtMs / 1000);
       this.#set('tidemark_durable_seq', recovery, recovery.durableSeq);
+    }
+    for (const point of this.engine.recoveryPointAges()) {
+      this.#set('tidemark_rpo_ms_p50', point, point.p50Ms);
+      this.#set('tidemark_rpo_ms_p99', point, point.p99Ms);
+      this.#set('tidemark_rpo_ms_max', point, point.maxMs);
     }
     this.#setMemory('capture', status.memory.protecting);
     this.#setMemory('receive', status.memory.recovering);

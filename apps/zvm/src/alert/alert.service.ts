@@ -107,6 +107,7 @@ export class AlertService implements OnApplicationBootstrap, OnApplicationShutdo
           name: vpg.definition.name,
           isReplicating: vpg.state === 'protecting' && measures.summary.latest !== null,
           rpoMs: measures.rpoMs,
+          voidReason: measures.voidReason,
           rpoTargetMs: 1000 * rpoSecondsOf(vpg.definition),
           isWaitingForCommit: vpg.failover?.phase === 'beforeCommit',
           untestedForMs: this.clock.nowMs() - (vpg.lastTestAtMs ?? vpg.createdAtMs),

@@ -10,6 +10,7 @@ import { CatalogueService } from '../vpg/catalogue.service.js';
 import { CatalogueStore } from '../vpg/catalogue.store.js';
 import type { VpgRecord } from '../vpg/vpg-model.js';
 import { VpgStore } from '../vpg/vpg.store.js';
+import { CheckpointTrouble } from '../vra/checkpoint-trouble.js';
 import { VraLinkService } from '../vra/vra-link.service.js';
 import { VraStateService } from '../vra/vra-state.service.js';
 import { VraWords } from '../vra/vra-words.service.js';
@@ -40,6 +41,7 @@ export class PeerExchange implements OnApplicationBootstrap, OnApplicationShutdo
     private readonly tasks: TaskService,
     private readonly catalogues: CatalogueStore,
     private readonly catalogue: CatalogueService,
+    private readonly trouble: CheckpointTrouble,
     private readonly clock: Clock,
     @Inject(ZVM_CONFIG) private readonly config: ZvmConfig,
   ) {}
@@ -90,6 +92,7 @@ export class PeerExchange implements OnApplicationBootstrap, OnApplicationShutdo
       protections: this.words.protections(vpg),
       recoveries: isRecoveringHere ? this.words.recoveries(vpg) : [],
       newestCheckpointAgeMs: isRecoveringHere ? this.catalogue.newestAgeMs(vpgId) : null,
+      voidReason: this.trouble.of(vpg),
       areVrasAlive: this.#vraIdsOf(vpg).every((vraId) => this.vras.isAlive(vraId)),
     };
   }

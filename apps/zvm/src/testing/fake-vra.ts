@@ -251,7 +251,7 @@ export class FakeVra {
         lagBytes: 0, writtenBytes: 0, writeCount: 0, sentBytes: 0, bytesPerSecond: 1024, writesPerSecond: 2,
       })),
       recoveries: [...this.recoveries.values()].map((recovery): RecoveryStatusV1 => ({
-        vpgId: recovery.spec.vpgId, vmId: recovery.spec.vmId, epoch: recovery.epoch, reservedEpoch: recovery.reservedEpoch, state: 'receiving', detail: '',
+        vpgId: recovery.spec.vpgId, vmId: recovery.spec.vmId, epoch: recovery.epoch, reservedEpoch: recovery.reservedEpoch, state: this.isAtHardLimit ? 'full' : 'receiving', detail: '',
         durableSeq: recovery.held.length, journalBytes: this.journalBytes, compactedBytes: 0, limits: recovery.spec.limits ?? NO_LIMITS, isAtHardLimit: this.isAtHardLimit, scrub: { completedAtMs: null, detail: '', affectedIds: [] }, pins: [], mirrorBytes: 8192, receivedRawBytes: 1, receivedBytes: 1,
         newestCheckpointId: recovery.held.at(-1)?.checkpointId ?? null, oldestCheckpointId: recovery.held[0]?.checkpointId ?? null,
         instance: this.#instance, lastChange: recovery.lastChange,

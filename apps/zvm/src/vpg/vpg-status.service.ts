@@ -6,6 +6,7 @@ import { ZVM_CONFIG, type ZvmConfig } from '../config.js';
 import { OperationService } from '../operation/operation.service.js';
 import { OwnershipService } from '../ownership/ownership.service.js';
 import { PeerLinkService } from '../peer/peer-link.service.js';
+import { CheckpointTrouble } from '../vra/checkpoint-trouble.js';
 import { VraLinkService } from '../vra/vra-link.service.js';
 import { VraStateService } from '../vra/vra-state.service.js';
 import { VraWords } from '../vra/vra-words.service.js';
@@ -24,6 +25,8 @@ export interface VpgMeasures {
   readonly summary: CatalogueSummary;
   /** null: not known. */
   readonly rpoMs: number | null;
+  /** Why the newest checkpoint was given up; null: it was sealed, or nothing is known. */
+  readonly voidReason: string | null;
   readonly historyMs: number | null;
   /** Since the first checkpoint was listed; null: none was, or it is not known. */
   readonly recoverableForMs: number | null;
@@ -44,6 +47,7 @@ export class VpgStatusService {
     private readonly catalogues: CatalogueStore,
     private readonly operations: OperationService,
     private readonly ownership: OwnershipService,
+    private readonly trouble: CheckpointTrouble,
     private readonly clock: Clock,
     @Inject(ZVM_CONFIG) private readonly config: ZvmConfig,
   ) {}
@@ -75,16 +79,18 @@ export class VpgStatusService {
     return this.isRecoveredHere(vpg) ? vpg.definition.protectedSiteId : vpg.definition.recoverySiteId;
   }
 
-  #measured(vpg: VpgRecord, summary: CatalogueSummary): Pick<VpgMeasures, 'streams' | 'recoveries' | 'rpoMs'> {
+  #measured(vpg: VpgRecord, summary: CatalogueSummary): Pick<VpgMeasures, 'streams' | 'recoveries' | 'rpoMs' | 'voidReason'> {
     const { vpgId } = vpg.definition;
     const heard = this.link.lastNews(this.otherSiteId(vpg));
     const isHeard = this.link.isAlive(this.otherSiteId(vpg));
     const news = isHeard ? heard?.news.vpgs.find((candidate) => candidate.vpgId === vpgId) : undefined;
+    const voidReason = this.trouble.of(vpg) ?? news?.voidReason ?? null;
     if (this.isRecoveredHere(vpg)) {
-      return { streams: news?.protections ?? [], recoveries: this.words.recoveries(vpg), rpoMs: this.#ownRpoMs(vpgId, summary) };
+      return { voidReason, streams: news?.protections ?? [], recoveries: this.words.recoveries(vpg), rpoMs: this.#ownRpoMs(vpgId, summary) };
     }
     const ageMs = news?.newestCheckpointAgeMs ?? null;
     return {
+      voidReason,
       streams: this.words.protections(vpg),
       recoveries: news?.recoveries ?? [],
       // Its copy of the list may lack the newest checkpoints: then the RPO shown is too high, never too low.
@@ -118,6 +124,7 @@ export class VpgStatusService {
       recoverings: measured.recoveries.map(({ vmId, state, detail, isAtHardLimit }) => ({ vmName: nameOf(vmId), state, detail, isAtHardLimit })),
       operationPercent: this.operations.percentOn(definition.vpgId),
       rpoMs: measured.rpoMs,
+      voidReason: measured.voidReason,
       rpoTargetMs: 1000 * rpoSecondsOf(definition),
       historyMs: measured.historyMs,
       historyTargetMs: definition.historyMs,

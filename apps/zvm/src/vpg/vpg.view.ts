@@ -1,8 +1,8 @@
 import { MiB } from '@tidemark/base';
 import {
-  CHECKPOINT_TYPE, type CheckpointApi, EMPTY_ZORG_ID, ENTITY_TYPE, PRIORITY, VPG_ALERT_STATUS, VPG_STATUS, VPG_SUB_STATUS, type VpgApi, type VpgEntitiesApi, type VpgSyncApi,
+  CHECKPOINT_TYPE, type CheckpointApi, EMPTY_ZORG_ID, ENTITY_TYPE, type JournalHealthStatusApi, PRIORITY, VPG_ALERT_STATUS, VPG_STATUS, VPG_SUB_STATUS, type VpgApi, type VpgEntitiesApi, type VpgSyncApi,
 } from '@tidemark/contracts';
-import { syncSummary } from '@tidemark/vpg';
+import { failSafeHistory, syncSummary } from '@tidemark/vpg';
 import type { Links } from '../http/links.js';
 import { provisionedMb } from '../site/inventory-views.js';
 import type { CatalogueEntry } from './catalogue.store.js';
@@ -82,12 +82,22 @@ export function vpgView(vpg: VpgRecord, measures: VpgMeasures, { links, ownSiteI
     Entities: ENTITIES_VIEW,
     ActiveProcessesApi: { RunningFailOverTestApi: vpg.failoverTest ? { Stage: STAGES[vpg.failoverTest.phase] } : null },
     BackupEnabled: false,
-    FailSafeHistory: null,
+    FailSafeHistory: failSafeView(measures, definition.historyMs),
     HistoryStatusApi: {
       ActualHistoryInMinutes: Math.floor((measures.historyMs ?? 0) / MINUTE_MS),
       ConfiguredHistoryInMinutes: Math.round(definition.historyMs / MINUTE_MS),
       EarliestCheckpoint: summary.earliest ? checkpointView(summary.earliest) : null,
     },
+  };
+}
+
+/** What is never given up to a sync is the last checkpoint: then replication pauses, and the description says so. */
+function failSafeView({ historyMs, visual, recoveries }: VpgMeasures, historyTargetMs: number): JournalHealthStatusApi {
+  const { actualMs, configuredMs } = failSafeHistory({ historyMs, historyTargetMs });
+  return {
+    ActualFailSafeHistory: Math.floor(actualMs / MINUTE_MS),
+    ConfiguredFailSafeHistory: Math.round(configuredMs / MINUTE_MS),
+    FailSafeDescription: recoveries.some(({ isAtHardLimit }) => isAtHardLimit) ? visual.description : '',
   };
 }
 

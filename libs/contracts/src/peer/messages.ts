@@ -190,6 +190,8 @@ export interface VpgNewsV1 {
   /** From the recovery site. */
   readonly recoveries: readonly RecoveryStatusV1[];
   readonly newestCheckpointAgeMs: number | null;
+  /** From the protected site: why the newest checkpoint was given up; null: it was sealed, or nothing is known. */
+  readonly voidReason: string | null;
   readonly areVrasAlive: boolean;
 }
 

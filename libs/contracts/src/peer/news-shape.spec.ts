@@ -12,7 +12,7 @@ const RECOVERY = {
 const TASK = {
   taskId: ID, type: 'FailOver', state: 'InProgress', progress: 10, initiatedBy: 'admin', reason: '', related: { vpgIds: [ID], siteIds: [], hostIds: [] }, runnerSiteId: ID, startedAtMs: 1, completedAtMs: null, generation: 1,
 };
-const VPG = { vpgId: ID, generation: 1, catalogueRevision: 2, protections: [PROTECTION], recoveries: [RECOVERY], newestCheckpointAgeMs: 100, areVrasAlive: true };
+const VPG = { vpgId: ID, generation: 1, catalogueRevision: 2, protections: [PROTECTION], recoveries: [RECOVERY], newestCheckpointAgeMs: 100, voidReason: null, areVrasAlive: true };
 const NEWS = { siteName: 'B', location: '', version: '0.1.0', vpgs: [VPG], removedVpgIds: [], tasks: [TASK] };
 
 describe('what a peer publishes', () => {

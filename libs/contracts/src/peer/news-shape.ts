@@ -1,4 +1,4 @@
-import { flag, list, number, oneOf, shaped, text, whole } from '../shape/checks.js';
+import { flag, list, number, oneOf, orNull, shaped, text, whole } from '../shape/checks.js';
 import { protectionStatus, recoveryStatus } from '../vra/status-shape.js';
 import type { PeerNewsV1, TaskNewsV1, VpgNewsV1 } from './messages.js';
 
@@ -11,7 +11,7 @@ const id = text(200);
 const ids = list(id, IDS_MAX);
 
 const vpg = shaped<VpgNewsV1>({
-  vpgId: id, generation: whole, catalogueRevision: whole, protections: list(protectionStatus, VMS_MAX), recoveries: list(recoveryStatus, VMS_MAX), newestCheckpointAgeMs: number, areVrasAlive: flag,
+  vpgId: id, generation: whole, catalogueRevision: whole, protections: list(protectionStatus, VMS_MAX), recoveries: list(recoveryStatus, VMS_MAX), newestCheckpointAgeMs: number, voidReason: orNull(text(4000)), areVrasAlive: flag,
 });
 const task = shaped<TaskNewsV1>({
   taskId: text(100), type: text(100), state: oneOf('InProgress', 'Failed', 'Completed'), progress: number, initiatedBy: text(1000), reason: text(4000),

@@ -111,11 +111,13 @@ export class VpgActiveProcessesApi {
   @Section(() => FailOverTestApi) RunningFailOverTestApi?: FailOverTestApi | null;
 }
 
+/** The part of the history that a sync should leave. */
 export class JournalHealthStatusApi {
-  /** Minutes. */
+  /** Minutes; of the configured ones, those that are there. */
   @Int({ isRequired: true }) ActualFailSafeHistory!: number;
-  /** Minutes. */
+  /** Minutes: the configured history, 240 at most. */
   @Int({ isRequired: true }) ConfiguredFailSafeHistory!: number;
+  /** Why replication pauses to keep the last checkpoint; empty: it does not. */
   @Text() FailSafeDescription?: string | null;
 }
 

@@ -107,6 +107,7 @@ export interface BarrierStatusV1 {
   readonly holdMsP50: number;
   readonly holdMsP99: number;
   readonly holdMsMax: number;
+  /** Why the newest checkpoint was given up; null: it was sealed, or there was none. */
   readonly lastVoidReason: string | null;
   /** Own wall clock minus the leader's, ms; 0 on the leader. Above 1000 in size it alerts. */
   readonly clockOffsetMs: number;

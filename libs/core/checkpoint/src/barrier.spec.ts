@@ -34,6 +34,9 @@ describe('checkpoints by one VRA', () => {
     expect(one.listed()).toEqual([1]);
     expect(one.vm('vm1').stream.filter((entry) => entry.type === 'marker')).toHaveLength(3);
     expect(one.node('h1').barrier?.status().lastVoidReason).toContain('not replicating');
+    one.vm('vm2').isReplicating = true;
+    one.runFor(2000);
+    expect(one.node('h1').barrier?.status().lastVoidReason).toBeNull();
   });
 
   it('takes a new term after a restart, so that no number comes twice', () => {

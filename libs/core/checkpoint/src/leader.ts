@@ -38,6 +38,7 @@ export class Rounds {
   readonly #sealing = new Map<number, Sealing>();
   sealedCount = 0;
   voidCount = 0;
+  /** Of the newest checkpoint that has ended; null: it was sealed. */
   lastVoidReason: string | null = null;
 
   constructor(private readonly outcomeTimeoutMs: number) {}
@@ -128,6 +129,7 @@ export class Rounds {
       return;
     }
     this.sealedCount += 1;
+    this.lastVoidReason = null;
     if (sealing.requestId !== null) effects.push({ type: 'sealed', requestId: sealing.requestId, checkpointId: sealing.checkpointId });
   }
 

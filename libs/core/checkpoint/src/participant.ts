@@ -132,7 +132,10 @@ export class Participant {
     const wait = this.#waits.get(checkpointId);
     if (wait === undefined || !wait.isPlacing) return;
     this.#waits.delete(checkpointId);
-    if (isPlaced) this.sealedCount += 1;
+    if (isPlaced) {
+      this.sealedCount += 1;
+      this.lastVoidReason = null;
+    }
     this.answers.outcome(checkpointId, wait.leaderVraId, { isSealed: isPlaced, reason: isPlaced ? '' : 'a stream broke after its marker' });
   }
 

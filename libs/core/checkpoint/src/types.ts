@@ -129,6 +129,7 @@ export interface BarrierStatus {
   readonly isHolding: boolean;
   readonly sealedCount: number;
   readonly voidCount: number;
+  /** Why the newest checkpoint was given up; null: it was sealed, or there was none. */
   readonly lastVoidReason: string | null;
   readonly holdMsP50: number;
   readonly holdMsP99: number;

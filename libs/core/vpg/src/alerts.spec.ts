@@ -4,7 +4,7 @@ import { alertChanges, alertsFor, lossAlertsFor, rpoLevel, type LossFacts, type 
 type VpgAlertFacts = AlertFacts['vpgs'][number];
 
 const vpg = (over: Partial<VpgAlertFacts> = {}): VpgAlertFacts => ({
-  vpgId: 'v1', name: 'Shop', isReplicating: true, rpoMs: 7000, rpoTargetMs: 300_000, isWaitingForCommit: false, untestedForMs: 0, wasTested: false, testIntervalMs: 0, ...over,
+  vpgId: 'v1', name: 'Shop', isReplicating: true, rpoMs: 7000, rpoTargetMs: 300_000, voidReason: null, isWaitingForCommit: false, untestedForMs: 0, wasTested: false, testIntervalMs: 0, ...over,
 });
 const facts = (over: Partial<AlertFacts> = {}): AlertFacts => ({ vpgs: [vpg()], peers: [], vras: [], fences: [], brokerProblem: null, ...over });
 const idsOf = (given: AlertFacts): string[] => alertsFor(given).map(({ helpIdentifier }) => helpIdentifier);
@@ -31,6 +31,12 @@ describe('RPO ladder', () => {
       helpIdentifier: 'VPG0010', level: 'Error', entity: 'Vpg', subject: 'v1', vpgIds: ['v1'],
       description: "RPO of VPG 'Shop' is 400 s, 33 % above its target of 300 s",
     }]);
+  });
+
+  it('says why no checkpoint comes, and nothing of that while the RPO is kept', () => {
+    const voidReason = "no answer of VRA 'Z-VRA-h2'";
+    expect(alertsFor(facts({ vpgs: [vpg({ rpoMs: 400_000, voidReason })] }))[0]?.description).toMatch(/target of 300 s\. The newest checkpoint was given up: no answer of VRA 'Z-VRA-h2'\. Look at the log/);
+    expect(idsOf(facts({ vpgs: [vpg({ voidReason })] }))).toEqual([]);
   });
 
   it('is silent when the VPG does not replicate, or the RPO is not known', () => {

@@ -60,6 +60,8 @@ export interface AlertFacts {
     /** null: not known here (then the link or the VRA has an alert of its own). */
     readonly rpoMs: number | null;
     readonly rpoTargetMs: number;
+    /** Why the newest checkpoint was given up; null: it was sealed, or nothing is known. */
+    readonly voidReason: string | null;
     readonly isWaitingForCommit: boolean;
     /** Since the last failover test began, or, without one, since the VPG was made. */
     readonly untestedForMs: number;
@@ -95,7 +97,8 @@ function vpgAlerts(vpg: AlertFacts['vpgs'][number]): WantedAlert[] {
   if (level === 'fine') return wanted;
   const over = Math.floor(100 * (vpg.rpoMs / vpg.rpoTargetMs - 1));
   const text = `RPO of VPG '${vpg.name}' is ${Math.round(vpg.rpoMs / 1000)} s, ${over} % above its target of ${Math.round(vpg.rpoTargetMs / 1000)} s`;
-  wanted.push(alert(level === 'error' ? 'VPG0010' : 'VPG0009', about(text)));
+  const why = vpg.voidReason === null ? '' : `. The newest checkpoint was given up: ${vpg.voidReason}. Look at the log of that VRA and at its host`;
+  wanted.push(alert(level === 'error' ? 'VPG0010' : 'VPG0009', about(`${text}${why}`)));
   return wanted;
 }
 

@@ -6,7 +6,7 @@ const NONE: RecoveryAlertFacts = { journals: [], scratches: [], datastores: [], 
 const LIMITS = { journalHardBytes: 10 * GiB, journalWarningBytes: 7 * GiB, scratchHardBytes: null, scratchWarningBytes: null };
 const journal = (more: Partial<JournalFacts>): RecoveryAlertFacts => ({
   ...NONE,
-  journals: [{ vpgId: 'v', vpgName: 'App', vmId: 'vm', vmName: 'db', state: 'receiving', detail: '', journalBytes: GiB, limits: LIMITS, isAtHardLimit: false, scrub: { detail: '', affectedIds: [] }, ...more }],
+  journals: [{ vpgId: 'v', vpgName: 'App', vmId: 'vm', vmName: 'db', state: 'receiving', detail: '', journalBytes: GiB, limits: LIMITS, isAtHardLimit: false, scrub: { detail: '', affectedIds: [] }, pins: [], ...more }],
 });
 const DOUBT = { vraId: 'id', vraName: 'vra-b1', byMs: -2 * 86_400_000, atMs: Date.UTC(2026, 10, 20, 15) };
 const history = (more: Partial<HistoryFacts>): RecoveryAlertFacts => ({
@@ -43,5 +43,13 @@ describe('alerts of the recovery side', () => {
     expect(found).toMatchObject({ subject: 'id', vpgIds: ['v', 'w'] });
     expect(found?.description).toContain("the wall clock of VRA 'vra-b1' went 2 days back against its running time (it then said 2026-11-20T15:00Z)");
     expect(found?.description).toContain('until both have agreed for an hour');
+  });
+
+  it('names the pin that keeps the most when a journal has no room', () => {
+    const pins = [{ name: 'verify', checkpointId: 90 }, { name: 'audit', checkpointId: 7 }];
+    for (const full of [{ isAtHardLimit: true }, { journalBytes: 8 * GiB }]) {
+      expect(recoveryAlertsFor(journal({ ...full, pins }))[0]?.description).toMatch(/; pin 'audit' keeps everything from checkpoint 7 on: drop it, or raise the limit$/);
+      expect(recoveryAlertsFor(journal(full))[0]?.description).not.toContain('pin');
+    }
   });
 });

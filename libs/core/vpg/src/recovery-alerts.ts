@@ -16,6 +16,8 @@ export interface JournalFacts {
   readonly limits: VmLimits;
   readonly isAtHardLimit: boolean;
   readonly scrub: { readonly detail: string; readonly affectedIds: readonly number[] };
+  /** Checkpoints that are kept by name, with all that is behind them. */
+  readonly pins: readonly { readonly name: string; readonly checkpointId: number }[];
 }
 
 export interface ClockFacts {
@@ -88,18 +90,27 @@ export function recoveryAlertsFor(facts: RecoveryAlertFacts): WantedAlert[] {
 
 function journalAlerts(journal: JournalFacts): WantedAlert[] {
   const { vpgId, vpgName, vmId, vmName, journalBytes, limits, isAtHardLimit, state, detail, scrub } = journal;
+  const pinned = pinText(journal.pins);
   const about = (description: string) => ({ subject: `${vpgId}/${vmId}`, description, vpgIds: [vpgId] });
   const wanted: WantedAlert[] = [];
   const { journalHardBytes: hardBytes, journalWarningBytes: warningBytes } = limits;
   if (isAtHardLimit && hardBytes !== null) {
-    wanted.push(alert('VRA0039', about(`the journal of '${vmName}' is at its hard limit of ${size(hardBytes)}`)));
+    wanted.push(alert('VRA0039', about(`the journal of '${vmName}' is at its hard limit of ${size(hardBytes)}${pinned}`)));
     wanted.push(alert('VPG0007', about(`replication of '${vmName}' in VPG '${vpgName}' pauses: going on would cost the last checkpoint; it resumes when the journal's limit is raised`)));
   } else if (warningBytes !== null && journalBytes >= warningBytes) {
-    wanted.push(alert('VRA0040', about(`the journal of '${vmName}' has ${size(journalBytes)}, its warning threshold is ${size(warningBytes)}`)));
+    wanted.push(alert('VRA0040', about(`the journal of '${vmName}' has ${size(journalBytes)}, its warning threshold is ${size(warningBytes)}${pinned}`)));
   }
   if (state === 'broken') wanted.push(alert('VRA0007', about(`the journal of '${vmName}' cannot be written${detail === '' ? '' : `: ${detail}`}`)));
   if (scrub.detail !== '') wanted.push(alert('TDM0002', about(`damage in the journal of '${vmName}': ${scrub.detail}; ${scrub.affectedIds.length} checkpoints were given up and everything is copied again`)));
   return wanted;
+}
+
+/** Retention goes no further than the oldest pin: who looks for space must learn of it. */
+function pinText(pins: JournalFacts['pins']): string {
+  const [first, ...more] = pins;
+  if (!first) return '';
+  const oldest = more.reduce((lowest, pin) => (pin.checkpointId < lowest.checkpointId ? pin : lowest), first);
+  return `; pin '${oldest.name}' keeps everything from checkpoint ${oldest.checkpointId} on: drop it, or raise the limit`;
 }
 
 function clockAlerts({ vpgId, vraName, clockOffsetMs }: ClockFacts): WantedAlert[] {

@@ -34,3 +34,12 @@ export function rpoLevel(rpoMs: number, rpoTargetMs: number): RpoLevel {
   if (rpoMs >= rpoTargetMs * (1 + SLA.rpoErrorShare)) return 'error';
   return rpoMs >= rpoTargetMs * (1 + SLA.rpoWarningShare) ? 'warning' : 'fine';
 }
+
+/** Reference §3.5: 240 min of 24 h, 60 of 1 h. */
+const FAIL_SAFE_MS_MAX = 4 * 3_600_000;
+
+/** The part of the history that a sync should leave, and how much of that is there. */
+export function failSafeHistory({ historyMs, historyTargetMs }: Pick<SlaFacts, 'historyMs' | 'historyTargetMs'>): { readonly actualMs: number; readonly configuredMs: number } {
+  const configuredMs = Math.min(historyTargetMs, FAIL_SAFE_MS_MAX);
+  return { actualMs: Math.min(historyMs ?? 0, configuredMs), configuredMs };
+}

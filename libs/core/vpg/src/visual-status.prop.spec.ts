@@ -19,6 +19,7 @@ const anyFacts: fc.Arbitrary<VpgStatusFacts> = fc.record({
   silentVras: fc.array(fc.string(), { maxLength: 2 }),
   streams: fc.array(fc.record({ vmName: fc.string(), state: fc.constantFrom(...STREAMS), detail: fc.string(), sync: fc.option(sync, { nil: null }) }), { maxLength: 3 }),
   recoverings: fc.array(fc.record({ vmName: fc.string(), state: fc.constantFrom(...RECOVERINGS), detail: fc.string() }), { maxLength: 3 }),
+  voidReason: fc.option(fc.string(), { nil: null }),
   operationPercent: fc.option(fc.nat(100), { nil: null }),
   rpoMs: ms, rpoTargetMs: fc.integer({ min: 60_000, max: 1e9 }), historyMs: ms, historyTargetMs: fc.integer({ min: 3_600_000, max: 1e9 }), recoverableForMs: ms,
 });

@@ -8,7 +8,7 @@ export const stream = (state: StreamState, over: Partial<StreamFacts> = {}): Str
 /** A VPG in the best of health. */
 export const facts = (over: Partial<VpgStatusFacts> = {}): VpgStatusFacts => ({
   state: 'protecting', failoverPhase: null, vmCount: 1, hasCheckpoint: true, isPeerConnected: true, silentVras: [], streams: [stream('replicating')],
-  recoverings: [{ vmName: 'web', state: 'receiving', detail: '' }], operationPercent: null,
+  recoverings: [{ vmName: 'web', state: 'receiving', detail: '' }], operationPercent: null, voidReason: null,
   rpoMs: 6000, rpoTargetMs: 300_000, historyMs: 3_600_000, historyTargetMs: 86_400_000, recoverableForMs: 3_600_000, ...over,
 });
 
@@ -107,4 +107,11 @@ describe('a protecting VPG', () => {
     expect(visualStatus(facts({ rpoMs: 400_000 })).description).toBe('RPO 400 s, target 300 s; history 60 min, target 1440 min');
     expect(visualStatus(facts()).description).toBe('');
   });
+});
+
+it('says why no checkpoint comes once the RPO is missed, or none has come yet', () => {
+  const voidReason = "no answer of VRA 'Z-VRA-h2'";
+  expect(visualStatus(facts({ voidReason })).description).toBe('');
+  expect(visualStatus(facts({ voidReason, rpoMs: 400_000 })).description).toMatch(/^RPO 400 s, target 300 s; the newest checkpoint was given up: no answer of VRA 'Z-VRA-h2'; history/);
+  expect(visualStatus(facts({ voidReason, hasCheckpoint: false, rpoMs: null })).description).toBe("waiting for the first checkpoint: no answer of VRA 'Z-VRA-h2'");
 });

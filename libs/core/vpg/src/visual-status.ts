@@ -58,6 +58,8 @@ export interface VpgStatusFacts extends SlaFacts {
   readonly recoverings: readonly RecoveringFacts[];
   /** Percent of the promotion or the operation under way; null: none. */
   readonly operationPercent: number | null;
+  /** Why the newest checkpoint was given up; null: it was sealed, or nothing is known. */
+  readonly voidReason: string | null;
 }
 
 export interface VisualStatus {
@@ -196,7 +198,7 @@ const isForced = (facts: VpgStatusFacts): boolean =>
 const pauseText = (facts: VpgStatusFacts): string => because(facts.streams.find(({ state }) => state === 'paused')?.detail ?? '');
 
 function healthy(facts: VpgStatusFacts): VisualStatus {
-  if (!facts.hasCheckpoint) return { status: 'Initializing', subStatus: 'Sync', description: 'waiting for the first checkpoint', progressPercent: 0 };
+  if (!facts.hasCheckpoint) return { status: 'Initializing', subStatus: 'Sync', description: `waiting for the first checkpoint${because(facts.voidReason ?? '')}`, progressPercent: 0 };
   const status = slaStatus(facts);
   return { status, subStatus: 'None', description: slaText(facts, status), progressPercent: 0 };
 }
@@ -214,7 +216,8 @@ function slaText(facts: VpgStatusFacts, status: VpgStatus): string {
   if (status === 'MeetingSLA') return '';
   const rpo = facts.rpoMs === null ? 'RPO is not known' : `RPO ${seconds(facts.rpoMs)} s, target ${seconds(facts.rpoTargetMs)} s`;
   const history = facts.historyMs === null ? 'no history' : `history ${minutes(facts.historyMs)} min, target ${minutes(facts.historyTargetMs)} min`;
-  return `${rpo}; ${history}`;
+  const why = !isRpoMet(facts) && facts.voidReason !== null ? `; the newest checkpoint was given up: ${facts.voidReason}` : '';
+  return `${rpo}${why}; ${history}`;
 }
 
 const seconds = (ms: number): number => Math.round(ms / 1000);

@@ -8,5 +8,6 @@ export type { EngineStatus, ProtectionStatus, RecoveryStatus, ViewStatus, Barrie
 export type { RecoveryLimits } from './space-limits.js';
 export * from './types.js';
 export * from './vra-engine.js';
+export type { RecoveryPointAge } from './recovery-point-ages.js';
 export type { EventLoopDelay } from './event-loop-watch.js';
 export type { MemoryStatus, RoleMemory, VpgMemory } from './engine-memory.js';

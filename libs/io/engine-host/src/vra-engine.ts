@@ -16,6 +16,7 @@ import { engineMemory, type EngineMemory } from './engine-memory.js';
 import { checkSending, EpochGate, overError, withoutOverEpochs } from './epoch-gate.js';
 import { EngineError } from './engine-error.js';
 import { Quiescence } from './quiescence.js';
+import { type RecoveryPointAge, RecoveryPointAges } from './recovery-point-ages.js';
 import { RecoveringSide } from './recovering-side.js';
 import { SendingSide } from './sending-side.js';
 import { StateFile } from './state-file.js';
@@ -63,6 +64,7 @@ export interface CheckpointListing {
  */
 export class VraEngine {
   readonly #ages: AgeClock;
+  readonly #pointAges = new RecoveryPointAges();
   readonly #startedMs: number;
   readonly #exports = new ExportTable();
   readonly #backupExports = new ExportTable();
@@ -170,6 +172,7 @@ export class VraEngine {
     this.#startTicking('recovering', (nowMs) => this.#recovering.tick(nowMs));
     this.#startTicking('sending', (nowMs) => this.#sending.tick(nowMs));
     this.#timers.push(setInterval(() => payloadPool.trim(), TICK_MS));
+    this.#timers.push(setInterval(() => this.#samplePoints(), TICK_MS));
   }
 
   /** Read-only, for the backup appliance and the manager of this site, each with its certificate. */
@@ -342,6 +345,16 @@ export class VraEngine {
 
   resetEventLoopDelay(): void {
     this.#loopWatch.reset();
+  }
+
+  #samplePoints(): void {
+    this.#pointAges.sample(this.#recovering.recoveries.flatMap(({ spec: { vpgId, vmId }, journal: { newestCheckpoint } }) =>
+      (newestCheckpoint ? [{ vpgId, vmId, ageMs: this.#checkpointOf(newestCheckpoint).ageMs }] : [])));
+  }
+
+  /** Of each VM that has a checkpoint here. */
+  recoveryPointAges(): RecoveryPointAge[] {
+    return this.#pointAges.list();
   }
 
   /** How long guests may have waited for this process's event loop. */

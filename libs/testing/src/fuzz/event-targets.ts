@@ -16,7 +16,7 @@ const NEWS: PeerNewsV1 = {
   siteName: 'B', location: '', version: '0.1.0', removedVpgIds: [ID], tasks: [{
     taskId: ID, type: 'FailOver', state: 'InProgress', progress: 1, initiatedBy: 'a', reason: '', related: { vpgIds: [ID], siteIds: [], hostIds: [] }, runnerSiteId: ID, startedAtMs: 1, completedAtMs: null, generation: 1,
   }],
-  vpgs: [{ vpgId: ID, generation: 1, catalogueRevision: 1, newestCheckpointAgeMs: 1, areVrasAlive: true, protections: [PROTECTION], recoveries: [RECOVERY] }],
+  vpgs: [{ vpgId: ID, generation: 1, catalogueRevision: 1, newestCheckpointAgeMs: 1, voidReason: null, areVrasAlive: true, protections: [PROTECTION], recoveries: [RECOVERY] }],
 };
 const IDENTITY = { notBeforeMs: 1, notAfterMs: 2, signedBy: 'AA:BB', trusts: ['AA:BB'] };
 const VRA: VraStatusV1 = {
