@@ -108,7 +108,7 @@ export class Faults {
 
   /** Mostly the wall clock; where checkpoints age, the other one jumps now and then. */
   #stepClock(host: Site['recovering'][number] | Site['protecting'][number], byMs: number): void {
-    if (byMs > 30_000 && 'monotonicJumpMs' in host) host.monotonicJumpMs += byMs;
+    if (byMs < -30_000 && 'monotonicJumpMs' in host) host.monotonicJumpMs -= byMs;
     else host.wallOffsetMs += byMs;
   }
 

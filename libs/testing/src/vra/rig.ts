@@ -37,6 +37,8 @@ export interface RigOptions {
   readonly pathOf?: (file: string) => string;
   /** The files of the protected disks are there; nobody has opened them yet. */
   readonly onDisks?: (files: readonly string[]) => Promise<void>;
+  /** Nobody is told anything: disks and VRAs are there, the test does the rest. */
+  readonly isUnprotected?: boolean;
   /** Of every VRA; 0: any free one. */
   readonly backupPort?: number;
   /** Of every VRA. */
@@ -64,7 +66,7 @@ export class VraRig {
     for (let index = 0; index < options.recoveringCount; index += 1) rig.recovering.push(await rig.startVra('r', index));
     await rig.#makeDisks();
     await options.onDisks?.(options.vms.flatMap(({ vmId, diskBytes }) => diskBytes.map((_, disk) => rig.diskPath(vmId, disk))));
-    for (const index of rig.protecting.keys()) await rig.apply(index, { isProtected: false });
+    if (options.isUnprotected !== true) for (const index of rig.protecting.keys()) await rig.apply(index, { isProtected: false });
     return rig;
   }
 
