@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import { BarrierCluster, type ClusterOptions } from './testing/barrier-cluster.js';
-import { checkpointIdOf, firstTermOf, type BarrierConfig, type BarrierEvent } from './index.js';
+import { checkpointIdOf, firstTermOf, termOf, type BarrierConfig, type BarrierEvent } from './index.js';
 
 const config = (members: Record<string, string[]>, version = 1): BarrierConfig => ({
   vpgId: 'vpg', version, epoch: 1, intervalMs: 1000, members: Object.entries(members).map(([vraId, vmIds]) => ({ vraId, vmIds })),
@@ -46,6 +46,37 @@ describe('checkpoints by one VRA', () => {
     one.start('h1');
     one.runFor(500);
     expect(one.listed()).toEqual([1, 2, checkpointIdOf({ term: 2, index: 1 })]);
+  });
+
+  it('numbers above what a journal holds when its vote was lost, whenever it hears of that', () => {
+    const one = cluster({ h1: ['vm1'] });
+    one.runFor(1500);
+    one.crash('h1');
+    one.start('h1');
+    one.runFor(500);
+    const newest = checkpointIdOf({ term: 2, index: 1 });
+    expect(one.listed().at(-1)).toBe(newest);
+    for (const delayMs of [0, 30, 700]) {
+      const before = one.listed().at(-1) ?? 0;
+      one.crash('h1');
+      one.node('h1').vote = null;
+      one.start('h1');
+      one.runFor(delayMs);
+      one.take('h1', { type: 'numberSeen', checkpointId: before });
+      one.runFor(500);
+      expect(one.listed().at(-1)).toBeGreaterThan(before);
+      expect(one.node('h1').barrier?.status()).toMatchObject({ isLeading: true, term: termOf(before) + 1 });
+    }
+  });
+
+  it('goes on in its term when a journal shows what it made itself, and when a peer names a number that this version cannot have', () => {
+    const one = cluster({ h1: ['vm1'] });
+    one.runFor(1500);
+    one.take('h1', { type: 'numberSeen', checkpointId: 2 });
+    one.take('h1', { type: 'numberSeen', checkpointId: checkpointIdOf({ term: firstTermOf(2), index: 1 }) });
+    one.take('h1', { type: 'numberSeen', checkpointId: Number.MAX_SAFE_INTEGER });
+    one.runFor(1000);
+    expect([one.listed(), one.node('h1').barrier?.status().term]).toEqual([[1, 2, 3], 1]);
   });
 
   it('makes a tagged checkpoint at once and answers with its number', () => {

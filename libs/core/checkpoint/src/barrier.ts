@@ -27,6 +27,8 @@ export class Barrier {
   /** Of the term led now; the next checkpoint's number is one more. */
   #lastIndex = 0;
   #lastMarkedId = 0;
+  /** The highest number that a journal was heard to hold. */
+  #seenId = 0;
   #nextAutomaticAtMs = Infinity;
   /** An automatic checkpoint was due and could not be begun. */
   #isBehind = false;
@@ -92,6 +94,7 @@ export class Barrier {
       case 'captureConfirmed': return this.#participant.captureConfirmed(event, nowMs, this.#effects);
       case 'sealsPlaced': return this.#participant.sealsPlaced(event.checkpointId, event.isPlaced);
       case 'termStored': return this.#termStored(event.term, event.leaderVraId);
+      case 'numberSeen': return this.#numberSeen(event.checkpointId);
       default: return unreachable(event);
     }
   }
@@ -220,6 +223,19 @@ export class Barrier {
     if (isOutlived || (isRival && election.precedes(leaderVraId))) this.#claim();
   }
 
+  /** Of another version's row it cannot be: a peer that says so must not use up the numbers that are left. */
+  #numberSeen(checkpointId: number): void {
+    const config = this.#config;
+    if (config === undefined || termOf(checkpointId) >= firstTermOf(config.version + 1)) return;
+    this.#seenId = Math.max(this.#seenId, checkpointId);
+    this.#election.sawTerm(termOf(checkpointId));
+  }
+
+  /** This VRA leads, with numbers that a journal would not list: it has forgotten a term that it, or another one, has led. */
+  get #isOutnumbered(): boolean {
+    return this.#election.isLeading && this.#seenId > (this.#election.term - 1) * CHECKPOINTS_PER_TERM + this.#lastIndex;
+  }
+
   #claim(): void {
     const term = this.#election.nextTerm();
     if (term !== undefined) this.#store(term, this.#self);
@@ -241,7 +257,7 @@ export class Barrier {
   // ---- leader
 
   #advance(): void {
-    if (this.#election.shallClaim(this.#now.nowMs)) this.#claim();
+    if (this.#election.shallClaim(this.#now.nowMs) || this.#isOutnumbered) this.#claim();
     if (!this.#election.isLeading || this.#rounds.open !== undefined) return;
     const isDue = this.#now.nowMs >= this.#nextAutomaticAtMs;
     if (!isDue && !this.#rounds.hasRequests) return;

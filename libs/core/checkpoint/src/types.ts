@@ -60,6 +60,11 @@ export type BarrierEvent = BarrierTime &
     | { readonly type: 'captureConfirmed'; readonly checkpointId: number; readonly isConfirmed: boolean; readonly reason: string }
     /** Answer of `placeSeals`: false when a stream began a new incarnation, or fell back to its bitmap, since the marker. */
     | { readonly type: 'sealsPlaced'; readonly checkpointId: number; readonly isPlaced: boolean }
+    /**
+     * A journal of the VPG holds a checkpoint of this number. When no vote tells of its term (the file of votes was lost) the leader takes a higher
+     * one, for a journal lists no number that does not grow.
+     */
+    | { readonly type: 'numberSeen'; readonly checkpointId: number }
     /** Answer of `storeTerm`: durable. (A failed store is not answered; this VRA then takes no part.) */
     | { readonly type: 'termStored'; readonly term: number; readonly leaderVraId: string }
   );

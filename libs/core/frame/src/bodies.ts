@@ -44,6 +44,8 @@ export interface OpenedReply {
   /** Volumes that were added to a complete base, and whose first copy has not ended. Absent: none. */
   readonly copyingVolumes?: readonly number[];
   readonly creditBytes: number;
+  /** Of the newest one that the journal holds: numbers only grow. Absent, 0: it holds none. */
+  readonly newestCheckpointId?: number;
   /** The mirrors are this image and have not been written since; absent, null: nothing is known. */
   readonly basisId?: string | null;
 }
@@ -60,7 +62,8 @@ const CHECKPOINT_KINDS = ['automatic', 'tagged', 'applicationConsistent'] as con
 const SYNC_KINDS = ['initialSync', 'deltaSync', 'bitmapSync'] as const;
 
 export const encodeOpen = (request: OpenRequest): Uint8Array => encodeJson(request);
-export const encodeOpened = (reply: OpenedReply): Uint8Array => encodeJson({ ...reply, copyingVolumes: reply.copyingVolumes ?? [], basisId: reply.basisId ?? null });
+export const encodeOpened = (reply: OpenedReply): Uint8Array =>
+  encodeJson({ ...reply, copyingVolumes: reply.copyingVolumes ?? [], newestCheckpointId: reply.newestCheckpointId ?? 0, basisId: reply.basisId ?? null });
 export const encodeRefused = (reply: RefusedReply): Uint8Array => encodeJson(reply);
 export const encodeMarker = (marker: CheckpointMarker): Uint8Array => encodeJson(marker);
 /** Blanks behind a marker that will be aged: its length must not change, or credit and frame length would not fit any more. */
@@ -110,6 +113,7 @@ export function decodeOpened(body: Uint8Array): OpenedReply {
     isPreseeded: fields.flag('isPreseeded'),
     copyingVolumes: fields.integers('copyingVolumes', { countMax: STREAM_VOLUMES_MAX, min: 0 }),
     creditBytes: fields.integer('creditBytes', 0),
+    newestCheckpointId: fields.integer('newestCheckpointId', 0),
     basisId: fields.nullableText('basisId', ID_CHARACTERS_MAX),
   }));
 }

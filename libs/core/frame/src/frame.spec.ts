@@ -106,7 +106,7 @@ const MARKER: CheckpointMarker = { vpgId: 'v', checkpointId: 9, epoch: 1, term: 
 describe('JSON bodies', () => {
   it('come back as they were', () => {
     expect(decodeOpen(encodeOpen(OPEN))).toEqual(OPEN);
-    const opened = { incarnation: 1, durableSeq: 0, lastSessionId: null, isBaseComplete: false, isPreseeded: false, copyingVolumes: [3], creditBytes: 5, basisId: 'b' };
+    const opened = { incarnation: 1, durableSeq: 0, lastSessionId: null, isBaseComplete: false, isPreseeded: false, copyingVolumes: [3], creditBytes: 5, newestCheckpointId: 9, basisId: 'b' };
     expect(decodeOpened(encodeOpened(opened))).toEqual(opened);
     expect(decodeOpened(encodeOpened({ ...opened, basisId: null }))).toMatchObject({ basisId: null });
     expect(decodeRefused(encodeRefused({ code: 'fenced', message: '' }))).toEqual({ code: 'fenced', message: '' });

@@ -25,8 +25,8 @@ function frameIn(name: string): { readonly header: FrameHeader; readonly body: U
 const STREAM = { stream: 7, incarnation: 3, epoch: 2 } as const;
 const CHECKPOINT_ID = 2 ** 24 + 5;
 const OPEN = { vpgId: 'v', vmId: 'm', epoch: 1, sessionId: 's', volumes: [4096], firstQueuedSeq: 1, lastSeq: 0, ackedSeq: 0 };
-const OPENED = { incarnation: 4, durableSeq: 2 ** 33, lastSessionId: 's', isBaseComplete: true, isPreseeded: false, copyingVolumes: [1], creditBytes: 2 ** 24, basisId: 'b' };
-const OPENED_NEW = { incarnation: 1, durableSeq: 0, lastSessionId: null, isBaseComplete: false, isPreseeded: true, copyingVolumes: [], creditBytes: 0, basisId: null };
+const OPENED = { incarnation: 4, durableSeq: 2 ** 33, lastSessionId: 's', isBaseComplete: true, isPreseeded: false, copyingVolumes: [1], creditBytes: 2 ** 24, newestCheckpointId: CHECKPOINT_ID, basisId: 'b' };
+const OPENED_NEW = { incarnation: 1, durableSeq: 0, lastSessionId: null, isBaseComplete: false, isPreseeded: true, copyingVolumes: [], creditBytes: 0, newestCheckpointId: 0, basisId: null };
 const REFUSED = { code: 'fenced', message: 'epoch 3 is in force' } as const;
 const EXTENT = { volume: 1, offset: 2 * 4096, length: 2 * 4096 + 100 };
 const DIGESTS = frameIn('hashReply').body.subarray(16);

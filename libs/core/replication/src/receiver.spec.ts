@@ -72,7 +72,7 @@ describe('Receiver: opening', () => {
     expect(bench.open(1)).toEqual([{ kind: 'beginIncarnation', openId: 1, epoch: 2, sessionId: 's1', ackedSeq: 0, volumeSizesBytes: [SIZE] }]);
     bench.began(1, 7, 40);
     expect(bench.news).toEqual([
-      { kind: 'sendOpened', connection: 1, reply: { incarnation: 7, durableSeq: 40, lastSessionId: null, isBaseComplete: false, isPreseeded: false, copyingVolumes: [], creditBytes: 16 << 20 } },
+      { kind: 'sendOpened', connection: 1, reply: { incarnation: 7, durableSeq: 40, lastSessionId: null, isBaseComplete: false, isPreseeded: false, copyingVolumes: [], creditBytes: 16 << 20, newestCheckpointId: 0 } },
     ]);
   });
 

@@ -96,9 +96,9 @@ export class Receiver {
     this.#isFirstFrame = true;
     this.#window.clear();
     this.#window = this.#newWindow();
-    const { incarnation, durableSeq, lastSessionId, isBaseComplete, copyingVolumes = [] } = result;
+    const { incarnation, durableSeq, lastSessionId, isBaseComplete, copyingVolumes = [], newestCheckpointId = 0 } = result;
     const isPreseeded = this.#options.isPreseeded ?? false;
-    effects.push({ kind: 'sendOpened', connection, reply: { incarnation, durableSeq, lastSessionId, isBaseComplete, isPreseeded, copyingVolumes, creditBytes: this.#grant(), ...(this.#basisId !== undefined && { basisId: this.#basisId }) } });
+    effects.push({ kind: 'sendOpened', connection, reply: { incarnation, durableSeq, lastSessionId, isBaseComplete, isPreseeded, copyingVolumes, creditBytes: this.#grant(), newestCheckpointId, ...(this.#basisId !== undefined && { basisId: this.#basisId }) } });
   }
 
   /**

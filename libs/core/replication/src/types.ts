@@ -131,6 +131,8 @@ export type IncarnationResult =
       readonly isBaseComplete: boolean;
       /** As in {@link OpenedReply}. */
       readonly copyingVolumes?: readonly number[];
+      /** As in {@link OpenedReply}. */
+      readonly newestCheckpointId?: number;
     }
   | { readonly openId: number; readonly isBegun: false; readonly message: string };
 

@@ -90,6 +90,11 @@ export class BarrierHost {
     this.#take({ type: 'message', fromVraId, message });
   }
 
+  /** A journal of the VPG holds this checkpoint; 0: none. */
+  numberSeen(checkpointId: number): void {
+    if (checkpointId > 0) this.#take({ type: 'numberSeen', checkpointId });
+  }
+
   status(): BarrierStatus {
     return this.#engine.status();
   }

@@ -406,7 +406,7 @@ export class RecoveryHost {
         if (begun.durableSeq < ackedSeq) {
           this.hooks.log.error({ protection: this.key, durableSeq: begun.durableSeq, ackedSeq }, 'ACKNOWLEDGED WRITES ARE MISSING from this journal: everything is copied again');
         }
-        this.#step((effects) => this.#receiver.incarnationBegan({ openId, isBegun: true, ...begun }, effects));
+        this.#step((effects) => this.#receiver.incarnationBegan({ openId, isBegun: true, newestCheckpointId: this.journal.newestCheckpoint?.checkpointId ?? 0, ...begun }, effects));
       },
       (error: unknown) => {
         this.#step((effects) => this.#receiver.incarnationBegan({ openId, isBegun: false, message: String(error) }, effects));

@@ -54,6 +54,8 @@ export class SendingSide {
   readonly #streams = new Map<string, Stream>();
   readonly #peers = new Map<string, SendingPeer>();
   readonly #barriers = new Map<string, BarrierHost>();
+  /** By VPG, the highest number of a checkpoint that a journal was heard to hold. */
+  readonly #numbersSeen = new Map<string, number>();
   readonly #faults = new Map<string, string>();
   readonly outbound: Outbound;
   readonly #logs: ActivityLogs;
@@ -242,6 +244,7 @@ export class SendingSide {
       guest, peer, vraId: this.around.options.vraId, outbound: this.outbound, codecs: this.around.codecs, hashPool: this.around.hashPool, budget: this.around.memory.capturing,
       log: this.around.options.log, activity: this.#logs.get(key), activityPeriodMs: this.around.options.activityPeriodMs,
       onBroken: (error) => this.#streamBroke(key, stream, error),
+      onNumberSeen: (checkpointId) => this.#numberSeen(spec.vpgId, checkpointId),
     });
     this.#streams.set(key, { stream, peer });
     peer.add(stream);
@@ -291,8 +294,17 @@ export class SendingSide {
 
   #ensureBarrier(spec: BarrierSpec): void {
     const barrier = this.#barriers.get(spec.vpgId);
-    if (!barrier) this.#barriers.set(spec.vpgId, new BarrierHost(spec, this.#barrierSurroundings()));
-    else if (JSON.stringify(barrier.spec) !== JSON.stringify(spec)) barrier.configure(spec);
+    if (!barrier) {
+      const begun = new BarrierHost(spec, this.#barrierSurroundings());
+      this.#barriers.set(spec.vpgId, begun);
+      begun.numberSeen(this.#numbersSeen.get(spec.vpgId) ?? 0);
+    } else if (JSON.stringify(barrier.spec) !== JSON.stringify(spec)) barrier.configure(spec);
+  }
+
+  /** A stream may be open before the barrier is there. */
+  #numberSeen(vpgId: string, checkpointId: number): void {
+    this.#numbersSeen.set(vpgId, Math.max(checkpointId, this.#numbersSeen.get(vpgId) ?? 0));
+    this.#barriers.get(vpgId)?.numberSeen(checkpointId);
   }
 
   #barrierSurroundings(): BarrierSurroundings {

@@ -4,24 +4,23 @@ import {
   decodeAck, decodeOpened, decodeRefused, encodeFrame, encodeHashRequest, encodeOpen, FrameKind,
   type CheckpointMarker, type CheckpointSeal, type FrameHeader,
 } from '@tidemark/frame';
-import { crc32c, type CodecPool, type Link } from '@tidemark/link';
-import { Sender, SESSION_MARK, type BudgetShare, type MemoryBudget, type SenderOptions, type SenderStatus, type SyncCompare, type SyncRead } from '@tidemark/replication';
+import { crc32c, type Link } from '@tidemark/link';
+import { Sender, SESSION_MARK, type BudgetShare, type SenderOptions, type SenderStatus, type SyncCompare, type SyncRead } from '@tidemark/replication';
 import type { CaptureSink } from '@tidemark/splitter';
 import { payloadPool } from '@tidemark/sys';
 import type { ActivityLogFile } from './activity-log-file.js';
-import type { CompareQuota } from './compare-quota.js';
 import { DeltaCompare } from './delta-compare.js';
 import { WritesAtMarkers } from './disk-fingerprint.js';
 import { EngineError } from './engine-error.js';
 import { FramePacker } from './frame-packer.js';
 import type { GuestVm } from './guest-vm.js';
 import { hashExtent } from './hash-extent.js';
-import type { HashPool } from './hash-pool.js';
 import { MarkerAges } from './marker-ages.js';
-import type { Outbound, OutboundPeer, OutboundStream } from './outbound.js';
+import type { OutboundStream } from './outbound.js';
 import { RateMeter } from './rate.js';
 import { StreamActivity } from './stream-activity.js';
 import { StreamLosses } from './stream-losses.js';
+import type { StreamPeer, StreamSurroundings } from './stream-surroundings.js';
 import { readForSync } from './sync-source.js';
 import { protectionKey, type Logger, type ProtectionSpec } from './types.js';
 import { VolumeMap } from './volume-map.js';
@@ -37,33 +36,6 @@ export interface SendingRates {
   readonly bytesPerSecond: number;
   readonly writesPerSecond: number;
   readonly syncBytesPerSecond: number;
-}
-
-/** What a stream asks of the connection that it shares with others. */
-export interface StreamPeer extends OutboundPeer {
-  /** A stream number that this connection has not used before: frames of an earlier opening can then never be taken for this one's. */
-  numberStream(stream: SendingStream): number;
-  /** Frames that still come for its number find nobody. */
-  forgetStream(stream: SendingStream): void;
-  /** The link took a frame and wants no more, of nobody, until it drains. */
-  linkIsFull(): void;
-  readonly compares: CompareQuota<SendingStream>;
-}
-
-export interface StreamSurroundings {
-  readonly guest: GuestVm;
-  readonly vraId: string;
-  readonly peer: StreamPeer;
-  readonly outbound: Outbound;
-  readonly codecs: CodecPool;
-  readonly budget: MemoryBudget;
-  readonly hashPool: HashPool;
-  readonly log: Logger;
-  /** Which extents a crash leaves in doubt; undefined: all. */
-  readonly activity: ActivityLogFile | undefined;
-  readonly activityPeriodMs: number | undefined;
-  /** The sender failed by a bug of ours: this stream does nothing any more and must be closed. Called in a turn of its own. */
-  onBroken(error: unknown): void;
 }
 
 /** One protection's stream: the sender engine with its VM's disks on one side and a link on the other. */
@@ -385,6 +357,7 @@ export class SendingStream implements OutboundStream {
         this.sender.opened(reply);
         this.losses.opened(this.sender.status(), Date.now());
         this.#activity.opened();
+        this.around.onNumberSeen(reply.newestCheckpointId ?? 0);
         this.log.info({ stream: this.key, ...reply, state: this.sender.status().state }, 'stream opened');
         break;
       }

@@ -7,7 +7,7 @@ export class VoteStore {
   #votes: Record<string, TermVote> = {};
 
   constructor(path: string) {
-    this.#file = new StateFile(path, 'then change the checkpoint interval of each VPG that protects VMs of this host once, or its next checkpoints may have numbers that journals do not list');
+    this.#file = new StateFile(path, 'leaders of checkpoints are then chosen anew, with numbers above what the journals hold');
   }
 
   async load(): Promise<void> {

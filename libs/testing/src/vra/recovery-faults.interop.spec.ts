@@ -2,6 +2,7 @@ import { access, open, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it, jest } from '@jest/globals';
 import { MiB } from '@tidemark/base';
+import { termOf } from '@tidemark/checkpoint';
 import { type AttachedDisk, type CheckpointListing, StateFile, type VraEngine } from '@tidemark/engine-host';
 import { Sender } from '@tidemark/replication';
 import { qemuIo, until, VraRig, type RigOptions } from './rig.js';
@@ -246,6 +247,15 @@ describe('a checkpoint', () => {
     expect(queued.found.ageMs).toBeLessThan(queued.nowMs - queued.found.atMs + 300);
   });
 
+  it('comes to be listed by a protecting VRA that has lost its votes too', async () => {
+    const { vras } = await protectedVm();
+    await vras.restart('p', 0);
+    const newest = await until('a checkpoint of the next term', () => vras.listed().find((id) => termOf(id) === 2));
+    await vras.stop('p', 0);
+    await rm(join(vras.folder, 'p0', 'state', 'votes.json'));
+    await vras.startAgain('p', 0);
+    await until('a checkpoint of a term above those that nobody remembers', () => vras.listed().find((id) => id > newest && termOf(id) > 2));
+  });
 
   it('is not sealed by a VRA whose guests may be talking to somebody else', async () => {
     const { vras } = await protectedVm();
