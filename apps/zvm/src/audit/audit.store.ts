@@ -85,6 +85,12 @@ export class AuditStore {
     return rows.map(fromRow);
   }
 
+  /** 0: none yet. */
+  async lastSeq(): Promise<number> {
+    const rows: { readonly seq: string | null }[] = await this.database.use((db) => db.query('SELECT max(seq) AS seq FROM audit_entries'));
+    return Number(rows[0]?.seq ?? 0);
+  }
+
   /** Entries behind that one, and when the first of them was written; ms since 1970. */
   async waiting(afterSeq: number): Promise<{ readonly oldestAtMs: number | null; readonly count: number }> {
     const rows: { readonly at_ms: string; readonly last: string; readonly seq: string }[] = await this.database.use((db) =>

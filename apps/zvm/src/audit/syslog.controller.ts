@@ -1,8 +1,11 @@
 import { Body, Controller, Delete, Get, HttpCode, Put } from '@nestjs/common';
 import { ApiOkResponse, ApiTags } from '@nestjs/swagger';
-import { SYSLOG_PROTOCOL, SyslogSettingsApi } from '@tidemark/contracts';
+import { SYSLOG_PROTOCOL, SyslogSettingsApi, SyslogSwitchApi } from '@tidemark/contracts';
+import type { Caller } from '../access/caller.js';
 import { Needs } from '../access/needs.js';
+import { SessionCaller } from '../session/session.guard.js';
 import { currentNote } from './audit-note.js';
+import type { SyslogTarget } from './syslog-sender.js';
 import { SyslogService } from './syslog.service.js';
 
 const PORTS = { udp: 514, tcp: 601, tls: 6514 } as const;
@@ -27,21 +30,25 @@ export class SyslogController {
   @Put()
   @HttpCode(200)
   @Needs('manageSite')
-  async set(@Body() body: SyslogSettingsApi): Promise<void> {
-    const before = (await this.syslog.state()).target;
+  @ApiOkResponse({ type: SyslogSwitchApi })
+  async set(@Body() body: SyslogSettingsApi, @SessionCaller() caller: Caller): Promise<SyslogSwitchApi> {
     const protocol = PROTOCOLS[body.Protocol];
     const target = { protocol, host: body.Host, port: body.Port ?? PORTS[protocol], caPem: body.CaPem ?? null };
-    await this.syslog.set(target);
-    currentNote()?.changed(before, target);
+    return await this.#switchTo(target, caller);
   }
 
   /** Ends the forwarding. */
   @Delete()
   @HttpCode(200)
   @Needs('manageSite')
-  async remove(): Promise<void> {
-    const before = (await this.syslog.state()).target;
-    await this.syslog.set(null);
-    currentNote()?.changed(before, null);
+  @ApiOkResponse({ type: SyslogSwitchApi })
+  async remove(@SessionCaller() caller: Caller): Promise<SyslogSwitchApi> {
+    return await this.#switchTo(null, caller);
+  }
+
+  async #switchTo(target: SyslogTarget | null, caller: Caller): Promise<SyslogSwitchApi> {
+    const { before, notDelivered } = await this.syslog.set(target, caller);
+    currentNote()?.changed(before, target);
+    return { NotDelivered: notDelivered };
   }
 }

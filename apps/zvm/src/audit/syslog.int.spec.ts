@@ -104,6 +104,33 @@ describe('the audit at a syslog collector', () => {
     expect(seqs(messages)).toEqual(messages.map((_, index) => (seqs(messages)[0] ?? 0) + index));
   });
 
+  it('who leaves a collector cannot keep that from it: it gets all that waits, up to the entry that says so, and nothing after', async () => {
+    const [port, next] = [await freePort(), await freePort()];
+    const messages: string[] = [];
+    await listenTcp(port, messages);
+    const toNext = { Protocol: 'tcp', Host: '127.0.0.1', Port: next };
+    await one.admin.ok('PUT', '/localsite/settings/syslog', { ...toNext, Port: port });
+    await act('hidden?');
+    expect(await one.admin.ok('PUT', '/localsite/settings/syslog', toNext)).toEqual({ NotDelivered: 0 });
+    expect(messages.at(-1)).toMatch(/user="admin" method="Password" action="syslog\.leaving".*changes="port".*forwarded to tcp:.* up to here, then to tcp:/);
+    expect(messages.at(-2)).toContain('action="POST /vpgSettings"');
+    const count = messages.length;
+    await stop();
+    const second: string[] = [];
+    await listenTcp(next, second);
+    await settled(second);
+    expect([messages.length, seqs(second)[0], second[0]]).toEqual([count, (seqs(messages).at(-1) ?? 0) + 1, expect.stringContaining('action="PUT /localsite/settings/syslog"')]);
+  });
+
+  it('one that has not taken anything is left after one more try, and answer and event say what it lacks', async () => {
+    await one.admin.ok('PUT', '/localsite/settings/syslog', { Protocol: 'tcp', Host: '127.0.0.1', Port: await freePort() });
+    await eventually('the problem is told', async () => (await one.admin.ok<{ Problem: string | null }>('GET', '/localsite/settings/syslog')).Problem !== null);
+    const { NotDelivered } = await one.admin.ok<{ NotDelivered: number }>('DELETE', '/localsite/settings/syslog');
+    expect(NotDelivered).toBeGreaterThanOrEqual(2);
+    const events = await one.admin.ok<{ Description: string }[]>('GET', '/events');
+    expect(events.map(({ Description }) => Description)).toContainEqual(expect.stringMatching(new RegExp(`^${NotDelivered} audit entries did not reach tcp://127`)));
+  });
+
   it('arrives over TLS at the collector whose CA is known, and at no other', async () => {
     const [ca, otherCa] = [await newCa('collector'), await newCa('other')];
     const leaf = await issueLeaf(ca, '127.0.0.1');

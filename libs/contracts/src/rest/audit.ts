@@ -46,6 +46,11 @@ export class AuditVerificationApi {
   @Section(() => AuditBreakApi) FirstBreak?: AuditBreakApi | null;
 }
 
+/** `PUT` and `DELETE /localsite/settings/syslog`: how the collector before was left. */
+export class SyslogSwitchApi {
+  @Int({ isRequired: true, description: 'Entries, up to the one about this change, that the collector before has not taken. The next one gets them.' }) NotDelivered!: number;
+}
+
 /** `PUT /localsite/settings/syslog`; GET adds how far it came, and answers {} when nothing is forwarded. */
 export class SyslogSettingsApi {
   @Choice(SYSLOG_PROTOCOL, { isRequired: true }) Protocol!: NameOf<typeof SYSLOG_PROTOCOL>;
