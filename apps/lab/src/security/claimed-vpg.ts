@@ -1,5 +1,4 @@
 import type { VpgRecordV1 } from '@tidemark/contracts';
-import { DEFAULT_BOOT_GROUP_ID, defaultVpgSettings } from '@tidemark/vpg';
 
 interface Claim {
   readonly vpgId: string;
@@ -13,9 +12,9 @@ export function claimedVpg({ vpgId, protectedSiteId, recoverySiteId, vmId }: Cla
   return {
     definition: {
       vpgId, name: `Claimed ${vpgId}`, protectedSiteId, protectedSiteName: 'theirs', recoverySiteId, recoverySiteName: 'mine', checkpointIntervalMs: 5000, historyMs: 3_600_000,
-      settings: defaultVpgSettings({ vpgSettingsId: vpgId, protectedSiteId }),
+      settings: { basic: { name: 'Claimed' } },
       vms: [{
-        vmId, name: 'claimed', cpuCount: 1, memoryMiB: 512, guestOs: 'Linux', bootGroupId: DEFAULT_BOOT_GROUP_ID, recoveryHostId: 'host', recoveryFolderId: null,
+        vmId, name: 'claimed', cpuCount: 1, memoryMiB: 512, guestOs: 'Linux', bootGroupId: 'default', recoveryHostId: 'host', recoveryFolderId: null,
         recoveringVra: { vraId: '1', address: '127.0.0.1', controlPort: 4007, dataPort: 4008 }, journalFolder: '/ds/journal', journalDatastore: { id: 'ds', path: '/ds', capacityBytes: 1e9 },
         disks: [{ diskId: 'scsi:0:0', sizeBytes: 1_048_576, recoveryDatastoreId: 'ds', mirrorPath: '/ds/0.raw' }], nics: [],
       }],

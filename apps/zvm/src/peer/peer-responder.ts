@@ -58,9 +58,9 @@ export class PeerResponder implements OnModuleInit {
       return {};
     });
     this.#answer('vpg.act', VpgActV1, async ({ taskId, action, initiatedBy, vpgId, input }, siteId) => {
-      this.#assertShared(vpgId ?? '', siteId);
+      this.#assertShared(vpgId, siteId);
       const asked = this.#asked(siteId, { taskId, initiatedBy });
-      return { taskId: await this.actions.run({ action, vpgId: vpgId ?? '', input, ...asked, askedBySiteId: siteId }) };
+      return { taskId: await this.actions.run({ action, vpgId: vpgId, input, ...asked, askedBySiteId: siteId }) };
     });
     this.#answer('vpg.takeReverse', PeerTakeReverseV1, async ({ record, taskId, initiatedBy }, siteId) => {
       if (record.definition.recoverySiteId !== siteId) throw new ControlRefusal('ZVM_CONFLICT', 'only the site that has failed a VPG over hands it over');

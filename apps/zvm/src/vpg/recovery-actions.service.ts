@@ -2,7 +2,7 @@ import { Inject, Injectable } from '@nestjs/common';
 import {
   type VraAddressV1, FailoverCommitDataApi, FailoverDataApi, FailOverTestStartDataApi, MoveCommitVpgDataApi, MoveVpgDataApi, StopFailoverTestDataApi, VerifyCheckpointDataApi, VpgDeleteDataApi, VpgInsertTagCheckpointDataApi,
 } from '@tidemark/contracts';
-import { stateAfter, type VpgEvent, type VpgSettings } from '@tidemark/vpg';
+import { stateAfter, type VpgEvent } from '@tidemark/vpg';
 import type { PlanKind } from '@tidemark/recovery';
 import { randomUUID } from 'node:crypto';
 import { ZVM_CONFIG, type ZvmConfig } from '../config.js';
@@ -24,6 +24,7 @@ import type { SteerInput } from './operations/steer-replication.js';
 import type { MoveRecoveryInput } from './operations/move-recovery.js';
 import { movedVms, withRecoveryAt } from './moved-recoveries.js';
 import { assertSameShape } from './edit-rules.js';
+import { settingsIn } from './settings-in.js';
 import type { VpgDefinition, VpgRecord } from './vpg-model.js';
 import { VpgStore } from './vpg.store.js';
 
@@ -102,7 +103,7 @@ export class RecoveryActions {
   async #create(request: ActionRequest): Promise<string> {
     const settings = settingsIn(request.input);
     const { protectedSiteIdentifier: from, recoverySiteIdentifier: to } = settings.basic;
-    if (request.vpgId === '' || this.vpgs.find(request.vpgId) || this.vpgs.isForgotten(request.vpgId)) throw conflict(`a VPG '${request.vpgId}' cannot be created: there is one, or was, or the identifier is empty; take a new one`);
+    if (this.vpgs.find(request.vpgId) || this.vpgs.isForgotten(request.vpgId)) throw conflict(`a VPG '${request.vpgId}' cannot be created: there is one, or was; take a new identifier`);
     if (to !== this.config.siteId) throw invalid('Basic.RecoverySiteIdentifier: a VPG is created by the site that recovers it');
     // Before anything of this site is looked at for it.
     if (request.askedBySiteId !== undefined && request.askedBySiteId !== from) throw invalid('a paired site asks for VPGs that protect VMs of its own');
@@ -341,12 +342,6 @@ function disksText(before: VpgDefinition, after: VpgDefinition): string {
     return what === undefined ? [] : [`disk ${disk.diskId} of '${vm.name}' ${what}`];
   }));
   return changes.join(', ');
-}
-
-function settingsIn(input: object): VpgSettings {
-  const settings = 'settings' in input ? input.settings : undefined;
-  if (typeof settings !== 'object' || settings === null || !('basic' in settings) || !('vms' in settings)) throw invalid('settings: VPG settings are expected');
-  return settings as VpgSettings;
 }
 
 /** Where things lie is not changed by an edit. */

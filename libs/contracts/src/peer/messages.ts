@@ -5,7 +5,8 @@ import {
 import { NATS_USER_KEY } from '../trust/messages.js';
 import type { ProtectionStatusV1, RecoveryStatusV1 } from '../vra/status.js';
 import { VOIDED_COMPONENTS_MAX, VoidedComponentV1 } from '../vra/desired-state.js';
-import { type SettledVmV1, VpgRecordV1 } from './vpg-record.js';
+import { IsBounded } from './bounded.js';
+import { type SettledVmV1, VPG_VMS_MAX, VpgRecordV1 } from './vpg-record.js';
 
 /** Who a site is and where its peers reach it. */
 export class SiteCardV1 {
@@ -86,8 +87,8 @@ export class VpgActV1 {
   @IsString() @Length(1, 100) taskId!: string;
   @IsString() @Length(1, 50) action!: string;
   @IsString() @MaxLength(200) initiatedBy!: string;
-  @IsOptional() @IsUUID() vpgId!: string | null;
-  @IsObject() input!: object;
+  @IsUUID() vpgId!: string;
+  @IsObject() @IsBounded() input!: object;
 }
 
 /** `control vpg.takeReverse`, to the site where a failed-over VPG's VMs ran: recover it from now on. Asked twice under one task id, it runs once. */
@@ -131,7 +132,7 @@ export class CatalogueEntryV1 {
   @IsIn(['automatic', 'tagged', 'applicationConsistent']) kind!: 'automatic' | 'tagged' | 'applicationConsistent';
   @IsInt() @Min(1) epoch!: number;
   @IsInt() @Min(0) term!: number;
-  @IsArray() @IsString({ each: true }) vmIds!: string[];
+  @IsArray() @ArrayMaxSize(VPG_VMS_MAX) @IsString({ each: true }) @MaxLength(200, { each: true }) vmIds!: string[];
 }
 
 /**
@@ -157,7 +158,7 @@ export interface CatalogueRevisionV1 {
 /** `control vm.power`, to the protected site, for the shutdown policy of a failover and its rollback. */
 export class VmPowerV1 {
   @IsUUID() vpgId!: string;
-  @IsArray() @ArrayMaxSize(512) @IsString({ each: true }) vmIds!: string[];
+  @IsArray() @ArrayMaxSize(VPG_VMS_MAX) @IsString({ each: true }) @MaxLength(200, { each: true }) vmIds!: string[];
   @IsIn(['on', 'shutdown', 'forceOff']) action!: 'on' | 'shutdown' | 'forceOff';
 }
 

@@ -3,6 +3,10 @@ import {
   ArrayMaxSize, IsArray, IsBoolean, IsIn, IsInt, IsNumber, IsObject, IsOptional, IsString, IsUUID, Length, Max, MaxLength, Min, ValidateNested,
 } from 'class-validator';
 import { BasisV1, VraAddressV1 } from '../vra/desired-state.js';
+import { IsBounded } from './bounded.js';
+
+/** VMs of one VPG. */
+export const VPG_VMS_MAX = 512;
 
 export class VpgDiskV1 {
   @IsString() @Length(1, 64) diskId!: string;
@@ -69,8 +73,8 @@ export class VpgDefinitionV1 {
   /** A user has paused replication. */
   @IsOptional() @IsBoolean() isPaused?: boolean;
   /** VpgSettings of @tidemark/vpg as committed. */
-  @IsObject() settings!: object;
-  @IsArray() @ArrayMaxSize(512) @ValidateNested({ each: true }) @Type(() => VpgVmV1) vms!: VpgVmV1[];
+  @IsObject() @IsBounded() settings!: object;
+  @IsArray() @ArrayMaxSize(VPG_VMS_MAX) @ValidateNested({ each: true }) @Type(() => VpgVmV1) vms!: VpgVmV1[];
 }
 
 export const VPG_STATES_V1 = ['creating', 'protecting', 'failingOver', 'promoting', 'reversing', 'needsConfiguration', 'deleting', 'removed'] as const;
@@ -109,10 +113,10 @@ export class FailoverRecordV1 {
   @IsOptional() @IsNumber() decideAtMs!: number | null;
   @IsIn(['None', 'Shutdown', 'ForceShutdown']) shutdownPolicy!: 'None' | 'Shutdown' | 'ForceShutdown';
   /** Protected VMs that this failover powered off. */
-  @IsArray() @IsString({ each: true }) shutDownVmIds!: string[];
-  @IsArray() @ValidateNested({ each: true }) @Type(() => RecoveredVmV1) vms!: RecoveredVmV1[];
+  @IsArray() @ArrayMaxSize(VPG_VMS_MAX) @IsString({ each: true }) @MaxLength(200, { each: true }) shutDownVmIds!: string[];
+  @IsArray() @ArrayMaxSize(VPG_VMS_MAX) @ValidateNested({ each: true }) @Type(() => RecoveredVmV1) vms!: RecoveredVmV1[];
   /** Of a move. */
-  @IsOptional() @IsArray() @ValidateNested({ each: true }) @Type(() => SettledVmV1) settled?: SettledVmV1[];
+  @IsOptional() @IsArray() @ArrayMaxSize(VPG_VMS_MAX) @ValidateNested({ each: true }) @Type(() => SettledVmV1) settled?: SettledVmV1[];
 }
 
 export class FailoverTestRecordV1 {
@@ -120,7 +124,7 @@ export class FailoverTestRecordV1 {
   @IsIn(['starting', 'running', 'stopping']) phase!: 'starting' | 'running' | 'stopping';
   @IsInt() @Min(1) checkpointId!: number;
   @IsNumber() startedAtMs!: number;
-  @IsArray() @ValidateNested({ each: true }) @Type(() => RecoveredVmV1) vms!: RecoveredVmV1[];
+  @IsArray() @ArrayMaxSize(VPG_VMS_MAX) @ValidateNested({ each: true }) @Type(() => RecoveredVmV1) vms!: RecoveredVmV1[];
 }
 
 /** The recovery site decides over a VPG; the protected site holds a copy of the newest generation that it was told. */
