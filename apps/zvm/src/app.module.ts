@@ -57,6 +57,7 @@ import { LocalSiteController } from './site/local-site.controller.js';
 import { SiteInventoryService } from './site/site-inventory.service.js';
 import { VirtualizationSitesController } from './site/virtualization-sites.controller.js';
 import { TaskService } from './task/task.service.js';
+import { TaskRetention } from './task/task-retention.js';
 import { TaskStore } from './task/task.store.js';
 import { TasksController } from './task/tasks.controller.js';
 import { TokenService } from './token/token.service.js';
@@ -128,7 +129,7 @@ import { VrasController } from './vra/vras.controller.js';
 const STORES = [AuditStore, UserStore, SessionStore, TaskStore, VpgStore, VmHostStore, VraStore, PeerStore, CatalogueStore, DraftStore, AlertStore, FenceStore, VoidedComponentStore, VbaStore];
 
 const SERVICES = [
-  AuditLog, ActAudit, RequestAudit, SyslogService, CallRate, Lockout, UserService, TokenService, SessionService, OidcService, TaskService, EventService, InventoryService, OperationService, SiteInventoryService, VraLinkService, VraWords, VraBeliefs, SiteThrottle, VraStateService, CheckpointTrouble, VraOperations,
+  AuditLog, ActAudit, RequestAudit, SyslogService, CallRate, Lockout, UserService, TokenService, SessionService, OidcService, TaskService, TaskRetention, EventService, InventoryService, OperationService, SiteInventoryService, VraLinkService, VraWords, VraBeliefs, SiteThrottle, VraStateService, CheckpointTrouble, VraOperations,
   RecoveryScripts, PeerLinkService, PeerExchange, PeerResponder, PairingService, CatalogueService, RecoverySite, VpgConsents, ProtectedSite, RecoveredVms, RecoveryActions, VpgActions,
   VpgStatusService, VmFollower, DecisionTimer, DefinitionService, DraftService, CommitService, AlertService, TrustService, CaRotation,
   NatsUsers, TrustTokenStore, Enrolment, TrustRenewal, InternalListener, PeerKeys, PeerTrust, PairingAcceptance,

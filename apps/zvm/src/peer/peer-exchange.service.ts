@@ -15,6 +15,7 @@ import { VraLinkService } from '../vra/vra-link.service.js';
 import { VraStateService } from '../vra/vra-state.service.js';
 import { VraWords } from '../vra/vra-words.service.js';
 import { PeerLinkService } from './peer-link.service.js';
+import { PeerTaskIntake } from './peer-task-intake.js';
 import { PeerStore } from './peer.store.js';
 
 /** Ended tasks are told for this long, for a site that was away for a moment. */
@@ -28,6 +29,7 @@ const TASK_NEWS_MS = 10 * 60_000;
 export class PeerExchange implements OnApplicationBootstrap, OnApplicationShutdown {
   readonly #news = new Background('peer-news', 1000, () => this.#tellAll());
   readonly #heal = new Background('peer-heal', 1000, () => this.#healAll());
+  readonly #intake: PeerTaskIntake;
   /** Revision of each VPG's list that the protected site has confirmed. */
   readonly #confirmed = new Map<string, number>();
 
@@ -44,7 +46,9 @@ export class PeerExchange implements OnApplicationBootstrap, OnApplicationShutdo
     private readonly trouble: CheckpointTrouble,
     private readonly clock: Clock,
     @Inject(ZVM_CONFIG) private readonly config: ZvmConfig,
-  ) {}
+  ) {
+    this.#intake = new PeerTaskIntake(tasks, vpgs, clock);
+  }
 
   onApplicationBootstrap(): void {
     this.link.onNews((siteId, news) => this.#hear(siteId, news));
@@ -110,16 +114,10 @@ export class PeerExchange implements OnApplicationBootstrap, OnApplicationShutdo
 
   /** Owned by the news that comes each second: what fails now comes again. */
   async #take(siteId: string, news: PeerNewsV1): Promise<void> {
-    for (const task of news.tasks) if (task.runnerSiteId === siteId && task.related.vpgIds.every((vpgId) => this.#isShared(vpgId, siteId))) await this.tasks.follow(task, this.peers.find(siteId)?.name ?? siteId);
     for (const { vpgId, catalogueRevision } of news.vpgs) {
       if (this.vpgs.find(vpgId)?.definition.protectedSiteId === siteId) this.#confirmed.set(vpgId, catalogueRevision);
     }
-  }
-
-  /** A site tells of VPGs that it shares with this one, or that nobody here knows (any more): never of those of another pairing. */
-  #isShared(vpgId: string, siteId: string): boolean {
-    const known = this.vpgs.find(vpgId)?.definition;
-    return known === undefined || known.protectedSiteId === siteId || known.recoverySiteId === siteId;
+    await this.#intake.take({ siteId, name: this.peers.find(siteId)?.name ?? siteId }, news.tasks);
   }
 
   async #healAll(): Promise<void> {

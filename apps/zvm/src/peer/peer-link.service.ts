@@ -5,6 +5,7 @@ import { credentials, type PairingToken } from '@tidemark/trust';
 import { Clock } from '../clock.js';
 import { ZVM_CONFIG, type ZvmConfig } from '../config.js';
 import { ZvmError, type ZvmErrorCode } from '../errors.js';
+import { EventPace } from '../heartbeat/event-pace.js';
 import { ZVM_VERSION } from '../version.js';
 import { SITE_BUS } from '../vra/vra-link.service.js';
 import { PeerKeys } from './peer-keys.js';
@@ -12,6 +13,8 @@ import { PeerStore } from './peer.store.js';
 
 /** Silence after which a peer site counts as gone. */
 export const PEER_SILENCE_MS = 5000;
+/** They come once a second; what a paired site can have this one read. */
+const NEWS_PACE = { intervalMs: 500, bytesPerSecond: 4 << 20 };
 const VISIT_MS = 8000;
 const KNOCK_MS = 5000;
 
@@ -47,6 +50,8 @@ export class PeerLinkService implements OnModuleInit, OnApplicationShutdown {
   readonly #links = new Map<string, Link>();
   readonly #heard = new Map<string, HeardNews>();
   readonly #listeners: NewsListener[] = [];
+  /** By subject: the broker lets each site speak under its own name alone. */
+  readonly #pace = new EventPace(NEWS_PACE);
 
   constructor(
     private readonly peers: PeerStore,
@@ -59,7 +64,7 @@ export class PeerLinkService implements OnModuleInit, OnApplicationShutdown {
   onModuleInit(): void {
     this.peers.onChange(() => this.followPeers());
     const subject = subjectOf({ siteId: this.config.siteId, service: 'zvm', instanceId: '*', channel: 'event', topic: 'peer.news' });
-    this.bus.listen<PeerNewsV1>(subject, (news, actual) => this.#hear(news, actual));
+    this.bus.listen<PeerNewsV1>(subject, (news, actual) => this.#hear(news, actual), (actual, sizeBytes) => this.#pace.isWelcome(actual, sizeBytes, this.clock.monotonicMs()));
   }
 
   /** Where and who this site is, for its peers. */

@@ -99,7 +99,7 @@ export class TaskService {
     if (known && (known.runnerSiteId !== news.runnerSiteId || known.state !== 'InProgress')) return;
     if (known && (known.generation > news.generation || isSame(known, news))) return;
     const initiatedBy = known?.initiatedBy ?? namedBySite(runnerName, news.initiatedBy);
-    const task = { ...news, initiatedBy, startedAtMs: known?.startedAtMs ?? news.startedAtMs };
+    const task = { ...news, initiatedBy, startedAtMs: known?.startedAtMs ?? Math.min(news.startedAtMs, this.clock.nowMs()) };
     await this.store.save(task);
     if (task.state !== 'InProgress') await this.#recordFollowedEnd(task);
   }
@@ -109,6 +109,11 @@ export class TaskService {
     if (leftOut === undefined) return;
     const message = leftOut === 0 ? task.reason : `${task.reason}; ${leftOut} ends before this one have no entry of their own`;
     await this.#record({ task, action: 'task.ended', message, askedBy: task.runnerSiteId });
+  }
+
+  /** Those of them that are shown here already. */
+  async knownOf(taskIds: readonly string[]): Promise<ReadonlySet<string>> {
+    return await this.store.knownOf(taskIds);
   }
 
   /** Tasks run here, under way or ended after `changedAfter`. */

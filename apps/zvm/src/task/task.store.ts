@@ -1,4 +1,5 @@
 import { Injectable } from '@nestjs/common';
+import { In } from 'typeorm';
 import { Database } from '../persistence/database.js';
 import { TaskEntity } from '../persistence/entities.js';
 
@@ -38,6 +39,18 @@ export class TaskStore {
   async find(taskId: string): Promise<TaskRecord | undefined> {
     const row = await this.database.use((db) => db.findOneBy(TaskEntity, { taskId }));
     return row ? fromRow(row) : undefined;
+  }
+
+  async knownOf(taskIds: readonly string[]): Promise<ReadonlySet<string>> {
+    const rows = await this.database.use((db) => db.find(TaskEntity, { select: { taskId: true }, where: { taskId: In([...taskIds]) } }));
+    return new Set(rows.map(({ taskId }) => taskId));
+  }
+
+  /** Takes away those that ended before `endedBefore`, and of each site the oldest beyond `ofSiteMax`; never one that this site runs. */
+  async prune({ ownSiteId, endedBefore, ofSiteMax }: { readonly ownSiteId: string; readonly endedBefore: Date; readonly ofSiteMax: number }): Promise<void> {
+    const surplus = 'SELECT task_id FROM (SELECT task_id, completed_at, runner_site_id, row_number() OVER (PARTITION BY runner_site_id ORDER BY started_at DESC, task_id) AS place FROM tasks) t '
+      + 'WHERE place > $2 AND (completed_at IS NOT NULL OR runner_site_id <> $3)';
+    await this.database.use((db) => db.query(`DELETE FROM tasks WHERE completed_at < $1 OR task_id IN (${surplus})`, [endedBefore, ofSiteMax, ownSiteId]));
   }
 
   /** Newest first. */

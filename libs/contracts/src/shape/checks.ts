@@ -10,6 +10,8 @@ const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 /** Not finite numbers travel as null in JSON: what is measured may be unknown for a moment, and arithmetic takes it. */
 export const number: Check = (value) => value === null || typeof value === 'number';
 export const whole: Check = (value) => Number.isSafeInteger(value);
+/** As the database counts: more than this fails far from here. */
+export const count: Check = (value) => Number.isInteger(value) && (value as number) >= 0 && (value as number) <= 2_147_483_647;
 export const flag: Check = (value) => typeof value === 'boolean';
 /** Ms since 1970 that can be shown as a date. */
 export const instant: Check = (value) => typeof value === 'number' && value >= 0 && value <= INSTANT_MS_MAX;
