@@ -1,3 +1,4 @@
+export { WaitMeter } from './load/wait-meter.js';
 export { LinkProxy } from './net/link-proxy.js';
 export { NbdClient } from './vra/nbd-client.js';
 export { RecoveryPair } from './vra/recovery-pair.js';

@@ -2,6 +2,14 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { blockOfWrite, type LanePlan } from './lane.js';
 import type { NbdGuest } from './nbd-guest.js';
 
+/** Begins to measure a wait. @returns what tells how long it has lasted, milliseconds */
+export type WaitMeasure = () => () => number;
+
+const byTheClock: WaitMeasure = () => {
+  const startedAtMs = performance.now();
+  return () => performance.now() - startedAtMs;
+};
+
 /** Writes one lane for as long as it is wanted. */
 export class LaneWriter {
   #issuedSeq = 0;
@@ -12,6 +20,7 @@ export class LaneWriter {
   constructor(
     readonly plan: LanePlan,
     private readonly guests: readonly NbdGuest[],
+    private readonly beginWait = byTheClock,
   ) {}
 
   /** The newest write that was handed to a disk. */
@@ -44,9 +53,9 @@ export class LaneWriter {
     const guest = this.guests[place.region];
     if (!guest) throw new RangeError(`no guest for region ${place.region}`);
     this.#issuedSeq = seq;
-    const startedAtMs = performance.now();
+    const waitedMs = this.beginWait();
     await guest.write(place.offset, bytes);
-    this.#slowestMs = Math.max(this.#slowestMs, performance.now() - startedAtMs);
+    this.#slowestMs = Math.max(this.#slowestMs, waitedMs());
     this.#completedSeq = seq;
   }
 }

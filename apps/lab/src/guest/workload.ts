@@ -2,7 +2,7 @@ import { LabError } from '../lab-error.js';
 import type { VmStatus } from '../status.js';
 import { DESCRIBED_BLOCK_BYTES } from './described-block.js';
 import { examineLane, type LaneFinding, type LanePlan } from './lane.js';
-import { LaneWriter } from './lane-writer.js';
+import { LaneWriter, type WaitMeasure } from './lane-writer.js';
 import { NbdGuest } from './nbd-guest.js';
 
 const READ_BYTES_MAX = 4 * 1024 * 1024;
@@ -60,14 +60,14 @@ export class Workload {
   readonly #stop = new AbortController();
   #running: Promise<unknown> = Promise.resolve();
 
-  constructor(lanes: readonly PlannedLane[], vms: readonly VmStatus[]) {
+  constructor(lanes: readonly PlannedLane[], vms: readonly VmStatus[], beginWait?: WaitMeasure) {
     const uris = [...new Set(lanes.flatMap((lane) => lane.disks.map((disk) => uriOf(vms, disk))))];
     const guestOf = new Map(uris.map((uri) => [uri, new NbdGuest(uri)]));
     this.#guests = [...guestOf.values()];
     this.#exports = new Map([...guestOf].map(([uri, guest]) => [exportOf(uri), guest]));
     this.#writers = lanes.map(({ plan, disks }) => {
       const guests = disks.map((disk) => guestOf.get(uriOf(vms, disk))).filter((guest) => guest !== undefined);
-      return new LaneWriter(plan, guests);
+      return new LaneWriter(plan, guests, beginWait);
     });
   }
 

@@ -10,6 +10,8 @@ export interface ReplicationFigures {
   /** Captured, not yet durable at the recovery site. */
   readonly lagBytes: number;
   readonly syncRemainingBytes: number;
+  /** That the syncs had to compare or to send. */
+  readonly allSyncsBytes: number;
   /** Time that guests' completions were held for checkpoints, p99; the worst VRA. */
   readonly holdMsP99: number;
 }
@@ -24,6 +26,7 @@ export async function replicationFigures(site: SiteLayout, vpgId: string): Promi
     sentBytes: sum('tidemark_sent_bytes'),
     lagBytes: sum('tidemark_lag_bytes'),
     syncRemainingBytes: sum('tidemark_sync_remaining_bytes'),
+    allSyncsBytes: sum('tidemark_sync_all_bytes'),
     holdMsP99: Math.max(0, ...values('tidemark_barrier_hold_ms_p99')),
   };
 }

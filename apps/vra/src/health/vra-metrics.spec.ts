@@ -4,7 +4,7 @@ import { VraMetrics } from './vra-metrics.js';
 
 const IDS = { vpgId: 'v', vmId: 'm' };
 const PROTECTION: EngineStatus['protections'][number] = {
-  ...IDS, epoch: 1, state: 'replicating', isFenced: false, detail: '', loss: null, sync: null, lagBytes: 0, writtenBytes: 0, writeCount: 0, sentBytes: 0, bytesPerSecond: 0, writesPerSecond: 0,
+  ...IDS, epoch: 1, state: 'replicating', isFenced: false, detail: '', loss: null, sync: null, lagBytes: 0, writtenBytes: 0, writeCount: 0, allSyncsBytes: 0, sentBytes: 0, bytesPerSecond: 0, writesPerSecond: 0,
 };
 const RECOVERY: EngineStatus['recoveries'][number] = {
   ...IDS, epoch: 1, reservedEpoch: null, state: 'receiving', detail: '', durableSeq: 9, journalBytes: 1, compactedBytes: 0, limits: { journalHardBytes: null, journalWarningBytes: null, scratchHardBytes: null, scratchWarningBytes: null },

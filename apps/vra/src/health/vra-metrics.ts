@@ -26,6 +26,7 @@ export class VraMetrics extends HealthSource {
     this.#gauge('tidemark_lost_acknowledged_count', 'Times that the recovery side had lost what it had acknowledged as durable, since the stream began here: any above 0 is an alarm');
     this.#gauge('tidemark_written_bytes', 'Bytes written by the guest since the stream began');
     this.#gauge('tidemark_sent_bytes', 'Bytes sent on 4008, after compression');
+    this.#gauge('tidemark_sync_all_bytes', 'Bytes that the syncs since the stream began had to compare or to send: after a crash far less than the disks have');
     this.#gauge('tidemark_sync_remaining_bytes', 'Bytes that the running sync still has to send');
     this.#gauge('tidemark_journal_bytes', 'Bytes of the journal on disk');
     this.#gauge('tidemark_journal_compacted_bytes', 'Bytes that thinning has given back since the journal was opened');
@@ -77,6 +78,7 @@ export class VraMetrics extends HealthSource {
       this.#set('tidemark_lost_acknowledged_count', protection, protection.loss?.count ?? 0);
       this.#set('tidemark_written_bytes', protection, protection.writtenBytes);
       this.#set('tidemark_sent_bytes', protection, protection.sentBytes);
+      this.#set('tidemark_sync_all_bytes', protection, protection.allSyncsBytes);
       this.#set('tidemark_sync_remaining_bytes', protection, protection.sync?.remainingBytes ?? 0);
     }
     for (const recovery of status.recoveries) {

@@ -5,7 +5,7 @@ import type { LinkState } from './sender-states.js';
 import type { RefusedReply, SenderState, SenderStatus, SyncProgress } from './types.js';
 
 /** What a Sender's status is made of. */
-export interface SenderView extends Pick<SenderStatus, 'writtenBytes' | 'writeCount' | 'ackedSeq' | 'incarnation' | 'lostAcknowledgedCount'> {
+export interface SenderView extends Pick<SenderStatus, 'writtenBytes' | 'writeCount' | 'allSyncsBytes' | 'ackedSeq' | 'incarnation' | 'lostAcknowledgedCount'> {
   readonly mode: SenderMode;
   readonly link: LinkState;
   readonly refusal: RefusedReply | undefined;
@@ -27,6 +27,7 @@ export function senderStatus(view: SenderView): SenderStatus {
     dirtyBytes: walk.dirtyBytes,
     writtenBytes: view.writtenBytes,
     writeCount: view.writeCount,
+    allSyncsBytes: view.allSyncsBytes,
     lastSeq: queue.lastSeq,
     sentSeq: queue.sentSeq,
     ackedSeq: view.ackedSeq,

@@ -276,7 +276,7 @@ describe('Sender: falling back to the bitmap', () => {
     const { lastSeq, ackedSeq } = bench.sender.status();
     bench.open({ incarnation: 2, lastSessionId: 's', isBaseComplete: true, durableSeq: ackedSeq + 1 });
     expect(bench.frames()[0]?.firstSeq).toBe(lastSeq + 1);
-    expect(bench.sender.status()).toMatchObject({ state: 'bitmapSync', sync: { totalBytes: 13 * B } });
+    expect(bench.sender.status()).toMatchObject({ state: 'bitmapSync', sync: { totalBytes: 13 * B }, allSyncsBytes: SIZE + 13 * B });
   });
 
   it('queues while disconnected, then tracks', () => {

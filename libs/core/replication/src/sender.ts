@@ -65,6 +65,7 @@ export class Sender implements CaptureSink, StreamPositions {
   #dropCount = 0;
   #lossDetail = '';
   #lostAcknowledgedCount = 0;
+  #allSyncsBytes = 0;
   #writtenBytes = 0;
   #writeCount = 0;
 
@@ -329,7 +330,7 @@ export class Sender implements CaptureSink, StreamPositions {
     const status = senderStatus({
       mode: this.#mode, link: this.#link, refusal: this.#refusal, creditBytes: this.#creditBytes, lossDetail: this.#lossDetail,
       sync: this.#sync, queue: this.#queue, walk: this.#walk,
-      writtenBytes: this.#writtenBytes, writeCount: this.#writeCount, ackedSeq: this.#ackedSeq,
+      writtenBytes: this.#writtenBytes, writeCount: this.#writeCount, allSyncsBytes: this.#allSyncsBytes, ackedSeq: this.#ackedSeq,
       incarnation: this.#incarnation, lostAcknowledgedCount: this.#lostAcknowledgedCount,
     });
     if (this.#sync !== undefined && status.sync !== null) this.#sync.totalBytes = status.sync.totalBytes;
@@ -460,6 +461,7 @@ export class Sender implements CaptureSink, StreamPositions {
     }
     this.#mode = 'syncing';
     this.#marker = undefined;
+    this.#allSyncsBytes += this.#walk.dirtyBytes;
     this.#sync = { kind, reason, totalBytes: this.#walk.dirtyBytes, endSeq: 0, fence: undefined };
   }
 

@@ -73,6 +73,8 @@ export interface SenderStatus {
   readonly dirtyBytes: number;
   readonly writtenBytes: number;
   readonly writeCount: number;
+  /** That the syncs since the Sender began had to compare or to send, when each began. */
+  readonly allSyncsBytes: number;
   readonly lastSeq: number;
   readonly sentSeq: number;
   readonly ackedSeq: number;

@@ -40,6 +40,8 @@ export interface ProtectionStatus {
   readonly lagBytes: number;
   readonly writtenBytes: number;
   readonly writeCount: number;
+  /** That the syncs since the stream began had to compare or to send. */
+  readonly allSyncsBytes: number;
   readonly sentBytes: number;
   readonly bytesPerSecond: number;
   readonly writesPerSecond: number;
@@ -171,6 +173,7 @@ function protectionStatus(stream: SendingStream, unreachableReason: string, nowM
     lagBytes: status.lagBytes,
     writtenBytes: status.writtenBytes,
     writeCount: status.writeCount,
+    allSyncsBytes: status.allSyncsBytes,
     sentBytes: rates.sentBytes,
     bytesPerSecond: rates.bytesPerSecond,
     writesPerSecond: rates.writesPerSecond,
@@ -184,7 +187,7 @@ function syncStatus(sync: SyncProgress, bytesPerSecond: number): SyncStatus {
 }
 
 function notRunning({ vpgId, vmId, epoch }: ProtectionSpec, detail: string): ProtectionStatus {
-  const none = { lagBytes: 0, writtenBytes: 0, writeCount: 0, sentBytes: 0, bytesPerSecond: 0, writesPerSecond: 0 };
+  const none = { lagBytes: 0, writtenBytes: 0, writeCount: 0, allSyncsBytes: 0, sentBytes: 0, bytesPerSecond: 0, writesPerSecond: 0 };
   return { vpgId, vmId, epoch, state: 'failed', isFenced: false, detail, loss: null, sync: null, ...none };
 }
 
