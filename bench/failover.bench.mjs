@@ -9,7 +9,7 @@ import { closeSync, openSync, truncateSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { SITE_ID, startEngine } from './lib/engine.mjs';
-import { LabFailover } from './lib/lab-failover.mjs';
+import { startLabFailover } from './lib/lab-failover.mjs';
 import { startLoad } from './lib/load.mjs';
 import { readFirstSector } from './lib/nbd-read.mjs';
 import { startProcess } from './lib/processes.mjs';
@@ -125,13 +125,13 @@ async function againstPeer({ rounds, part, count, measure, overlays, progress })
 }
 
 async function wholeRows({ rounds, counts, overlays, progress }) {
-  const lab = await LabFailover.raise({ counts, diskBytes: SIZE_BYTES, progress });
+  const lab = await startLabFailover({ counts, diskBytes: SIZE_BYTES, progress });
   try {
     const rows = [];
     for (const count of counts) rows.push(await againstPeer({ rounds, part: 'whole', count, measure: () => lab.measure(count), overlays, progress }));
     return rows;
   } finally {
-    await lab.remove();
+    await lab.stop();
   }
 }
 

@@ -56,7 +56,7 @@ export class ProtectionV1 {
 
 export class BarrierMemberV1 {
   @ValidateNested() @Type(() => VraAddressV1) vra!: VraAddressV1;
-  @IsArray() @IsString({ each: true }) vmIds!: string[];
+  @IsArray() @ArrayMaxSize(5000) @IsString({ each: true }) @MaxLength(200, { each: true }) vmIds!: string[];
 }
 
 /** Who makes checkpoints of a VPG. Members in order of succession: the first one leads. */
@@ -117,9 +117,9 @@ export class TrustV1 {
 export class DesiredStateV1 {
   @IsInt() @Min(0) revision!: number;
   @ValidateNested() @Type(() => TrustV1) trust!: TrustV1;
-  @IsArray() @ValidateNested({ each: true }) @Type(() => AttachedVmV1) attachedVms!: AttachedVmV1[];
-  @IsArray() @ValidateNested({ each: true }) @Type(() => ProtectionV1) protections!: ProtectionV1[];
-  @IsArray() @ValidateNested({ each: true }) @Type(() => BarrierV1) barriers!: BarrierV1[];
+  @IsArray() @ArrayMaxSize(5000) @ValidateNested({ each: true }) @Type(() => AttachedVmV1) attachedVms!: AttachedVmV1[];
+  @IsArray() @ArrayMaxSize(5000) @ValidateNested({ each: true }) @Type(() => ProtectionV1) protections!: ProtectionV1[];
+  @IsArray() @ArrayMaxSize(5000) @ValidateNested({ each: true }) @Type(() => BarrierV1) barriers!: BarrierV1[];
   /** Absent: no limit. */
   @IsOptional() @ValidateNested() @Type(() => ThrottleV1) throttle?: ThrottleV1;
 }
@@ -172,7 +172,7 @@ export class RecoveryV1 {
   @IsUUID() protectedSiteId!: string;
   @IsInt() @Min(1) epoch!: number;
   /** All VMs of the VPG and the VRA that recovers each: retirement is agreed among them, the first one leads it. */
-  @IsArray() @ValidateNested({ each: true }) @Type(() => BarrierMemberV1) recoverers!: BarrierMemberV1[];
+  @IsArray() @ArrayMaxSize(5000) @ValidateNested({ each: true }) @Type(() => BarrierMemberV1) recoverers!: BarrierMemberV1[];
   @IsArray() @ArrayMaxSize(64) @ValidateNested({ each: true }) @Type(() => RecoveryVolumeV1) volumes!: RecoveryVolumeV1[];
   /** Folder of the journal and of scratch on the journal datastore; created when missing. */
   @IsString() @Length(1, 4096) journalFolder!: string;
