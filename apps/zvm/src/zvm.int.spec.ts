@@ -429,6 +429,7 @@ describe('the life of a VPG', () => {
 
 describe('a VPG whose recovery site is gone', () => {
   it('is deleted at the protected site by force only, and the other site learns it when it is back', async () => {
+    await atA.ok('PUT', `/peersites/${b.config.siteId}`, { CanProtectVms: true });
     const sid = await draftFor(atB, await vmIdsOf('spare'), 'Orphan');
     expect(await atB.task(await atB.ok<string>('POST', `/vpgSettings/${sid}/commit`))).toMatchObject({ state: COMPLETED });
     const [created] = await atB.ok<VpgApi[]>('GET', '/vpgs');

@@ -38,7 +38,7 @@ export class ProtectionV1 {
   @IsString() @Length(1, 200) vmId!: string;
   @IsInt() @Min(1) epoch!: number;
   /** Empty: the VM has no disk for this volume (any more). */
-  @IsArray() @ArrayMaxSize(64) @IsString({ each: true }) diskIds!: string[];
+  @IsArray() @ArrayMaxSize(64) @IsString({ each: true }) @MaxLength(200, { each: true }) diskIds!: string[];
   /** By volume index, as the recovery side has them; 0: removed. */
   @IsArray() @ArrayMaxSize(64) @IsInt({ each: true }) @Min(0, { each: true }) volumeBytes!: number[];
   /** Indexes of volumes with temp data (swap, page files): copied once, then never again until there is a new base. Absent: none. Does not change while the protection lives. */
@@ -139,7 +139,7 @@ export class RecoveryVolumeV1 {
 export class BasisV1 {
   @IsUUID() basisId!: string;
   /** By volume index, as `protection.settle` answered: a file that has another one by now is compared like any other. */
-  @IsArray() @ArrayMaxSize(64) @IsString({ each: true }) fingerprints!: string[];
+  @IsArray() @ArrayMaxSize(64) @IsString({ each: true }) @MaxLength(200, { each: true }) fingerprints!: string[];
 }
 
 export class DatastoreV1 {

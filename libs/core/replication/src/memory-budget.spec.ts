@@ -17,6 +17,16 @@ describe('MemoryBudget', () => {
     expect([other.tryReserve(250), other.tryReserve(1), budget.usedBytes]).toEqual([true, false, 1000]);
   });
 
+  it('says for how many shares it can guarantee so much', () => {
+    const budget = new MemoryBudget(1000);
+    expect(budget.sharesOf(150)).toEqual({ most: 3, taken: 0 });
+    const shares = [1, 2, 3].map(() => budget.share());
+    expect(shares[0]?.guaranteedBytes).toBeGreaterThanOrEqual(150);
+    expect(budget.sharesOf(150)).toEqual({ most: 3, taken: 3 });
+    budget.share();
+    expect(shares[0]?.guaranteedBytes).toBeLessThan(150);
+  });
+
   it('a share that comes late finds room as soon as the others give back, and never beyond the limit', () => {
     const budget = new MemoryBudget(1000);
     const first = budget.share();

@@ -56,6 +56,11 @@ export class MemoryBudget {
     return this.#usedBytes;
   }
 
+  /** Shares of weight 1 that can each be sure of so many bytes, and how many there are by weight now. */
+  sharesOf(bytes: number): { readonly most: number; readonly taken: number } {
+    return { most: Math.floor(this.limitBytes / 2 / bytes), taken: this.#weightSum };
+  }
+
   share(options: ShareOptions = {}): BudgetShare {
     const share = new Share(this, options.capBytes ?? Infinity, options.weight ?? 1, options.giveWay);
     this.#shares.add(share);

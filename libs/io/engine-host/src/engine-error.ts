@@ -12,6 +12,7 @@ export type EngineErrorCode =
   | 'VRA_CLOSED'
   | 'VRA_IDENTITY' // its certificate is another component's
   | 'VRA_PRESEED'
+  | 'VRA_MEMORY' // streams of one more VM would starve others
   | 'VRA_PATH' // a file or folder outside the host's datastores
   | 'VRA_MOVED' // journal and mirrors belong to another VRA
   | 'VRA_NOTHING_THERE' // a journal was to be taken over and is not to be seen here

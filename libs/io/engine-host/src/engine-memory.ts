@@ -1,7 +1,8 @@
 import { MiB } from '@tidemark/base';
 import { ReadCache } from '@tidemark/journal-file';
-import { MemoryBudget, MemoryPool, type BudgetShare } from '@tidemark/replication';
+import { CREDIT_BYTES_MIN, MemoryBudget, MemoryPool, type BudgetShare } from '@tidemark/replication';
 import { payloadPool } from '@tidemark/sys';
+import { EngineError } from './engine-error.js';
 
 /** Parts of the pool that a role may fill (reference §2.1). */
 const CAPTURING_SHARE = 0.9;
@@ -23,6 +24,16 @@ export interface EngineMemory {
 export function engineMemory(captureBytesMax: number): EngineMemory {
   const pool = new MemoryPool(Math.ceil(captureBytesMax / CAPTURING_SHARE));
   return { pool, capturing: new MemoryBudget(captureBytesMax, pool), receiving: new MemoryBudget(Math.floor(pool.limitBytes * RECEIVING_SHARE), pool), readCache: new ReadCache(READ_CACHE_BYTES) };
+}
+
+/**
+ * Whose guarantee is less than the smallest credit may wait for ever: credit is given back by streams that end, not by those that are quiet.
+ * @throws EngineError VRA_MEMORY: there is room for no more streams
+ */
+export function assertRoomForRecovery({ receiving }: EngineMemory): void {
+  const { most, taken } = receiving.sharesOf(CREDIT_BYTES_MIN);
+  if (taken < most) return;
+  throw new EngineError('VRA_MEMORY', `this VRA has memory to recover ${String(most)} VMs and recovers ${String(taken)}: recover this one at another host, or give the VRA more memory (TIDEMARK_MEMORY_MIB) and start it again`);
 }
 
 export interface VpgMemory {

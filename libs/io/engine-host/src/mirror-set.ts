@@ -1,4 +1,4 @@
-import { chmod, rm } from 'node:fs/promises';
+import { chmod, rm, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { BlockFile } from '@tidemark/block-file';
 import type { VolumeWish } from '@tidemark/journal';
@@ -43,6 +43,17 @@ export class MirrorSet {
       const file = this.#files[index];
       if (index >= this.#files.length) this.#files.push(await openMirror(volume));
       else if (file && volume.isRemoved !== true) await file.grow(volume.sizeBytes);
+    }
+    await this.makePrivate(volumes);
+  }
+
+  /**
+   * A preseeded disk came with whatever rights its copier gave it; from now on it holds what the guest writes. Not before its fingerprint was looked at, which this
+   * changes. May be repeated.
+   */
+  async makePrivate(volumes: readonly RecoveryVolumeSpec[]): Promise<void> {
+    for (const [index, { mirrorPath, isPreseeded }] of volumes.entries()) {
+      if (isPreseeded === true && this.has(index) && ((await stat(mirrorPath)).mode & 0o077) !== 0) await chmod(mirrorPath, 0o600);
     }
   }
 
@@ -102,10 +113,7 @@ async function openMirror({ mirrorPath, sizeBytes, isRemoved, isPreseeded }: Rec
   const mayCreate = isPreseeded !== true && isRemoved !== true && !isKnown;
   if (mayCreate) await makeFolder(dirname(mirrorPath), 0o700);
   try {
-    const file = await BlockFile.open({ path: mirrorPath, sizeBytes, isReadOnly: false, isLongerFine: !isForeign, create: mayCreate });
-    // A preseeded disk came with whatever rights its copier gave it; from here on it holds what the guest writes.
-    if (isForeign) await chmod(mirrorPath, 0o600);
-    return file;
+    return await BlockFile.open({ path: mirrorPath, sizeBytes, isReadOnly: false, isLongerFine: !isForeign, create: mayCreate });
   } catch (cause) {
     if (isRemoved === true && cause instanceof VolumeError && cause.code === 'VOLUME_NOT_FOUND') return undefined;
     if (isKnown && cause instanceof VolumeError && cause.code === 'VOLUME_NOT_FOUND') {

@@ -3,6 +3,7 @@ import type { CheckpointPin } from './checkpoint-pins.js';
 import type { DatastoreSpace } from './datastore-space.js';
 import { DatastoreSpaces } from './datastore-spaces.js';
 import { type HandOver, handOver } from './disk-hand-over.js';
+import { assertRoomForRecovery } from './engine-memory.js';
 import { EngineError } from './engine-error.js';
 import { EpochGate, overThere } from './epoch-gate.js';
 import { HeldExchange } from './held-exchange.js';
@@ -259,6 +260,7 @@ export class RecoveringSide {
       if (this.#removals.has(key)) throw new EngineError('VRA_CONFLICT', 'the former recovery of this VM is still being removed');
       const known = this.#specs.get(key);
       if (known) assertCanBecome(known, spec);
+      else assertRoomForRecovery(this.around.memory);
       const recovery = this.#recoveries.get(key);
       if (recovery) {
         await this.#folders?.assertRecovery(spec);

@@ -60,6 +60,7 @@ export class RecoveryHost {
   readonly #hasher: HeadHasher;
   readonly #mirrors = new MirrorSet();
   readonly #replies = new Map<number, StreamReply>();
+  #openedMs = 0;
   #journal: JournalFile | undefined;
   #listInstance: string = randomUUID();
   #body: Uint8Array = new Uint8Array(0);
@@ -110,6 +111,7 @@ export class RecoveryHost {
       await host.#mirrors.open(spec.volumes, { knownCount: isKnownByFiles ? spec.volumes.length : knownCount, isNew: owner.isNew });
       await owner.claim();
       await host.#proveBasis();
+      await host.#mirrors.makePrivate(spec.volumes);
       await host.pins.load();
       await host.#openJournal();
     } catch (error) {
@@ -148,6 +150,7 @@ export class RecoveryHost {
       onIndexDamaged: (path) => this.hooks.log.error({ protection: this.key, path }, 'an index file of the journal does not read back as it was written: the disk has rotted; it is made again from its segments'),
     });
     this.#journal = journal;
+    this.#openedMs = this.hooks.ages.nowMs();
     this.pins.attach(journal);
     const { epoch, state } = journal.stats();
     // What was put and no stream has opened with yet is only offered.
@@ -159,6 +162,11 @@ export class RecoveryHost {
   /** New with every opening of the journal: change numbers of its checkpoint list count from there. */
   get listInstance(): string {
     return this.#listInstance;
+  }
+
+  /** Of the age clock: what arrived before it did so before this opening, and the journal does not know how long ago. */
+  get journalOpenedMs(): number {
+    return this.#openedMs;
   }
 
   get journal(): JournalFile {
@@ -470,9 +478,7 @@ export class RecoveryHost {
     this.#receiver.close();
   }
 
-  /**
-   * All files are closed and the stream's connection is told, which finds out where to go on from its own side: nothing of what it holds is given up.
-   */
+  /** All files are closed and the stream's connection is told, which finds out where to go on from its own side: nothing of what it holds is given up. */
   async release(): Promise<void> {
     this.#step((effects) => this.#receiver.appendsLost(effects));
     await this.close();

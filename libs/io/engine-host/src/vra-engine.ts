@@ -18,6 +18,7 @@ import { EngineError } from './engine-error.js';
 import { Quiescence } from './quiescence.js';
 import { type RecoveryPointAge, RecoveryPointAges } from './recovery-point-ages.js';
 import { RecoveringSide } from './recovering-side.js';
+import type { RecoveryHost } from './recovery-host.js';
 import { SendingSide } from './sending-side.js';
 import { StateFile } from './state-file.js';
 import { engineStatus, type EngineStatus } from './status.js';
@@ -65,7 +66,6 @@ export interface CheckpointListing {
 export class VraEngine {
   readonly #ages: AgeClock;
   readonly #pointAges = new RecoveryPointAges();
-  readonly #startedMs: number;
   readonly #exports = new ExportTable();
   readonly #backupExports = new ExportTable();
   readonly #desiredFile: StateFile<DesiredState>;
@@ -93,7 +93,6 @@ export class VraEngine {
 
   private constructor(readonly options: VraOptions) {
     this.#ages = new AgeClock({ log: options.log, ...options.ageClock });
-    this.#startedMs = this.#ages.nowMs();
     this.#desiredFile = new StateFile(`${options.stateFolder}/desired.json`, 'guests of this host have no disks until the ZVM has told this VRA anew what to serve, which it does by itself as soon as they reach each other');
     this.#votes = new VoteStore(`${options.stateFolder}/votes.json`);
     this.#codecs = new CodecPool({ onWorkerLost: (error) => options.log.error({ error: error.message }, 'a codec worker died; frames go uncompressed until another one runs') });
@@ -323,7 +322,7 @@ export class VraEngine {
   listCheckpoints({ afterChange, afterCheckpointId, ...ref }: ProtectionRef & ListingQuestion): CheckpointListing {
     const recovery = this.#recovering.recoveryOf(ref);
     const page = recovery.journal.listing({ afterChange, afterCheckpointId });
-    return { ...page, instance: recovery.listInstance, held: page.held.map((checkpoint) => this.#checkpointOf(checkpoint)) };
+    return { ...page, instance: recovery.listInstance, held: page.held.map((checkpoint) => this.#checkpointOf(checkpoint, recovery)) };
   }
 
   /** The disks that a checkpoint's image has, with their sizes of then: what a VM that is recovered from it is to be made of. */
@@ -333,12 +332,12 @@ export class VraEngine {
   }
 
   /**
-   * Age on the monotonic clock, plus the age on arrival. For a checkpoint from before this process the time that the VRA was down is
+   * Age on the monotonic clock, plus the age on arrival. For a checkpoint from before the journal was opened the time that it was closed is
    * missing there, so the wall clock's word counts when it says more: an RPO must not look better than it is.
    */
-  #checkpointOf({ checkpointId, marker, arrivedMs, arrivedAtMs }: HeldCheckpoint): JournalCheckpoint {
+  #checkpointOf({ checkpointId, marker, arrivedMs, arrivedAtMs }: HeldCheckpoint, { journalOpenedMs }: RecoveryHost): JournalCheckpoint {
     const runningMs = this.#ages.nowMs() - arrivedMs;
-    const sinceMs = arrivedMs < this.#startedMs ? Math.max(runningMs, this.#ages.clocks.wallClockMs() - arrivedAtMs) : runningMs;
+    const sinceMs = arrivedMs <= journalOpenedMs ? Math.max(runningMs, this.#ages.clocks.wallClockMs() - arrivedAtMs) : runningMs;
     const { epoch, term, vmIds, atMs, tag, kind } = marker;
     return { checkpointId, epoch, term, vmIds, atMs, ageMs: Math.max(0, sinceMs) + marker.ageMs, tag, kind };
   }
@@ -348,8 +347,10 @@ export class VraEngine {
   }
 
   #samplePoints(): void {
-    this.#pointAges.sample(this.#recovering.recoveries.flatMap(({ spec: { vpgId, vmId }, journal: { newestCheckpoint } }) =>
-      (newestCheckpoint ? [{ vpgId, vmId, ageMs: this.#checkpointOf(newestCheckpoint).ageMs }] : [])));
+    this.#pointAges.sample(this.#recovering.recoveries.flatMap((recovery) => {
+      const { spec: { vpgId, vmId }, journal: { newestCheckpoint } } = recovery;
+      return newestCheckpoint ? [{ vpgId, vmId, ageMs: this.#checkpointOf(newestCheckpoint, recovery).ageMs }] : [];
+    }));
   }
 
   /** Of each VM that has a checkpoint here. */

@@ -234,7 +234,7 @@ const OWNERSHIP: readonly Plant[] = [
   },
   {
     name: 'refusal-fences-nobody', world: 'ownership', breaks: 'a protected site that comes back is fenced by the first word of the other one, from VRA to VRA too', seedBudget: 300, expects: ['ownership'],
-    mutation: { file: OWNERSHIP_RULES, find: 'const refusedEpoch = isStreamFenced && fence === undefined ? epoch + 1 : 0;', replace: 'const refusedEpoch = isStreamFenced && fence === undefined ? 0 : 0;' },
+    mutation: { file: OWNERSHIP_RULES, find: 'isWhole ? vmIds : refusedVmIds', replace: 'isWhole ? vmIds : []' },
   },
   {
     name: 'fenced-before-the-commit', world: 'ownership', breaks: 'a failover that is rolled back fences nobody', seedBudget: 20, expects: ['ownership'],

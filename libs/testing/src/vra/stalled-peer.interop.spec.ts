@@ -16,7 +16,7 @@ const VOLUMES = Number(env['STALLED_PEER_VOLUMES'] ?? 300);
 const SIZE_BYTES = 2 * MiB;
 /** With 300 volumes; more of them get more. */
 const SHARE = Math.max(1, VOLUMES / 300);
-const CAPTURE_BYTES = SHARE * 45 * MiB;
+const CAPTURE_BYTES = SHARE * 46 * MiB;
 /** Written while nothing is acknowledged: more than the memory, each time. */
 const WRITTEN_BYTES = SHARE * 72 * MiB;
 const WRITE_BYTES = 96 * 1024;
