@@ -237,6 +237,19 @@ describe('Sender: replicating', () => {
     expect(bench.sender.nextSyncRead()).toMatchObject({ offset: 9 * B, length: B });
     expect(bench.sender.nextCompare()).toMatchObject({ offset: 2 * B, length: 2 * B });
   });
+
+  it.each([['before the stream is open', true], ['before an answer of which nothing was left', false]])('a sync that is forced %s compares all, and loses nothing that was written since', (_when, isFirst) => {
+    const bench = new Bench({ earlier: { sessionId: 'old', ackedSeq: 40, suspects: [{ volume: 0, start: 2 * B, end: 4 * B }] } });
+    const open = (): void => bench.open({ lastSessionId: 'old', durableSeq: 40, isBaseComplete: true });
+    if (!isFirst) {
+      open();
+      bench.sender.linkDown();
+    }
+    bench.write(9);
+    bench.sender.forceSync();
+    open();
+    expect(bench.sender.status()).toMatchObject({ state: 'deltaSync', dirtyBytes: SIZE, sync: { unverifiedBytes: SIZE } });
+  });
 });
 
 describe('Sender: from a basis that both sides have', () => {
@@ -255,6 +268,14 @@ describe('Sender: from a basis that both sides have', () => {
   it('compares everything when the other side is not sure', () => {
     const bench = new Bench({ basis });
     bench.open(FIRST);
+    expect(bench.sender.status()).toMatchObject({ state: 'deltaSync', dirtyBytes: SIZE, sync: { unverifiedBytes: SIZE } });
+  });
+
+  it('a sync that is forced before the stream is open compares all, what was written since with it', () => {
+    const bench = new Bench({ basis });
+    bench.write(9);
+    bench.sender.forceSync();
+    bench.open({ ...FIRST, basisId: 'view' });
     expect(bench.sender.status()).toMatchObject({ state: 'deltaSync', dirtyBytes: SIZE, sync: { unverifiedBytes: SIZE } });
   });
 

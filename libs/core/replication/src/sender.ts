@@ -61,6 +61,8 @@ export class Sender implements CaptureSink, StreamPositions {
   /** Everything may differ, until a sync has ended that began with everything marked. */
   #isEverythingDirty: boolean;
   #hasBeenOpened = false;
+  /** What was captured is told from what is only suspected: not any more once everything was suspected, captured writes too. */
+  #canNarrow = true;
   /** Queues that were dropped: a position from before says nothing any more. */
   #dropCount = 0;
   #lossDetail = '';
@@ -179,7 +181,7 @@ export class Sender implements CaptureSink, StreamPositions {
     }
     this.#leaveOut(reply.isBaseComplete ? (reply.copyingVolumes ?? []) : 'all');
     this.#dropQueue(decision.reason);
-    if (decision.blocks === 'all') this.#walk.markUnverified();
+    if (decision.blocks === 'all') this.#suspectAll();
     if (decision.blocks === 'suspects') this.#walk.restrictUnverified(this.#options.earlier?.suspects ?? []);
     if (decision.blocks === 'changed') this.#walk.restrictUnverified(this.#options.basis?.extents ?? []);
     if (!decision.isCompared) this.#walk.forgetUnverified();
@@ -238,10 +240,7 @@ export class Sender implements CaptureSink, StreamPositions {
     return { incarnation: this.#incarnation, epoch: this.#options.epoch, lastSeq, ...batch };
   }
 
-  /**
-   * A stream of captured writes and nothing else: an ack lets nothing go on but what the credit held back. (While syncing it may be the turn of a comparison, of
-   * a read, or of the end.)
-   */
+  /** A stream of captured writes and nothing else: an ack lets nothing go on but what the credit held back. (While syncing a comparison, a read, or the end may have its turn.) */
   get isPlain(): boolean {
     return this.#mode === 'streaming' && this.#sync === undefined;
   }
@@ -319,11 +318,16 @@ export class Sender implements CaptureSink, StreamPositions {
   forceSync(reason: string = SyncTrigger.forceSync): void {
     if (this.#sync?.kind === 'initialSync' || this.#link === 'refused') return;
     this.#trackingReason = reason;
-    this.#walk.markUnverified();
+    this.#suspectAll();
     this.#isEverythingDirty = true;
     // What is queued or under way may still change the other side's blocks: they are compared when it is durable there.
     this.#compareAtSeq = this.#queue.lastSeq;
     if (this.#mode !== 'tracking') this.#startSync('deltaSync', reason);
+  }
+
+  #suspectAll(): void {
+    this.#walk.markUnverified();
+    this.#canNarrow = false;
   }
 
   status(): SenderStatus {
@@ -395,8 +399,8 @@ export class Sender implements CaptureSink, StreamPositions {
       syncEndSeq: this.#lastSyncEndSeq,
       hasUnverified: this.#walk.unverifiedBytes > 0,
       trackingReason: this.#trackingReason,
-      earlier: this.#options.earlier,
-      basisId: this.#options.basis?.basisId,
+      earlier: this.#canNarrow ? this.#options.earlier : undefined,
+      basisId: this.#canNarrow ? this.#options.basis?.basisId : undefined,
     };
   }
 
