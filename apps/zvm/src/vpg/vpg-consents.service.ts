@@ -19,6 +19,10 @@ interface Consent {
   readonly vmIds: readonly string[];
 }
 
+interface GivenConsent extends Consent {
+  readonly givenAtMs: number;
+}
+
 /** A site that was asked may be cut off right after it, and be back with its record only when somebody has mended the line. */
 const LIFE_MS = 24 * 3_600_000;
 const NAMED_MAX = 20;
@@ -29,7 +33,7 @@ const FIRST_STATES: ReadonlySet<VpgState> = new Set(['creating', 'protecting']);
 /** Which VPGs a paired site may begin with VMs of this site (ADR 0052): the other site's record alone gives it no right to them. */
 @Injectable()
 export class VpgConsents implements OnModuleInit {
-  readonly #consents = new Map<string, Consent>();
+  readonly #consents = new Map<string, GivenConsent>();
   #isLoaded = false;
 
   constructor(
@@ -45,7 +49,7 @@ export class VpgConsents implements OnModuleInit {
   onModuleInit(): void {
     this.database.onReady(async () => {
       if (this.#isLoaded) return;
-      for (const { givenAt: _, ...consent } of await this.#unexpired()) this.#consents.set(consent.vpgId, consent);
+      for (const { givenAt, ...consent } of await this.#unexpired()) this.#consents.set(consent.vpgId, { ...consent, givenAtMs: givenAt.getTime() });
       this.#isLoaded = true;
     });
   }
@@ -59,9 +63,10 @@ export class VpgConsents implements OnModuleInit {
 
   /** Durable before the other site is asked: its record may be here before its answer, and after a restart. */
   async give({ vpgId, recoverySiteId, vmIds }: Consent): Promise<void> {
-    const row = { vpgId, recoverySiteId, vmIds: [...vmIds], givenAt: new Date(this.clock.nowMs()) };
+    const givenAtMs = this.clock.nowMs();
+    const row = { vpgId, recoverySiteId, vmIds: [...vmIds], givenAt: new Date(givenAtMs) };
     await this.database.use((db) => db.upsert(VpgConsentEntity, row, ['vpgId']));
-    this.#consents.set(vpgId, { vpgId, recoverySiteId, vmIds });
+    this.#consents.set(vpgId, { vpgId, recoverySiteId, vmIds, givenAtMs });
   }
 
   /** The other site has refused, or its record is here, after which the consent counts for nothing. */
@@ -78,7 +83,7 @@ export class VpgConsents implements OnModuleInit {
     const { vpgId, name, vms } = record.definition;
     if (!FIRST_STATES.has(record.state)) throw conflict(`site ${this.config.siteName} knows no VPG '${name}', and none begins in state ${record.state}`);
     const consent = this.#consents.get(vpgId);
-    if (consent?.recoverySiteId === siteId) return assertAskedFor(record, consent);
+    if (consent?.recoverySiteId === siteId && this.clock.nowMs() - consent.givenAtMs < LIFE_MS) return assertAskedFor(record, consent);
     if (this.peers.find(siteId)?.canProtect !== true) {
       throw forbidden(
         `site ${this.config.siteName} has not asked for VPG '${name}', and does not let this site protect its VMs by itself: create the VPG at ${this.config.siteName}, ` +
@@ -100,10 +105,10 @@ export class VpgConsents implements OnModuleInit {
   }
 
   async #recordBegun({ definition: { vpgId, name, vms } }: VpgRecord, siteId: string): Promise<void> {
-    const site = this.peers.get(siteId).name;
+    const site = `site ${this.peers.get(siteId).name}`;
     const more = vms.length > NAMED_MAX ? ` and ${vms.length - NAMED_MAX} more` : '';
-    const description = plainText(`site ${site} begins by itself to protect VMs of this site with VPG '${name}': ${vms.slice(0, NAMED_MAX).map(({ vmId }) => vmId).join(', ')}${more}`);
-    await this.audit.append({ ...SYSTEM, user: site, method: 'Peer', action: 'vpg.begun', entities: [`vpg:${vpgId}`, `site:${siteId}`], result: 'Done', message: description });
+    const description = plainText(`${site} begins by itself to protect VMs of this site with VPG '${name}': ${vms.slice(0, NAMED_MAX).map(({ vmId }) => vmId).join(', ')}${more}`);
+    await this.audit.append({ ...SYSTEM, user: plainText(site), method: 'Peer', subject: siteId, action: 'vpg.begun', entities: [`vpg:${vpgId}`, `site:${siteId}`], result: 'Done', message: description });
     await this.events.record({ type: 'ProtectedByPeer', category: 'Events', entity: 'VPG', description, userName: site, isSuccess: true, vpgIds: [vpgId] });
   }
 }

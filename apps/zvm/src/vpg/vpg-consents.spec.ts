@@ -33,14 +33,16 @@ describe('site A, of which paired sites claim VMs', () => {
   let allowed: Set<string>;
   let entries: AuditDraft[];
   let events: unknown[];
+  let nowMs: number;
 
   beforeEach(() => {
     vpgs = new VpgStore(database);
+    nowMs = 0;
     [allowed, entries, events] = [new Set(), [], []];
     const find = (siteId: string): object => ({ siteId, name: siteId === SITE_B ? 'B' : 'C', canProtect: allowed.has(siteId) });
     const audit = { append: (draft: AuditDraft) => Promise.resolve(entries.push(draft)) } as unknown as AuditLog;
     const record = { record: (event: unknown) => Promise.resolve(events.push(event)) } as unknown as EventService;
-    consents = new VpgConsents(database, { nowMs: () => 0 } as Clock, vpgs, { find, get: find } as unknown as PeerStore, audit, record, config);
+    consents = new VpgConsents(database, { nowMs: () => nowMs } as Clock, vpgs, { find, get: find } as unknown as PeerStore, audit, record, config);
     const catalogues = { clear: () => Promise.resolve(), forget: () => undefined } as unknown as CatalogueStore;
     site = new ProtectedSite(vpgs, catalogues, unused, { poke: () => undefined } as unknown as VraStateService, unused, consents, config);
   });
@@ -56,6 +58,14 @@ describe('site A, of which paired sites claim VMs', () => {
   it.each(['creating', 'protecting', 'failingOver', 'promoting', 'reversing', 'needsConfiguration', 'deleting'] as const)('gives none to a VPG in state %s that nobody here has asked for', async (state) => {
     expect(await refusal(claim(['vm1'], { state }))).toMatch(state === 'creating' || state === 'protecting' ? /ZVM_FORBIDDEN: site A has not asked for VPG/ : /ZVM_CONFLICT: site A knows no VPG .* none begins in state/);
     expect([vpgs.all(), entries]).toEqual([[], []]);
+  });
+
+  it('gives nothing on what it asked for a day ago', async () => {
+    await consents.give({ vpgId: STOLEN, recoverySiteId: SITE_B, vmIds: ['vm1'] });
+    nowMs = 24 * 3_600_000;
+    expect(await refusal(claim(['vm1'], { state: 'creating' }))).toMatch(/has not asked for VPG/);
+    nowMs -= 1;
+    expect(await refusal(claim(['vm1'], { state: 'creating' }))).toBe('taken');
   });
 
   it('gives those that it has asked to be protected, to whom it asked, in the VPG that it asked for', async () => {
@@ -81,7 +91,7 @@ describe('site A, of which paired sites claim VMs', () => {
     allowed.add(SITE_B);
     expect(await refusal(claim(['vm7'], { state: 'failingOver' }))).toMatch(/none begins in state failingOver/);
     expect([await refusal(claim(['vm7'])), vpgs.all().length]).toEqual(['taken', 1]);
-    expect(entries).toMatchObject([{ method: 'Peer', user: 'B', action: 'vpg.begun', entities: [`vpg:${STOLEN}`, `site:${SITE_B}`], message: expect.stringContaining('vm7') }]);
+    expect(entries).toMatchObject([{ method: 'Peer', user: 'site B', subject: SITE_B, action: 'vpg.begun', entities: [`vpg:${STOLEN}`, `site:${SITE_B}`], message: expect.stringContaining('vm7') }]);
     expect(events).toMatchObject([{ type: 'ProtectedByPeer', vpgIds: [STOLEN] }]);
     expect([await refusal(claim(['vm7'], { generation: 2 })), entries.length]).toEqual(['taken', 1]);
   });

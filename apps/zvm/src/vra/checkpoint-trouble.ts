@@ -21,9 +21,13 @@ export class CheckpointTrouble {
     if (protectedSiteId !== this.config.siteId) return null;
     const protecting = this.states.vraIdsOf(vms.map(({ vmId }) => vmId)).flatMap((vraId) => this.link.status(vraId) ?? []);
     const reason = voidReasonOf(protecting, vpgId);
-    return reason === null ? null : this.vras.all().reduce((text, { vraId, name }) => text.replaceAll(vraId, `VRA '${name}'`), reason);
+    return reason === null ? null : withNames(reason, new Map(this.vras.all().map(({ vraId, name }) => [vraId, name])));
   }
 }
+
+/** Ids stand in it as words of their own: a number that has one in it is none. */
+export const withNames = (reason: string, nameOf: ReadonlyMap<string, string>): string =>
+  reason.replace(/[\w-]+/g, (word) => (nameOf.has(word) ? `VRA '${nameOf.get(word) ?? ''}'` : word));
 
 export function voidReasonOf(statuses: readonly Pick<VraStatusV1, 'vraId' | 'barriers'>[], vpgId: string): string | null {
   const parts = statuses.flatMap(({ vraId, barriers }) => barriers.filter((barrier) => barrier.vpgId === vpgId).map((barrier) => ({ vraId, ...barrier })));

@@ -53,7 +53,10 @@ export class MirrorSet {
    */
   async makePrivate(volumes: readonly RecoveryVolumeSpec[]): Promise<void> {
     for (const [index, { mirrorPath, isPreseeded }] of volumes.entries()) {
-      if (isPreseeded === true && this.has(index) && ((await stat(mirrorPath)).mode & 0o077) !== 0) await chmod(mirrorPath, 0o600);
+      if (isPreseeded !== true || !this.has(index) || ((await stat(mirrorPath)).mode & 0o077) === 0) continue;
+      await chmod(mirrorPath, 0o600).catch((cause: unknown) => {
+        throw new EngineError('VRA_PRESEED', `${mirrorPath} would stay readable for others: its rights cannot be changed to 0600; give the file to the user of the VRA`, { cause });
+      });
     }
   }
 

@@ -173,12 +173,12 @@ export class JournalFile {
     return this.#journal.checkpointsFrom(checkpointId, countMax);
   }
 
-  /** Bytes of the segment files that count. */
   /** Running time of the journal, ms: what its records carry. Goes on where the last process stopped. */
   get clockMs(): number {
     return this.#journal.clockMs;
   }
 
+  /** Bytes of the segment files that count. */
   get journalBytes(): number {
     return this.#journal.journalBytes;
   }
