@@ -24,10 +24,15 @@ function compute(cpuMs: number): void {
 }
 
 it('a process that sleeps or computes keeps whoever waits for it waiting', async () => {
-  const meter = new WaitMeter(() => [pid]);
-  const asleep = meter.start();
+  // One thread: those of this process wait for each other's CPU on a busy machine, and are taken off one by one.
+  const child = spawn('sleep', ['60'], { stdio: 'ignore' });
+  children.push(child);
+  const sleeper = new WaitMeter(() => [child.pid ?? 0]);
+  await delay(100);
+  const asleep = sleeper.start();
   await delay(200);
-  expect(meter.waitedMs(asleep)).toBeGreaterThan(100);
+  expect(sleeper.waitedMs(asleep)).toBeGreaterThan(100);
+  const meter = new WaitMeter(() => [pid]);
   const busy = meter.start();
   compute(200);
   expect(meter.waitedMs(busy)).toBeGreaterThan(150);
