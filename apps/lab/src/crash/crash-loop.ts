@@ -1,17 +1,24 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { MiB } from '@tidemark/base';
+import { SERVER_BACK_MS_MAX } from '../block-device/disk-server.js';
 import type { SitePair } from '../e2e/site-pair.js';
-import { examineWorkload, problemsOf } from '../guest/workload.js';
+import { examineWorkload, type LaneMarks, problemsOf } from '../guest/workload.js';
 import type { Checkpoint, VpgClient } from '../rest/vpg-client.js';
 import { until } from '../until.js';
+import { ComparedBytes } from './compared-bytes.js';
 import type { Fault, FaultStage } from './faults.js';
 import type { GuestProcess, GuestWait } from './guest-process.js';
-import { CRASH_LANES, CRASH_VMS } from './lanes.js';
+import { CRASH_LANES, CRASH_VMS, isOnNbdDisk } from './lanes.js';
 import type { SeededRandom } from './random.js';
 
 /** Mission "No stall": what any fault outside the capture process may add to a guest's write. */
 const STALL_MS_MAX = 100;
 /** Goal for the restart of a capture process (data-plane.md §1). */
 const RESTART_MS_MAX = 2000;
+/** What guests write is 34 MiB of 320; the smallest disk, compared as a whole, has more than this. */
+const COMPARED_BYTES_MAX = 48 * MiB;
+/** After everything was compared, at the beginning and for a broken journal, the activity log has to be written anew before it says what differs: twice its period. */
+const TRUST_MS = 30_000;
 const HEALED_TIMEOUT_MS = 120_000;
 const HELD_MS_MIN = 100;
 const HELD_MS_MAX = 4000;
@@ -34,14 +41,18 @@ const ids = (checkpoints: readonly Checkpoint[]): string[] => checkpoints.map(({
 export class CrashLoop {
   /** Checkpoints whose time came from a wrong clock. */
   readonly #timeless = new Set<string>();
+  readonly #compared: ComparedBytes;
   #known: readonly string[] = [];
+  #comparedAllAtMs = performance.now();
 
   constructor(
     private readonly stage: FaultStage,
     private readonly vpg: VpgClient,
     private readonly guests: GuestProcess,
     private readonly random: SeededRandom,
-  ) {}
+  ) {
+    this.#compared = new ComparedBytes(stage.pair, vpg.vpgId);
+  }
 
   get #pair(): SitePair {
     return this.stage.pair;
@@ -50,30 +61,35 @@ export class CrashLoop {
   async cycle(fault: Fault): Promise<CycleResult> {
     this.#known = ids(await this.vpg.checkpoints());
     const before = await this.guests.takeWait();
+    await this.#takeCompared();
     const injectedAtMs = performance.now();
+    const mayCompareAll = injectedAtMs - this.#comparedAllAtMs < TRUST_MS;
     await fault.inject(this.stage);
     await sleep(this.random.between(HELD_MS_MIN, HELD_MS_MAX));
     const heldMs = performance.now() - injectedAtMs;
     const healing = await this.#heal(fault);
     const wait = await this.guests.takeWait();
+    const longest = longestWait(wait, (lane) => boundMs(fault, lane, { heldMs, healMs: healing.healMs }));
     const checkpoints = await this.vpg.checkpoints();
     const examined = this.#pick(checkpoints);
     const violations = [
       ...healing.violations,
       ...this.#lost(checkpoints),
-      ...waitProblems(fault, wait, heldMs),
+      ...waitProblems(wait, longest),
+      ...comparedProblems(mayCompareAll ? undefined : fault, await this.#takeCompared()),
       ...(wait.writeCount > before.writeCount ? [] : ['guests have written nothing since the fault']),
       ...(await this.#examine(examined)),
     ];
     return {
-      fault: fault.name, heldMs, recoveredMs: healing.recoveredMs, guestWaitMs: wait.slowestMs, guestWaitMsMax: bound(fault, heldMs) + wait.ownDelayMs,
+      fault: fault.name, heldMs, recoveredMs: healing.recoveredMs, guestWaitMs: longest.slowestMs, guestWaitMsMax: longest.boundMs + wait.ownDelayMs,
       checkpointCount: checkpoints.length, examinedId: examined.CheckpointIdentifier, violations,
     };
   }
 
-  async #heal(fault: Fault): Promise<{ readonly recoveredMs: number; readonly violations: readonly string[] }> {
+  async #heal(fault: Fault): Promise<{ readonly healMs: number; readonly recoveredMs: number; readonly violations: readonly string[] }> {
     const healedAtMs = performance.now();
     await fault.heal(this.stage);
+    const healMs = performance.now() - healedAtMs;
     const fromMs = Date.now();
     const newest = Number(this.#known.at(-1) ?? 0);
     const isNew = (checkpoint: Checkpoint): boolean => Number(checkpoint.CheckpointIdentifier) > newest && Date.parse(checkpoint.TimeStamp) > fromMs;
@@ -84,11 +100,28 @@ export class CrashLoop {
         const all = await listed();
         return all.some(isNew) ? all : undefined;
       }, { timeoutMs: HEALED_TIMEOUT_MS });
+      await this.#untilGuestsGoOn();
       if (fault.isClockWrong) for (const id of ids(now)) if (!this.#known.includes(id)) this.#timeless.add(id);
-      return { recoveredMs: performance.now() - healedAtMs, violations: [] };
+      return { healMs, recoveredMs: performance.now() - healedAtMs, violations: [] };
     } catch (error) {
-      return { recoveredMs: performance.now() - healedAtMs, violations: [String(error)] };
+      return { healMs, recoveredMs: performance.now() - healedAtMs, violations: [String(error)] };
     }
+  }
+
+  /** Checkpoints come while a guest still waits for its disk's server: its wait would count for the next fault. */
+  async #untilGuestsGoOn(): Promise<void> {
+    const completed = async (): Promise<LaneMarks> => (await this.guests.boundsAt(Infinity)).atLeast;
+    const from = await completed();
+    await until('a write of every guest', async () => {
+      const now = await completed();
+      return [...now].every(([lane, seq]) => seq > (from.get(lane) ?? 0)) ? true : undefined;
+    }, { timeoutMs: HEALED_TIMEOUT_MS });
+  }
+
+  async #takeCompared(): Promise<number> {
+    const bytes = await this.#compared.take();
+    if (bytes > COMPARED_BYTES_MAX) this.#comparedAllAtMs = performance.now();
+    return bytes;
   }
 
   /** No regress: the history window is longer than the whole run, so none may be gone. */
@@ -126,10 +159,39 @@ export class CrashLoop {
   }
 }
 
-const bound = (fault: Fault, heldMs: number): number => (fault.isCaptureHit ? heldMs + RESTART_MS_MAX : STALL_MS_MAX);
+interface Lasted {
+  readonly heldMs: number;
+  /** Of what undoes the fault. */
+  readonly healMs: number;
+}
 
-function waitProblems(fault: Fault, { slowestMs, ownDelayMs, failure }: GuestWait, heldMs: number): string[] {
+function boundMs(fault: Fault, lane: number, { heldMs, healMs }: Lasted): number {
+  // The VRA is started first, then the server.
+  if (fault.isCaptureHit) return heldMs + RESTART_MS_MAX + (fault.isNbdDiskHit ? healMs : 0);
+  return fault.isNbdDiskHit && isOnNbdDisk(lane) ? heldMs + SERVER_BACK_MS_MAX : STALL_MS_MAX;
+}
+
+interface LongestWait {
+  readonly slowestMs: number;
+  readonly boundMs: number;
+}
+
+/** Of the lane that is furthest beyond its bound, or nearest to it. */
+function longestWait({ waits }: GuestWait, boundOf: (lane: number) => number): LongestWait {
+  const bounded = waits.map(({ lane, slowestMs }) => ({ slowestMs, boundMs: boundOf(lane) }));
+  return bounded.sort((one, other) => other.slowestMs - other.boundMs - (one.slowestMs - one.boundMs))[0] ?? { slowestMs: 0, boundMs: STALL_MS_MAX };
+}
+
+function waitProblems({ ownDelayMs, failure }: GuestWait, longest: LongestWait): string[] {
   const problems = failure === '' ? [] : [`a guest's write failed: ${failure}`];
-  if (slowestMs - ownDelayMs > bound(fault, heldMs)) problems.push(`a guest waited ${Math.round(slowestMs)} ms for a write, ${Math.round(bound(fault, heldMs))} are allowed (its own process was away for ${Math.round(ownDelayMs)})`);
+  if (longest.slowestMs - ownDelayMs > longest.boundMs) {
+    problems.push(`a guest waited ${Math.round(longest.slowestMs)} ms for a write, ${Math.round(longest.boundMs)} are allowed (its own process was away for ${Math.round(ownDelayMs)})`);
+  }
   return problems;
+}
+
+/** After a crash what is marked is compared, never a whole disk. */
+function comparedProblems(fault: Fault | undefined, bytes: number): string[] {
+  const isBounded = fault?.isCaptureHit === true || fault?.isNbdDiskHit === true;
+  return isBounded && bytes > COMPARED_BYTES_MAX ? [`${bytes} bytes were compared or sent again, ${COMPARED_BYTES_MAX} are allowed`] : [];
 }

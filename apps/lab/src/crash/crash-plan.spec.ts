@@ -34,7 +34,7 @@ describe('the order of faults', () => {
 
   it('knows which faults hit the process that answers guests', () => {
     const hit = new Set(possibleFaults(EVERYTHING).filter(({ isCaptureHit }) => isCaptureHit).map(({ name }) => name));
-    expect([...hit].sort()).toEqual(['kill a/vra1', 'kill a/vra1 and a/vra2', 'kill a/vra1 and b/vra1', 'kill a/vra2']);
+    expect([...hit].sort()).toEqual(['kill a/vra1', 'kill a/vra1 and a/vra2', 'kill a/vra1 and b/vra1', 'kill a/vra2', 'kill a/vra2 and the NBD server']);
   });
 });
 

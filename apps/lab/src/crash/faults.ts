@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { DiskServer } from '../block-device/disk-server.js';
 import { PORTS, type SiteName } from '../layout.js';
 import { parseTarget, processesOf } from '../lab.js';
 import type { SitePair } from '../e2e/site-pair.js';
@@ -13,12 +14,15 @@ export interface FaultStage {
   /** The recovery site's; undefined: this machine cannot make one. */
   readonly datastore: FaultyDatastore | undefined;
   readonly clocks: Readonly<Record<SiteName, WallClock>> | undefined;
+  readonly nbdDisk: DiskServer;
 }
 
 export interface Fault {
   readonly name: string;
   /** A process that answers guests is hit: they wait for its restart. Else nothing may be felt. */
   readonly isCaptureHit: boolean;
+  /** The server behind a guest's disk is hit: who writes there waits for it, nobody else. */
+  readonly isNbdDiskHit: boolean;
   /** Times of checkpoints made meanwhile say nothing. */
   readonly isClockWrong: boolean;
   inject(stage: FaultStage): Promise<void>;
@@ -28,7 +32,7 @@ export interface Fault {
 const CLOCK_SETTLE_MS = 2500;
 const DAY_SECONDS = 86_400;
 
-const plain = { isCaptureHit: false, isClockWrong: false };
+const plain = { isCaptureHit: false, isNbdDiskHit: false, isClockWrong: false };
 
 function kill(...targets: readonly string[]): Fault {
   return {
@@ -54,6 +58,23 @@ function stall(target: string): Fault {
   };
   return { ...plain, name: `stall ${target}`, inject: (stage) => send(stage, 'SIGSTOP'), heal: (stage) => send(stage, 'SIGCONT') };
 }
+
+const nbdFaults: readonly Fault[] = [
+  { ...plain, name: 'kill the NBD server', isNbdDiskHit: true, inject: async ({ nbdDisk }) => await nbdDisk.kill(), heal: async ({ nbdDisk }) => await nbdDisk.start() },
+  { ...plain, name: 'stall the NBD server', isNbdDiskHit: true, inject: async ({ nbdDisk }) => await Promise.resolve(nbdDisk.stop()), heal: async ({ nbdDisk }) => await Promise.resolve(nbdDisk.goOn()) },
+  {
+    // The VRA is back before the disk is: it has to be asked for again.
+    ...kill('a/vra2'), name: 'kill a/vra2 and the NBD server', isNbdDiskHit: true,
+    inject: async ({ pair, nbdDisk }) => {
+      await nbdDisk.kill();
+      await pair.kill('a/vra2');
+    },
+    heal: async ({ pair, nbdDisk }) => {
+      await pair.start('a');
+      await nbdDisk.start();
+    },
+  },
+];
 
 /** Segments are cut off wherever a frame happens to be; `reset`: with an RST, else they vanish. */
 function cut(how: 'reset' | 'drop'): Fault {
@@ -92,8 +113,8 @@ function setClock(site: SiteName, days: number): Fault {
     await sleep(CLOCK_SETTLE_MS);
   };
   return {
+    ...plain,
     name: `clock of site ${site} ${Math.abs(days)} days ${days < 0 ? 'back' : 'forward'}`,
-    isCaptureHit: false,
     isClockWrong: true,
     inject: (stage) => set(stage, days * DAY_SECONDS),
     heal: (stage) => set(stage, 0),
@@ -107,7 +128,7 @@ export function possibleFaults({ hasDatastore, hasClocks, hasFirewall }: { reado
   const kills = KILLED.map((target) => kill(target));
   const pairs = [kill('a/vra1', 'b/vra1'), kill('a/vra1', 'a/vra2'), kill('b/vra1', 'b/vra2'), kill('b/zvm', 'b/vra2'), kill('a/zvm', 'a/nats', 'a/postgres'), kill('b/zvm', 'b/nats', 'b/postgres')];
   return [
-    ...kills, ...kills, ...pairs,
+    ...kills, ...kills, ...pairs, ...nbdFaults,
     stall('b/vra1'), stall('b/vra2'), stall('a/zvm'), stall('b/nats'),
     ...(hasFirewall ? [cut('reset'), cut('reset'), cut('drop')] : []),
     ...(hasDatastore ? [...datastoreFaults, ...datastoreFaults] : []),

@@ -34,7 +34,7 @@ function start({ vms, pauseMs }: Extract<GuestRequest, { readonly type: 'start' 
 function takeWait(): object {
   const ownDelayMs = delay.max / NS_PER_MS;
   delay.reset();
-  return { slowestMs: workload?.takeSlowestMs() ?? 0, ownDelayMs, writeCount: workload?.writeCount ?? 0, failure };
+  return { waits: workload?.takeWaits() ?? [], ownDelayMs, writeCount: workload?.writeCount ?? 0, failure };
 }
 
 function boundsAt(atMs: number): object {

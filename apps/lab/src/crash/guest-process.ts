@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { setPriority } from 'node:os';
 import { appEntry } from '../servers/node-programs.js';
 import type { VmStatus } from '../status.js';
-import type { LaneMarks } from '../guest/workload.js';
+import type { LaneMarks, LaneWait } from '../guest/workload.js';
 
 /** What the guests' process is asked. */
 export type GuestRequest =
@@ -13,7 +13,7 @@ export type GuestRequest =
 
 /** Longest wait of a guest since it was asked last. */
 export interface GuestWait {
-  readonly slowestMs: number;
+  readonly waits: readonly LaneWait[];
   /** The longest that the guests' own process was kept from running: no disk is to blame for that. */
   readonly ownDelayMs: number;
   readonly writeCount: number;

@@ -1,8 +1,8 @@
 /**
  * npm run crash -- [--cycles N] [--seed S] [--only TEXT] [--report FILE]
  *
- * Two whole sites under load; in each cycle one fault, chosen by the seed: processes killed or stalled, links cut, the journal's disk full, broken or read-only, clocks set. After
- * each: every checkpoint that was listed is listed, a new one appears, guests waited no longer than their bound, and a checkpoint (newest, oldest or any) opened by a failover
+ * Two whole sites under load, one disk behind an NBD server; in each cycle one fault, chosen by the seed: processes killed or stalled, links cut, the journal's disk full, broken or read-only, clocks set. After
+ * each: every checkpoint that was listed is listed, a new one appears, guests waited no longer than their bound, no disk was compared as a whole for a crash, and a checkpoint (newest, oldest or any) opened by a failover
  * test holds a prefix of the guests' own log of their writes. At the end the protected site is killed and the VPG fails over. Exit code 1 on a violation.
  */
 import { mkdir, rm, writeFile } from 'node:fs/promises';
@@ -19,9 +19,10 @@ import { CrashLoop, type CycleResult } from './crash-loop.js';
 import { FaultyDatastore } from './faulty-datastore.js';
 import { faultOrder, possibleFaults, type FaultStage } from './faults.js';
 import { GuestProcess } from './guest-process.js';
-import { CRASH_VMS } from './lanes.js';
+import { CRASH_VMS, NBD_DISK } from './lanes.js';
 import { SeededRandom } from './random.js';
 import { reportOf } from './report.js';
+import { DiskServer } from '../block-device/disk-server.js';
 import { canRun } from '../block-device/run-tool.js';
 import { WallClock } from './wall-clock.js';
 
@@ -102,11 +103,12 @@ function show(number: number, result: CycleResult): void {
   for (const violation of result.violations) screen.line(`           ${paint.red(violation)}`);
 }
 
-async function lastFailover(pair: SitePair, loop: CrashLoop, vpgId: string, guests: GuestProcess): Promise<readonly string[]> {
+async function lastFailover({ pair, nbdDisk }: FaultStage, loop: CrashLoop, vpgId: string, guests: GuestProcess): Promise<readonly string[]> {
   const vpg = await pair.vpg('b', vpgId);
   const checkpoints = await vpg.checkpoints();
   const checkpoint = random.pick(checkpoints.slice(-20));
   await pair.kill('a');
+  await nbdDisk.kill();
   await vpg.failover(checkpoint.CheckpointIdentifier);
   const problems = await loop.problemsAt(checkpoint, await pair.recovered(CRASH_VMS.length));
   await vpg.commit();
@@ -118,10 +120,12 @@ async function run(): Promise<number> {
   const environment = await SitePair.makeEnvironment(SUBNETS);
   const guests = new GuestProcess();
   let datastore: FaultyDatastore | undefined;
+  let nbdDisk: DiskServer | undefined;
   const cleanUp = async (): Promise<void> => {
     await guests.end();
     if (await findLab(environment)) await (await SitePair.attach(environment)).endProcesses();
     await datastore?.remove();
+    await nbdDisk?.remove();
     await SitePair.remove(environment);
   };
   process.once('SIGINT', () => void cleanUp().finally(() => process.exit(130)));
@@ -136,9 +140,11 @@ async function run(): Promise<number> {
       await pair.kill(site);
       await pair.start(site);
     }
+    nbdDisk = await DiskServer.create(join(dirname(pair.lab.layout.folder), 'nbd'), NBD_DISK.sizeBytes);
+    await nbdDisk.giveTo(pair.lab.layout.sites.a, NBD_DISK.vm, NBD_DISK.diskId);
     await guests.start(await pair.vms('a'), PAUSE_MS);
     const vpgId = await protectAll(pair);
-    const stage = { pair, datastore, clocks };
+    const stage = { pair, datastore, clocks, nbdDisk };
     const loop = new CrashLoop(stage, await pair.vpg('b', vpgId), guests, random);
     const possible = possibleFaults({ hasDatastore: datastore !== undefined, hasClocks: clocks !== undefined, hasFirewall: await firewall() });
     const faults = possible.filter(({ name }) => name.includes(values.only));
@@ -150,7 +156,7 @@ async function run(): Promise<number> {
       show(results.length, result);
       if (results.length === cycles) break;
     }
-    const lastProblems = await lastFailover(pair, loop, vpgId, guests);
+    const lastProblems = await lastFailover(stage, loop, vpgId, guests);
     for (const problem of lastProblems) screen.line(paint.red(`failover at the end: ${problem}`));
     const report = reportOf({ results, lastProblems, seed, elapsedMs: performance.now() - startedAtMs });
     screen.line(report.table);

@@ -1,22 +1,28 @@
 import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { pid } from 'node:process';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { MiB } from '@tidemark/base';
 import { WaitMeter } from '@tidemark/testing';
+import { DiskServer } from '../block-device/disk-server.js';
 import { NbdGuest } from '../guest/nbd-guest.js';
-import { examineWorkload, plannedLane, type PlannedLane, problemsOf, uriOf, Workload } from '../guest/workload.js';
+import { examineWorkload, type LaneMarks, plannedLane, type PlannedLane, problemsOf, uriOf, Workload } from '../guest/workload.js';
 import type { HostLayout } from '../layout.js';
 import type { VpgClient } from '../rest/vpg-client.js';
 import { type ReplicationFigures, replicationFigures } from '../rest/vra-figures.js';
 import { until } from '../until.js';
 import { Cleanups, SitePair } from './site-pair.js';
 
+/** Of db01, behind an NBD server; its other disks are files. */
+const NBD_DISK = 2;
+const NBD_DISK_BYTES = 64 * MiB;
+/** The chain that has links on it. */
+const NBD_LANE = 2;
 const LANES: readonly PlannedLane[] = [
   plannedLane(1, [{ vm: 'db01', index: 0, startOffset: 0, sizeBytes: 8 * MiB }]),
-  plannedLane(2, [{ vm: 'web01', index: 0, startOffset: 0, sizeBytes: 4 * MiB }, { vm: 'db01', index: 1, startOffset: 0, sizeBytes: 4 * MiB }]),
+  plannedLane(2, [{ vm: 'web01', index: 0, startOffset: 0, sizeBytes: 4 * MiB }, { vm: 'db01', index: NBD_DISK, startOffset: 0, sizeBytes: 4 * MiB }]),
 ];
 const GUESTS = ['web01', 'db01'];
 const OLD_BYTES = 48 * MiB;
@@ -37,10 +43,14 @@ describe('any one component is killed while guests write, and started again', ()
   let vpg: VpgClient;
   let vpgId: string;
   let workload: Workload;
+  let disk: DiskServer;
 
   beforeAll(async () => {
     pair = await SitePair.up();
-    cleanups.push(() => pair.down());
+    disk = await DiskServer.create(join(dirname(pair.lab.layout.folder), 'nbd'), NBD_DISK_BYTES);
+    cleanups.push(() => disk.remove());
+    cleanups.push(() => pair.down()); // First: a VRA that ends flushes its disks.
+    await disk.giveTo(pair.lab.layout.sites.a, 'db01', 'scsi:0:2');
     await writeOldData(uriOf(await pair.vms('a'), { vm: 'db01', index: 0 }));
     workload = new Workload(LANES, await pair.vms('a'), () => {
       const start = meter.start();
@@ -86,14 +96,16 @@ describe('any one component is killed while guests write, and started again', ()
     const whileDead = workload.completed();
     const restart = new WaitMeter(() => capturePids([host]), pid);
     const waiting = restart.start();
-    const answered = until('every lane goes on', async () => {
-      const isGoingOn = [...workload.completed()].every(([lane, seq]) => seq > (whileDead.get(lane) ?? 0));
-      return await Promise.resolve(isGoingOn ? restart.waitedMs(waiting) : undefined);
-    }, { timeoutMs: 90_000, everyMs: 20 });
+    const answered = untilGoesOn(whileDead).then(() => restart.waitedMs(waiting));
     await pair.start(target);
     const waitedMs = await answered;
     await untilListedAgain(listed);
     return waitedMs;
+  }
+
+  async function untilGoesOn(from: LaneMarks): Promise<void> {
+    const isGoingOn = (): boolean => [...workload.completed()].every(([lane, seq]) => seq > (from.get(lane) ?? 0));
+    await until('every lane goes on', async () => await Promise.resolve(isGoingOn() ? true : undefined), { timeoutMs: 90_000, everyMs: 20 });
   }
 
   async function untilListedAgain(listed: string[]): Promise<void> {
@@ -113,6 +125,28 @@ describe('any one component is killed while guests write, and started again', ()
     const sentBefore = (await figures()).sentBytes;
     expect(await shortest(STALL_MS, async () => await waitedForKillOf(target))).toBeLessThan(STALL_MS);
     expect((await figures()).sentBytes - sentBefore).toBeLessThan(RESYNC_BYTES);
+  }, 360_000);
+
+  it('the NBD server of a disk of db01: who writes there waits until it is back, nobody else, and what it may have forgotten is sent again', async () => {
+    const listed = await listedIds();
+    const { allSyncsBytes } = await figures();
+    /** @returns the longest wait of the lanes that have nothing on that disk. */
+    const waitedForServer = async (): Promise<number> => {
+      workload.takeSlowestMs();
+      await disk.kill();
+      await sleep(1500);
+      const whileDead = workload.completed();
+      await sleep(500);
+      expect(workload.completed().get(NBD_LANE)).toBe(whileDead.get(NBD_LANE));
+      await disk.start();
+      await untilGoesOn(whileDead);
+      return workload.takeSlowestMs((lane) => lane !== NBD_LANE);
+    };
+    expect(await shortest(STALL_MS, waitedForServer)).toBeLessThan(STALL_MS);
+    await untilListedAgain(listed);
+    const comparedBytes = (await figures()).allSyncsBytes - allSyncsBytes;
+    expect(comparedBytes).toBeGreaterThan(0);
+    expect(comparedBytes).toBeLessThan(ATTEMPTS * COMPARED_SHARE * NBD_DISK_BYTES);
   }, 360_000);
 
   it('the VRA of db01: guests wait until it answers again, and what may differ is compared, not the whole disks', async () => {

@@ -51,6 +51,11 @@ const exportOf = (nbdUri: string): string => new URL(nbdUri).pathname;
 /** Seq by lane. */
 export type LaneMarks = ReadonlyMap<number, number>;
 
+export interface LaneWait {
+  readonly lane: number;
+  readonly slowestMs: number;
+}
+
 /** Guests that write planned lanes to the disks of VMs. */
 export class Workload {
   readonly #guests: readonly NbdGuest[];
@@ -121,9 +126,14 @@ export class Workload {
     return this.#writers.reduce((sum, writer) => sum + writer.completedSeq, 0);
   }
 
-  /** The longest wait of a guest for one write since this was asked last, milliseconds. */
-  takeSlowestMs(): number {
-    return Math.max(0, ...this.#writers.map((writer) => writer.takeSlowestMs()));
+  /** The longest wait of a guest for one write since this was asked last, milliseconds: of the lanes meant; all forget it. */
+  takeSlowestMs(isMeant = (_lane: number): boolean => true): number {
+    return Math.max(0, ...this.takeWaits().flatMap(({ lane, slowestMs }) => (isMeant(lane) ? slowestMs : [])));
+  }
+
+  /** For each lane the longest wait for one write since this was asked last, milliseconds. */
+  takeWaits(): readonly LaneWait[] {
+    return this.#writers.map((writer) => ({ lane: writer.plan.lane, slowestMs: writer.takeSlowestMs() }));
   }
 }
 
