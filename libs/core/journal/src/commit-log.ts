@@ -256,12 +256,14 @@ export class CommitLog {
     const isIdle = !this.#isAppending && !this.#isSyncing && !this.#isFileBusy;
     if (this.#phase !== 'failing' || !isIdle || this.#failure === undefined) return;
     const { reason } = this.#failure;
-    this.#discard(reason === 'noSpace' ? 'full' : 'failed');
+    // A full disk too: cut back, the generation would go on without the record that says why it began.
+    const isOver = this.#isUnproven;
+    this.#discard(reason === 'noSpace' && !isOver ? 'full' : 'failed');
     this.#resetWriter();
+    if (isOver) this.#phase = 'dead';
     this.parts.owner.wasCutBack(effects);
-    if (reason === 'io' && this.#isUnproven) {
-      this.#phase = 'dead';
-    } else if (reason === 'io') {
+    if (isOver) return;
+    if (reason === 'io') {
       this.#isUnproven = true;
       this.#isNewGeneration = true;
       this.#open(this.parts.writer.generation + 1, effects);

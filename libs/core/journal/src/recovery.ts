@@ -90,6 +90,15 @@ export class JournalRecovery {
     return true;
   }
 
+  /** After the plan, before `finish`: to be read whole and given to {@link feedLeftOut}. Empty unless acknowledged bytes are gone. */
+  get leftOut(): ScanPlan['leftOut'] {
+    return this.#scanner.finish()?.verdict === 'corrupt' ? this.plan.leftOut : [];
+  }
+
+  feedLeftOut({ fromBytes }: ScanPlan['leftOut'][number], bytes: Uint8Array): void {
+    this.#scanner.leftOut(bytes, fromBytes);
+  }
+
   /** What is known so far: the scan's caller writes the index of a segment that it had to read. */
   get state(): DurableState {
     return this.#state;

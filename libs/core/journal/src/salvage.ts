@@ -31,7 +31,8 @@ export function withRecord(known: Salvage, { header, body }: Pick<FoundRecord, '
     retiredSeq: Math.max(known.retiredSeq, told.retiredSeq ?? 0),
     appliedSeq: Math.max(known.appliedSeq, told.appliedSeq ?? 0),
     directSeq: Math.max(known.directSeq, told.directSeq ?? 0),
-    promotion: told.promotion ?? known.promotion,
+    // There is one, and the records may come in any order.
+    promotion: known.promotion?.isDone === true ? known.promotion : told.promotion ?? known.promotion,
   };
 }
 

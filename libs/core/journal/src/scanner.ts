@@ -2,7 +2,7 @@ import { assert, viewOf, type Crc32c } from '@tidemark/base';
 import { FrameKind, type FrameCodec, type FrameHeader } from '@tidemark/frame';
 import { decodeJournalRecord, expectedChain, isEqual, isSealedByUs, recordBytes, saltOfFirstRecord, type CompactedEnds, type JournalRecordHeader, type SegmentHeader } from './codec.js';
 import { judgeBreak, type BreakVerdict } from './recovery-table.js';
-import { JOURNAL_RECORD_AT, JOURNAL_RECORD_HEADER_BYTES, RECORD_ALIGN_BYTES, RECORD_MAGIC, SEGMENT_HEADER_BYTES } from './layout.js';
+import { JOURNAL_RECORD_AT, JOURNAL_RECORD_HEADER_BYTES, JournalRecordKind, RECORD_ALIGN_BYTES, RECORD_MAGIC, SEGMENT_HEADER_BYTES } from './layout.js';
 
 export type DecompressBody = (codec: FrameCodec, body: Uint8Array, rawBytes: number) => Uint8Array;
 
@@ -35,6 +35,8 @@ export interface ScanPlan {
   readonly segments: readonly { readonly found: SegmentFound; readonly limitBytes: number }[];
   /** A file whose creation never finished: to be removed. */
   readonly leftover: number | undefined;
+  /** What a later generation has cut off, from this byte on: whole files, and ends of files that are read up to there. */
+  readonly leftOut: readonly { readonly found: SegmentFound; readonly fromBytes: number }[];
   readonly highestSegment: number;
 }
 
@@ -63,8 +65,13 @@ export function planScan(files: readonly SegmentFound[]): ScanPlan {
     limitBytes = found.header?.resumesAt ?? Infinity;
     at = whole.findIndex(({ segment }) => segment === before);
   }
-  return { segments, leftover: isLeftover ? last.segment : undefined, highestSegment };
+  const limits = new Map(segments.map(({ found, limitBytes: readBytes }) => [found, readBytes]));
+  const leftOut = whole.map((found) => ({ found, fromBytes: limits.get(found) ?? SEGMENT_HEADER_BYTES })).filter(({ found, fromBytes }) => fromBytes < found.fileBytes);
+  return { segments, leftover: isLeftover ? last.segment : undefined, leftOut, highestSegment };
 }
+
+/** What a new generation begins with. Until both are durable it tells nothing, and nothing was told of it. */
+const GENERATION_BEGINS_WITH = [JournalRecordKind.state, JournalRecordKind.generation] as const;
 
 export interface ScannerOptions {
   readonly crc32c: Crc32c;
@@ -88,6 +95,9 @@ export class JournalScanner {
   #break: { segment: number; at: number; isCleanEnd: boolean; isNonsense: boolean } | undefined;
   #laterRecordNo = 0;
   #laterCommittedNo = 0;
+  #generation: number | undefined;
+  /** How many of the records that the newest generation begins with have been read; all of them for one that has no forerunner here. */
+  #begun: number = GENERATION_BEGINS_WITH.length;
 
   constructor(private readonly options: ScannerOptions) {
     this.#salt = options.salt;
@@ -130,6 +140,8 @@ export class JournalScanner {
   skip(header: SegmentHeader, end: { readonly recordNo: number; readonly chain: number; readonly lastSeq: number; readonly endAt: number }): boolean {
     if (this.#break !== undefined || !this.#follows(header)) return false;
     this.#salt = header.salt;
+    this.#generation = header.generation;
+    this.#begun = GENERATION_BEGINS_WITH.length;
     const compacted = header.compacted?.endAt === end.endAt ? header.compacted : undefined;
     this.recordNo = compacted?.originalRecordNo ?? end.recordNo;
     this.chain = compacted?.originalChain ?? end.chain;
@@ -145,8 +157,13 @@ export class JournalScanner {
   /** After the last segment of the plan. */
   finish(): ScanBreak | undefined {
     const end = this.#break;
-    if (end === undefined) return this.#judgeCleanEnd();
     const expected = (this.recordNo ?? 0) + 1;
+    if (this.#begun < GENERATION_BEGINS_WITH.length) {
+      // The files before it are cut off already, and what it was to say about them is not there: it may be that the mirrors are further than they are.
+      const { segment, at } = end ?? { segment: 0, at: 0 };
+      return { segment, at, verdict: 'corrupt', why: `record ${expected}: generation ${this.#generation ?? 0} had begun, and its first records are not there` };
+    }
+    if (end === undefined) return this.#judgeCleanEnd();
     if (end.isNonsense) {
       return { segment: end.segment, at: end.at, verdict: 'corrupt', why: `record ${expected} has valid checksums but does not decode` };
     }
@@ -180,6 +197,8 @@ export class JournalScanner {
     this.recordNo ??= header.firstRecordNo - 1;
     this.chain = header.chainStart;
     this.#salt = header.salt;
+    if (this.#generation === undefined ? header.generation > 1 && header.resumesSegment === 0 : header.generation > this.#generation) this.#begun = 0;
+    this.#generation = header.generation;
     this.options.beginSegment(header);
   }
 
@@ -202,6 +221,7 @@ export class JournalScanner {
       this.recordNo = record.header.recordNo;
       this.chain = record.header.chain;
       this.lastSeq = record.header.lastSeq;
+      if (record.header.kind === GENERATION_BEGINS_WITH[this.#begun]) this.#begun += 1;
       reading.at = record.endAt;
     }
     if (reading.at < bytes.byteLength) return false;
@@ -246,18 +266,29 @@ export class JournalScanner {
     return decodeJournalRecord(bytes.subarray(at, at + JOURNAL_RECORD_HEADER_BYTES), this.#salt, this.options.crc32c);
   }
 
-  /** Looks for records of this journal behind the break: records start at multiples of 64 bytes, and nobody else knows the salt. */
+  /** Looks for records of this journal behind the break: those with higher numbers tell whether it is a torn tail. */
   #probe(bytes: Uint8Array, from: number): void {
-    const expected = (this.recordNo ?? 0) + 1;
+    for (const header of this.#probed(bytes, from, (this.recordNo ?? 0) + 1)) {
+      this.#laterRecordNo = Math.max(this.#laterRecordNo, header.recordNo);
+      this.#laterCommittedNo = Math.max(this.#laterCommittedNo, header.committedRecordNo);
+    }
+  }
+
+  /** After the plan: what a later generation has cut off says what must not be forgotten, where that generation's own word is not there. */
+  leftOut(bytes: Uint8Array, from: number): void {
+    for (const _ of this.#probed(bytes, from, 0));
+  }
+
+  /** Headers of records with a number above `afterNo`: they start at multiples of 64 bytes, and nobody else knows the salt. Whole records are handed over. */
+  * #probed(bytes: Uint8Array, from: number, afterNo: number): Generator<JournalRecordHeader> {
     const view = viewOf(bytes);
     for (let at = from; at + JOURNAL_RECORD_HEADER_BYTES <= bytes.byteLength; at += RECORD_ALIGN_BYTES) {
       if (view.getUint32(at + JOURNAL_RECORD_AT.magic, true) !== RECORD_MAGIC) continue;
       const header = this.#headerAt(bytes, at);
-      if (header === undefined || header.recordNo <= expected) continue;
+      if (header === undefined || header.recordNo <= afterNo) continue;
       const body = bytes.subarray(at + JOURNAL_RECORD_HEADER_BYTES, at + JOURNAL_RECORD_HEADER_BYTES + header.bodyBytes);
       if (body.byteLength === header.bodyBytes && this.options.crc32c(body) === header.bodyCrc) this.options.foundBehind?.({ header, body });
-      this.#laterRecordNo = Math.max(this.#laterRecordNo, header.recordNo);
-      this.#laterCommittedNo = Math.max(this.#laterCommittedNo, header.committedRecordNo);
+      yield header;
     }
   }
 

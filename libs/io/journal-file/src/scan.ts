@@ -56,5 +56,9 @@ async function scanOnce(options: JournalFileOptions, { segments, index, salt }: 
     }
     await index.writeSealed();
   }
+  for (const each of recovery.leftOut) {
+    recovery.feedLeftOut(each, await segments.read(each.found.segment, each.found.fileBytes));
+    await files.giveWay();
+  }
   return recovery.finish();
 }

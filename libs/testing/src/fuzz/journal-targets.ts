@@ -134,6 +134,7 @@ const scan: FuzzTarget = {
       const file = found.get(segment);
       if (file) recovery.feed(file.found, file.bytes.subarray(0, limitBytes));
     }
+    for (const each of recovery.leftOut) recovery.feedLeftOut(each, found.get(each.found.segment)?.bytes ?? new Uint8Array());
     recovery.finish();
   },
 };

@@ -68,6 +68,7 @@ export class JournalBench {
       disk.found(),
     );
     for (const { found, limitBytes } of recovery.plan.segments) recovery.feed(found, disk.read(found.segment, limitBytes));
+    for (const each of recovery.leftOut) recovery.feedLeftOut(each, disk.read(each.found.segment, each.found.fileBytes));
     this.recovered = recovery.finish();
     this.journal = new Journal(
       {
