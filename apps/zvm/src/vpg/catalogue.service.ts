@@ -1,6 +1,6 @@
 import { Inject, Injectable, type OnApplicationBootstrap, type OnApplicationShutdown } from '@nestjs/common';
 import { CHECKPOINT_TAG_MAX, type CheckpointListingV1, type JournalCheckpointV1 } from '@tidemark/contracts';
-import { CheckpointCatalogue, JournalListing, type ListingPage } from '@tidemark/recovery';
+import { CheckpointCatalogue, JournalListing, type ListingPage, SharedVmSets } from '@tidemark/recovery';
 import { Background, eachAlone } from '../background.js';
 import { Clock } from '../clock.js';
 import { ZVM_CONFIG, type ZvmConfig } from '../config.js';
@@ -20,6 +20,7 @@ interface VmRef {
 
 interface VpgCatalogue {
   readonly merged: CheckpointCatalogue<Held>;
+  readonly vmSets: SharedVmSets;
   /** By VM: how far its journal's list was read. */
   readonly listings: Map<string, JournalListing<Held>>;
   /** What PostgreSQL holds is what `merged` says: changes alone are written. */
@@ -98,7 +99,7 @@ export class CatalogueService implements OnApplicationBootstrap, OnApplicationSh
   async #read({ definition }: VpgRecord): Promise<void> {
     const { vpgId } = definition;
     await this.store.load(vpgId);
-    const catalogue = this.#catalogues.get(vpgId) ?? { merged: new CheckpointCatalogue<Held>(), listings: new Map(), isSynced: false };
+    const catalogue = this.#catalogues.get(vpgId) ?? { merged: new CheckpointCatalogue<Held>(), vmSets: new SharedVmSets(), listings: new Map(), isSynced: false };
     this.#catalogues.set(vpgId, catalogue);
     const changes = await Promise.all(definition.vms.map((vm) => this.#readVm(catalogue, { vpgId, vmId: vm.vmId, vraId: vm.recoveringVra.vraId })));
     const isWholeKnown = definition.vms.every((vm) => isKnown(catalogue, vm.vmId));
@@ -117,7 +118,7 @@ export class CatalogueService implements OnApplicationBootstrap, OnApplicationSh
       // A VRA that is away is asked on where it was left, at the next heartbeat.
       const answer = await this.vras.listCheckpoints(ref.vraId, { vpgId: ref.vpgId, vmId: ref.vmId }, question).catch(() => undefined);
       if (!answer) return changes;
-      const news = listing.take(question, this.#stamped(answer));
+      const news = listing.take(question, this.#stamped(answer, catalogue.vmSets));
       if (news) {
         const { added, removed } = catalogue.merged.apply(ref.vmId, news);
         changes.push({ added: added.map(entryOf), removed });
@@ -127,9 +128,9 @@ export class CatalogueService implements OnApplicationBootstrap, OnApplicationSh
     }
   }
 
-  #stamped(listing: CheckpointListingV1): ListingPage<Held> {
+  #stamped(listing: CheckpointListingV1, vmSets: SharedVmSets): ListingPage<Held> {
     const readMs = this.clock.monotonicMs();
-    return { ...listing, held: listing.held.map((checkpoint) => ({ ...checkpoint, readMs })) };
+    return { ...listing, held: listing.held.map((checkpoint) => ({ ...checkpoint, vmIds: vmSets.of(checkpoint.vmIds), readMs })) };
   }
 
   async #difference(vpgId: string, { merged }: VpgCatalogue): Promise<CatalogueChange> {

@@ -1,5 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import { CheckpointCatalogue, type HeldCheckpoint } from './checkpoint-catalogue.js';
+import { SharedVmSets } from './shared-vm-sets.js';
 
 const COUNT = 500_000;
 let reads = 0;
@@ -51,5 +52,30 @@ describe(`a catalogue of ${COUNT} checkpoints`, () => {
   it('drops thousands at the beginning one by one', () => {
     for (let id = 3; id < 20_003; id += 2) apply([], [id]);
     expect(catalogue.earliest?.checkpointId).toBe(20_003);
+  });
+});
+
+describe('a checkpoint over 50 VMs', () => {
+  const ids = Array.from({ length: 50 }, (_, vm) => `vm-${vm}`);
+  let looks = 0;
+  /** Counts how often anybody looks at one of its names. */
+  const counted = (): readonly string[] => new Proxy([...ids], {
+    get(names: string[], key): unknown {
+      if (typeof key === 'string' && /^\d+$/.test(key)) looks += 1;
+      return Reflect.get(names, key) as unknown;
+    },
+  });
+  const news = (vmIds: readonly string[]) => ({ isWhole: false, held: [{ checkpointId: 1, epoch: 1, term: 1, vmIds, atMs: 0, tag: null, kind: 'automatic' as const }], dropped: [] });
+
+  it.each([
+    { kind: 'each with names of its own', namesOf: () => counted(), looksMax: 5 * ids.length ** 3 },
+    { kind: 'with shared names', namesOf: (sets: SharedVmSets) => sets.of(counted()), looksMax: 5 * ids.length ** 2 },
+  ])('is listed with the last of them, $kind', ({ namesOf, looksMax }) => {
+    const catalogue = new CheckpointCatalogue();
+    const sets = new SharedVmSets();
+    looks = 0;
+    const added = ids.map((vmId) => catalogue.apply(vmId, news(namesOf(sets))).added.length);
+    expect(added).toEqual([...ids.slice(1).map(() => 0), 1]);
+    expect(looks).toBeLessThan(looksMax);
   });
 });

@@ -110,17 +110,26 @@ export class CheckpointCatalogue<Held extends HeldCheckpoint = HeldCheckpoint> {
    */
   #completeOne(checkpointId: number): Held | undefined {
     let best: Held | undefined;
-    for (const journal of this.#held.values()) {
-      const candidate = journal.get(checkpointId);
-      if (candidate !== undefined && this.#isHeldByAll(candidate) && (best === undefined || isNewer(candidate, best))) best = candidate;
+    for (const claim of this.#claims(checkpointId)) {
+      if (this.#isHeldByAll(claim) && (best === undefined || isNewer(claim, best))) best = claim;
     }
     return best === undefined ? undefined : this.#held.get(firstOf(best.vmIds))?.get(checkpointId);
   }
 
-  #isHeldByAll(candidate: Held): boolean {
-    return candidate.vmIds.length > 0 && candidate.vmIds.every((vmId) => {
-      const held = this.#held.get(vmId)?.get(candidate.checkpointId);
-      return held !== undefined && isSame(held, candidate);
+  /** What the journals say of it, each version once: they mostly say the same, and a set of 100 VMs is not to be gone through for each of its 100 journals. */
+  #claims(checkpointId: number): Held[] {
+    const claims: Held[] = [];
+    for (const journal of this.#held.values()) {
+      const claim = journal.get(checkpointId);
+      if (claim !== undefined && !claims.some((known) => isSame(known, claim))) claims.push(claim);
+    }
+    return claims;
+  }
+
+  #isHeldByAll(claim: Held): boolean {
+    return claim.vmIds.length > 0 && claim.vmIds.every((vmId) => {
+      const held = this.#held.get(vmId)?.get(claim.checkpointId);
+      return held !== undefined && isSame(held, claim);
     });
   }
 }
@@ -138,6 +147,14 @@ const firstOf = (vmIds: readonly string[]): string => [...vmIds].sort()[0] ?? ''
 
 /** Two journals speak of one checkpoint: id, epoch and term as the leader numbered it, over the same VMs. */
 function isSame(a: HeldCheckpoint, b: HeldCheckpoint): boolean {
-  return a.checkpointId === b.checkpointId && a.epoch === b.epoch && a.term === b.term && a.vmIds.length === b.vmIds.length
-    && a.vmIds.every((vmId) => b.vmIds.includes(vmId));
+  return a.checkpointId === b.checkpointId && a.epoch === b.epoch && a.term === b.term && isSameSet(a.vmIds, b.vmIds);
+}
+
+/** Sets that went through {@link SharedVmSets} are mostly one array, and others mostly in one order. */
+function isSameSet(a: readonly string[], b: readonly string[]): boolean {
+  if (a === b) return true;
+  if (a.length !== b.length) return false;
+  if (a.every((vmId, index) => vmId === b[index])) return true;
+  const inB = new Set(b);
+  return a.every((vmId) => inB.has(vmId));
 }
