@@ -2,6 +2,7 @@ import { open, readdir, stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { type FileLayer, nodeFiles } from './index.js';
 import { FileBench, readAll, write } from './testing/fixture.js';
 
 const SIZE = 64 * 1024;
@@ -112,5 +113,44 @@ describe('an index file that rots', () => {
     for (let i = 0; i < 2; i += 1) await expect(volume && readAll(volume)).rejects.toMatchObject({ code: 'VOLUME_IO' });
     expect(await indexNames()).toContain(name);
     await view.close();
+  });
+});
+
+describe('an index file that cannot be read', () => {
+  /** Which end of index files gives an error: sections are behind the pages, the footer is last. */
+  let unreadable: 'nothing' | 'sections' | 'footer' = 'nothing';
+  const files: FileLayer = {
+    ...nodeFiles,
+    open: async (path, mode) => {
+      const handle = await nodeFiles.open(path, mode);
+      return {
+        writeAll: async (chunks, at) => await handle.writeAll(chunks, at),
+        size: async () => await handle.size(),
+        truncate: async (bytes) => await handle.truncate(bytes),
+        dataSync: async () => await handle.dataSync(),
+        dropCache: () => handle.dropCache(),
+        close: async () => await handle.close(),
+        readFully: async (target, at) => {
+          const isFooter = at + target.byteLength === (await handle.size());
+          if (path.endsWith('.index') && at > 0 && (unreadable === 'footer' ? isFooter : unreadable === 'sections' && !isFooter)) throw Object.assign(new Error('EIO: i/o error, read'), { code: 'EIO' });
+          await handle.readFully(target, at);
+        },
+      };
+    },
+  };
+
+  it.each(['sections', 'footer'] as const)('in its %s does not keep the journal closed: it is made again, and the log has the file', async (where) => {
+    await bench.remove();
+    bench = await FileBench.make({ volumeBytes: [SIZE], segmentBytes: SEGMENT_BYTES, files, onIndexDamaged: (path) => damaged.push(path) });
+    await bench.base();
+    const checkpointId = await grow(4);
+    const names = await indexNames();
+    await bench.journal.close();
+    unreadable = where;
+    await bench.open();
+    unreadable = 'nothing';
+    expect(damaged.map((path) => basename(path)).sort()).toEqual(names);
+    expect(bench.states).not.toContain('broken');
+    await expectImage(checkpointId);
   });
 });

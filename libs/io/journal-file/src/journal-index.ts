@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { assert, type Crc32c, MiB } from '@tidemark/base';
 import {
-  ImageLookup, type ImageMap, type ImageWindow, isIndexOf, type IndexPage, type MemoryRun, type PageRef, type ScanPlan, type SegmentSection,
+  ImageLookup, type ImageMap, type ImageWindow, isIndexOf, type IndexPage, JournalError, type MemoryRun, type PageRef, type ScanPlan, type SegmentSection,
   type SegmentSummary, type SegmentWrites, sectionOf, windowEnd,
 } from '@tidemark/journal';
 import type { FileLayer } from './file-layer.js';
@@ -77,7 +77,7 @@ export class JournalIndex {
     for (const name of await files.list(folder)) {
       if (isTemporary(name)) await files.remove(join(folder, name));
       if (!NAME.test(name)) continue;
-      const run = await RunFile.open({ path: join(folder, name), files, crc32c: this.parts.crc32c });
+      const run = await this.#readable(join(folder, name), async (path) => await RunFile.open({ path, files, crc32c: this.parts.crc32c }));
       if (run === undefined) await files.remove(join(folder, name));
       else runs.push(run);
     }
@@ -90,9 +90,20 @@ export class JournalIndex {
     this.#runs.sort((a, b) => a.footer.firstSegment - b.footer.firstSegment);
   }
 
+  /** `undefined` as well for a file that the disk does not give back: an index that cannot be read must not keep its journal closed. */
+  async #readable<T>(path: string, read: (path: string) => Promise<T | undefined>): Promise<T | undefined> {
+    try {
+      return await read(path);
+    } catch (error) {
+      if (!(error instanceof JournalError)) throw error;
+      this.parts.onDamaged(path);
+      return undefined;
+    }
+  }
+
   async #adopt(run: RunFile, plan: ScanPlan): Promise<boolean> {
     const oldest = plan.segments[0]?.found.segment ?? Infinity;
-    const sections = (await run.sections())?.filter(({ segment }) => segment >= oldest);
+    const sections = (await this.#readable(run.path, async () => await run.sections()))?.filter(({ segment }) => segment >= oldest);
     if (sections === undefined || sections.length === 0) return false;
     const isSound = sections.every((section) => !this.#sections.has(section.segment) && this.#belongs(section, run.footer.salt, plan));
     if (isSound) for (const section of sections) this.#sections.set(section.segment, { salt: run.footer.salt, section });

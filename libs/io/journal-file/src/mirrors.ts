@@ -1,6 +1,7 @@
 import { assert } from '@tidemark/base';
 import { isVolumeRecord, RecordType, type StreamRecord } from '@tidemark/frame';
 import { isFrameKind, type MirrorReplay, Replay } from '@tidemark/journal';
+import { storageFailure } from './defaults.js';
 import type { FrameReader } from './frame-reader.js';
 import type { JournalVolume } from './types.js';
 
@@ -44,7 +45,7 @@ export class Mirrors {
   async replay(effect: MirrorReplay, reader: FrameReader): Promise<Replay> {
     const replay = new Replay(effect);
     while (!replay.isDone) {
-      const { header, records, seqs } = await reader.record({ segment: effect.segment, at: replay.at });
+      const { header, records, seqs } = await recordOf(effect.segment, replay.at, reader);
       if (!isFrameKind(header.kind)) replay.skip(header.bodyBytes);
       else await this.write(replay.frame(header, { records, seqs }));
     }
@@ -58,3 +59,12 @@ export class Mirrors {
 
 const isOverlapping = (a: StreamRecord, b: StreamRecord): boolean =>
   a.volume === b.volume && a.offset < b.offset + b.length && b.offset < a.offset + a.length;
+
+/** Says that it is the journal which the disk does not give back, and not a mirror volume. */
+async function recordOf(segment: number, at: number, reader: FrameReader): ReturnType<FrameReader['record']> {
+  try {
+    return await reader.record({ segment, at });
+  } catch (cause) {
+    throw new Error(`what is to be applied cannot be read from segment ${segment} at byte ${at}: ${storageFailure(cause).detail}`, { cause });
+  }
+}

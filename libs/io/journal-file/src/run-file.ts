@@ -39,13 +39,13 @@ export class RunFile {
     return this.footer.lastSegment - this.footer.firstSegment + 1;
   }
 
-  /** `undefined`: not a whole index file. */
+  /** `undefined`: not a whole index file. Throws JOURNAL_CORRUPT when the disk does not give it back. */
   static async open(parts: RunFileParts): Promise<RunFile | undefined> {
     const handle = await parts.files.open(parts.path, 'readWrite');
     try {
       const fileBytes = await handle.size();
       const bytes = new Uint8Array(FOOTER_BYTES);
-      if (fileBytes >= FOOTER_BYTES) await handle.readFully(bytes, fileBytes - FOOTER_BYTES);
+      if (fileBytes >= FOOTER_BYTES) await readOrDamaged(handle, bytes, { at: fileBytes - FOOTER_BYTES, path: parts.path, what: 'its footer' });
       const footer = decodeFooter(bytes, fileBytes, parts.crc32c);
       if (footer !== undefined) return new RunFile(parts, handle, footer);
     } catch (error) {
@@ -56,10 +56,11 @@ export class RunFile {
     return undefined;
   }
 
+  /** Throws JOURNAL_CORRUPT when the disk does not give them back. */
   async sections(): Promise<SegmentSection[] | undefined> {
     const { sectionsAt } = layoutOf(this.footer);
     const bytes = new Uint8Array(this.footer.sectionsBytes);
-    await this.handle.readFully(bytes, sectionsAt);
+    await this.#readFully(bytes, { at: sectionsAt, what: 'its sections' });
     return decodeSections(bytes, this.footer, this.parts.crc32c);
   }
 
@@ -128,15 +129,16 @@ export class RunFile {
 
   async #readFully(target: Uint8Array, { at, what }: { readonly at: number; readonly what: string }): Promise<void> {
     try {
-      await this.handle.readFully(target, at);
-    } catch (cause) {
-      throw this.#damage(what, cause);
+      await readOrDamaged(this.handle, target, { at, path: this.parts.path, what });
+    } catch (error) {
+      this.isDamaged = true;
+      throw error;
     }
   }
 
-  #damage(what: string, cause?: unknown): JournalError {
+  #damage(what: string): JournalError {
     this.isDamaged = true;
-    return new JournalError('JOURNAL_CORRUPT', `index ${this.parts.path}: ${what} does not read back as it was written`, { cause });
+    return damaged(this.parts.path, what);
   }
 
   acquire(): void {
@@ -158,5 +160,16 @@ export class RunFile {
     if (!this.#isRetired || this.#uses > 0) return;
     this.#closing ??= this.handle.close();
     await this.#closing;
+  }
+}
+
+const damaged = (path: string, what: string, cause?: unknown): JournalError => new JournalError('JOURNAL_CORRUPT', `index ${path}: ${what} does not read back as it was written`, { cause });
+
+/** A sector that cannot be read is damage like a wrong bit: whatever an index holds is made again from its segments. */
+async function readOrDamaged(handle: JournalHandle, target: Uint8Array, { at, path, what }: { readonly at: number; readonly path: string; readonly what: string }): Promise<void> {
+  try {
+    await handle.readFully(target, at);
+  } catch (cause) {
+    throw damaged(path, what, cause);
   }
 }

@@ -174,7 +174,9 @@ export class Capture {
       this.#reads.delete(readId);
       const writeId = this.vm.writeIdAt(pending.read.volume, pending.read.offset);
       this.#split((effects) => this.splitter.readDone(readId, effects));
-      pending.onRead(writeId);
+      const { volume, offset, length } = pending.read;
+      if (this.vm.disks[volume]?.readMedium(offset, offset + length) === undefined) pending.onAborted();
+      else pending.onRead(writeId);
     });
   }
 
@@ -183,7 +185,8 @@ export class Capture {
     if (pending === undefined) throw new Violation('protocol', 'completion of an unknown request');
     this.#writes.delete(writeId);
     const { nowMs } = this.options.around.world;
-    const heldMs = nowMs - pending.known.capturedAtMs;
+    const { capturedAtMs } = pending.known;
+    const heldMs = nowMs - capturedAtMs - this.options.host.pausedMs(capturedAtMs, nowMs);
     if (heldMs > this.options.holdBoundMs / this.options.host.clockRate + 1) throw new Violation('hold', `a guest write was held for ${heldMs.toFixed(1)} ms`);
     pending.onCompleted();
   }

@@ -57,6 +57,8 @@ export class SimFile {
   #syncingCutTo: number | undefined;
   /** Grows with every change that is not an append: who remembers parts of the file begins anew. */
   version = 0;
+  /** Sectors that cannot be read until they are written anew; what they held is still below. */
+  readonly #unreadable = new Set<number>();
 
   constructor(sizeBytes = 0) {
     this.#cache.reach(sizeBytes);
@@ -72,6 +74,31 @@ export class SimFile {
     return this.#cache.view(start, end);
   }
 
+  /** As somebody reads it who depends on the medium; undefined: a sector of it cannot be read. */
+  readMedium(start: number, end: number): Uint8Array | undefined {
+    if (this.#unreadable.size > 0) for (let at = Math.floor(start / SECTOR_BYTES); at * SECTOR_BYTES < end; at += 1) if (this.#unreadable.has(at)) return undefined;
+    return this.#cache.view(start, end);
+  }
+
+  get hasUnreadable(): boolean {
+    return this.#unreadable.size > 0;
+  }
+
+  becomesUnreadable(at: number): void {
+    this.#unreadable.add(Math.floor(at / SECTOR_BYTES));
+  }
+
+  /** The medium gives back what it has. */
+  becomesReadable(): void {
+    this.#unreadable.clear();
+  }
+
+  /** A disk puts a sector that is written whole elsewhere. */
+  #renewed(start: number, end: number): void {
+    if (this.#unreadable.size === 0) return;
+    for (const sector of this.#unreadable) if (sector * SECTOR_BYTES >= start && (sector + 1) * SECTOR_BYTES <= end) this.#unreadable.delete(sector);
+  }
+
   copy(): Uint8Array {
     return this.#cache.view(0, this.#cache.length).slice();
   }
@@ -79,18 +106,21 @@ export class SimFile {
   write(offset: number, bytes: Uint8Array): void {
     if (offset < this.#cache.length) this.version += 1;
     this.#cache.set(bytes, offset);
+    this.#renewed(offset, offset + bytes.byteLength);
     this.#dirty.push({ start: offset, end: offset + bytes.byteLength });
   }
 
   zero(offset: number, length: number): void {
     if (offset < this.#cache.length) this.version += 1;
     this.#cache.fill(offset, offset + length);
+    this.#renewed(offset, offset + length);
     this.#dirty.push({ start: offset, end: offset + length });
   }
 
   truncate(bytes: number): void {
     this.version += 1;
     this.#cache.cut(bytes);
+    this.#renewed(bytes, Infinity);
     this.#cutTo = Math.min(bytes, this.#cutTo ?? Infinity);
     this.#dirty = this.#dirty.filter((range) => range.start < bytes).map((range) => ({ start: range.start, end: Math.min(range.end, bytes) }));
   }
@@ -182,6 +212,8 @@ export class SimDisk {
   failingAppends = 0;
   /** An fsync has failed: what it was for may be in the page cache and nowhere else, whatever later ones say. */
   hasFailedSync = false;
+  /** An append has failed, or a sync. */
+  hasFailed = false;
 
   get usedBytes(): number {
     let used = 0;

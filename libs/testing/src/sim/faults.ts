@@ -1,6 +1,8 @@
 import { unreachable } from '@tidemark/base';
 import type { Site } from './checkers.js';
+import { DiskFaults } from './disk-faults.js';
 import type { Network } from './network.js';
+import { ProcessFaults } from './process-faults.js';
 import type { RecoverySite } from './recovery-site.js';
 import type { Reversal } from './reversal.js';
 import type { ProtectedSite } from './protected-site.js';
@@ -23,8 +25,13 @@ export class Faults {
   #isStopped = false;
   /** Storage failed for good somewhere: journals may be broken, and say so. */
   isStorageFailed = false;
+  readonly #ofDisks: DiskFaults;
+  readonly #ofProcesses: ProcessFaults;
 
-  constructor(private readonly world: World, private readonly targets: FaultTargets, private readonly options: SwarmOptions) {}
+  constructor(private readonly world: World, private readonly targets: FaultTargets, private readonly options: SwarmOptions) {
+    this.#ofDisks = new DiskFaults(world, targets.site);
+    this.#ofProcesses = new ProcessFaults(world, targets.site);
+  }
 
   start(): void {
     for (const [fault, meanMs] of this.options.faults) this.#schedule(fault, meanMs);
@@ -34,6 +41,8 @@ export class Faults {
     this.#isStopped = true;
     const { network, site, manager, recoverySite, reversal } = this.targets;
     network.healAll();
+    this.#ofDisks.makeWhole();
+    this.#ofProcesses.makeWhole();
     for (const host of site.recovering) {
       host.start();
       Object.assign(host.disk, { capacityBytes: Infinity, failingSyncs: 0, failingAppends: 0, latencyMsMax: this.options.diskMsMax });
@@ -73,7 +82,7 @@ export class Faults {
       case 'cutOne': return network.cutOne();
       case 'cutAll': return network.cutAll();
       case 'blockOneWay': return this.#block();
-      case 'duplicateConnection': return protecting.isAlive ? protecting.redial() : undefined;
+      case 'duplicateConnection': return protecting.isAlive && !protecting.isPaused ? protecting.redial() : undefined;
       case 'slowDisk':
         recovering.disk.latencyMsMax = random.pick([5, 40, 200]);
         return this.world.after(random.below(500), () => (recovering.disk.latencyMsMax = this.options.diskMsMax));
@@ -91,8 +100,8 @@ export class Faults {
       case 'readErrors': return this.#forAWhile(protecting, 'readErrorChance', 0.3);
       case 'writeErrors': return this.#forAWhile(protecting, 'writeErrorChance', 0.1);
       case 'refuseConfirm': return this.#forAWhile(protecting, 'refuseConfirmChance', 0.5);
-      case 'insertTagged': return protecting.insertCheckpoint('now');
-      case 'forceSync': return protecting.forceSync();
+      case 'insertTagged': return protecting.whenRunning(() => protecting.insertCheckpoint('now'));
+      case 'forceSync': return protecting.whenRunning(() => protecting.forceSync());
       case 'pauseRetirement':
         recovering.isRetirementPaused = !recovering.isRetirementPaused;
         return;
@@ -102,6 +111,8 @@ export class Faults {
       case 'failover': return recoverySite.failover();
       case 'move': return recoverySite.move();
       case 'repeatCommand': return recoverySite.mistake();
+      case 'unreadableSector': return this.#ofDisks.unreadableSector();
+      case 'pause': return this.#ofProcesses.pause();
       default: return unreachable(fault);
     }
   }

@@ -39,6 +39,8 @@ export class Guests {
       const host = this.hosts.get(vm.runsOn) ?? nobody();
       // An application that restarts knows nothing.
       const again = (): void => this.world.after(RETRY_MS, () => this.#next(index, []));
+      // It waits for a process that does not go on.
+      if (host.isAlive && host.isPaused) return this.world.after(RETRY_MS, () => this.#next(index, after));
       if (!host.isAlive || vm.isPaused || vm.isShutDown || !host.isAttached(vm.vmId)) again();
       else if (random.chance(this.options.readChance)) this.#read(vm, host, (seen) => this.#next(index, merged(after, seen)), again);
       else if (random.chance(this.options.flushChance)) host.flush(vm.vmId, () => this.#next(index, after), again);

@@ -9,6 +9,9 @@ export type Port = 'control' | 'data';
 export interface NetworkNode {
   readonly name: string;
   readonly isAlive: boolean;
+  readonly isPaused: boolean;
+  /** At once, or when its process goes on. */
+  whenRunning(run: () => void): void;
   accept(port: Port, socket: SimSocket, fromName: string): void;
 }
 
@@ -79,7 +82,7 @@ export class Direction {
 
   /** Delivers what is due, unless the way is blocked. */
   pump(): void {
-    while (!this.#isDropped && !this.network.isBlocked(this.from, this.to)) {
+    while (!this.#isDropped && !this.network.isBlocked(this.from, this.to) && !this.network.isPaused(this.to)) {
       const [head] = this.#queue;
       if (head === undefined) {
         if (this.#isEnded) this.receiver?.closed();
@@ -116,7 +119,7 @@ export class Direction {
     }
     this.queuedBytes = this.#queue.reduce((total, item) => total + item.bytes.byteLength, 0);
     this.#isEnded = true;
-    this.world.after(noticeMs, () => this.receiver?.closed());
+    this.world.after(noticeMs, () => this.network.whenRunning(this.to, () => this.receiver?.closed()));
   }
 }
 
@@ -143,6 +146,24 @@ export class Network {
     return 0.05 + random.below(this.delayMsMax);
   }
 
+  isPaused(name: string): boolean {
+    return this.#nodes.get(name)?.isPaused === true;
+  }
+
+  whenRunning(name: string, run: () => void): void {
+    this.#nodes.get(name)?.whenRunning(run);
+  }
+
+  /** Its process goes on: what has arrived meanwhile is read. */
+  pumpTo(name: string): void {
+    for (const pair of this.#open()) for (const { outgoing } of pair) if (outgoing.to === name) outgoing.pump();
+  }
+
+  /** Nothing has come from it for so long that its peers take it as dead. */
+  silent(name: string): void {
+    for (const pair of this.#open()) for (const socket of pair) if (socket.incoming.from === name) this.whenRunning(socket.outgoing.from, () => socket.closed());
+  }
+
   isBlocked(from: string, to: string): boolean {
     return this.#blocked.has(`${from}>${to}`);
   }
@@ -153,8 +174,8 @@ export class Network {
     const isCut = this.isBlocked(from.name, toName) || this.isBlocked(toName, from.name);
     world.after(isCut ? 1000 : 2 * this.delayMs(from.name, toName), () => {
       const node = this.#nodes.get(toName);
-      if (isCut || node?.isAlive !== true) {
-        answer(undefined);
+      if (isCut || node?.isAlive !== true || node.isPaused || from.isPaused) {
+        from.whenRunning(() => answer(undefined));
         return;
       }
       const there = new Direction(world, from.name, toName, this);
@@ -219,7 +240,7 @@ export class Network {
 
   #silence(from: string, to: string): void {
     for (const pair of this.#open()) {
-      for (const socket of pair) if (socket.incoming.from === from && socket.incoming.to === to) socket.closed();
+      for (const socket of pair) if (socket.incoming.from === from && socket.incoming.to === to) this.whenRunning(to, () => socket.closed());
     }
   }
 

@@ -1,10 +1,11 @@
+import type { Fault } from './swarm.js';
 import type { ViolationKind } from './world.js';
 
 /** How a simulated host carries out effects wrongly: what is an adapter's duty in the product is this project's own code here. */
 export type PlantFlag =
   | 'journalUnsynced' | 'mirrorUnsynced' | 'foldersUnsynced' | 'ackedOnArrival' | 'releaseHasty' | 'sealedLate' | 'holdUnbounded' | 'voteHasty' | 'capturedEarly'
   | 'readsUnheld' | 'fenceMissing' | 'applyHasty' | 'lockIgnored' | 'wordHasty' | 'pinIgnored' | 'epochVolatile' | 'epochNotBurned' | 'fenceForgotten' | 'mirrorHashed'
-  | 'fenceVolatile' | 'moveHasty';
+  | 'fenceVolatile' | 'moveHasty' | 'unreadableIsZeroes' | 'lockLapses';
 
 /**
  * A bug planted on purpose: each breaks one sentence of the design that names a danger, and the checkers must notice. A flag changes how a
@@ -20,6 +21,8 @@ export interface Plant {
   readonly expects: readonly ViolationKind[];
   /** Shows only where journals are thinned and compacted. */
   readonly isThinned?: true;
+  /** Shows only under this fault: every run has it, about every so many ms. */
+  readonly under?: readonly [Fault, number];
   /** Default: the data plane of two sites. */
   readonly world?: 'ownership';
   readonly flag?: PlantFlag;
@@ -261,4 +264,18 @@ const CLOCKS: readonly Plant[] = [
   },
 ];
 
-export const PLANTS: readonly Plant[] = [...CAPTURE, ...SYNC, ...WIRE, ...CUSTODY, ...BARRIER, ...STORAGE, ...RETIRING, ...RECOVERY, ...REVERSE, ...OWNERSHIP, ...THINNING, ...CLOCKS];
+/** The medium gives errors, or other bytes than were written there; processes stop for a while and go on. */
+const MEDIA: readonly Plant[] = [
+  { name: 'unreadable-mirror-reads-as-zeroes', breaks: 'what the medium does not give back is an error, never other bytes', seedBudget: 100, expects: ['view', 'head', 'image'], flag: 'unreadableIsZeroes', under: ['unreadableSector', 60] },
+  {
+    name: 'sync-passes-over-the-unreadable', breaks: 'what a sync cannot read stays to be copied, and the sync does not end', seedBudget: 100, expects: ['head', 'image'], under: ['unreadableSector', 60],
+    mutation: { file: SYNC_WALK, find: '    this.#markDirty(read.volume, read.extent.start, read.extent.end);\n    bitmapOf(this.#unreadable, read.volume)', replace: '    bitmapOf(this.#unreadable, read.volume)' },
+  },
+  {
+    name: 'index-keeps-its-journal-closed', breaks: 'an index that cannot be read is made again from its segments', seedBudget: 200, expects: ['stuck'], under: ['unreadableSector', 60],
+    mutation: { file: `${JOURNAL_FILE}/run-file.ts`, find: '  } catch (cause) {\n    throw damaged(path, what, cause);', replace: '  } catch (cause) {\n    throw cause;' },
+  },
+  { name: 'lock-lapses-in-a-pause', breaks: 'a VRA opens a disk under its lock, which its holder keeps for as long as the process is there', seedBudget: 100, expects: ['writers'], flag: 'lockLapses', under: ['pause', 60] },
+];
+
+export const PLANTS: readonly Plant[] = [...CAPTURE, ...SYNC, ...WIRE, ...CUSTODY, ...BARRIER, ...STORAGE, ...RETIRING, ...RECOVERY, ...REVERSE, ...OWNERSHIP, ...THINNING, ...CLOCKS, ...MEDIA];

@@ -82,7 +82,8 @@ export class ProtectedSite {
 
   #send(name: string, document: DesiredState): void {
     const { random } = this.world;
-    const deliver = (): void => this.hosts.get(name)?.apply(document);
+    const host = this.hosts.get(name);
+    const deliver = (): void => host?.whenRunning(() => host.apply(document));
     this.world.after(random.below(this.documentMsMax), deliver);
     // An operator, or a retry, sends the same once more, after newer ones.
     if (random.chance(0.2)) this.world.after(random.below(20 * this.documentMsMax), deliver);
@@ -105,7 +106,7 @@ export class ProtectedSite {
   }
 
   insertCheckpoint(tag: string): void {
-    for (const host of this.hosts.values()) if (host.isAlive) host.insertCheckpoint(tag);
+    for (const host of this.hosts.values()) if (host.isAlive && !host.isPaused) host.insertCheckpoint(tag);
   }
 
   /** Live migration: the guest stops when its requests are done, runs on elsewhere, and only then do the VRAs hear of it. */

@@ -171,7 +171,8 @@ export class ProtectingHost extends SimHost {
 
   /** Until the VRA of the former host has let go of the disks, nothing is served here; it is asked again soon. */
   #attach(vm: Capture['vm']): void {
-    const isLocked = !this.options.isLockless && this.around.plant?.flag !== 'lockIgnored';
+    const hasLapsed = this.around.plant?.flag === 'lockLapses' && this.around.network.isPaused(vm.servedBy);
+    const isLocked = !this.options.isLockless && this.around.plant?.flag !== 'lockIgnored' && !hasLapsed;
     if (vm.servedBy !== '' && isLocked) return this.after(LOCK_RETRY_MS, () => this.#carryOut());
     if (vm.servedBy !== '') this.world.fail(new Violation('writers', `the VRA of ${this.name} opens the disks of ${vm.vmId}, which that of ${vm.servedBy} serves`));
     vm.servedBy = this.name;

@@ -63,6 +63,8 @@ export class RecoveringHost extends SimHost {
   monotonicJumpMs = 0;
   /** Protections whose journal has a wrong bit on the medium. */
   readonly rotted = new Set<string>();
+  /** Those with a sector somewhere that could not be read. */
+  readonly unreadable = new Set<string>();
 
   constructor(name: string, around: Surroundings, readonly options: RecoveringOptions, readonly watcher: RecoveryWatcher) {
     super(name, around, options.peerNames.filter((peer) => peer !== name));
@@ -97,6 +99,7 @@ export class RecoveringHost extends SimHost {
       opened: (recovery: SimRecovery) => this.watcher.journalOpened(this, recovery),
       broke: (recovery: SimRecovery) => this.watcher.journalBroke(recovery),
       refused: (key: string, reply: RefusedReply) => this.watcher.refused(key, reply),
+      hasView: (key: string) => this.views.some((view) => keyOf(view.vpgId, view.vmId) === key),
     };
     const owner = { host: this, around: this.around, disk: this.disk };
     for (const vm of this.options.vms) this.#recoveries.set(keyOf(vm.vpgId, vm.vmId), new SimRecovery(vm, owner, this.options, hooks));
@@ -139,6 +142,7 @@ export class RecoveringHost extends SimHost {
 
   /** Answered when the checkpoint is pinned, the disks are there, and the view is remembered. */
   async openView(spec: ViewSpec): Promise<void> {
+    if (this.isPaused) await this.running();
     this.around.world.touch();
     if (this.#entries.has(spec.viewId)) {
       if (!this.#views.has(spec.viewId)) throw new Error('being opened again');
@@ -185,6 +189,7 @@ export class RecoveringHost extends SimHost {
   }
 
   async closeView(viewId: string): Promise<void> {
+    if (this.isPaused) await this.running();
     this.around.world.touch();
     const entry = this.#entries.get(viewId);
     if (entry === undefined) return;
@@ -199,6 +204,7 @@ export class RecoveringHost extends SimHost {
 
   /** Remembered first: after a restart promotion goes on by itself. */
   async promoteView(viewId: string): Promise<void> {
+    if (this.isPaused) await this.running();
     this.around.world.touch();
     const entry = this.#entries.get(viewId);
     if (entry === undefined || !this.#views.has(viewId)) throw new Error(`no view ${viewId}`);
@@ -231,18 +237,21 @@ export class RecoveringHost extends SimHost {
   // ---- ownership
 
   async reserveEpoch(vpgId: string, vmId: string, epoch: number): Promise<void> {
+    if (this.isPaused) await this.running();
     this.around.world.touch();
     if (this.around.plant?.flag === 'epochVolatile') return;
     await this.#journalOf({ vpgId, vmId }).reserveEpoch(epoch);
   }
 
   async commitEpoch(vpgId: string, vmId: string, epoch: number): Promise<void> {
+    if (this.isPaused) await this.running();
     this.around.world.touch();
     this.#journalOf({ vpgId, vmId });
     await this.recovery(vpgId, vmId)?.commitEpoch(epoch);
   }
 
   async burnEpoch(vpgId: string, vmId: string, epoch: number): Promise<void> {
+    if (this.isPaused) await this.running();
     this.around.world.touch();
     if (this.around.plant?.flag === 'epochNotBurned') return;
     await this.#journalOf({ vpgId, vmId }).burnEpoch(epoch);

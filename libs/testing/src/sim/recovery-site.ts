@@ -203,7 +203,7 @@ export class RecoverySite {
     const epoch = random.int(next + 1);
     const host = this.#of(plan, vmId);
     const isBusy = this.#busy.has(plan.vpgId);
-    if (!host.isAlive || epoch === 0) return;
+    if (!host.isAlive || host.isPaused || epoch === 0) return;
     const key = keyOf(plan.vpgId, vmId);
     this.world.touch();
     const journal = host.recovery(plan.vpgId, vmId)?.journal;

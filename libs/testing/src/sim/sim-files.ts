@@ -85,7 +85,10 @@ function simHandle(file: SimFile, { owner, act }: { readonly owner: DiskOwner; r
       const bytes = joined(chunks);
       const roomBytes = disk.capacityBytes - disk.usedBytes + Math.max(0, file.sizeBytes - at);
       const failure = bytes.byteLength > roomBytes ? 'ENOSPC' : disk.failingAppends > 0 ? 'EIO' : undefined;
-      if (failure === 'EIO') disk.failingAppends -= 1;
+      if (failure === 'EIO') {
+        disk.failingAppends -= 1;
+        disk.hasFailed = true;
+      }
       // What fails leaves a part behind; what a crash interrupts does too.
       const wholeBytes = failure === undefined ? bytes.byteLength : random.int(Math.max(1, Math.min(roomBytes, bytes.byteLength)));
       const firstBytes = random.int(wholeBytes + 1);
@@ -95,8 +98,8 @@ function simHandle(file: SimFile, { owner, act }: { readonly owner: DiskOwner; r
       });
     },
     readFully: (target, at) => act(nothing, () => {
-      const bytes = file.read(at, at + target.byteLength);
-      if (bytes.byteLength < target.byteLength) throw errorOf('EIO');
+      const bytes = file.readMedium(at, at + target.byteLength);
+      if (bytes === undefined || bytes.byteLength < target.byteLength) throw errorOf('EIO');
       target.set(bytes);
     }),
     size: () => act(nothing, () => file.sizeBytes),
@@ -107,6 +110,7 @@ function simHandle(file: SimFile, { owner, act }: { readonly owner: DiskOwner; r
         if (disk.failingSyncs > 0) {
           disk.failingSyncs -= 1;
           disk.hasFailedSync = true;
+          disk.hasFailed = true;
           file.failSync();
           throw errorOf('EIO');
         }
@@ -139,7 +143,10 @@ export class SimMirror implements Volume {
   }
 
   read(offset: number, target: Uint8Array): void {
-    target.set(this.file.read(offset, offset + target.byteLength));
+    const bytes = this.file.readMedium(offset, offset + target.byteLength);
+    if (bytes !== undefined) target.set(bytes);
+    else if (this.owner.around.plant?.flag === 'unreadableIsZeroes') target.fill(0);
+    else throw errorOf('EIO');
   }
 
   write(offset: number, source: Uint8Array): void | Promise<void> {

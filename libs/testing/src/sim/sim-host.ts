@@ -1,7 +1,8 @@
 import { decodeControlMessage, encodeControlMessage, type ControlMessage } from '@tidemark/checkpoint';
 import { encodeFrame, FrameDecoder, FrameKind, type FrameHeader } from '@tidemark/frame';
 import { crc32c } from '@tidemark/link';
-import type { Network, NetworkNode, Port, SimSocket } from './network.js';
+import { SILENCE_MS, type Network, type NetworkNode, type Port, type SimSocket } from './network.js';
+import { Pause } from './pause.js';
 import type { Plant } from './plants.js';
 import type { World } from './world.js';
 
@@ -40,6 +41,7 @@ export abstract class SimHost implements NetworkNode {
   clockRate = 1;
   wallOffsetMs = 0;
   readonly #peers = new Map<string, SimSocket>();
+  readonly #pause: Pause;
 
   constructor(
     readonly name: string,
@@ -48,6 +50,7 @@ export abstract class SimHost implements NetworkNode {
     private readonly peerNames: readonly string[],
   ) {
     around.network.add(this);
+    this.#pause = new Pause(around.world);
     this.clockRate = 1 + around.world.random.between(-0.002, 0.002);
     this.wallOffsetMs = around.world.random.between(-500, 500);
   }
@@ -81,8 +84,48 @@ export abstract class SimHost implements NetworkNode {
   after(delayMs: number, run: () => void): void {
     const life = this.#life;
     this.around.world.after(delayMs, () => {
-      if (this.isAlive && this.#life === life) run();
+      this.#pause.whenRunning(() => {
+        if (this.isAlive && this.#life === life) run();
+      });
     });
+  }
+
+  /** The process does nothing for a while, and its clocks run on: what comes for it meanwhile waits. */
+  pause(forMs: number): void {
+    if (!this.isAlive || this.isPaused) return;
+    this.#pause.begin();
+    const { count } = this.#pause;
+    const whileItLasts = (run: () => void) => (): void => {
+      if (this.isPaused && this.#pause.count === count) run();
+    };
+    this.around.world.after(SILENCE_MS, whileItLasts(() => this.around.network.silent(this.name)));
+    this.around.world.after(forMs, whileItLasts(() => this.resume()));
+  }
+
+  resume(): void {
+    if (!this.isPaused) return;
+    this.#pause.end();
+    this.around.network.pumpTo(this.name);
+  }
+
+  get isPaused(): boolean {
+    return this.#pause.isOn;
+  }
+
+  whenRunning(run: () => void): void {
+    this.#pause.whenRunning(run);
+  }
+
+  /** Of a time span of the world, ms: how long it was paused. */
+  pausedMs(fromMs: number, toMs: number): number {
+    return this.#pause.ms(fromMs, toMs);
+  }
+
+  protected running(): Promise<void> {
+    return new Promise((resolve) => this.#pause.whenRunning(() => {
+      this.around.world.touch();
+      resolve();
+    }));
   }
 
   start(): void {
@@ -96,6 +139,7 @@ export abstract class SimHost implements NetworkNode {
   crash(isPowerLoss: boolean): void {
     if (!this.isAlive) return;
     this.isAlive = false;
+    this.#pause.end();
     this.#peers.clear();
     this.#upPeers.clear();
     this.around.network.hostGone(this.name, isPowerLoss);

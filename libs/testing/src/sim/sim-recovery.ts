@@ -35,6 +35,8 @@ export interface RecoveryHooks {
   opened(recovery: SimRecovery): void;
   broke(recovery: SimRecovery): void;
   refused(key: string, reply: RefusedReply): void;
+  /** Somebody reads from this journal. */
+  hasView(key: string): boolean;
 }
 
 interface Reply {
@@ -108,7 +110,7 @@ export class SimRecovery {
     this.#isOpening = false;
   }
 
-  #open(): void {
+  #open(isIndexDistrusted = false): void {
     const { world } = this.owner.around;
     this.#isOpening = true;
     world.turnsWanted += 1;
@@ -119,17 +121,27 @@ export class SimRecovery {
       world.turnsWanted -= 1;
       return false;
     };
-    void this.#openJournal().then(
+    void this.#openJournal(isIndexDistrusted).then(
       (journal) => {
-        if (!ended()) this.#opened(journal);
+        if (!ended()) this.#opened(journal, isIndexDistrusted);
       },
-      () => {
-        if (!ended()) this.owner.host.after(REOPEN_MS, () => this.#open());
+      (error: unknown) => {
+        if (ended()) return;
+        this.#checkMayFail(error);
+        this.owner.host.after(REOPEN_MS, () => this.#open(isIndexDistrusted));
       },
     );
   }
 
-  #openJournal(): Promise<JournalFile> {
+  /** An index is made again from its segments: it must not keep a journal closed. */
+  #checkMayFail(error: unknown): void {
+    const { disk, around } = this.owner;
+    const unreadable = [...disk.files].filter(([path, file]) => path.startsWith(`${this.folder}/`) && file.hasUnreadable).map(([path]) => path);
+    const isIndexOnly = unreadable.length > 0 && unreadable.every((path) => path.endsWith('.index'));
+    if (isIndexOnly && (error as { readonly code?: unknown }).code === 'EIO' && !disk.hasFailed) around.world.fail(new Violation('stuck', `${this.key}: the journal cannot be opened for ${unreadable.join(', ')}`));
+  }
+
+  #openJournal(isIndexDistrusted: boolean): Promise<JournalFile> {
     const { disk, host } = this.owner;
     const { vpgId, vmId, volumeBytes } = this.vm;
     const { epoch, segmentBytes, isGuarded } = this.options;
@@ -137,7 +149,7 @@ export class SimRecovery {
       folder: this.folder,
       identity: { vpgId, vmId },
       volumes: volumeBytes.map((sizeBytes, volume) => ({ sizeBytes, mirror: this.mirror(volume) })),
-      epoch, segmentBytes, crc32c,
+      epoch, segmentBytes, crc32c, isIndexDistrusted,
       clocks: { monotonicMs: () => host.ageNowMs(), wallClockMs: () => host.wallMs },
       decompress: decompressBody,
       cacheBytesMax: 64 * 1024,
@@ -149,12 +161,13 @@ export class SimRecovery {
     });
   }
 
-  #opened(journal: JournalFile): void {
+  #opened(journal: JournalFile, isOpenedAnew: boolean): void {
     this.#journal = journal;
     const { epoch, state } = journal.stats();
     if (this.owner.around.plant?.flag !== 'fenceForgotten') this.#step((effects) => this.receiver.setEpoch(epoch, effects));
     this.hooks.opened(this);
     this.#stateChanged(state);
+    if (isOpenedAnew) this.#step((effects) => this.receiver.appendsLost(effects));
   }
 
   #stateChanged(state: JournalState): void {
@@ -176,18 +189,29 @@ export class SimRecovery {
     });
   }
 
-  /** There may be space again. */
+  /** There may be space again; and what cannot go on is opened anew, unless a view reads from it. */
   tick(): void {
+    this.#repair();
     const { disk, around } = this.owner;
     if (this.#journal?.stats().state.phase !== 'full' || disk.capacityBytes - disk.usedBytes < 2 * GUARD_RESERVE_BYTES) return;
     around.world.touch();
     this.#journal.resume();
   }
 
+  #repair(): void {
+    const journal = this.#journal;
+    if (journal === undefined || this.hooks.hasView(this.key) || !(journal.isDead || journal.damage !== undefined)) return;
+    this.#journal = undefined;
+    this.owner.around.world.touch();
+    void journal.close().then(() => {
+      if (!this.#isOver) this.#open(true);
+    });
+  }
+
   /** Bytes freed; 0 as well when the disk or the process was in the way: nothing is lost then. */
   async thin(checkpointIds: readonly number[]): Promise<number> {
     const journal = this.#journal;
-    if (journal === undefined) return 0;
+    if (journal === undefined || this.owner.host.isPaused) return 0;
     const pause = (ms: number): Promise<void> => new Promise((resolve) => this.owner.host.after(ms, () => {
       this.owner.around.world.touch();
       resolve();

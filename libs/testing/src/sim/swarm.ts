@@ -1,4 +1,6 @@
 import { BLOCK_BYTES } from '@tidemark/base';
+import { diskFaultsOf, type DiskFault } from './disk-faults.js';
+import { processFaultsOf, type ProcessFault } from './process-faults.js';
 import { Random } from './random.js';
 
 /** Fault kinds; each run has some of them, at its own rate. */
@@ -8,7 +10,7 @@ export const FAULTS = [
   'moveVm', 'repeatDocuments', 'failoverTest', 'failover', 'repeatCommand',
 ] as const;
 /** Drawn on their own: see {@link swarm}. */
-export type Fault = (typeof FAULTS)[number] | 'move';
+export type Fault = (typeof FAULTS)[number] | 'move' | DiskFault | ProcessFault;
 
 /** Mean time between two of a kind; those not named here get the usual ones. Checkpoints on demand may come one right after the other. */
 const MEAN_MS: Partial<Record<Fault, readonly number[]>> = {
@@ -99,9 +101,11 @@ const THEMES: readonly Theme[] = [
 const THINNED: Partial<SwarmOptions> = { historyMs: 60_000, segmentBytes: 16 * 1024, intervalMs: 60 };
 
 export function swarm(random: Random, seed: number, isThinned = new Random(seed ^ 0x7e1dd).chance(0.2)): SwarmOptions {
-  const options = { ...chosen(random, seed, isThinned), isThinned };
+  const options = withFaults({ ...chosen(random, seed, isThinned), isThinned }, [...diskFaultsOf(seed), ...processFaultsOf(seed)]);
   return isThinned ? { ...options, ...THINNED } : options;
 }
+
+export const withFaults = (options: SwarmOptions, more: readonly (readonly [Fault, number])[]): SwarmOptions => ({ ...options, faults: new Map([...options.faults, ...more]) });
 
 /** What was added later is chosen by a row of numbers of its own: the other choices of a seed stay. */
 function chosen(random: Random, seed: number, isThinned: boolean): Omit<SwarmOptions, 'isThinned'> {

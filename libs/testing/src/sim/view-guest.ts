@@ -66,7 +66,7 @@ export class ViewGuest {
       if (this.isRetired) return;
       // It does nothing more, but for the look at what a crash leaves.
       if (this.isStopped && this.#life === this.host.life) return this.#next(RETRY_MS);
-      const view = this.host.isAlive ? this.host.view(this.spec.viewId) : undefined;
+      const view = this.host.isAlive && !this.host.isPaused ? this.host.view(this.spec.viewId) : undefined;
       if (view === undefined) return this.#next(RETRY_MS);
       this.world.touch();
       this.#isIdle = false;
@@ -164,10 +164,11 @@ export class ViewGuest {
     if (Buffer.compare(target, expected) !== 0) throw new Violation('view', `${this.spec.viewId} of ${this.spec.vmId}: volume ${volumeIndex} reads wrong bytes at ${offset}`);
   }
 
-  /** A wrong bit on the medium makes a read fail; nothing else may. */
+  /** A wrong bit on the medium makes a read fail, or a sector that cannot be read; nothing else may. */
   #cannotRead(error: unknown): void {
     const { viewId, vpgId, vmId } = this.spec;
-    if (!this.host.rotted.has(keyOf(vpgId, vmId))) throw new Violation('view', `${viewId} of ${vmId} cannot be read: ${String(error)}`);
+    const key = keyOf(vpgId, vmId);
+    if (!this.host.rotted.has(key) && !this.host.unreadable.has(key)) throw new Violation('view', `${viewId} of ${vmId} cannot be read: ${String(error)}`);
   }
 
   async #readAll(): Promise<void> {
