@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { type DesiredStateV1, type IdentityGrantV1, IdentityRequestV1, isVraStatus, type RecoveryV1, subjectOf, type VraAddressV1, type VraStatusV1 } from '@tidemark/contracts';
+import { type Answer, type DesiredStateV1, type IdentityGrantV1, IdentityRequestV1, isVraStatus, type RecoveryV1, subjectOf, type VraAddressV1, type VraAnswer, VRA_COMMANDS, type VraTopic } from '@tidemark/contracts';
 import { ControlBus, vraRights } from '@tidemark/nest';
 import { freePort, SecuredNats } from '@tidemark/nest/testing';
 import { ComponentIdentity, credentials, fingerprint, LEAF_LIFETIME_MS, makeNatsKey, makeRequest } from '@tidemark/trust';
@@ -74,9 +74,9 @@ class Vra {
     await ended;
   }
 
-  async ask<T>(topic: string, message: object): Promise<T | undefined> {
+  async ask<Topic extends VraTopic>(topic: Topic, message: object): Promise<VraAnswer<Topic> | undefined> {
     const subject = subjectOf({ siteId: nats.siteId, service: 'vra', instanceId: this.address.vraId, channel: 'control', topic });
-    return await zvm.request<T>(subject, message, { timeoutMs: 3000 }).catch(() => undefined);
+    return await zvm.request(subject, message, VRA_COMMANDS[topic].answer as Answer<VraAnswer<Topic>>, { timeoutMs: 3000 }).catch(() => undefined);
   }
 
   /** One number of its metrics, of all that have the name the last; undefined while 4006 does not answer. */
@@ -112,7 +112,7 @@ const state = (vra: Vra, revision: number): DesiredStateV1 => ({
 });
 
 const apply = async (revision: number): Promise<void> => {
-  for (const vra of [receiver, sender]) await eventually(`state ${revision} is taken`, async () => await vra.ask<object>('state.apply', state(vra, revision)));
+  for (const vra of [receiver, sender]) await eventually(`state ${revision} is taken`, async () => await vra.ask('state.apply', state(vra, revision)));
 };
 
 /** Checkpoints go on to become durable at the other end: the position grows. */
@@ -149,7 +149,7 @@ describe('VRAs that are killed, and start while the broker is away', () => {
       vpgId: VPG, vmId: VM, protectedSiteId: nats.siteId, epoch: 1, recoverers: [{ vra: receiver.address, vmIds: [VM] }], volumes: [{ diskId: 'd', sizeBytes: MIB, mirrorPath: join(folder, 'recovery', 'mirror.raw') }],
       journalFolder: join(folder, 'recovery', 'journal'), datastore: { path: join(folder, 'recovery'), capacityBytes: 1024 * MIB }, historyMs: 3_600_000,
     };
-    await eventually('the recovery is put', async () => await receiver.ask<object>('recovery.put', recovery));
+    await eventually('the recovery is put', async () => await receiver.ask('recovery.put', recovery));
     await apply(1);
     await nats.ca.announceNext();
     await apply(2);
@@ -166,7 +166,7 @@ describe('VRAs that are killed, and start while the broker is away', () => {
     const newest = fingerprint(nats.ca.newestPem);
     for (const vra of [sender, receiver]) {
       await eventually('it has a certificate of the next CA', async () => {
-        const shown = (await vra.ask<VraStatusV1>('status.get', {}))?.identity.signedBy;
+        const shown = (await vra.ask('status.get', {}))?.identity.signedBy;
         if (shown !== undefined && shown !== newest) await vra.ask('trust.renew', {});
         return shown === newest;
       });
@@ -175,7 +175,7 @@ describe('VRAs that are killed, and start while the broker is away', () => {
     await nats.ca.retireOld();
     await apply(3);
     await untilReplicating();
-    const statuses = await Promise.all([sender, receiver].map((each) => each.ask<VraStatusV1>('status.get', {})));
+    const statuses = await Promise.all([sender, receiver].map((each) => each.ask('status.get', {})));
     expect(statuses[1]?.identity.trusts).toEqual([newest]);
     // What a ZVM would drop it would take for silence.
     expect(statuses.map((status) => [status?.protections.length, status?.recoveries.length, isVraStatus(status)])).toEqual([[1, 0, true], [0, 1, true]]);

@@ -8,6 +8,7 @@ export { natsUserLife } from './bus/broker-problem.js';
 export type { BusAccess } from './bus/bus-access.js';
 export * from './bus/control-bus.js';
 export * from './bus/control-error.js';
+export { readAnswer } from './bus/read-answer.js';
 export * from './trust/broker-access.js';
 export * from './trust/nats-configuration.js';
 export * from './trust/nats-grants.js';

@@ -32,6 +32,8 @@ interface Trouble {
   loggedMs: number;
   unreadableCount: number;
   earlyCount: number;
+  /** The first question of this trouble whose answer was none. */
+  badAnswerTo?: string;
 }
 
 /** The last word of each appliance of one role. Whatever one of them sends, the others are heard, and who works with their words finds them whole. */
@@ -69,11 +71,26 @@ export class Heartbeats<Status> {
     onStatus(value);
   }
 
-  #note(id: string, what: 'unreadableCount' | 'earlyCount'): void {
+  /** An answer of its to a command was none. */
+  noteAnswer(id: string, topic: string): void {
     const nowMs = this.clock.monotonicMs();
+    const trouble = this.#troubleNow(id, nowMs);
+    trouble.badAnswerTo ??= topic;
+    if (nowMs - trouble.loggedMs < TROUBLE_MS) return;
+    trouble.loggedMs = nowMs;
+    this.#log.warn(`${this.options.role} ${id}: its answer to ${topic} has not the form of one`);
+  }
+
+  #troubleNow(id: string, nowMs: number): Trouble {
     const trouble = this.#troubleWith(id, nowMs) ?? { lastMs: nowMs, loggedMs: -Infinity, unreadableCount: 0, earlyCount: 0 };
     this.#troubles.set(id, trouble);
     trouble.lastMs = nowMs;
+    return trouble;
+  }
+
+  #note(id: string, what: 'unreadableCount' | 'earlyCount'): void {
+    const nowMs = this.clock.monotonicMs();
+    const trouble = this.#troubleNow(id, nowMs);
     trouble[what] += 1;
     const { unreadableCount, earlyCount } = trouble;
     if (nowMs - trouble.loggedMs < TROUBLE_MS || (unreadableCount === 0 && earlyCount <= EARLY_MAX)) return;
@@ -86,11 +103,12 @@ export class Heartbeats<Status> {
     return trouble && nowMs - trouble.lastMs <= TROUBLE_MS ? trouble : undefined;
   }
 
-  /** What is wrong with its heartbeats, for people; undefined: nothing. The text stays the same while it lasts. */
+  /** What is wrong with what it says, for people; undefined: nothing. The text stays the same while it lasts. */
   problemWith(id: string): string | undefined {
     const trouble = this.#troubleWith(id, this.clock.monotonicMs());
     if (!trouble) return undefined;
     if (trouble.unreadableCount > 0) return 'sends heartbeats that do not have the form of one; they are dropped. It is of another version, or somebody else speaks in its name';
+    if (trouble.badAnswerTo !== undefined) return `answers ${trouble.badAnswerTo} with what is no answer to it; that is refused. It is of another version, or somebody else speaks in its name`;
     return trouble.earlyCount > EARLY_MAX ? 'sends far more heartbeats than it should; most are dropped. Somebody else may speak in its name' : undefined;
   }
 

@@ -19,6 +19,7 @@ const STATUS: Record<ZvmErrorCode, number> = {
   ZVM_PEER_DOWN: 503,
   ZVM_VRA_DOWN: 503,
   ZVM_VBA_DOWN: 503,
+  ZVM_BAD_ANSWER: 502,
 };
 
 export interface RestError {

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { type AuditEntryApi, pairingInstance, peerInstance, type PairingGrantV1, type PairingRedeemV1, type PeerSiteApi, type SiteCardV1, subjectOf } from '@tidemark/contracts';
+import { type AuditEntryApi, DONE, pairingInstance, PEER_ANSWERS, peerInstance, type PairingGrantV1, type PairingRedeemV1, type PeerSiteApi, type SiteCardV1, subjectOf } from '@tidemark/contracts';
 import { brokerTls, ControlBus, ControlError } from '@tidemark/nest';
 import { credentials, formatToken, makeNatsKey, newSecret, type NatsKey, type PairingToken, parseToken, SiteCa } from '@tidemark/trust';
 import { randomUUID } from 'node:crypto';
@@ -62,7 +62,7 @@ async function busWith(text: string, inboxName: string): Promise<ControlBus> {
 async function redeem(who: Stranger, token: PairingToken, body: object = redeemBody(who, token)): Promise<PairingGrantV1> {
   const bus = await busWith(credentials(token.natsJwt, token.natsSeed), pairingInstance(token.tokenId));
   const subject = subjectOf({ siteId: b.config.siteId, service: 'zvm', instanceId: pairingInstance(token.tokenId), channel: 'control', topic: 'pairing.redeem' });
-  return await bus.request<PairingGrantV1>(subject, body);
+  return await bus.request(subject, body, PEER_ANSWERS['pairing.redeem']);
 }
 
 const refusalOf = async (attempt: Promise<unknown>): Promise<string> => await attempt.then(() => 'let in', (error: unknown) => (error instanceof ControlError ? `${error.remoteCode ?? error.code}: ${error.message}` : String(error)));
@@ -121,7 +121,7 @@ describe('a third site', () => {
   let token: PairingToken;
   let bus: ControlBus;
   const ask = async (topic: string, body: object): Promise<string> =>
-    await refusalOf(bus.request(subjectOf({ siteId: b.config.siteId, service: 'zvm', instanceId: peerInstance(third.card.siteId), channel: 'control', topic }), body));
+    await refusalOf(bus.request(subjectOf({ siteId: b.config.siteId, service: 'zvm', instanceId: peerInstance(third.card.siteId), channel: 'control', topic }), body, DONE));
 
   /** As it would be true, were the VM its own. */
   const recordOf = (part: Partial<VpgRecord['definition']>, rest: Partial<VpgRecord> = {}): VpgRecord => {

@@ -1,6 +1,4 @@
 import { Inject, Injectable, type OnModuleInit } from '@nestjs/common';
-import { PairingGrantV1 } from '@tidemark/contracts';
-import { checkMessage } from '@tidemark/nest';
 import { assertTokenInTime, type PairingToken, parseToken, TrustError } from '@tidemark/trust';
 import { Clock } from '../clock.js';
 import { ZVM_CONFIG, type ZvmConfig } from '../config.js';
@@ -110,8 +108,7 @@ export class PairingService implements OnModuleInit {
     const token = this.keys.token(input.siteId);
     const key = await this.keys.nextKey(input.siteId);
     const caPem = [...this.trust.ca.trustedPem];
-    const answer = await this.link.askWithToken(token, input, { secret: token.secret, site: this.link.card, caPem, natsPublicKey: key.publicKey });
-    const grant = await checkMessage(PairingGrantV1, answer, `the answer of site ${input.name}`);
+    const grant = await this.link.askWithToken(token, input, { secret: token.secret, site: this.link.card, caPem, natsPublicKey: key.publicKey });
     if (grant.site.siteId !== input.siteId) throw invalid(`at ${input.address}:${input.port} answers site ${grant.site.name}, not ${input.name}`);
     assertCompatible(grant.site);
     assertCa(grant.caPem, input.siteId);

@@ -1,5 +1,5 @@
 import { Inject, Injectable, type OnApplicationBootstrap, type OnApplicationShutdown } from '@nestjs/common';
-import { CATALOGUE_PAGE_MAX, type CataloguePutV1, type CatalogueRevisionV1, type PeerNewsV1, type VpgNewsV1 } from '@tidemark/contracts';
+import { CATALOGUE_PAGE_MAX, type CataloguePutV1, type PeerNewsV1, type VpgNewsV1 } from '@tidemark/contracts';
 import { Background, eachAlone } from '../background.js';
 import { Clock } from '../clock.js';
 import { ZVM_CONFIG, type ZvmConfig } from '../config.js';
@@ -204,7 +204,7 @@ export class PeerExchange implements OnApplicationBootstrap, OnApplicationShutdo
   }
 
   async #putCatalogue(siteId: string, message: CataloguePutV1): Promise<number> {
-    return (await this.link.ask<CatalogueRevisionV1>(siteId, 'catalogue.put', message, { timeoutMs: 15_000 })).revision;
+    return (await this.link.ask(siteId, 'catalogue.put', message, { timeoutMs: 15_000 })).revision;
   }
 
   async onApplicationShutdown(): Promise<void> {

@@ -1,10 +1,10 @@
 import { Inject, Injectable, type OnApplicationShutdown, type OnModuleInit } from '@nestjs/common';
-import { isPeerNews, pairingInstance, peerInstance, type PeerNewsV1, type SiteCardV1, speakerOn, subjectOf } from '@tidemark/contracts';
+import { type Answer, isPeerNews, type PairingGrantV1, pairingInstance, PEER_ANSWERS, type PeerAnswer, peerInstance, type PeerNewsV1, type PeerTopic, type SiteCardV1, speakerOn, subjectOf } from '@tidemark/contracts';
 import { brokerTls, type BusAccess, ControlBus, ControlError } from '@tidemark/nest';
 import { credentials, type PairingToken } from '@tidemark/trust';
 import { Clock } from '../clock.js';
 import { ZVM_CONFIG, type ZvmConfig } from '../config.js';
-import { ZvmError, type ZvmErrorCode } from '../errors.js';
+import { badAnswer, ZvmError, type ZvmErrorCode } from '../errors.js';
 import { EventPace } from '../heartbeat/event-pace.js';
 import { ZVM_VERSION } from '../version.js';
 import { SITE_BUS } from '../vra/vra-link.service.js';
@@ -38,7 +38,7 @@ type NewsListener = (siteId: string, news: PeerNewsV1) => void;
 const urlOf = (address: string, port: number): string => `wss://${address.includes(':') ? `[${address}]` : address}:${port}`;
 
 const PEER_ERROR_CODES: ReadonlySet<string> = new Set<ZvmErrorCode>([
-  'ZVM_INVALID', 'ZVM_FORBIDDEN', 'ZVM_NOT_FOUND', 'ZVM_CONFLICT', 'ZVM_DATABASE_DOWN', 'ZVM_HYPERVISOR_DOWN', 'ZVM_VRA_DOWN', 'ZVM_PEER_DOWN', 'ZVM_BROKER_DOWN',
+  'ZVM_INVALID', 'ZVM_FORBIDDEN', 'ZVM_NOT_FOUND', 'ZVM_CONFLICT', 'ZVM_DATABASE_DOWN', 'ZVM_HYPERVISOR_DOWN', 'ZVM_VRA_DOWN', 'ZVM_PEER_DOWN', 'ZVM_BROKER_DOWN', 'ZVM_BAD_ANSWER',
 ]);
 
 /**
@@ -134,14 +134,14 @@ export class PeerLinkService implements OnModuleInit, OnApplicationShutdown {
   }
 
   /** @throws ZvmError ZVM_NOT_FOUND, ZVM_PEER_DOWN, or the error that the peer answered */
-  async ask<R>(siteId: string, topic: string, message: object, { timeoutMs = 5000 }: { readonly timeoutMs?: number } = {}): Promise<R> {
+  async ask<Topic extends PeerTopic>(siteId: string, topic: Topic, message: object, { timeoutMs = 5000 }: { readonly timeoutMs?: number } = {}): Promise<PeerAnswer<Topic>> {
     const site = this.peers.findAny(siteId) ?? this.peers.get(siteId);
     const link = this.#links.get(siteId);
     if (!link) throw new ZvmError('ZVM_PEER_DOWN', `site ${site.name} is not connected`);
     try {
-      return await link.bus.request<R>(this.#subject(site.siteId, 'control', topic), message, { timeoutMs });
+      return await link.bus.request(this.#subject(site.siteId, 'control', topic), message, PEER_ANSWERS[topic] as Answer<PeerAnswer<Topic>>, { timeoutMs });
     } catch (error) {
-      throw asZvmError(error, `site ${site.name}`);
+      throw asZvmError(error, `site ${site.name}`, topic);
     }
   }
 
@@ -151,9 +151,9 @@ export class PeerLinkService implements OnModuleInit, OnApplicationShutdown {
   }
 
   /** One request under the user that a pairing token carries. @throws ZvmError ZVM_PEER_DOWN, or what the other site refused with */
-  async askWithToken(token: PairingToken, place: Place, message: object): Promise<unknown> {
+  async askWithToken(token: PairingToken, place: Place, message: object): Promise<PairingGrantV1> {
     const subject = subjectOf({ siteId: token.siteId, service: 'zvm', instanceId: pairingInstance(token.tokenId), channel: 'control', topic: 'pairing.redeem' });
-    return await this.#visit(token, place, (bus) => bus.request(subject, message, { timeoutMs: VISIT_MS }));
+    return await this.#visit(token, place, (bus) => bus.request(subject, message, PEER_ANSWERS['pairing.redeem'], { timeoutMs: VISIT_MS }));
   }
 
   async #visit<R>(token: PairingToken, { address, port }: Place, talk: (bus: ControlBus) => Promise<R>): Promise<R> {
@@ -164,7 +164,7 @@ export class PeerLinkService implements OnModuleInit, OnApplicationShutdown {
       await untilConnected(bus, where);
       return await talk(bus);
     } catch (error) {
-      throw asZvmError(error, `the site at ${where}`);
+      throw asZvmError(error, `the site at ${where}`, 'pairing.redeem');
     } finally {
       await bus.close();
     }
@@ -190,9 +190,10 @@ async function untilConnected(bus: ControlBus, where: string): Promise<void> {
 }
 
 /** A refusal of the other site keeps its code, so that REST answers as if it had been found here. */
-function asZvmError(error: unknown, who: string): unknown {
+function asZvmError(error: unknown, who: string, topic: PeerTopic): unknown {
   if (!(error instanceof ControlError)) return error;
   if (error.isRetryable) return new ZvmError('ZVM_PEER_DOWN', `${who} does not answer: ${error.message}`, { cause: error });
+  if (error.code === 'CONTROL_INVALID') return badAnswer(who, topic, error);
   const code = PEER_ERROR_CODES.has(error.remoteCode ?? '') ? (error.remoteCode as ZvmErrorCode) : 'ZVM_CONFLICT';
   return new ZvmError(code, error.message, { cause: error });
 }

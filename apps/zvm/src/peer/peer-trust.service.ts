@@ -1,6 +1,6 @@
 import { Inject, Injectable, type OnApplicationBootstrap, type OnApplicationShutdown } from '@nestjs/common';
-import { type PeerOwnTrustV1, type PeerTrustRenewV1, PeerTrustV1, UNAWARE_VRAS_MAX } from '@tidemark/contracts';
-import { checkMessage, peerRights } from '@tidemark/nest';
+import { type PeerOwnTrustV1, type PeerTrustRenewV1, type PeerTrustV1, UNAWARE_VRAS_MAX } from '@tidemark/contracts';
+import { peerRights } from '@tidemark/nest';
 import { fingerprint, LEAF_LIFETIME_MS, readCaCertificates, TrustError } from '@tidemark/trust';
 import { AuditLog } from '../audit/audit-log.js';
 import { currentNote } from '../audit/audit-note.js';
@@ -119,8 +119,7 @@ export class PeerTrust implements OnApplicationBootstrap, OnApplicationShutdown 
     const told = this.#told.get(siteId);
     if (!isDue && told?.digest === digest && told.unawareVras.length === 0) return;
     const key = isDue ? await this.keys.nextKey(siteId) : undefined;
-    const answered = await this.link.ask<PeerTrustV1>(siteId, 'trust.renew', { ...own, ...(key ? { natsPublicKey: key.publicKey } : {}) });
-    const { caPem, voided, unawareVras, userJwt } = await checkMessage(PeerTrustV1, answered, `the answer of site ${siteId}`);
+    const { caPem, voided, unawareVras, userJwt } = await this.link.ask(siteId, 'trust.renew', { ...own, ...(key ? { natsPublicKey: key.publicKey } : {}) });
     const site = { user: `site ${this.peers.get(siteId).name}`, method: 'Peer', subject: siteId } as const;
     await this.#learn(siteId, { caPem, voided }, async (before, after) => await this.audit.appendOwn({ ...site, action: 'peer trust.answered', entities: [`site:${siteId}`], changes: changesBetween(before, after) }));
     if (key && userJwt !== undefined) await this.keys.grant(siteId, userJwt);

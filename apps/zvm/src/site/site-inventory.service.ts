@@ -57,7 +57,7 @@ export class SiteInventoryService {
     if (id === this.config.siteId) return this.own();
     const cached = this.#peers.get(id);
     if (cached && this.clock.monotonicMs() - cached.atMs < PEER_CACHE_MS) return await cached.site;
-    const site = this.peerLink.ask<SiteInventory>(id, 'inventory.get', {});
+    const site = this.peerLink.ask(id, 'inventory.get', {});
     this.#peers.set(id, { site, atMs: this.clock.monotonicMs() });
     site.catch(() => this.#peers.delete(id));
     return await site;

@@ -1,9 +1,9 @@
 import { Inject, Injectable, type OnModuleInit } from '@nestjs/common';
-import { isVbaStatus, subjectOf, type VbaStatusV1, type VerificationStartV1, type VerificationV1 } from '@tidemark/contracts';
+import { type Answer, isVbaStatus, subjectOf, VBA_COMMANDS, type VbaAnswer, type VbaStatusV1, type VbaTopic, type VerificationStartV1, type VerificationV1 } from '@tidemark/contracts';
 import { ControlBus, ControlError } from '@tidemark/nest';
 import { Clock } from '../clock.js';
 import { ZVM_CONFIG, type ZvmConfig } from '../config.js';
-import { ZvmError } from '../errors.js';
+import { badAnswer, ZvmError } from '../errors.js';
 import { Heartbeats } from '../heartbeat/heartbeats.js';
 import { SITE_BUS } from '../vra/vra-link.service.js';
 
@@ -33,7 +33,7 @@ export class VbaLinkService implements OnModuleInit {
     return this.#heartbeats.isAlive(vbaId);
   }
 
-  /** What is wrong with its heartbeats, for people. */
+  /** What is wrong with its heartbeats and answers, for people. */
   problemWith(vbaId: string): string | undefined {
     return this.#heartbeats.problemWith(vbaId);
   }
@@ -53,20 +53,27 @@ export class VbaLinkService implements OnModuleInit {
 
   /** @throws ControlError with remoteCode VBA_UNKNOWN_VERIFICATION */
   async verification(vbaId: string, verificationId: string): Promise<VerificationV1> {
-    return await this.#ask<VerificationV1>(vbaId, 'verification.get', { verificationId });
+    return await this.#ask(vbaId, 'verification.get', { verificationId });
   }
 
   async endVerification(vbaId: string, verificationId: string): Promise<void> {
     await this.#ask(vbaId, 'verification.end', { verificationId });
   }
 
-  async #ask<R>(vbaId: string, topic: string, message: object): Promise<R> {
+  async #ask<Topic extends VbaTopic>(vbaId: string, topic: Topic, message: object): Promise<VbaAnswer<Topic>> {
     const subject = subjectOf({ siteId: this.config.siteId, service: 'vba', instanceId: vbaId, channel: 'control', topic });
     try {
-      return await this.bus.request<R>(subject, message);
+      return await this.bus.request(subject, message, VBA_COMMANDS[topic].answer as Answer<VbaAnswer<Topic>>);
     } catch (error) {
-      if (error instanceof ControlError && error.isRetryable) throw new ZvmError('ZVM_VBA_DOWN', `VBA ${vbaId} does not answer (${topic}): ${error.message}`, { cause: error });
+      if (!(error instanceof ControlError)) throw error;
+      if (error.isRetryable) throw new ZvmError('ZVM_VBA_DOWN', `VBA ${vbaId} does not answer (${topic}): ${error.message}`, { cause: error });
+      if (error.code === 'CONTROL_INVALID') throw this.#refused(vbaId, topic, error);
       throw error;
     }
+  }
+
+  #refused(vbaId: string, topic: VbaTopic, cause: ControlError): ZvmError {
+    this.#heartbeats.noteAnswer(vbaId, topic);
+    return badAnswer(`VBA ${vbaId}`, topic, cause);
   }
 }

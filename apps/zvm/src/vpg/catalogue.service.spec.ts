@@ -56,6 +56,54 @@ describe("what a journal says of a VPG's checkpoints", () => {
   });
 });
 
+/** How many checkpoints are read of a VRA whose list, or whose changes, never end, and which commands it is named for. */
+async function readOfEndless(isWhole: boolean): Promise<{ readonly listed: number; readonly written: number; readonly bad: readonly string[] }> {
+  const vpg = { state: 'protecting', definition: { vpgId: 'vpg', recoverySiteId: SITE, historyMs: 3_600_000, checkpointIntervalMs: 5000, vms: [{ vmId: 'vm', recoveringVra: { vraId: 'vra' } }] } };
+  const [bad, written]: [string[], number[]] = [[], []];
+  let [next, toldBad]: [number, () => void] = [1, () => undefined];
+  const isNamed = new Promise<void>((resolve) => (toldBad = resolve));
+  const page = (): object[] => Array.from({ length: 500 }, () => ({ checkpointId: next++, epoch: 1, term: 1, vmIds: ['vm'], atMs: 0, ageMs: 0, tag: null, kind: 'automatic' }));
+  const vras = {
+    onStatus: () => undefined,
+    status: () => ({ recoveries: [{ vpgId: 'vpg', vmId: 'vm', instance: 'i', lastChange: Number.MAX_SAFE_INTEGER }] }),
+    // A turn of the event loop each, as a broker's answer takes.
+    listCheckpoints: async () => await new Promise((resolve) => setImmediate(() => resolve({ instance: 'i', lastChange: next, isWhole: isWhole || next === 1, isMore: isWhole || next > 1, held: page(), dropped: [] }))),
+    noteAnswer: (_vraId: string, topic: string) => {
+      bad.push(topic);
+      toldBad();
+    },
+  } as unknown as VraLinkService;
+  const store = {
+    load: async () => undefined, list: async () => [], notes: async () => new Map(),
+    apply: async (_vpgId: string, { added }: { readonly added: readonly object[] }) => written.push(added.length),
+  } as unknown as CatalogueStore;
+  const service = new CatalogueService(store, { isLoaded: true, all: () => [vpg], find: () => vpg } as unknown as VpgStore, vras, new Clock(), { siteId: SITE } as ZvmConfig);
+  service.onApplicationBootstrap();
+  await isNamed;
+  const listed = next;
+  await service.onApplicationShutdown();
+  return { listed, written: written.reduce((sum, count) => sum + count, 0), bad };
+}
+
+describe('a VRA whose answers never come to an end', () => {
+  /** 10,000, and twice what an hour at one each 5 s is. */
+  const MAX = 10_000 + 2 * 720;
+
+  it('is refused when its list is longer than any of its history, and nothing of it is written', async () => {
+    const { listed, written, bad } = await readOfEndless(true);
+    expect(bad[0]).toBe('checkpoint.list');
+    expect(listed).toBeLessThanOrEqual(MAX + 1001);
+    expect(written).toBe(0);
+  }, 60_000);
+
+  it('is refused when its changes add up to more than that', async () => {
+    const { listed, written, bad } = await readOfEndless(false);
+    expect(bad[0]).toBe('checkpoint.list');
+    expect(listed).toBeLessThanOrEqual(MAX + 1001);
+    expect(written).toBeLessThanOrEqual(MAX);
+  }, 60_000);
+});
+
 it('a checkpoint that is tested again and again keeps its name and the newest note, in a text that the other site takes', async () => {
   let entry: CatalogueEntry = { checkpointId: 7, atMs: 0, tag: 'before the upgrade', kind: 'tagged', epoch: 1, term: 1, vmIds: ['vm'] };
   const store = {

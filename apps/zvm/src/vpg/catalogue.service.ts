@@ -16,6 +16,7 @@ interface VmRef {
   readonly vpgId: string;
   readonly vmId: string;
   readonly vraId: string;
+  readonly heldMax: number;
 }
 
 interface VpgCatalogue {
@@ -26,6 +27,11 @@ interface VpgCatalogue {
   /** What PostgreSQL holds is what `merged` says: changes alone are written. */
   isSynced: boolean;
 }
+
+/** A journal holds a checkpoint for each interval of its history, tagged ones, and for a while what its VRA does not dare to retire: a VRA that lists far more fills this ZVM's memory and database with what is none. */
+const heldMax = ({ historyMs, checkpointIntervalMs }: VpgRecord['definition']): number => 10_000 + 2 * Math.ceil(historyMs / checkpointIntervalMs);
+/** Then it is another VPG's turn; the reading goes on at the next heartbeat. */
+const TURN_MS = 2000;
 
 /** Changes remembered for a peer that is only a little behind. */
 const LOG_LENGTH_MAX = 64;
@@ -101,7 +107,7 @@ export class CatalogueService implements OnApplicationBootstrap, OnApplicationSh
     await this.store.load(vpgId);
     const catalogue = this.#catalogues.get(vpgId) ?? { merged: new CheckpointCatalogue<Held>(), vmSets: new SharedVmSets(), listings: new Map(), isSynced: false };
     this.#catalogues.set(vpgId, catalogue);
-    const changes = await Promise.all(definition.vms.map((vm) => this.#readVm(catalogue, { vpgId, vmId: vm.vmId, vraId: vm.recoveringVra.vraId })));
+    const changes = await Promise.all(definition.vms.map((vm) => this.#readVm(catalogue, { vpgId, vmId: vm.vmId, vraId: vm.recoveringVra.vraId, heldMax: heldMax(definition) })));
     const isWholeKnown = definition.vms.every((vm) => isKnown(catalogue, vm.vmId));
     if (catalogue.isSynced) await this.#write(vpgId, catalogue, joined(changes.flat()));
     else if (isWholeKnown) await this.#write(vpgId, catalogue, await this.#difference(vpgId, catalogue));
@@ -113,19 +119,27 @@ export class CatalogueService implements OnApplicationBootstrap, OnApplicationSh
     catalogue.listings.set(ref.vmId, listing);
     if (!shown || listing.isCurrent(shown)) return [];
     const changes: CatalogueChange[] = [];
-    for (;;) {
+    const untilMs = this.clock.monotonicMs() + TURN_MS;
+    do {
       const { question } = listing;
       // A VRA that is away is asked on where it was left, at the next heartbeat.
       const answer = await this.vras.listCheckpoints(ref.vraId, { vpgId: ref.vpgId, vmId: ref.vmId }, question).catch(() => undefined);
       if (!answer) return changes;
       const news = listing.take(question, this.#stamped(answer, catalogue.vmSets));
+      if (Math.max(listing.readCount, news ? catalogue.merged.countAfter(ref.vmId, news) : 0) > ref.heldMax) {
+        // What was known before holds, and the list is read anew: a VRA that was moved to a shorter history may not have retired yet what is behind it.
+        catalogue.listings.set(ref.vmId, new JournalListing<Held>());
+        this.vras.noteAnswer(ref.vraId, 'checkpoint.list');
+        return changes;
+      }
       if (news) {
         const { added, removed } = catalogue.merged.apply(ref.vmId, news);
         changes.push({ added: added.map(entryOf), removed });
       }
       // What changed while the list was read is asked for at the next heartbeat.
       if (!listing.isReading && !(news && answer.isMore)) return changes;
-    }
+    } while (this.clock.monotonicMs() < untilMs);
+    return changes;
   }
 
   #stamped(listing: CheckpointListingV1, vmSets: SharedVmSets): ListingPage<Held> {

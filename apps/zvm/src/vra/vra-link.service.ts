@@ -1,14 +1,14 @@
 import { Inject, Injectable, type OnModuleInit } from '@nestjs/common';
 import {
-  type CheckpointDisksV1, type CheckpointInsertedV1, type CheckpointInsertV1, type CheckpointListingV1, type DesiredStateV1, type PinDropV1, type PinPutV1, type ProtectionSettledV1, type RecoveryReleaseV1,
+  type Answer, type CheckpointDisksV1, type CheckpointInsertedV1, type CheckpointInsertV1, type CheckpointListingV1, type DesiredStateV1, type PinDropV1, type PinPutV1, type ProtectionSettledV1, type RecoveryReleaseV1,
   type RecoveryV1,
-  isVraStatus, subjectOf, type ViewCloseV1, type ViewOpenV1, type ViewPromoteV1, VRA_COMMANDS, type VraStatusV1, type VraTopic,
+  isVraStatus, subjectOf, type ViewCloseV1, type ViewOpenV1, type ViewPromoteV1, VRA_COMMANDS, type VraAnswer, type VraStatusV1, type VraTopic,
 } from '@tidemark/contracts';
 import { ControlBus, ControlError } from '@tidemark/nest';
 import type { ListingQuestion } from '@tidemark/recovery';
 import { Clock } from '../clock.js';
 import { ZVM_CONFIG, type ZvmConfig } from '../config.js';
-import { ZvmError } from '../errors.js';
+import { badAnswer, ZvmError } from '../errors.js';
 import { type Heartbeat, Heartbeats } from '../heartbeat/heartbeats.js';
 
 /** Nest injection token of the {@link ControlBus} on this site's own NATS. */
@@ -71,9 +71,14 @@ export class VraLinkService implements OnModuleInit {
     return this.#heartbeats.silenceMs(vraId);
   }
 
-  /** What is wrong with its heartbeats, for people. */
+  /** What is wrong with its heartbeats and answers, for people. */
   problemWith(vraId: string): string | undefined {
     return this.#heartbeats.problemWith(vraId);
+  }
+
+  /** What it answered to that cannot be worked with. */
+  noteAnswer(vraId: string, topic: VraTopic): void {
+    this.#heartbeats.noteAnswer(vraId, topic);
   }
 
   forget(vraId: string): void {
@@ -140,32 +145,38 @@ export class VraLinkService implements OnModuleInit {
 
   /** @throws ControlError with remoteCode VRA_NOT_SETTLED */
   async settle(vraId: string, at: ProtectionAt, checkpointId: number): Promise<ProtectionSettledV1> {
-    return await this.#ask<ProtectionSettledV1>(vraId, 'protection.settle', { ...at, checkpointId }, 15_000);
+    return await this.#ask(vraId, 'protection.settle', { ...at, checkpointId }, 15_000);
   }
 
   /** One page. */
   async listCheckpoints(vraId: string, ref: ProtectionRef, question: ListingQuestion): Promise<CheckpointListingV1> {
-    return await this.#ask<CheckpointListingV1>(vraId, 'checkpoint.list', { ...ref, ...question });
+    return await this.#ask(vraId, 'checkpoint.list', { ...ref, ...question });
   }
 
   async checkpointDisks(vraId: string, ref: ProtectionRef, checkpointId: number): Promise<CheckpointDisksV1> {
-    return await this.#ask<CheckpointDisksV1>(vraId, 'checkpoint.disks', { ...ref, checkpointId });
+    return await this.#ask(vraId, 'checkpoint.disks', { ...ref, checkpointId });
   }
 
   /** @throws ControlError with remoteCode CHECKPOINT_VOID, CHECKPOINT_FREEZE or CHECKPOINT_NOT_LEADER (message: the leader's vraId) */
   async insertCheckpoint(vraId: string, request: CheckpointInsertV1 & { readonly isApplicationConsistent: boolean }): Promise<CheckpointInsertedV1> {
-    return await this.#ask<CheckpointInsertedV1>(vraId, 'checkpoint.insert', request, request.isApplicationConsistent ? FREEZE_AND_INSERT_MS : 10_000);
+    return await this.#ask(vraId, 'checkpoint.insert', request, request.isApplicationConsistent ? FREEZE_AND_INSERT_MS : 10_000);
   }
 
-  async #ask<R>(vraId: string, topic: VraTopic, message: object, timeoutMs = 5000): Promise<R> {
-    const subject = subjectOf({ siteId: this.config.siteId, service: 'vra', instanceId: vraId, channel: VRA_COMMANDS[topic].channel, topic });
+  async #ask<Topic extends VraTopic>(vraId: string, topic: Topic, message: object, timeoutMs = 5000): Promise<VraAnswer<Topic>> {
+    const { channel, answer } = VRA_COMMANDS[topic];
+    const subject = subjectOf({ siteId: this.config.siteId, service: 'vra', instanceId: vraId, channel, topic });
     try {
-      return await this.bus.request<R>(subject, message, { timeoutMs });
+      return await this.bus.request(subject, message, answer as Answer<VraAnswer<Topic>>, { timeoutMs });
     } catch (error) {
-      if (error instanceof ControlError && error.isRetryable) {
-        throw new ZvmError('ZVM_VRA_DOWN', `VRA ${vraId} does not answer (${topic}): ${error.message}`, { cause: error });
-      }
+      if (!(error instanceof ControlError)) throw error;
+      if (error.isRetryable) throw new ZvmError('ZVM_VRA_DOWN', `VRA ${vraId} does not answer (${topic}): ${error.message}`, { cause: error });
+      if (error.code === 'CONTROL_INVALID') throw this.#refused(vraId, topic, error);
       throw error;
     }
+  }
+
+  #refused(vraId: string, topic: VraTopic, cause: ControlError): ZvmError {
+    this.noteAnswer(vraId, topic);
+    return badAnswer(`VRA ${vraId}`, topic, cause);
   }
 }

@@ -1,1 +1,2 @@
 export * from './messages.js';
+export { IDENTITY_GRANT } from './answers.js';

@@ -1,2 +1,3 @@
 export * from './messages.js';
+export * from './command-list.js';
 export { isVbaStatus } from './status-shape.js';

@@ -12,6 +12,9 @@ export interface VbaStatusV1 {
   readonly identity: IdentityStatusV1;
 }
 
+/** Of one verification. */
+export const VERIFIED_VOLUMES_MAX = 10_000;
+
 /** One disk at a checkpoint, as a VRA exports it on 9180. */
 export class VerificationVolumeV1 {
   @IsString() @Length(1, 200) vmId!: string;
@@ -34,7 +37,7 @@ export class VerificationRefV1 {
  * restarted does not know it any more, and is asked again. Error VBA_BUSY: too many are under way.
  */
 export class VerificationStartV1 extends VerificationRefV1 {
-  @IsArray() @ArrayMinSize(1) @ArrayMaxSize(10_000) @ValidateNested({ each: true }) @Type(() => VerificationVolumeV1) volumes!: VerificationVolumeV1[];
+  @IsArray() @ArrayMinSize(1) @ArrayMaxSize(VERIFIED_VOLUMES_MAX) @ValidateNested({ each: true }) @Type(() => VerificationVolumeV1) volumes!: VerificationVolumeV1[];
 }
 
 export interface VerifiedVolumeV1 {

@@ -51,7 +51,8 @@ const outbound = shaped<OutboundStatusV1>({ bytesPerSecondMax: number, isThrottl
 
 export const identityStatus: Check = shaped<IdentityStatusV1>({ notBeforeMs: instant, notAfterMs: instant, signedBy: id, trusts: list(id, TRUSTED_CAS_MAX) });
 
-const vraStatus = shaped<VraStatusV1>({
+/** {@link VraStatusV1}. */
+export const vraStatus = shaped<VraStatusV1>({
   vraId: text(64), hostId: id, version: text(50), address: text(255), startedAtMs: instant, identity: identityStatus, revision: whole, attachedVmIds: list(id, VMS_MAX), protections: list(protectionStatus, VMS_MAX),
   recoveries: list(recoveryStatus, VMS_MAX), views: list(view, VIEWS_MAX), barriers: list(barrier, VMS_MAX), datastores: list(datastore, DATASTORES_MAX), outbound, clockDoubt: orNull(clockDoubt),
 });

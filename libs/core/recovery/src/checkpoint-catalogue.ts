@@ -54,6 +54,11 @@ export class CheckpointCatalogue<Held extends HeldCheckpoint = HeldCheckpoint> {
     return this.#relist(touched);
   }
 
+  /** So many a VM holds at most when these are applied. */
+  countAfter(vmId: string, { isWhole, held }: HeldChanges<Held>): number {
+    return held.length + (isWhole ? 0 : (this.#held.get(vmId)?.size ?? 0));
+  }
+
   /** The VM left the VPG: what it held is gone, and with it every checkpoint that it was part of. */
   removeVm(vmId: string): CatalogueChanges<Held> {
     const touched = new Set(this.#held.get(vmId)?.keys() ?? []);

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { Logger } from '@nestjs/common';
-import { type IdentityGrantV1, IdentityRequestV1, inboxNameOf, subjectOf } from '@tidemark/contracts';
-import { ComponentIdentity, credentials, LEAF_LIFETIME_MS, makeNatsKey, makeRequest, type TrustedSite } from '@tidemark/trust';
+import { IDENTITY_GRANT, type IdentityGrantV1, IdentityRequestV1, inboxNameOf, subjectOf } from '@tidemark/contracts';
+import { ComponentIdentity, credentials, LEAF_LIFETIME_MS, makeNatsKey, makeRequest, SiteCa, type TrustedSite } from '@tidemark/trust';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -18,8 +18,8 @@ let zvm: ControlBus;
 let bus: ControlBus;
 let identity: ComponentIdentity;
 let keeper: IdentityKeeper;
-/** How the ZVM answers a renewal: as it should, or not at all. */
-let answersWith: 'grant' | 'nothing' = 'nothing';
+/** How the ZVM answers a renewal: as it should, not at all, or with what would shut the appliance out. */
+let answersWith: 'grant' | 'nothing' | ((grant: IdentityGrantV1) => object | Promise<object>) = 'nothing';
 let nowMs = Date.now();
 const believed = { trustedSites: [] as readonly TrustedSite[] };
 const issued: string[] = [];
@@ -38,6 +38,21 @@ async function grant({ certificateRequest, natsPublicKey }: IdentityRequestV1): 
   return { certificatePem, caPem: nats.ca.trustedPem, natsJwt: await nats.authority.user(natsPublicKey, { ...vraRights(nats.siteId, 'v'), notAfterMs: Date.now() + LEAF_LIFETIME_MS }) };
 }
 
+/** Each of them would leave the appliance without a way back in, were it stored. */
+async function uselessAnswers(): Promise<((grant: IdentityGrantV1) => object | Promise<object>)[]> {
+  const user = makeNatsKey();
+  const { natsJwt } = await grant({ certificateRequest: (await makeRequest()).pem, natsPublicKey: user.publicKey });
+  const ofAnother = await nats.ca.issue((await makeRequest()).pem, { siteId: nats.siteId, role: 'vra', instanceId: 'w' }, ['127.0.0.1']);
+  const otherFolder = join(folder, 'other-ca');
+  const other = await SiteCa.openOrMake(otherFolder, { siteId: nats.siteId, siteName: 'other' }, Date.now);
+  const otherSite = await SiteCa.openOrMake(join(folder, 'other-site'), { siteId: '7c9e6679-7425-40de-944b-e07fc1f90ae7', siteName: 'other' }, Date.now);
+  return [
+    () => ({}), (good) => ({ ...good, caPem: [] }), (good) => ({ ...good, caPem: ['x'] }), (good) => ({ ...good, caPem: [...good.caPem, ...otherSite.trustedPem] }), (good) => ({ ...good, caPem: other.trustedPem }),
+    (good) => ({ ...good, certificatePem: 'x' }), (good) => ({ ...good, certificatePem: ofAnother.certificatePem }), (good) => ({ ...good, natsJwt: 'a.b.c' }), (good) => ({ ...good, natsJwt: '' }), (good) => ({ ...good, natsJwt }),
+    (good) => ({ ...good, certificatePem: 'x'.repeat(100_000) }),
+  ];
+}
+
 beforeAll(async () => {
   Logger.overrideLogger(false);
   folder = await mkdtemp(join(tmpdir(), 'identity-keeper-'));
@@ -49,6 +64,7 @@ beforeAll(async () => {
   zvm = new ControlBus({ url: nats.url, name: 'zvm', access: await nats.zvm() });
   zvm.respond(subjectOf({ siteId, service: 'zvm', instanceId: 'main', channel: 'control', topic: 'trust.renew.vra.v' }), IdentityRequestV1, async (asked) => {
     if (answersWith === 'grant') return await grant(asked);
+    if (answersWith !== 'nothing') return await answersWith(await grant(asked));
     throw new Error('killed before it answered');
   });
   bus = new ControlBus({ url: nats.url, name: 'vra', access: ownBrokerAccess(identity, inboxNameOf({ kind: 'vra', vraId: 'v' })) });
@@ -76,6 +92,11 @@ describe('the identity of an appliance', () => {
     answersWith = 'nothing';
     await keeper.look();
     expect(identity.current()).toBe(before);
+    for (const answer of await uselessAnswers()) {
+      answersWith = answer;
+      await keeper.look();
+      expect(identity.current()).toBe(before);
+    }
     answersWith = 'grant';
     await keeper.look();
     const after = identity.current();
@@ -86,7 +107,7 @@ describe('the identity of an appliance', () => {
     await until('it is connected as its new user', async () => {
       if (!bus.isConnected) return false;
       answersWith = 'nothing';
-      const renewal = bus.request(subjectOf({ siteId: nats.siteId, service: 'zvm', instanceId: 'main', channel: 'control', topic: 'trust.renew.vra.v' }), { certificateRequest: '', natsPublicKey: '' });
+      const renewal = bus.request(subjectOf({ siteId: nats.siteId, service: 'zvm', instanceId: 'main', channel: 'control', topic: 'trust.renew.vra.v' }), { certificateRequest: '', natsPublicKey: '' }, IDENTITY_GRANT);
       return await renewal.then(() => false, (error: unknown) => /certificateRequest/.test(String(error)));
     });
     nowMs = Date.now();

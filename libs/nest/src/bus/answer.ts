@@ -1,7 +1,7 @@
 import { TidemarkError } from '@tidemark/base';
 import type { Reply } from '@tidemark/contracts';
 import { plainToInstance } from 'class-transformer';
-import { validate, type ValidationError } from 'class-validator';
+import { getMetadataStorage, validate, type ValidationError, ValidationTypes } from 'class-validator';
 import { ControlError, ControlRefusal } from './control-error.js';
 import { decodeMessage, isPacked } from './message-codec.js';
 import { Turnstile } from './turnstile.js';
@@ -38,7 +38,31 @@ async function answer<T extends object, R>(type: Constructor<T> | null, bytes: U
 
 async function readMessage<T extends object>(type: Constructor<T>, plain: object): Promise<{ message: T; faults: string }> {
   const message = plainToInstance<T, object>(type, plain);
-  return { message, faults: describeErrors(await validate(message, { whitelist: true })) };
+  // Parts first: whoever validates takes a list of none for one part that has no faults.
+  const faults = partFault(message) ?? describeErrors(await validate(message, { whitelist: true }));
+  return { message, faults: faults === '' && hasZero(message) ? 'a text must have no zero byte' : faults };
+}
+
+/** Where a message holds others, each is an object: no list of them where one belongs, no list within a list. */
+function partFault(message: object): string | undefined {
+  for (const { propertyName, each } of getMetadataStorage().getTargetValidationMetadatas(message.constructor, '', false, false).filter(({ type }) => type === ValidationTypes.NESTED_VALIDATION)) {
+    const value = (message as Readonly<Record<string, unknown>>)[propertyName];
+    if (value === undefined || value === null) continue;
+    // What should be a list and is none, the validation says.
+    const parts: readonly unknown[] = each && Array.isArray(value) ? value : [value];
+    for (const part of parts) {
+      if (typeof part !== 'object' || part === null || Array.isArray(part)) return `${propertyName} must be ${each ? 'a list of objects' : 'an object'}`;
+      const inner = partFault(part);
+      if (inner !== undefined) return `${propertyName}.${inner}`;
+    }
+  }
+  return undefined;
+}
+
+/** U+0000 is stored by no database of ours: such a text would fail far from here. Only of what has passed: it is as deep as a message is, not as the sender likes. */
+function hasZero(value: unknown): boolean {
+  if (typeof value === 'string') return value.includes('\0');
+  return typeof value === 'object' && value !== null && Object.values(value).some(hasZero);
 }
 
 /** What came from elsewhere, as a message of `type`. Throws ControlError CONTROL_INVALID that names `what` and every fault. */

@@ -2,12 +2,15 @@ import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import 'reflect-metadata';
 import { IsInt, Min } from 'class-validator';
 import { Logger } from '@nestjs/common';
+import type { Answer } from '@tidemark/contracts';
 import { makeRequest } from '@tidemark/trust';
 import { createServer } from 'node:net';
 import { createServer as createTlsServer } from 'node:tls';
 import { SecuredNats } from '../testing/secured-nats.js';
 import { brokerTls, type BusAccess, ControlBus, ControlRefusal, vraRights } from '../index.js';
 import { connectBroker } from './connect-broker.js';
+
+const ANY: Answer<object> = { read: (value) => value as object };
 
 class QuestionV1 {
   @IsInt() @Min(1) size!: number;
@@ -67,8 +70,8 @@ describe('control bus', () => {
     appliance.respond(toVra, QuestionV1, ({ size }) => ({ doubled: 2 * size }));
     manager.respond(toZvm, QuestionV1, ({ size }, subject) => ({ tripled: 3 * size, subject }));
     await until('all are connected', () => manager.isConnected && appliance.isConnected && site.isConnected);
-    await expect(manager.request(toVra, { size: 4 })).resolves.toEqual({ doubled: 8 });
-    await expect(site.request(toZvm, { size: 5 })).resolves.toEqual({ tripled: 15, subject: toZvm });
+    await expect(manager.request(toVra, { size: 4 }, ANY)).resolves.toEqual({ doubled: 8 });
+    await expect(site.request(toZvm, { size: 5 }, ANY)).resolves.toEqual({ tripled: 15, subject: toZvm });
   });
 
   it('refuses what is not valid, says why, and passes refusals on with their code', async () => {
@@ -78,20 +81,20 @@ describe('control bus', () => {
       throw new ControlRefusal('QUESTION_ASKED', 'asked before');
     });
     await until('connected', () => manager.isConnected && appliance.isConnected);
-    await expect(manager.request(toVra, { size: 0 })).rejects.toMatchObject({ code: 'CONTROL_REFUSED', remoteCode: 'CONTROL_INVALID', message: 'size must not be less than 1' });
-    await expect(manager.request(toVra, { size: 1 })).rejects.toMatchObject({ remoteCode: 'QUESTION_ASKED', message: 'asked before' });
-    await expect(manager.request(`${toVra}.nobody`, {})).rejects.toMatchObject({ code: 'CONTROL_UNREACHABLE', isRetryable: true });
+    await expect(manager.request(toVra, { size: 0 }, ANY)).rejects.toMatchObject({ code: 'CONTROL_REFUSED', remoteCode: 'CONTROL_INVALID', message: 'size must not be less than 1' });
+    await expect(manager.request(toVra, { size: 1 }, ANY)).rejects.toMatchObject({ remoteCode: 'QUESTION_ASKED', message: 'asked before' });
+    await expect(manager.request(`${toVra}.nobody`, {}, ANY)).rejects.toMatchObject({ code: 'CONTROL_UNREACHABLE', isRetryable: true });
   });
 
   it('starts without its broker, and serves again after the broker was killed and came back', async () => {
     const [manager, appliance] = [await zvm(), await vra()];
     appliance.respond(toVra, QuestionV1, ({ size }) => ({ size }));
-    await expect(manager.request(toVra, { size: 1 })).rejects.toMatchObject({ code: 'CONTROL_UNREACHABLE' });
+    await expect(manager.request(toVra, { size: 1 }, ANY)).rejects.toMatchObject({ code: 'CONTROL_UNREACHABLE' });
     for (let round = 0; round < 2; round += 1) {
       await nats.start();
       await until('connected', () => manager.isConnected && appliance.isConnected);
       await until('it answers', () => manager.problem === undefined);
-      await expect(manager.request(toVra, { size: 3 })).resolves.toEqual({ size: 3 });
+      await expect(manager.request(toVra, { size: 3 }, ANY)).resolves.toEqual({ size: 3 });
       await nats.kill();
       await until('the loss is seen', () => !manager.isConnected && !appliance.isConnected);
     }
@@ -104,7 +107,7 @@ describe('control bus', () => {
     expect(JSON.stringify(list).length).toBeGreaterThan(4 * 1024 * 1024); // the server's own limit here
     manager.respond(toZvm, null, (message: { list: unknown }) => ({ list: message.list }));
     await until('both are connected', () => manager.isConnected && site.isConnected);
-    await expect(site.request(toZvm, { list })).resolves.toEqual({ list });
+    await expect(site.request(toZvm, { list }, ANY)).resolves.toEqual({ list });
   });
 
   it('drops an event that is not JSON, and keeps listening', async () => {
@@ -138,7 +141,7 @@ describe('the trust of a control bus', () => {
     renewed();
     // The old user is void from now on: what answers can only be the new one.
     await nats.push(await nats.authority.revoke(old, Date.now()));
-    await eventually('it answers as the new user', () => manager.request(toVra, { size: 3 }));
+    await eventually('it answers as the new user', () => manager.request(toVra, { size: 3 }, ANY));
     expect(appliance.problem).toBeUndefined();
   });
 

@@ -1,12 +1,13 @@
 import type { Msg, NatsConnection, Subscription } from '@nats-io/transport-node';
 import { Logger } from '@nestjs/common';
-import { inboxNameOf, type Reply, speakerOn } from '@tidemark/contracts';
+import { type Answer, inboxNameOf, type Reply, speakerOn } from '@tidemark/contracts';
 import { answerMessage, type Constructor } from './answer.js';
 import { brokerProblem } from './broker-problem.js';
 import type { BusAccess } from './bus-access.js';
 import { assertSecure, connectBroker } from './connect-broker.js';
 import { ControlError } from './control-error.js';
-import { decodeMessage, encodeMessage } from './message-codec.js';
+import { encodeMessage } from './message-codec.js';
+import { readAnswer } from './read-answer.js';
 
 const RETRY_MS = 500;
 /** A user that is refused will be refused again: the server is not knocked at twice a second for that. */
@@ -195,12 +196,9 @@ export class ControlBus {
     if (this.isConnected) this.#connection?.publish(subject, JSON.stringify(message));
   }
 
-  /** One request, one answer, within the deadline. Errors: {@link ControlError}. */
-  async request<R>(subject: string, message: unknown, { timeoutMs = 5000 }: { timeoutMs?: number } = {}): Promise<R> {
-    const answered = await this.#ask(subject, await encodeMessage(message), timeoutMs);
-    const reply = (await this.#read(subject, answered)) as Reply<R>;
-    if (!reply.isOk) throw new ControlError('CONTROL_REFUSED', reply.message, reply.code);
-    return reply.result;
+  /** One request, one answer of the kind that is said, within the deadline. Errors: {@link ControlError}; CONTROL_INVALID for an answer of another kind. */
+  async request<R extends object>(subject: string, message: unknown, answer: Answer<R>, { timeoutMs = 5000 }: { timeoutMs?: number } = {}): Promise<R> {
+    return await readAnswer(await this.#ask(subject, await encodeMessage(message), timeoutMs), answer, subject);
   }
 
   /** As {@link request}, for a responder that is not one of ours (the broker itself): bytes there, bytes back. */
@@ -224,14 +222,6 @@ export class ControlBus {
     if (/no responders|no response/i.test(text)) return new ControlError('CONTROL_UNREACHABLE', `${subject}: nobody answers`, null, { cause });
     const code = this.isConnected && /timeout/i.test(text) ? 'CONTROL_TIMEOUT' : 'CONTROL_UNREACHABLE';
     return new ControlError(code, `${subject}: ${text}`, null, { cause });
-  }
-
-  async #read(subject: string, bytes: Uint8Array): Promise<unknown> {
-    try {
-      return await decodeMessage(bytes);
-    } catch (cause) {
-      throw new ControlError('CONTROL_INVALID', `${subject}: the answer is not a message`, null, { cause });
-    }
   }
 
   #onConnection(subscribe: (connection: NatsConnection) => void): void {

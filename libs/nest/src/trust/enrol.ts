@@ -1,12 +1,13 @@
-import { TidemarkError } from '@tidemark/base';
-import type { EnrolmentV1, IdentityGrantV1 } from '@tidemark/contracts';
-import { ComponentIdentity, credentials, type EnrolmentToken, FileSet, makeNatsKey, makeRequest, nameUri, parseToken, TrustBundle } from '@tidemark/trust';
+import { shownText, TidemarkError } from '@tidemark/base';
+import { type EnrolmentV1, IDENTITY_GRANT, type IdentityGrantV1 } from '@tidemark/contracts';
+import { ComponentIdentity, type EnrolmentToken, FileSet, grantedParts, makeNatsKey, makeRequest, nameUri, parseToken, TrustBundle } from '@tidemark/trust';
 import { request, type RequestOptions } from 'node:https';
 import { join } from 'node:path';
 
 const PENDING_FILES = ['token-id', 'request.pem', 'key.pem', 'nats-public-key', 'nats-seed'] as const;
 const TIMEOUT_MS = 15_000;
 const ANSWER_BYTES_MAX = 256 * 1024;
+const REASON_LENGTH_MAX = 1000;
 
 export type EnrolmentErrorCode = 'ENROLMENT_REFUSED' | 'ENROLMENT_UNREACHABLE';
 
@@ -31,18 +32,17 @@ export interface EnrolmentOptions {
 
 /**
  * Redeems a token for a certificate and a NATS user, both for keys that are made here. The keys are durable before they are sent: asked again after a
- * kill, the ZVM hears the same ones and answers again, although the token is used. Throws EnrolmentError, TrustError TRUST_TOKEN.
+ * kill, the ZVM hears the same ones and answers again, although the token is used. Throws EnrolmentError, TrustError TRUST_TOKEN, and others of it for an answer that would be of no use.
  */
 export async function enrol(options: EnrolmentOptions): Promise<ComponentIdentity> {
   const token = parseToken(options.token, 'enrolment');
   assertForThis(token, options);
   const pending = await pendingKeys(options.folder, token.tokenId);
-  const { role, instanceId, hostId } = options;
+  const { siteId, role, instanceId, hostId } = options;
   const asked: EnrolmentV1 = { token: options.token.trim(), role, instanceId, hostId, certificateRequest: pending['request.pem'], natsPublicKey: pending['nats-public-key'] };
   const grant = await post(token, asked);
-  const parts = {
-    keyPem: pending['key.pem'], certificatePem: grant.certificatePem, caPem: grant.caPem, natsCredentials: credentials(grant.natsJwt, pending['nats-seed']),
-  };
+  const natsKey = { publicKey: pending['nats-public-key'], seed: pending['nats-seed'] };
+  const parts = grantedParts(grant, { name: { siteId, role, instanceId }, keyPem: pending['key.pem'], natsKey });
   const identity = options.identity ?? (await ComponentIdentity.store(options.folder, parts));
   if (options.identity) await options.identity.replace(parts);
   await pendingFiles(options.folder).removeFolder();
@@ -113,15 +113,14 @@ function send(body: object, options: RequestOptions): Promise<{ status: number; 
 }
 
 function grantIn(text: string, where: string): IdentityGrantV1 {
-  const value = parsed(text) as Partial<IdentityGrantV1> | undefined;
-  const isWhole = typeof value?.certificatePem === 'string' && typeof value.natsJwt === 'string' && Array.isArray(value.caPem) && value.caPem.every((pem) => typeof pem === 'string');
-  if (!isWhole) throw new EnrolmentError('ENROLMENT_UNREACHABLE', `the ZVM at ${where} answers something that is no identity`);
-  return value as IdentityGrantV1;
+  const grant = IDENTITY_GRANT.read(parsed(text));
+  if (!grant) throw new EnrolmentError('ENROLMENT_UNREACHABLE', `the ZVM at ${where} answers something that is no identity`);
+  return grant;
 }
 
 function messageIn(text: string): string {
   const { Message: message } = (parsed(text) ?? {}) as { readonly Message?: unknown };
-  return typeof message === 'string' ? message : 'no reason given';
+  return typeof message === 'string' ? shownText(message.slice(0, REASON_LENGTH_MAX)) : 'no reason given';
 }
 
 function parsed(text: string): unknown {

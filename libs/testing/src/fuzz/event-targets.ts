@@ -19,7 +19,8 @@ const NEWS: PeerNewsV1 = {
   vpgs: [{ vpgId: ID, generation: 1, catalogueRevision: 1, newestCheckpointAgeMs: 1, voidReason: null, areVrasAlive: true, protections: [PROTECTION], recoveries: [RECOVERY] }],
 };
 const IDENTITY = { notBeforeMs: 1, notAfterMs: 2, signedBy: 'AA:BB', trusts: ['AA:BB'] };
-const VRA: VraStatusV1 = {
+/** A good one. */
+export const VRA_STATUS_SAMPLE: VraStatusV1 = {
   vraId: '7', hostId: 'h', version: '0.1.0', address: '127.0.0.1', startedAtMs: 1, identity: IDENTITY, revision: 1, attachedVmIds: ['vm'], protections: [PROTECTION], recoveries: [RECOVERY],
   views: [{ viewId: ID, vpgId: ID, vmId: 'vm', checkpointId: 4, state: 'open', detail: '', isScratchFull: false, scratchBytes: 0, promotedBytes: 0, totalBytes: 1 }],
   barriers: [{ vpgId: ID, version: 1, leaderVraId: '7', term: 1, holdMsP50: 1, holdMsP99: 1, holdMsMax: 1, lastVoidReason: null, clockOffsetMs: 0, voidCount: 0, sealedCount: 0 }],
@@ -28,7 +29,7 @@ const VRA: VraStatusV1 = {
 const VBA: VbaStatusV1 = { vbaId: '3', hostId: 'h', version: '0.1.0', address: '127.0.0.1', startedAtMs: 1, identity: IDENTITY };
 
 /** By the name of its check; for whoever looks whether one is missing, each with one that is good. */
-export const fuzzedEvents: ReadonlyMap<string, readonly [(value: unknown) => boolean, object]> = new Map([['isPeerNews', [isPeerNews, NEWS]], ['isVraStatus', [isVraStatus, VRA]], ['isVbaStatus', [isVbaStatus, VBA]]]);
+export const fuzzedEvents: ReadonlyMap<string, readonly [(value: unknown) => boolean, object]> = new Map([['isPeerNews', [isPeerNews, NEWS]], ['isVraStatus', [isVraStatus, VRA_STATUS_SAMPLE]], ['isVbaStatus', [isVbaStatus, VBA]]]);
 
 /** What is taken is worked with by everybody: nothing in it may be of another kind than it says, and every date can be shown. */
 function workWith({ protections, recoveries }: Pick<VraStatusV1, 'protections' | 'recoveries'>): void {

@@ -1,9 +1,10 @@
 import { expect, it } from '@jest/globals';
 import * as contracts from '@tidemark/contracts';
-import { answerMessage } from '@tidemark/nest';
+import { answerMessage, readAnswer } from '@tidemark/nest';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Random } from '../sim/random.js';
+import { fuzzedAnswers } from './answer-targets.js';
 import { fuzzedEvents } from './event-targets.js';
 import { fuzzedMessages } from './message-targets.js';
 import { execute, type Finding, type FuzzTarget } from './target.js';
@@ -61,6 +62,41 @@ it('every event that somebody listens to has a check, which is among the damaged
   const answered = [...text.matchAll(/\.respond(?:<[^>]*>)?\([^\n]*?, (\w+V1),/g)].map(([, name]) => name ?? '');
   expect(answered.length).toBeGreaterThan(4);
   expect(answered.filter((name) => ![...fuzzedMessages.keys()].some((type) => type.name === name))).toEqual([]);
+});
+
+const replyOf = (result: unknown): Buffer => Buffer.from(JSON.stringify({ isOk: true, result }));
+
+it('every answer that somebody asks for is among those that are damaged, with one that is good, and comes without what nobody asked for', async () => {
+  for (const [question, { answer, sample }] of fuzzedAnswers) {
+    if (sample === undefined) throw new Error(`no good answer to ${question}`);
+    expect(await readAnswer(replyOf({ ...sample, more: [1] }), answer, question)).toEqual(sample);
+  }
+  expect([...fuzzedAnswers].filter(([, { answer }]) => answer !== contracts.DONE)).toHaveLength(14);
+  // Nobody asks past those tables: whoever asks names the answer, and each of the four is looked up in one.
+  const asked = [...sources.join('\n').matchAll(/\bbus\.request\(([^\n]*)/g)].map(([, text]) => text ?? '');
+  expect(asked).toHaveLength(5);
+  expect(asked.filter((text) => !/ answer as Answer<|VBA_COMMANDS\[topic\]\.answer|PEER_ANSWERS\[|IDENTITY_GRANT/.test(text))).toEqual([]);
+});
+
+/** A copy of it for every value in it, with another one there. */
+function* damagedOnes(value: unknown, odd: unknown): Generator {
+  if (typeof value !== 'object' || value === null) return;
+  for (const [key, each] of Object.entries(value)) {
+    for (const other of [odd, ...damagedOnes(each, odd)]) yield Array.isArray(value) ? value.map((item: unknown, index) => (String(index) === key ? other : item)) : { ...value, [key]: other };
+  }
+}
+
+it('an answer is refused for every single value in it that is something else', async () => {
+  const taken: string[] = [];
+  for (const [question, { answer, sample }] of fuzzedAnswers) {
+    for (const odd of [[[]], '\0', 'x'.repeat(17_000)]) {
+      for (const damaged of damagedOnes(sample, odd)) {
+        const isTaken = await readAnswer(replyOf(damaged), answer, question).then(() => true, () => false);
+        if (isTaken) taken.push(`${question}: ${JSON.stringify(damaged).slice(0, 300)}`);
+      }
+    }
+  }
+  expect(taken).toEqual([]);
 });
 
 it('a decoder that fails, believes a length, or takes too much is found', async () => {

@@ -51,6 +51,10 @@ const FAILED_OVER = {
 const ENTRY = { checkpointId: 4, atMs: 1, tag: null, kind: 'automatic', epoch: 1, term: 0, vmIds: ['vm'] };
 const VOIDED = [{ role: 'vra', instanceId: '7', beforeMs: 5 }];
 /** Every request that a VRA, a VBA, a ZVM or a paired site answers, and the answers that are checked as requests are. */
+/** Good ones. */
+export const PAIRING_GRANT_SAMPLE = { site: CARD, caPem: ['x'], userJwt: 'a.b.c', natsPublicKey: NATS_KEY };
+export const PEER_TRUST_SAMPLE = { caPem: ['x'], voided: VOIDED, unawareVras: ['Z-VRA-1'], userJwt: 'a.b.c' };
+
 const MESSAGES: readonly (readonly [new () => object, object])[] = [
   [DesiredStateV1, DESIRED], [RecoveryV1, RECOVERY], [ViewOpenV1, VIEW], [ViewCloseV1, { viewId: ID, epoch: 1 }], [ViewPromoteV1, { viewId: ID, epoch: 1 }], [RecoveryRemoveV1, { vpgId: ID, vmId: 'vm', epoch: 1, isMirrorKept: true }],
   [EpochV1, { vpgId: ID, vmId: 'vm', epoch: 2 }], [CheckpointInsertV1, { vpgId: ID, epoch: 1, tag: 'now' }], [CheckpointListV1, { vpgId: ID, vmId: 'vm', afterChange: 0 }],
@@ -62,7 +66,7 @@ const MESSAGES: readonly (readonly [new () => object, object])[] = [
   [CataloguePutV1, { vpgId: ID, baseRevision: 0, revision: 1, isWhole: true, added: [ENTRY], removed: [1] }], [VmPowerV1, { vpgId: ID, vmIds: ['vm'], action: 'on' }],
   [VerificationStartV1, { verificationId: ID, volumes: [{ vmId: 'vm', diskId: 'd', vraId: '1', address: '127.0.0.1', port: 9180, exportName: 'x', sizeBytes: 4096 }] }], [VerificationRefV1, { verificationId: ID }],
   [PeerTakeReverseV1, { taskId: ID, initiatedBy: 'admin', record: FAILED_OVER }], [PeerSettleV1, { vpgId: ID, checkpointId: 4 }],
-  [PairingGrantV1, { site: CARD, caPem: ['x'], userJwt: 'a.b.c', natsPublicKey: NATS_KEY }], [PeerTrustV1, { caPem: ['x'], voided: VOIDED, unawareVras: ['Z-VRA-1'], userJwt: 'a.b.c' }],
+  [PairingGrantV1, PAIRING_GRANT_SAMPLE], [PeerTrustV1, PEER_TRUST_SAMPLE],
   [IdentityRequestV1, { certificateRequest: PEM, natsPublicKey: NATS_KEY }], [EnrolmentV1, { certificateRequest: PEM, natsPublicKey: NATS_KEY, token: 't', role: 'vra', instanceId: '1', hostId: 'h' }],
 ];
 
@@ -70,7 +74,7 @@ const MESSAGES: readonly (readonly [new () => object, object])[] = [
 export const fuzzedMessages: ReadonlyMap<new () => object, object> = new Map(MESSAGES);
 
 /** What costs little to send and much to take: depth, length, keys of prototypes. */
-const MONSTERS: readonly ((json: string) => string)[] = [
+export const MONSTERS: readonly ((json: string) => string)[] = [
   () => '['.repeat(200_000), () => '{"a":'.repeat(100_000), (json) => `{"__proto__":${json},"constructor":{"prototype":{"polluted":1}}}`, (json) => json.replace(/"[^"]*"(?=[,}])/, `"${'x'.repeat(250_000)}"`),
   (json) => json.replace(/\[/, `[${'0,'.repeat(100_000)}`), (json) => json.replace(/\{/, '{"polluted":1,"__proto__":{"polluted":1},'), (json) => ' '.repeat(250_000) + json,
 ];

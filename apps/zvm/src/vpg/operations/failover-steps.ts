@@ -1,5 +1,4 @@
 import { Injectable } from '@nestjs/common';
-import type { VmPowerResultV1 } from '@tidemark/contracts';
 import { nextState } from '@tidemark/vpg';
 import { randomUUID } from 'node:crypto';
 import { Clock } from '../../clock.js';
@@ -80,7 +79,7 @@ export class FailoverSteps {
     const { definition, failover } = this.vpgs.get(vpgId);
     if (!failover) return;
     const message = { vpgId, vmIds: definition.vms.map((vm) => vm.vmId), action: failover.shutdownPolicy === 'Shutdown' ? 'shutdown' : 'forceOff' };
-    const { changedVmIds } = await this.link.ask<VmPowerResultV1>(definition.protectedSiteId, 'vm.power', message, { timeoutMs: SHUTDOWN_MS });
+    const { changedVmIds } = await this.link.ask(definition.protectedSiteId, 'vm.power', message, { timeoutMs: SHUTDOWN_MS });
     await this.update(vpgId, (current) => ({ ...current, shutDownVmIds: [...new Set([...current.shutDownVmIds, ...changedVmIds])] }));
   }
 

@@ -1,5 +1,4 @@
 import { Injectable, type OnModuleInit } from '@nestjs/common';
-import type { CheckpointInsertedV1 } from '@tidemark/contracts';
 import { Clock } from '../../clock.js';
 import { conflict } from '../../errors.js';
 import type { OperationKind, StepContext } from '../../operation/operation-kind.js';
@@ -59,7 +58,7 @@ export class InsertCheckpointOperation implements OnModuleInit {
     if (made) return made.checkpointId;
     const { definition } = this.vpgs.get(vpgId);
     const message = { vpgId, tag, isApplicationConsistent };
-    return (await this.link.ask<CheckpointInsertedV1>(definition.protectedSiteId, 'checkpoint.insert', message, { timeoutMs: INSERT_MS })).checkpointId;
+    return (await this.link.ask(definition.protectedSiteId, 'checkpoint.insert', message, { timeoutMs: INSERT_MS })).checkpointId;
   }
 
   async #untilListed({ input, notes, signal }: StepContext<InsertCheckpointInput>): Promise<number> {

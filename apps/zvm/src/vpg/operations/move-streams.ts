@@ -1,5 +1,5 @@
 import { Injectable } from '@nestjs/common';
-import type { CheckpointInsertedV1, SettledVmV1, VpgSettledV1 } from '@tidemark/contracts';
+import type { SettledVmV1 } from '@tidemark/contracts';
 import { Clock } from '../../clock.js';
 import { conflict } from '../../errors.js';
 import type { StepContext } from '../../operation/operation-kind.js';
@@ -62,7 +62,7 @@ export class MoveStreams {
     const tag = `Move ${taskId}`;
     const made = (await this.catalogues.list(input.vpgId)).find((entry) => entry.tag === tag);
     if (made) return made;
-    const { checkpointId } = await this.link.ask<CheckpointInsertedV1>(definition.protectedSiteId, 'checkpoint.insert', { vpgId: input.vpgId, tag }, { timeoutMs: ASK_MS });
+    const { checkpointId } = await this.link.ask(definition.protectedSiteId, 'checkpoint.insert', { vpgId: input.vpgId, tag }, { timeoutMs: ASK_MS });
     const until = this.clock.monotonicMs() + LISTED_MS;
     while (!signal.aborted) {
       const listed = await this.catalogues.find(input.vpgId, checkpointId);
@@ -76,7 +76,7 @@ export class MoveStreams {
   /** That nothing was written behind the checkpoint, and how the old disks look then. @throws ZvmError ZVM_CONFLICT for a VM that has written */
   async settled(vpgId: string, checkpointId: number): Promise<SettledVmV1[]> {
     const { definition } = this.vpgs.get(vpgId);
-    const { vms } = await this.link.ask<VpgSettledV1>(definition.protectedSiteId, 'vpg.settle', { vpgId, checkpointId }, { timeoutMs: ASK_MS });
+    const { vms } = await this.link.ask(definition.protectedSiteId, 'vpg.settle', { vpgId, checkpointId }, { timeoutMs: ASK_MS });
     return [...vms];
   }
 }

@@ -1,0 +1,1 @@
+export { type Answer, type Answered, answerOf, DONE, type ShapedAnswer } from './answer.js';
