@@ -1,13 +1,10 @@
 import { isNbdUri } from '@tidemark/base';
 import { createHash, randomBytes } from 'node:crypto';
-import { writeSync } from 'node:fs';
-import { open, readdir, readFile, rm, stat, type FileHandle } from 'node:fs/promises';
+import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { crc32c } from '@tidemark/link';
-import { ACTIVITY_EXTENT_BYTES, ActivityLog, LOG_ID_BYTES, SECTOR_BYTES, type EarlierSession } from '@tidemark/replication';
-import { sys } from '@tidemark/sys';
-import { makeFolder, syncFolder } from '@tidemark/sys/replace-file';
-import { StateFile } from './state-file.js';
+import { ACTIVITY_EXTENT_BYTES, ActivityLog, LOG_ID_BYTES, type EarlierSession } from '@tidemark/replication';
+import { activityFiles, type ActivityFiles, type MarksHandle, type TrustFile } from './activity-files.js';
 import { protectionKey, type AttachedVmSpec, type Logger, type ProtectionSpec } from './types.js';
 import type { VolumeMap } from './volume-map.js';
 
@@ -32,6 +29,15 @@ export interface ActivityPlace {
   readonly vm: AttachedVmSpec;
   readonly map: VolumeMap;
   readonly log: Logger;
+  /** Default: those of this host. */
+  readonly files?: ActivityFiles | undefined;
+}
+
+interface OwnFiles {
+  readonly file: MarksHandle;
+  readonly logId: string;
+  readonly volumes: readonly string[];
+  sessionId: string | undefined;
 }
 
 /**
@@ -47,7 +53,7 @@ export class ActivityLogFile {
   #isClosed = false;
   #current: Promise<void> | undefined;
   #next: Promise<void> | undefined;
-  readonly #document: StateFile<TrustDocument>;
+  readonly #document: TrustFile<TrustDocument>;
   #mayBeTrusted: boolean;
   /** Counts what was asked of the document: of two that overlap the later one says what is believed. */
   #turn = 0;
@@ -55,9 +61,9 @@ export class ActivityLogFile {
   private constructor(
     readonly marks: ActivityLog,
     private readonly place: ActivityPlace,
-    private readonly own: { readonly file: FileHandle; readonly logId: string; readonly volumes: readonly string[]; sessionId: string | undefined },
+    private readonly own: OwnFiles,
   ) {
-    this.#document = documentFile(place.folder, protectionKey(place.spec));
+    this.#document = documentOf(place);
     this.#mayBeTrusted = own.sessionId !== undefined;
   }
 
@@ -66,22 +72,22 @@ export class ActivityLogFile {
    * false when the guest may have written without it.
    */
   static async open(place: ActivityPlace, { mayTrust }: { readonly mayTrust: boolean }): Promise<ActivityLogFile> {
-    await makeFolder(place.folder, 0o700);
+    await filesOf(place).makeFolder(place.folder);
     const volumes = await identitiesOf(place);
     const restored = mayTrust ? await restore(place, volumes) : undefined;
     return restored ?? (await begin(place, volumes));
   }
 
   /** @internal */
-  static of(marks: ActivityLog, place: ActivityPlace, own: { readonly file: FileHandle; readonly logId: string; readonly volumes: readonly string[]; sessionId: string | undefined }): ActivityLogFile {
+  static of(marks: ActivityLog, place: ActivityPlace, own: OwnFiles): ActivityLogFile {
     return new ActivityLogFile(marks, place, own);
   }
 
   /** Deletes the logs of protections that this VRA does not have: nobody marks in them any more. */
-  static async purge(folder: string, keys: readonly string[]): Promise<void> {
+  static async purge(folder: string, keys: readonly string[], files = activityFiles): Promise<void> {
     const wanted = new Set(keys.map(hashOf));
-    const names = await readdir(folder).catch(() => []);
-    for (const name of names.toSorted()) if (!wanted.has(name.split('.')[0] ?? '')) await rm(join(folder, name), { force: true });
+    const names = await files.list(folder).catch(() => []);
+    for (const name of names.toSorted()) if (!wanted.has(name.split('.')[0] ?? '')) await files.remove(join(folder, name));
   }
 
   get spec(): ProtectionSpec {
@@ -154,10 +160,8 @@ export class ActivityLogFile {
     const batch = this.marks.takeBatch();
     if (batch === undefined) return;
     try {
-      for (const { at, bytes } of batch.writes) {
-        if (writeSync(this.own.file.fd, bytes, 0, SECTOR_BYTES, at) !== SECTOR_BYTES) throw new Error('a sector was not written whole');
-      }
-      await sys.fdatasync(this.own.file.fd);
+      for (const { at, bytes } of batch.writes) this.own.file.writeSector(bytes, at);
+      await this.own.file.dataSync();
     } catch (error) {
       return await this.#breakDown(error);
     }
@@ -216,13 +220,14 @@ export class ActivityLogFile {
   async remove(): Promise<void> {
     await this.distrust();
     await this.close();
-    await rm(marksPath(this.place.folder, protectionKey(this.place.spec)), { force: true });
+    await filesOf(this.place).remove(marksPath(this.place.folder, protectionKey(this.place.spec)));
   }
 }
 
 const hashOf = (key: string): string => createHash('sha256').update(key).digest('hex').slice(0, 32);
 const marksPath = (folder: string, key: string): string => join(folder, `${hashOf(key)}.marks`);
-const documentFile = (folder: string, key: string): StateFile<TrustDocument> => new StateFile(join(folder, `${hashOf(key)}.json`), 'everything is compared');
+const filesOf = ({ files = activityFiles }: ActivityPlace): ActivityFiles => files;
+const documentOf = (place: ActivityPlace): TrustFile<TrustDocument> => filesOf(place).document(join(place.folder, `${hashOf(protectionKey(place.spec))}.json`));
 
 /** Path, size, and for a file its inode and time of birth: another file under the name is another volume. */
 async function identitiesOf({ map, vm, spec }: ActivityPlace): Promise<string[]> {
@@ -237,17 +242,17 @@ async function identitiesOf({ map, vm, spec }: ActivityPlace): Promise<string[]>
 
 async function restore(place: ActivityPlace, volumes: readonly string[]): Promise<ActivityLogFile | undefined> {
   const key = protectionKey(place.spec);
-  const document = await documentFile(place.folder, key).load().catch(() => undefined);
+  const document = await documentOf(place).load().catch(() => undefined);
   if (document === undefined || !isOf(document, place.spec, volumes)) return undefined;
   const path = marksPath(place.folder, key);
-  const bytes = await readFile(path).catch(() => undefined);
+  const bytes = await filesOf(place).read(path).catch(() => undefined);
   const logId = Buffer.from(document.logId, 'hex');
   const marks = bytes && ActivityLog.restore({ volumeSizesBytes: place.map.sizesBytes, logId, crc32c }, bytes);
   if (!marks) {
     place.log.warn({ protection: key }, 'the activity log is not whole: everything is compared');
     return undefined;
   }
-  return ActivityLogFile.of(marks, place, { file: await open(path, 'r+'), logId: document.logId, volumes, sessionId: document.sessionId });
+  return ActivityLogFile.of(marks, place, { file: await filesOf(place).open(path), logId: document.logId, volumes, sessionId: document.sessionId });
 }
 
 function isOf(document: TrustDocument, { vpgId, vmId, epoch }: ProtectionSpec, volumes: readonly string[]): boolean {
@@ -260,17 +265,9 @@ function isOf(document: TrustDocument, { vpgId, vmId, epoch }: ProtectionSpec, v
 /** The trust of an older log goes first. All sectors are written, so that marking never needs space again. */
 async function begin(place: ActivityPlace, volumes: readonly string[]): Promise<ActivityLogFile> {
   const key = protectionKey(place.spec);
-  await documentFile(place.folder, key).remove();
+  await documentOf(place).remove();
   const logId = randomBytes(LOG_ID_BYTES);
   const marks = new ActivityLog({ volumeSizesBytes: place.map.sizesBytes, logId, crc32c });
-  const file = await open(marksPath(place.folder, key), 'w+', 0o600);
-  try {
-    await file.writeFile(marks.encodeAll());
-    await file.sync();
-    await syncFolder(place.folder);
-  } catch (error) {
-    await file.close();
-    throw error;
-  }
+  const file = await filesOf(place).create(marksPath(place.folder, key), marks.encodeAll());
   return ActivityLogFile.of(marks, place, { file, logId: logId.toString('hex'), volumes, sessionId: undefined });
 }

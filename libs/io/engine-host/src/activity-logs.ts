@@ -1,7 +1,11 @@
+import { activityFiles } from './activity-files.js';
 import { ActivityLogFile } from './activity-log-file.js';
 import type { GuestVm, WriteGate } from './guest-vm.js';
 import { protectionKey, type AttachedVmSpec, type Logger, type ProtectionSpec } from './types.js';
 import { slotsToBe, VolumeMap } from './volume-map.js';
+
+/** A VM whose writes wait for their marks. */
+export type GatedGuest = Pick<GuestVm, 'spec' | 'slotOf' | 'disk' | 'addGate' | 'removeGate'>;
 
 /**
  * The activity logs of the protections of a VRA. A log that an earlier process left is trusted only when it stands before the guest can
@@ -15,6 +19,7 @@ export class ActivityLogs {
   constructor(
     private readonly folder: string,
     private readonly log: Logger,
+    private readonly files = activityFiles,
   ) {}
 
   get(key: string): ActivityLogFile | undefined {
@@ -22,7 +27,7 @@ export class ActivityLogs {
   }
 
   /** Ends the logs of other protections, and of those that are not what they were. */
-  async keepOnly(specs: readonly ProtectionSpec[], guests: ReadonlyMap<string, GuestVm>): Promise<void> {
+  async keepOnly(specs: readonly ProtectionSpec[], guests: ReadonlyMap<string, GatedGuest>): Promise<void> {
     const wanted = new Map(specs.map((spec) => [protectionKey(spec), spec]));
     for (const [key, file] of this.#logs) {
       const spec = wanted.get(key);
@@ -32,7 +37,7 @@ export class ActivityLogs {
     }
     if (this.#isPurged) return;
     this.#isPurged = true;
-    await ActivityLogFile.purge(this.folder, [...wanted.keys()]);
+    await ActivityLogFile.purge(this.folder, [...wanted.keys()], this.files);
   }
 
   /** For a VM that is about to be attached: nobody has written since the last process here ended. */
@@ -44,7 +49,7 @@ export class ActivityLogs {
   }
 
   /** For a protection of a VM that runs, whose stream is about to begin. */
-  async openForRunning(spec: ProtectionSpec, guest: GuestVm): Promise<void> {
+  async openForRunning(spec: ProtectionSpec, guest: GatedGuest): Promise<void> {
     const key = protectionKey(spec);
     const map = new VolumeMap(spec, guest);
     const held = this.#logs.get(key);
@@ -63,7 +68,7 @@ export class ActivityLogs {
     const key = protectionKey(place.spec);
     if (this.#logs.has(key)) return;
     try {
-      this.#logs.set(key, await ActivityLogFile.open({ folder: this.folder, log: this.log, ...place }, trust));
+      this.#logs.set(key, await ActivityLogFile.open({ folder: this.folder, log: this.log, files: this.files, ...place }, trust));
     } catch (error) {
       this.log.error({ protection: key, error: String(error) }, 'no activity log: after a crash of this VRA everything will be compared');
     }

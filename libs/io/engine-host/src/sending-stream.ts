@@ -101,7 +101,7 @@ export class SendingStream implements OutboundStream {
     this.#packer = this.#makePacker();
     this.#compares = this.#makeCompares();
     this.#activity = new StreamActivity({
-      key: this.key, sender: this.sender, sessionId, guest, file: around.activity, periodMs: around.activityPeriodMs, log,
+      key: this.key, sender: this.sender, sessionId, guest, file: around.activity, periodMs: around.activityPeriodMs, log, nowMs: () => performance.now(),
       slotOf: (volume) => this.#map.slotOf(volume), work: () => this.work(0),
     });
     this.#sink = this.#makeSink();

@@ -1,18 +1,20 @@
-import { unreachable } from '@tidemark/base';
+import { unreachable, type Done } from '@tidemark/base';
 import { ACTIVITY_PERIOD_MS, ActivityKeeper, type ActivityEffect, type MarkedExtent, type Sender } from '@tidemark/replication';
+import type { CaptureFence } from '@tidemark/splitter';
 import type { ActivityLogFile } from './activity-log-file.js';
-import type { GuestVm } from './guest-vm.js';
 import type { Logger } from './types.js';
 
 export interface StreamActivityOptions {
   readonly key: string;
   readonly sender: Sender;
   readonly sessionId: string;
-  readonly guest: GuestVm;
+  readonly guest: { readonly splitter: CaptureFence; file(slot: number): { flush(): Done } };
   /** Undefined where there could be none: then everything is compared after a crash. */
   readonly file: ActivityLogFile | undefined;
   readonly periodMs: number | undefined;
   readonly log: Logger;
+  /** Monotonic, as what {@link StreamActivity.tick} is told. */
+  nowMs(): number;
   /** Slot of the VM's disk for a volume, -1 if there is none. */
   slotOf(volume: number): number;
   /** Something may be sent again. */
@@ -89,7 +91,7 @@ export class StreamActivity {
       case 'flush': {
         const slots = effect.volumes.map((volume) => this.options.slotOf(volume)).filter((slot) => slot >= 0);
         const ends = await Promise.allSettled(slots.map(async (slot) => await guest.file(slot).flush()));
-        return keeper.flushed(performance.now(), ends.every(({ status }) => status === 'fulfilled'));
+        return keeper.flushed(this.options.nowMs(), ends.every(({ status }) => status === 'fulfilled'));
       }
       case 'writeMarks':
         await file.persist();
@@ -97,7 +99,7 @@ export class StreamActivity {
       case 'trust':
         if (this.#isClosed || sender.isEverythingDirty) return keeper.distrust();
         await file.trust(sessionId);
-        return keeper.trusted(performance.now());
+        return keeper.trusted(this.options.nowMs());
       default:
         return unreachable(effect);
     }

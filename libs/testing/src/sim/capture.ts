@@ -1,6 +1,8 @@
 import { unreachable } from '@tidemark/base';
 import { Splitter, type CaptureSink, type GuestRead, type GuestWrite, type SplitterEffect } from '@tidemark/splitter';
+import type { WriteGate } from '@tidemark/engine-host/activity';
 import type { GuestVm, KnownWrite } from './guest-vm.js';
+import { ACTIVITY_SCALE } from './sim-activity.js';
 import type { SimHost, Surroundings } from './sim-host.js';
 import { Violation } from './world.js';
 
@@ -39,6 +41,7 @@ export class Capture {
   readonly splitter = new Splitter();
   readonly #writes = new Map<number, PendingWrite>();
   readonly #reads = new Map<number, PendingRead>();
+  #gates: readonly WriteGate[] = [];
   /** For a planted bug: sinks that are told of a write before it is on the disk. */
   readonly #early = new Set<CaptureSink>();
 
@@ -59,6 +62,14 @@ export class Capture {
       this.#early.add(sink);
       this.splitter.addSink(key, { capture: () => undefined, captureFailed: () => undefined });
     } else this.splitter.addSink(key, sink);
+  }
+
+  addGate(gate: WriteGate): void {
+    this.#gates = [...this.#gates, gate];
+  }
+
+  removeGate(gate: WriteGate): void {
+    this.#gates = this.#gates.filter((each) => each !== gate);
   }
 
   removeSink(key: string): void {
@@ -96,6 +107,18 @@ export class Capture {
       for (const disk of this.vm.disks) disk.endSync();
       onFlushed();
     });
+  }
+
+  /** Of one volume: what the activity log waits for. */
+  flushed(volume: number): Promise<void> {
+    const disk = this.vm.disks[volume];
+    const { world } = this.options.around;
+    disk?.beginSync();
+    return new Promise((resolve) => this.#after(world.random.below(this.options.ioMsMax), () => {
+      disk?.endSync();
+      world.touch();
+      resolve();
+    }));
   }
 
   /** What was under way may have reached the disk, in part, and is never captured; the guest's requests fail. */
@@ -142,10 +165,25 @@ export class Capture {
     this.options.onWork();
   }
 
-  /** The bytes reach the disk in two halves, some time before the end is reported: a sync may read between. */
   #writeLocal(writeId: number): void {
     const pending = this.#writes.get(writeId);
     if (pending === undefined) throw new Violation('protocol', 'local write of an unknown request');
+    if (!this.#isAwaitingMarks(writeId, pending)) this.#writeNow(writeId, pending);
+  }
+
+  #isAwaitingMarks(writeId: number, { known: { write } }: PendingWrite): boolean {
+    for (const gate of this.#gates) {
+      const passed = gate.pass(write.volume, write.offset * ACTIVITY_SCALE, write.length * ACTIVITY_SCALE);
+      if (passed === undefined) continue;
+      this.options.around.world.touch();
+      void passed.then(() => this.#writeLocal(writeId));
+      return true;
+    }
+    return false;
+  }
+
+  /** The bytes reach the disk in two halves, some time before the end is reported: a sync may read between. */
+  #writeNow(writeId: number, pending: PendingWrite): void {
     pending.isStarted = true;
     const { random } = this.options.around.world;
     const { write } = pending.known;

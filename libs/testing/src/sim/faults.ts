@@ -50,6 +50,7 @@ export class Faults {
     }
     for (const host of site.protecting) {
       host.start();
+      host.stateDisk.failingSyncs = 0;
       Object.assign(host, { readErrorChance: 0, writeErrorChance: 0, refuseConfirmChance: 0 });
     }
     network.delayMsMax = Math.min(network.delayMsMax, 5);
@@ -100,6 +101,9 @@ export class Faults {
       case 'readErrors': return this.#forAWhile(protecting, 'readErrorChance', 0.3);
       case 'writeErrors': return this.#forAWhile(protecting, 'writeErrorChance', 0.1);
       case 'refuseConfirm': return this.#forAWhile(protecting, 'refuseConfirmChance', 0.5);
+      case 'failMarks':
+        protecting.stateDisk.failingSyncs = 1;
+        return;
       case 'insertTagged': return protecting.whenRunning(() => protecting.insertCheckpoint('now'));
       case 'forceSync': return protecting.whenRunning(() => protecting.forceSync());
       case 'pauseRetirement':

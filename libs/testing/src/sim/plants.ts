@@ -5,7 +5,7 @@ import type { ViolationKind } from './world.js';
 export type PlantFlag =
   | 'journalUnsynced' | 'mirrorUnsynced' | 'foldersUnsynced' | 'ackedOnArrival' | 'releaseHasty' | 'sealedLate' | 'holdUnbounded' | 'voteHasty' | 'capturedEarly'
   | 'readsUnheld' | 'fenceMissing' | 'applyHasty' | 'lockIgnored' | 'wordHasty' | 'pinIgnored' | 'epochVolatile' | 'epochNotBurned' | 'fenceForgotten' | 'mirrorHashed'
-  | 'fenceVolatile' | 'moveHasty' | 'unreadableIsZeroes' | 'lockLapses';
+  | 'fenceVolatile' | 'moveHasty' | 'unreadableIsZeroes' | 'lockLapses' | 'marksUnsynced';
 
 /**
  * A bug planted on purpose: each breaks one sentence of the design that names a danger, and the checkers must notice. A flag changes how a
@@ -23,6 +23,8 @@ export interface Plant {
   readonly isThinned?: true;
   /** Shows only under this fault: every run has it, about every so many ms. */
   readonly under?: readonly [Fault, number];
+  /** Shows only where protecting hosts keep activity logs. */
+  readonly isLogged?: true;
   /** Default: the data plane of two sites. */
   readonly world?: 'ownership';
   readonly flag?: PlantFlag;
@@ -257,6 +259,21 @@ const THINNING: readonly Plant[] = [
   },
 ];
 
+const REPLICATION = 'libs/core/replication/src';
+
+/** After a crash of a protecting host only what is marked is compared. */
+const ACTIVITY: readonly Plant[] = [
+  { name: 'mark-not-durable', breaks: 'a mark of the activity log is durable before the first write to its extent', seedBudget: 100, expects: ['head', 'image'], isLogged: true, flag: 'marksUnsynced' },
+  {
+    name: 'write-passes-its-mark', breaks: 'a write waits until the marks of its extents are durable', seedBudget: 100, expects: ['head', 'image'], isLogged: true,
+    mutation: { file: `${REPLICATION}/activity-log.ts`, find: 'return isDurable || !this.isGating;', replace: 'return true;' },
+  },
+  {
+    name: 'mark-cleared-before-flush', breaks: 'a mark goes when the protected volume was flushed', seedBudget: 100, expects: ['head', 'image'], isLogged: true,
+    mutation: { file: 'libs/io/engine-host/src/stream-activity.ts', find: 'slots.map(async (slot) => await guest.file(slot).flush())', replace: '[Promise.resolve()].concat(slots.map(() => guest && Promise.resolve()))' },
+  },
+];
+
 const CLOCKS: readonly Plant[] = [
   {
     name: 'retires-over-a-clock-step', breaks: 'where the two clocks of a host contradict each other, no more time is counted than both have seen', seedBudget: 200, expects: ['retirement'],
@@ -278,4 +295,4 @@ const MEDIA: readonly Plant[] = [
   { name: 'lock-lapses-in-a-pause', breaks: 'a VRA opens a disk under its lock, which its holder keeps for as long as the process is there', seedBudget: 100, expects: ['writers'], flag: 'lockLapses', under: ['pause', 60] },
 ];
 
-export const PLANTS: readonly Plant[] = [...CAPTURE, ...SYNC, ...WIRE, ...CUSTODY, ...BARRIER, ...STORAGE, ...RETIRING, ...RECOVERY, ...REVERSE, ...OWNERSHIP, ...THINNING, ...CLOCKS, ...MEDIA];
+export const PLANTS: readonly Plant[] = [...CAPTURE, ...SYNC, ...WIRE, ...CUSTODY, ...BARRIER, ...STORAGE, ...RETIRING, ...RECOVERY, ...REVERSE, ...OWNERSHIP, ...THINNING, ...CLOCKS, ...MEDIA, ...ACTIVITY];

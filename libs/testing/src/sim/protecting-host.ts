@@ -1,11 +1,14 @@
+import type { ActivityLogs, GatedGuest, WriteGate } from '@tidemark/engine-host/activity';
 import type { ControlMessage, TermVote } from '@tidemark/checkpoint';
 import { FrameKind, type CheckpointMarker, type CheckpointSeal } from '@tidemark/frame';
 import { MemoryBudget } from '@tidemark/replication';
 import type { GuestRead } from '@tidemark/splitter';
 import type { VraWord } from '@tidemark/vpg';
+import { SimDisk } from './disk.js';
 import { Capture, type ReadEnds, type WriteEnds } from './capture.js';
 import { markerKey, type KnownWrite } from './guest-vm.js';
 import type { SimSocket } from './network.js';
+import { attachedOf, gatedGuest, protectionOf, simActivityLogs } from './sim-activity.js';
 import { SimBarrier } from './sim-barrier.js';
 import { readFrames, SimHost, type Surroundings } from './sim-host.js';
 import { SimStream } from './sim-stream.js';
@@ -22,6 +25,9 @@ export interface ProtectingOptions {
   readonly holdBoundMs: number;
   readonly isCompressed: boolean;
   readonly isLockless: boolean;
+  /** Its host keeps activity logs. */
+  readonly isLogged: boolean;
+  readonly activityPeriodMs: number;
 }
 
 interface DataLink {
@@ -54,6 +60,9 @@ export class ProtectingHost extends SimHost {
   #carriedOutRevision = -1;
   readonly #votes = new Map<string, TermVote>();
   #session = 0;
+  /** For its activity logs. */
+  readonly stateDisk = new SimDisk();
+  #logs: ActivityLogs | undefined;
   /** Chances of an I/O error, set by the swarm. */
   readErrorChance = 0;
   writeErrorChance = 0;
@@ -92,6 +101,8 @@ export class ProtectingHost extends SimHost {
 
   protected started(): void {
     this.#budget = new MemoryBudget(this.options.budgetBytes);
+    const { around } = this;
+    this.#logs = this.options.isLogged ? simActivityLogs({ host: this, around, disk: this.stateDisk }) : undefined;
     this.#carryOut();
     this.#tick(1);
     if (this.options.isLockless) this.#sayAgain();
@@ -104,6 +115,7 @@ export class ProtectingHost extends SimHost {
       // The host's memory is gone: what no flush covered may be lost.
       if (isPowerLoss) for (const disk of capture.vm.disks) disk.losePower(this.around.world.random);
     }
+    if (isPowerLoss && this.options.isLogged) this.stateDisk.losePower(this.around.world.random);
     this.#captures.clear();
     this.#streams.clear();
     this.#links = new Map();
@@ -129,16 +141,34 @@ export class ProtectingHost extends SimHost {
   #carryOut(): void {
     const desired = this.#desired;
     if (desired === undefined || this.#isCarryingOut) return;
-    if (!this.options.isLockless) return this.#reconcile(desired);
-    this.#isCarryingOut = true;
     const { random } = this.around.world;
-    this.after(random.below(random.pick(CARRY_OUT_MS)), () => {
+    if (!this.options.isLockless && this.#logs === undefined) return this.#tried(this.#reconcile(desired));
+    this.#isCarryingOut = true;
+    if (this.options.isLockless) this.after(random.below(random.pick(CARRY_OUT_MS)), () => this.#carryOutNow(desired));
+    else this.#carryOutNow(desired);
+  }
+
+  /** With activity logs it takes their disk's time; without, it is done at once. */
+  #carryOutNow(desired: DesiredState): void {
+    const { life } = this;
+    const done = (): void => {
+      if (!this.isAlive || this.life !== life) return;
       this.#isCarryingOut = false;
-      this.#reconcile(desired);
       this.#carriedOutRevision = desired.revision;
-      this.#say();
+      if (this.options.isLockless) this.#say();
       if (this.#desired !== desired) this.#carryOut();
-    });
+    };
+    const reconciled = this.#reconcile(desired);
+    if (this.#logs === undefined) {
+      this.#tried(reconciled);
+      return done();
+    }
+    this.around.world.touch();
+    this.#tried(reconciled.then(done));
+  }
+
+  #tried(work: Promise<void>): void {
+    void work.catch((error: unknown) => this.world.fail(error instanceof Error ? error : new Error(String(error))));
   }
 
   /** Every now and then, and when something is done. */
@@ -152,7 +182,9 @@ export class ProtectingHost extends SimHost {
     this.after(WORD_MS, () => this.#sayAgain());
   }
 
-  #reconcile(desired: DesiredState): void {
+  /** In the order of the product's sending side. Waits for activity logs only. */
+  async #reconcile(desired: DesiredState): Promise<void> {
+    const specs = desired.protections.map(protectionOf);
     for (const vpgId of this.#barriers.keys()) {
       if (desired.barriers.some((barrier) => barrier.vpgId === vpgId)) continue;
       this.#barriers.get(vpgId)?.end();
@@ -163,20 +195,43 @@ export class ProtectingHost extends SimHost {
       stream.close();
       this.#streams.delete(key);
     }
-    for (const vmId of this.#captures.keys()) if (!desired.vms.some((vm) => vm.vmId === vmId)) this.#detach(vmId);
-    for (const vm of desired.vms) if (!this.#captures.has(vm.vmId)) this.#attach(vm);
-    for (const plan of desired.protections) this.#ensureStream(plan);
+    if (this.#logs !== undefined) await this.#logs.keepOnly(specs, this.#gatedGuests());
+    for (const vmId of this.#captures.keys()) {
+      if (desired.vms.some((vm) => vm.vmId === vmId)) continue;
+      this.#detach(vmId);
+      if (this.#logs !== undefined) await this.#logs.removeOf(vmId);
+    }
+    for (const vm of desired.vms) {
+      if (this.#captures.has(vm.vmId)) continue;
+      const gates = this.#logs === undefined ? [] : await this.#logs.openBefore(attachedOf(vm), specs);
+      this.#attach(vm, gates);
+    }
+    for (const plan of desired.protections) {
+      if (this.#logs !== undefined) await this.#openLog(this.#logs, plan);
+      this.#ensureStream(plan);
+    }
     for (const config of desired.barriers) this.#ensureBarrier(config.vpgId).take({ type: 'configured', config });
   }
 
+  #gatedGuests(): ReadonlyMap<string, GatedGuest> {
+    return new Map([...this.#captures].map(([vmId, capture]) => [vmId, gatedGuest(capture.vm, capture)]));
+  }
+
+  async #openLog(logs: ActivityLogs, plan: ProtectionPlan): Promise<void> {
+    const capture = this.#captures.get(plan.vm.vmId);
+    if (capture !== undefined && !this.#streams.has(keyOf(plan.vpgId, plan.vm.vmId))) await logs.openForRunning(protectionOf(plan), gatedGuest(plan.vm, capture));
+  }
+
   /** Until the VRA of the former host has let go of the disks, nothing is served here; it is asked again soon. */
-  #attach(vm: Capture['vm']): void {
+  #attach(vm: Capture['vm'], gates: readonly WriteGate[]): void {
     const hasLapsed = this.around.plant?.flag === 'lockLapses' && this.around.network.isPaused(vm.servedBy);
     const isLocked = !this.options.isLockless && this.around.plant?.flag !== 'lockIgnored' && !hasLapsed;
     if (vm.servedBy !== '' && isLocked) return this.after(LOCK_RETRY_MS, () => this.#carryOut());
     if (vm.servedBy !== '') this.world.fail(new Violation('writers', `the VRA of ${this.name} opens the disks of ${vm.vmId}, which that of ${vm.servedBy} serves`));
     vm.servedBy = this.name;
-    this.#captures.set(vm.vmId, this.#newCapture(vm));
+    const capture = this.#newCapture(vm);
+    for (const gate of gates) capture.addGate(gate);
+    this.#captures.set(vm.vmId, capture);
   }
 
   #detach(vmId: string): void {
@@ -209,6 +264,7 @@ export class ProtectingHost extends SimHost {
     const { around } = this;
     this.#streams.set(key, new SimStream(plan, capture, {
       host: this, around, sessionId: `${this.name}/${this.#session}`, share: this.#budget.share(), frameBytesMax, syncReadMsMax, isCompressed,
+      activity: this.#logs?.get(key), activityPeriodMs: this.options.activityPeriodMs,
       readErrorChance: () => this.readErrorChance,
     }));
     if (this.#links.has(plan.recoveringHost)) return;
@@ -286,6 +342,7 @@ export class ProtectingHost extends SimHost {
     for (const link of this.#links.values()) this.#openStreams(link);
     for (const stream of this.#streams.values()) {
       if (count % SYNC_RETRY_TICKS === 0) stream.sender.retrySyncReads();
+      stream.tick();
       stream.pump();
     }
     this.after(TICK_MS, () => this.#tick(count + 1));

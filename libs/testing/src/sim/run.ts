@@ -14,7 +14,7 @@ import { RecoverySite } from './recovery-site.js';
 import { Reversal } from './reversal.js';
 import type { Surroundings } from './sim-host.js';
 import { ProtectedSite } from './protected-site.js';
-import { swarm, withFaults, type SwarmOptions } from './swarm.js';
+import { swarm, withActivityLogs, withFaults, type SwarmOptions } from './swarm.js';
 import { Random } from './random.js';
 import { watchRejections } from './rejections.js';
 import { EPOCH, type VpgPlan } from './topology.js';
@@ -78,7 +78,8 @@ class Run {
 
   constructor(seed: number, plant: Plant | undefined) {
     this.#world = new World(seed);
-    const options = swarm(this.#world.random, seed, plant === undefined ? undefined : plant.isThinned === true);
+    const chosen = swarm(this.#world.random, seed, plant === undefined ? undefined : plant.isThinned === true);
+    const options = withActivityLogs(chosen, seed, plant === undefined ? undefined : plant.isLogged === true);
     this.#options = plant?.under === undefined ? options : withFaults(options, [plant.under]);
     this.#network = new Network(this.#world);
     this.#network.delayMsMax = this.#options.delayMsMax;

@@ -5,16 +5,20 @@ import { SimFile, type SimDisk } from './disk.js';
 import type { SimHost, Surroundings } from './sim-host.js';
 
 /** A disk as one process of one host sees it: with the process its operations end, halfway if need be. */
-export interface DiskOwner {
-  readonly host: SimHost & { ageNowMs(): number };
+export interface HostDisk {
+  readonly host: SimHost;
   readonly around: Surroundings;
   readonly disk: SimDisk;
+}
+
+export interface DiskOwner extends HostDisk {
+  readonly host: SimHost & { ageNowMs(): number };
 }
 
 const errorOf = (code: 'ENOSPC' | 'EIO' | 'ENOENT'): Error => Object.assign(new Error(code), { code });
 
 /** Does `begin` now and `end` after the disk's time, in this life of the process only: a dead one's operations never return. */
-function operation<T>({ host, around, disk }: DiskOwner, begin: () => void, end: () => T): Promise<T> {
+export function operation<T>({ host, around, disk }: HostDisk, begin: () => unknown, end: () => T): Promise<T> {
   return new Promise((resolve, reject) => {
     if (!host.isAlive) return;
     try {

@@ -4,9 +4,12 @@ import {
 } from '@tidemark/frame';
 import { crc32c } from '@tidemark/link';
 import { Sender, type BudgetShare, type OutgoingFrame, type SenderOptions, type SyncCompare, type SyncRead, type VolumeExtent } from '@tidemark/replication';
+import { StreamActivity, type ActivityLogFile } from '@tidemark/engine-host/activity';
+import type { CaptureSink } from '@tidemark/splitter';
 import type { Capture } from './capture.js';
 import type { SimSocket } from './network.js';
 import type { GuestVm } from './guest-vm.js';
+import { ACTIVITY_SCALE, earlierOf } from './sim-activity.js';
 import { SimCompares } from './sim-compare.js';
 import { concat, type SimHost, type Surroundings } from './sim-host.js';
 import { keyOf, type ProtectionPlan } from './topology.js';
@@ -20,6 +23,9 @@ export interface StreamOptions {
   readonly frameBytesMax: number;
   readonly syncReadMsMax: number;
   readonly isCompressed: boolean;
+  /** Its log as the process before left it, or a new one; undefined: none is kept. */
+  readonly activity: ActivityLogFile | undefined;
+  readonly activityPeriodMs: number;
   readErrorChance(): number;
 }
 
@@ -35,17 +41,53 @@ export class SimStream {
   #isClosed = false;
   /** Of the opening that is open. */
   #compares: SimCompares;
+  readonly #activity: StreamActivity | undefined;
 
   constructor(readonly plan: ProtectionPlan, readonly capture: Capture, private readonly options: StreamOptions) {
     const { vpgId, vm, epoch } = plan;
     this.key = keyOf(vpgId, vm.vmId);
     const { sessionId, share } = options;
     const isFenced = options.around.plant?.flag !== 'fenceMissing';
+    const earlier = earlierOf(options.activity);
     this.sender = new Sender({
-      vpgId, vmId: vm.vmId, epoch, sessionId, volumeSizesBytes: vm.volumeBytes, budget: share, ...(isFenced ? { fence: capture.splitter } : {}), ...takeBasis(vm),
+      vpgId, vmId: vm.vmId, epoch, sessionId, volumeSizesBytes: plan.volumeBytes, budget: share, ...(isFenced ? { fence: capture.splitter } : {}), ...(earlier && { earlier }), ...takeBasis(vm),
     });
     this.#compares = new SimCompares(this.sender);
-    capture.addSink(this.key, this.sender);
+    this.#activity = options.activity && this.#keepActivity(options.activity);
+    capture.addSink(this.key, this.#activity === undefined ? this.sender : this.#markingSink(this.#activity));
+  }
+
+  #keepActivity(file: ActivityLogFile): StreamActivity {
+    const { host, sessionId, activityPeriodMs } = this.options;
+    const log = { info: () => undefined, warn: () => undefined, error: () => undefined };
+    return new StreamActivity({
+      key: this.key, sender: this.sender, sessionId, file, periodMs: activityPeriodMs, log, nowMs: () => host.nowMs,
+      guest: { splitter: this.capture.splitter, file: (volume) => ({ flush: () => this.capture.flushed(volume) }) },
+      slotOf: (volume) => volume, work: () => this.pump(),
+    });
+  }
+
+  #markingSink(activity: StreamActivity): CaptureSink {
+    return {
+      capture: (write) => {
+        activity.captured(write.volume, write.offset * ACTIVITY_SCALE, write.length * ACTIVITY_SCALE);
+        this.sender.capture(write);
+      },
+      captureFailed: (write) => this.sender.captureFailed(write),
+    };
+  }
+
+  /** Now and then. */
+  tick(): void {
+    if (this.#activity === undefined) return;
+    this.options.around.world.touch();
+    this.#activity.tick(this.options.host.nowMs);
+  }
+
+  get #isHolding(): boolean {
+    if (this.#activity?.isHolding() !== true) return false;
+    this.options.around.world.touch();
+    return true;
   }
 
   get number(): number | undefined {
@@ -78,7 +120,7 @@ export class SimStream {
 
   frame(header: FrameHeader, body: Uint8Array): void {
     const { sender } = this;
-    if (header.kind === FrameKind.opened) sender.opened(decodeOpened(body));
+    if (header.kind === FrameKind.opened) this.#openedBy(decodeOpened(body));
     else if (header.kind === FrameKind.hashReply) this.#compares.replied(body);
     else if (header.kind === FrameKind.ack) sender.acked({ durableSeq: header.lastSeq, creditBytes: decodeAck(body) });
     else if (header.kind === FrameKind.refused) this.#ended(() => sender.refused(decodeRefused(body)));
@@ -88,6 +130,13 @@ export class SimStream {
     this.pump();
   }
 
+  #openedBy(reply: Parameters<Sender['opened']>[0]): void {
+    this.sender.opened(reply);
+    if (this.#activity === undefined) return;
+    this.options.around.world.touch();
+    this.#activity.opened();
+  }
+
   #ended(tell: () => void): void {
     this.#number = undefined;
     tell();
@@ -95,7 +144,8 @@ export class SimStream {
 
   pump(): void {
     const socket = this.#socket;
-    if (socket === undefined || this.#number === undefined || this.#isClosed) return;
+    if (this.#isClosed || this.#isHolding) return;
+    if (socket === undefined || this.#number === undefined) return;
     for (let compare = this.sender.nextCompare(); compare !== undefined; compare = this.sender.nextCompare()) {
       socket.send(concat(encodeFrame({ kind: FrameKind.hashRequest, stream: this.#number }, [this.#compares.begin(compare)], crc32c)));
       this.#compareLocal(compare, this.#compares);

@@ -10,7 +10,7 @@ export const FAULTS = [
   'moveVm', 'repeatDocuments', 'failoverTest', 'failover', 'repeatCommand',
 ] as const;
 /** Drawn on their own: see {@link swarm}. */
-export type Fault = (typeof FAULTS)[number] | 'move' | DiskFault | ProcessFault;
+export type Fault = (typeof FAULTS)[number] | 'move' | 'failMarks' | DiskFault | ProcessFault;
 
 /** Mean time between two of a kind; those not named here get the usual ones. Checkpoints on demand may come one right after the other. */
 const MEAN_MS: Partial<Record<Fault, readonly number[]>> = {
@@ -58,6 +58,9 @@ export interface SwarmOptions {
   readonly isLockless: boolean;
   /** Checkpoints are thinned all the time, and journals compacted. */
   readonly isThinned: boolean;
+  /** Protecting hosts keep activity logs, and clear marks this long after the last write. */
+  readonly isLogged: boolean;
+  readonly activityPeriodMs: number;
   /** Chance that protection turns round after a commit. */
   readonly reverseChance: number;
 }
@@ -109,7 +112,7 @@ export const withFaults = (options: SwarmOptions, more: readonly (readonly [Faul
 
 /** What was added later is chosen by a row of numbers of its own: the other choices of a seed stay. */
 function chosen(random: Random, seed: number, isThinned: boolean): Omit<SwarmOptions, 'isThinned'> {
-  const base = { ...independent(random), isLockless: new Random(seed ^ 0x10c1e55).chance(0.3), reverseChance: 0 };
+  const base = { ...independent(random), isLockless: new Random(seed ^ 0x10c1e55).chance(0.3), isLogged: false, activityPeriodMs: 0, reverseChance: 0 };
   const options = themed(random, base);
   const own = new Random(seed ^ 0x2e7e208);
   // What a move has settled on must not be thinned before it is open.
@@ -120,6 +123,26 @@ function chosen(random: Random, seed: number, isThinned: boolean): Omit<SwarmOpt
   return { ...options, faults, vmVolumeBytes, isLockless: options.isLockless && own.chance(0.5), commitChance: own.pick([0.5, 1]), reverseChance: own.pick([0.7, 1]), faultPhaseMs: 7000, ...(own.chance(0.7) && { vpgs: [options.vmVolumeBytes.map((_, index) => index)] }) };
 }
 
+const LOGGED_CHANCE = 0.3;
+const SMALL_BYTES_MAX = 100_000;
+
+/** Protecting hosts that keep activity logs, and die: by a row of numbers of its own. */
+export function withActivityLogs(options: SwarmOptions, seed: number, isLogged?: boolean): SwarmOptions {
+  const own = new Random(seed ^ LOGGED_ROW);
+  if (!(isLogged ?? own.chance(LOGGED_CHANCE))) return options;
+  const faults = new Map(options.faults);
+  for (const fault of ['killProtecting', 'powerLossProtecting'] as const) if (own.chance(0.6)) faults.set(fault, own.pick([400, 1200, 3000]));
+  if (own.chance(0.3)) faults.set('forceSync', own.pick([300, 1200]));
+  if (own.chance(0.3)) faults.set('failMarks', own.pick([1200, 3000]));
+  // Where all is written all the time, all is marked.
+  const factor = own.pick([1, 4]);
+  const isSmall = options.vmVolumeBytes.flat().every((bytes) => bytes < SMALL_BYTES_MAX);
+  const vmVolumeBytes = options.vmVolumeBytes.map((sizes) => sizes.map((bytes) => bytes * (isSmall ? factor : 1)));
+  return { ...options, faults, vmVolumeBytes, isLogged: true, activityPeriodMs: own.pick([0, 100, 500]) };
+}
+
+const LOGGED_ROW = 0xac77f77;
+
 function themed(random: Random, base: Omit<SwarmOptions, 'isThinned'>): Omit<SwarmOptions, 'isThinned'> {
   if (random.chance(0.5)) return base;
   const { faults: dangerous, options, volumeFactor = 1 } = random.pick(THEMES);
@@ -128,7 +151,7 @@ function themed(random: Random, base: Omit<SwarmOptions, 'isThinned'>): Omit<Swa
   return { ...base, ...options, vmVolumeBytes, faults: all };
 }
 
-function independent(random: Random): Omit<SwarmOptions, 'isLockless' | 'reverseChance' | 'isThinned'> {
+function independent(random: Random): Omit<SwarmOptions, 'isLockless' | 'isLogged' | 'activityPeriodMs' | 'reverseChance' | 'isThinned'> {
   const protectingCount = random.pick([1, 2, 2, 2, 3]);
   const vmCount = random.pick([3, 3, 3, 4]) - (protectingCount < 3 && random.chance(0.3) ? 1 : 0);
   return {

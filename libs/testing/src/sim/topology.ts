@@ -24,6 +24,8 @@ export interface ProtectionPlan {
   readonly vm: GuestVm;
   readonly recoveringHost: string;
   readonly epoch: number;
+  /** By volume index, 0: removed. */
+  readonly volumeBytes: readonly number[];
 }
 
 /** What one protecting host is to do: the whole of it, with a number that grows. */
