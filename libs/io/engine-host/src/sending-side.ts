@@ -4,22 +4,20 @@ import type { CheckpointMarker, CheckpointSeal } from '@tidemark/frame';
 import type { ExportTable } from '@tidemark/nbd-server';
 import type { CodecPool } from '@tidemark/link';
 import { throttleAt } from '@tidemark/base';
+import { AttachedVms } from './attached-vms.js';
 import { ActivityLogs } from './activity-logs.js';
 import { BarrierHost, type BarrierSurroundings } from './barrier-host.js';
-import { DatastoreFolders } from './datastore-folders.js';
 import { EngineError } from './engine-error.js';
 import { checkSending } from './epoch-gate.js';
 import type { EngineMemory } from './engine-memory.js';
 import type { HandOver } from './disk-hand-over.js';
 import { restingFingerprint } from './disk-fingerprint.js';
-import { GuestVm } from './guest-vm.js';
 import type { HashPool } from './hash-pool.js';
 import type { Quiescence } from './quiescence.js';
 import { Outbound } from './outbound.js';
 import { SendingPeer } from './sending-peer.js';
 import { SendingStream } from './sending-stream.js';
 import { protectionKey, type AttachedVmSpec, type BarrierSpec, type DesiredState, type ProtectionRef, type ProtectionSpec, type VraOptions } from './types.js';
-import { VolumeError } from '@tidemark/volume';
 import type { VoteStore } from './vote-store.js';
 
 export interface SendingSurroundings {
@@ -44,13 +42,12 @@ interface Stream {
   readonly peer: SendingPeer;
 }
 
-const HAND_OVER_RETRY_MS = 50;
 /** Of the memory for captured writes: what may wait in it for company before it is sent. */
 const GATHERED_SHARE = 1 / 8;
 
 /** Everything of a VRA that concerns VMs running on its own host: their disks, streams and barriers, made to match the desired state. */
 export class SendingSide {
-  readonly #guests = new Map<string, GuestVm>();
+  readonly #vms: AttachedVms;
   readonly #streams = new Map<string, Stream>();
   readonly #peers = new Map<string, SendingPeer>();
   readonly #barriers = new Map<string, BarrierHost>();
@@ -59,17 +56,23 @@ export class SendingSide {
   readonly #faults = new Map<string, string>();
   readonly outbound: Outbound;
   readonly #logs: ActivityLogs;
-  readonly #folders: DatastoreFolders | undefined;
   #socketInode: number | undefined;
   #desired: DesiredState = { revision: -1, attachedVms: [], protections: [], barriers: [] };
   #carriedOutRevision = -1;
   #last: Promise<void> = Promise.resolve();
-  #handOverTimer: NodeJS.Timeout | undefined;
 
   constructor(private readonly around: SendingSurroundings) {
-    this.#folders = around.options.datastoreFolders && new DatastoreFolders(around.options.datastoreFolders);
     this.outbound = new Outbound(around.memory.capturing.limitBytes * GATHERED_SHARE);
     this.#logs = new ActivityLogs(`${around.options.stateFolder}/activity`, around.options.log);
+    this.#vms = new AttachedVms({
+      options: around.options,
+      exports: around.exports,
+      logs: this.#logs,
+      takeOver: (spec) => around.takeOver(spec),
+      onSuspect: (vmId, slot) => this.#suspect(vmId, slot),
+      onLeaving: (vmId) => this.#closeStreamsOf(vmId),
+      onRetry: () => void this.apply(this.#desired).catch((error: unknown) => around.options.log.error({ error: String(error) }, 'attaching failed; it is tried again')),
+    });
   }
 
   get desired(): DesiredState {
@@ -82,7 +85,7 @@ export class SendingSide {
   }
 
   get attachedVmIds(): readonly string[] {
-    return [...this.#guests.keys()];
+    return [...this.#vms.guests.keys()];
   }
 
   get streams(): readonly SendingStream[] {
@@ -91,7 +94,7 @@ export class SendingSide {
 
   /** Why a VM could not be attached, or a protection not be started; it is tried again. */
   faultOf(key: string): string | undefined {
-    return this.#faults.get(key);
+    return this.#faults.get(key) ?? this.#vms.faultOf(key);
   }
 
   barrierStatuses(): readonly { readonly spec: BarrierSpec; readonly status: BarrierStatus }[] {
@@ -102,19 +105,21 @@ export class SendingSide {
   apply(desired: DesiredState): Promise<void> {
     this.#desired = desired;
     this.#throttle();
+    this.#vms.want(desired.attachedVms);
     const applied = this.#last.then(() => this.#reconcile(this.#desired));
     this.#last = applied.catch(() => undefined);
     return applied;
   }
 
   async #reconcile(desired: DesiredState): Promise<void> {
+    await this.#vms.settleOthers(desired);
     this.#dropBarriers(desired.barriers);
     this.#dropStreams(desired.protections);
-    await this.#logs.keepOnly(desired.protections, this.#guests);
-    await this.#reconcileVms(desired.attachedVms, desired.protections);
+    await this.#logs.keepOnly(desired.protections, this.#vms.guests);
+    await this.#vms.reconcile(desired);
     for (const spec of desired.protections) {
       const key = protectionKey(spec);
-      const guest = this.#guests.get(spec.vmId);
+      const guest = this.#vms.guests.get(spec.vmId);
       if (guest && !this.#streams.has(key)) await this.#logs.openForRunning(spec, guest);
       this.#ensureStream(spec);
       if (!guest || this.#logs.get(key)) continue;
@@ -127,67 +132,8 @@ export class SendingSide {
     this.#carriedOutRevision = desired.revision;
   }
 
-  async #reconcileVms(specs: readonly AttachedVmSpec[], protections: readonly ProtectionSpec[]): Promise<void> {
-    const wanted = new Map(specs.map((spec) => [spec.vmId, spec]));
-    for (const [vmId, guest] of this.#guests) {
-      const spec = wanted.get(vmId);
-      if (spec) {
-        guest.fence(spec.isFenced === true);
-        if (!isSameVm(spec, guest.spec)) await this.#changeVm(guest, spec);
-        continue;
-      }
-      this.#closeStreamsOf(vmId);
-      this.#guests.delete(vmId);
-      await guest.detach(this.around.options.log);
-      await this.#logs.removeOf(vmId);
-    }
-    for (const spec of specs) if (!this.#guests.has(spec.vmId)) await this.#attach(spec, protections);
-  }
-
-  async #changeVm(guest: GuestVm, spec: AttachedVmSpec): Promise<void> {
-    try {
-      await this.#folders?.assertDisks(spec);
-      await guest.change(spec, this.around.options.log);
-      this.#faults.delete(spec.vmId);
-    } catch (error) {
-      this.#faults.set(spec.vmId, String(error));
-      this.around.options.log.error({ vmId: spec.vmId, error: String(error) }, 'cannot change the disks of a VM');
-    }
-  }
-
-  async #attach(spec: AttachedVmSpec, protections: readonly ProtectionSpec[]): Promise<void> {
-    const takenOver = this.around.takeOver(spec);
-    if (takenOver === 'notYet') {
-      this.#faults.set(spec.vmId, 'its disks are still being promoted');
-      return;
-    }
-    try {
-      await this.#folders?.assertDisks(spec);
-      const gates = await this.#logs.openBefore(spec, protections);
-      const { exports, options } = this.around;
-      const onSuspect = (slot: number): void => this.#suspect(spec.vmId, slot);
-      this.#guests.set(spec.vmId, await GuestVm.attach(spec, { exports, log: options.log, takenOver: takenOver.files, changes: takenOver.changes, gates, onSuspect }));
-      this.#faults.delete(spec.vmId);
-      this.around.options.log.info({ vmId: spec.vmId, disks: spec.disks.length }, 'VM attached');
-    } catch (error) {
-      takenOver.giveBack();
-      if (isHeldElsewhere(error)) this.#awaitHandOver(spec.vmId);
-      else this.around.options.log.error({ vmId: spec.vmId, error: String(error) }, 'cannot attach VM');
-      this.#faults.set(spec.vmId, String(error));
-    }
-  }
-
   #suspect(vmId: string, slot: number): void {
     for (const { stream } of this.#streams.values()) if (stream.spec.vmId === vmId) stream.suspect(slot);
-  }
-
-  /** A VM that moved here: its guest waits, so the former host's VRA is not given a whole tick before it is asked again. */
-  #awaitHandOver(vmId: string): void {
-    if (!this.#faults.has(vmId)) this.around.options.log.info({ vmId }, 'waits until the VRA of its former host has let go of its disks');
-    this.#handOverTimer ??= setTimeout(() => {
-      this.#handOverTimer = undefined;
-      void this.apply(this.#desired).catch((error: unknown) => this.around.options.log.error({ vmId, error: String(error) }, 'attaching failed; it is tried again'));
-    }, HAND_OVER_RETRY_MS);
   }
 
   #dropStreams(specs: readonly ProtectionSpec[]): void {
@@ -198,7 +144,7 @@ export class SendingSide {
       else if (!isSamePeer(spec, stream.spec)) this.#retarget(key, spec);
       else if (isSameVolumes(spec, stream.spec)) stream.update(spec);
     }
-    for (const key of this.#faults.keys()) if (key.includes('/') && !wanted.has(key)) this.#faults.delete(key);
+    for (const key of this.#faults.keys()) if (!wanted.has(key)) this.#faults.delete(key);
   }
 
   /** With its volumes as they are: if these change as well, that comes next. */
@@ -230,10 +176,10 @@ export class SendingSide {
     const key = protectionKey(spec);
     const running = this.#streams.get(key)?.stream;
     if (running && isSameVolumes(spec, running.spec)) return;
-    const guest = this.#guests.get(spec.vmId);
+    const guest = this.#vms.guests.get(spec.vmId);
     const missing = guest ? spec.diskIds.filter((diskId) => diskId !== '' && guest.slotOf(diskId) < 0) : [];
     if (!guest || missing.length > 0) {
-      this.#faults.set(key, guest ? `the VM has no disk ${missing.join(', ')}` : (this.#faults.get(spec.vmId) ?? 'the VM does not run on this host'));
+      this.#faults.set(key, guest ? `the VM has no disk ${missing.join(', ')}` : (this.#vms.faultOf(spec.vmId) ?? 'the VM does not run on this host'));
       return;
     }
     this.#faults.delete(key);
@@ -314,8 +260,8 @@ export class SendingSide {
       log: this.around.options.log,
       send: (vraId, message) => this.around.sendBarrier(vraId, message),
       isPeerUp: (vraId) => this.around.isPeerUp(vraId),
-      hold: (vpgId, vmIds) => vmIds.forEach((vmId) => this.#guests.get(vmId)?.hold(protectionKey({ vpgId, vmId }))),
-      release: (vpgId, vmIds) => vmIds.forEach((vmId) => this.#guests.get(vmId)?.release(protectionKey({ vpgId, vmId }))),
+      hold: (vpgId, vmIds) => vmIds.forEach((vmId) => this.#vms.guests.get(vmId)?.hold(protectionKey({ vpgId, vmId }))),
+      release: (vpgId, vmIds) => vmIds.forEach((vmId) => this.#vms.guests.get(vmId)?.release(protectionKey({ vpgId, vmId }))),
       placeMarkers: (marker, vmIds) => this.#placeMarkers(marker, vmIds),
       placeSeals: (seal, vmIds) => this.#placeSeals(seal, vmIds),
       confirmCapture: (vpgId, checkpointId, vmIds) => this.#confirmCapture(vpgId, checkpointId, vmIds),
@@ -354,7 +300,7 @@ export class SendingSide {
     if (thawed !== undefined) return thawed;
     const { ino } = await stat(this.around.options.nbdSocketPath);
     if (ino !== this.#socketInode) return 'the NBD socket of this host belongs to another process';
-    const lost = vmIds.find((vmId) => !this.#guests.get(vmId)?.isServed || !this.#streams.has(protectionKey({ vpgId, vmId })));
+    const lost = vmIds.find((vmId) => !this.#vms.guests.get(vmId)?.isServed || !this.#streams.has(protectionKey({ vpgId, vmId })));
     return lost === undefined ? undefined : `VM ${lost} is not captured here any more`;
   }
 
@@ -396,7 +342,7 @@ export class SendingSide {
    */
   async settle({ checkpointId, epoch, ...ref }: ProtectionRef & { readonly checkpointId: number; readonly epoch?: number | undefined }): Promise<readonly string[]> {
     const entry = this.#streams.get(protectionKey(ref));
-    const guest = this.#guests.get(ref.vmId);
+    const guest = this.#vms.guests.get(ref.vmId);
     if (!entry || !guest) throw new EngineError('VRA_UNKNOWN_PROTECTION', `VM ${ref.vmId} of VPG ${ref.vpgId} is not replicated from here`);
     const { stream } = entry;
     checkSending(`VM ${ref.vmId}`, { known: stream.spec.epoch, epoch });
@@ -422,28 +368,21 @@ export class SendingSide {
   async tick(nowMs: number): Promise<void> {
     this.#throttle();
     for (const peer of this.#peers.values()) peer.tick(nowMs);
-    if (this.#faults.size > 0) await this.apply(this.#desired);
+    if (this.#faults.size > 0 || this.#vms.hasFaults) await this.apply(this.#desired);
   }
 
   async close(): Promise<void> {
-    clearTimeout(this.#handOverTimer);
+    await this.#vms.stop();
     await this.#last;
-    clearTimeout(this.#handOverTimer);
+    await this.#vms.stop();
     for (const barrier of this.#barriers.values()) barrier.close();
     for (const key of [...this.#streams.keys()]) this.#closeStream(key);
     this.outbound.close();
     await Promise.all([...this.#peers.values()].map((peer) => peer.close()));
-    for (const guest of this.#guests.values()) await guest.detach(this.around.options.log);
+    await this.#vms.close();
     await this.#logs.close();
-    this.#guests.clear();
   }
 }
-
-const isSameVm = (a: AttachedVmSpec, b: AttachedVmSpec): boolean => JSON.stringify(a.disks) === JSON.stringify(b.disks);
-
-/** The disk's file is locked by another VRA (or QEMU): it goes with that one's process at the latest. */
-const isHeldElsewhere = (error: unknown): boolean =>
-  error instanceof EngineError && error.cause instanceof VolumeError && error.cause.code === 'VOLUME_BUSY';
 
 const isSameVolumes = (a: ProtectionSpec, b: ProtectionSpec): boolean =>
   JSON.stringify([a.diskIds, a.volumeBytes]) === JSON.stringify([b.diskIds, b.volumeBytes]);

@@ -177,9 +177,11 @@ export class VraRig {
     return { vpgId: this.vpgId, version: this.#barrierVersion, epoch: 1, intervalMs: this.options.intervalMs ?? 300, members };
   }
 
-  async apply(index: number, { isProtected, isPaused = false }: { readonly isProtected: boolean; readonly isPaused?: boolean }): Promise<void> {
+  /** @param options.isFenced every VM of that host is another site's */
+  async apply(index: number, { isProtected, isPaused = false, isFenced = false }: { readonly isProtected: boolean; readonly isPaused?: boolean; readonly isFenced?: boolean }): Promise<void> {
     const desired = this.#desired(index, isProtected);
-    await this.#vra('p', index).applyDesiredState({ ...desired, protections: desired.protections.map((spec) => ({ ...spec, isPaused })) });
+    const attachedVms = desired.attachedVms.map((spec) => ({ ...spec, isFenced }));
+    await this.#vra('p', index).applyDesiredState({ ...desired, attachedVms, protections: desired.protections.map((spec) => ({ ...spec, isPaused })) });
   }
 
   mirrorPath(vmId: string, disk: number): string {
