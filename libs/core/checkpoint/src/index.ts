@@ -5,4 +5,5 @@ export * from './retirement-types.js';
 export { checkpointIdOf, CHECKPOINTS_PER_TERM, firstTermOf, termOf, VERSION_MAX } from './terms.js';
 export * from './types.js';
 export * from './thinning.js';
+export * from './history-space.js';
 export * from './running-clock.js';

@@ -1,6 +1,6 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { unreachable } from '@tidemark/base';
-import { thin, thinningLevels, type ThinningPolicy } from '@tidemark/checkpoint';
+import { lowestPinned, oldestWithin, spaceBounds, thin, thinningLevels, type ThinningPolicy } from '@tidemark/checkpoint';
 import type { HeldCheckpoint } from '@tidemark/journal';
 import {
   commonCheckpoints, commonPage, HELD_REPORT_MAX, NEWEST_MAX, type CommonPage, type HeldAsk, type HeldMessage, type HeldPage, type HeldReport, type HeldThin,
@@ -191,8 +191,7 @@ export class HeldExchange {
     const bounds = spaceBounds(reports);
     if (!bounds) return retirement.listed(aged, 0);
     void this.common({ vpgId, fromId: bounds.fromId, countMax: SPACE_PAGE, thinAfterMs: null }).then((page) => {
-      const found = page?.checkpoints.find(({ checkpointId }) => checkpointId <= bounds.throughId);
-      retirement.listed(aged, found?.checkpointId ?? 0);
+      retirement.listed(aged, oldestWithin((page?.checkpoints ?? []).map(({ checkpointId }) => checkpointId), bounds));
     });
   }
 
@@ -246,9 +245,6 @@ export class HeldExchange {
 
 const isKept = ({ tag, kind }: HeldCheckpoint['marker']): boolean => tag !== null || kind !== 'automatic';
 
-/** Infinity: nobody needs one. */
-const lowestPinned = (reports: readonly HeldReport[]): number => Math.min(Infinity, ...reports.map(({ pinnedId }) => pinnedId).filter((id) => id > 0));
-
 const lowestOf = (ids: readonly number[]): number => (ids.length === 0 ? 0 : Math.min(...ids));
 
 type AgeOf = (checkpoint: HeldCheckpoint) => number;
@@ -257,17 +253,4 @@ type AgeOf = (checkpoint: HeldCheckpoint) => number;
 function agedBy({ spec, journal }: RecoveryHost, ageOf: AgeOf): Pick<HeldReport, 'checkpointIds' | 'agesMs'> {
   const held = journal.oldestCheckpoints((checkpoint) => ageOf(checkpoint) >= spec.historyMs);
   return { checkpointIds: held.map(({ checkpointId }) => checkpointId), agesMs: held.map(ageOf) };
-}
-
-/**
- * For a journal that nears its limit: the oldest one that all hold, from the one that it wants on, is to become the oldest, never behind what
- * somebody needs or behind the newest that all hold, which always stays. undefined: nobody wants space.
- */
-export function spaceBounds(reports: readonly HeldReport[]): { readonly fromId: number; readonly throughId: number } | undefined {
-  const wantedId = Math.max(0, ...reports.map((report) => report.wantedId));
-  const [first, ...others] = reports;
-  if (wantedId === 0 || !first) return undefined;
-  const newestId = Math.max(0, ...first.newestIds.filter((id) => others.every(({ newestIds }) => newestIds.includes(id))));
-  const throughId = Math.min(newestId, lowestPinned(reports));
-  return throughId === 0 ? undefined : { fromId: Math.min(wantedId, throughId), throughId };
 }

@@ -17,11 +17,12 @@ import type { AgeClock } from './age-clock.js';
 import { EngineError } from './engine-error.js';
 import { CheckpointPins } from './checkpoint-pins.js';
 import { JournalOwner } from './journal-owner.js';
+import { JournalRoom } from './journal-room.js';
 import { FrameIntake, type TakenFrame } from './frame-intake.js';
 import { HeadHasher } from './head-hasher.js';
 import type { HashPool } from './hash-pool.js';
 import { MirrorSet, volumeChangeError, wishesOf } from './mirror-set.js';
-import { bytesToFree, creditBytesFor, segmentBytesFor, UNLIMITED, type RecoveryLimits } from './space-limits.js';
+import { creditBytesFor, segmentBytesFor, UNLIMITED, type RecoveryLimits } from './space-limits.js';
 import { protectionKey, type Logger, type RecoverySpec, type RecoveryVolumeSpec } from './types.js';
 
 /** Where a stream's frames go back: one opening of it on one connection. */
@@ -66,6 +67,9 @@ export class RecoveryHost {
   #body: Uint8Array = new Uint8Array(0);
   readonly pins: CheckpointPins;
   readonly #intake: FrameIntake;
+  readonly #room: JournalRoom = new JournalRoom({
+    limits: () => this.limits, journalBytes: () => this.journal.journalBytes, pendingBytes: () => this.#receiver.status().pendingBytes, datastoreRoomBytes: () => this.hooks.space.roomBytes,
+  });
   #receivedBytes = 0;
   #openingCount = 0;
   #receivedRawBytes = 0;
@@ -142,7 +146,7 @@ export class RecoveryHost {
       isIndexDistrusted,
       readCache: this.hooks.readCache,
       segmentBytes: segmentBytesFor(this.limits.journalHardBytes),
-      spaceGuard: () => this.#journalRoomBytes,
+      spaceGuard: () => this.#room.bytes,
       onDurable: (seq) => this.#step((effects) => this.#receiver.durable(seq, effects)),
       onCheckpointsChanged: () => undefined, // the ZVM reads the change number in the status and asks
       onState: (state) => this.#journalState(state),
@@ -196,13 +200,12 @@ export class RecoveryHost {
 
   /** What stands in the way of more frames, if something does: for the status of a `full` journal. */
   get isAtHardLimit(): boolean {
-    return this.#limitRoomBytes < this.#resumeBytes;
+    return this.#room.isAtHardLimit;
   }
 
   /** The checkpoint that should become the oldest, for the journal to keep below its hard limit; undefined: no need, or nothing but the newest is left. */
   wantedOldest(): HeldCheckpoint | undefined {
-    const { journalBytes, state } = this.stats;
-    const bytes = bytesToFree({ journalBytes, hardBytes: this.limits.journalHardBytes, isFull: state.phase === 'full' && this.isAtHardLimit });
+    const bytes = this.#room.wantedBytes(this.stats.state.phase === 'full');
     return bytes === 0 ? undefined : this.journal.checkpointThatFrees(bytes);
   }
 
@@ -221,21 +224,6 @@ export class RecoveryHost {
     if (!thinning) return 0;
     const beforeMs = this.hooks.ages.nowMs() - thinning.keepAllMs;
     return this.journal.oldestCheckpoints(({ arrivedMs }) => arrivedMs < beforeMs).at(-1)?.markerSeq ?? 0;
-  }
-
-  get #limitRoomBytes(): number {
-    const { journalHardBytes } = this.limits;
-    if (journalHardBytes === null) return Infinity;
-    return Math.max(0, journalHardBytes - this.journal.journalBytes - this.#receiver.status().pendingBytes);
-  }
-
-  /** A full journal takes frames again when so much may be written: less would end with the next few frames, which are then lost for the sender to send once more. */
-  get #resumeBytes(): number {
-    return 2 * creditBytesFor(this.limits.journalHardBytes);
-  }
-
-  get #journalRoomBytes(): number {
-    return Math.min(this.hooks.space.roomBytes, this.#limitRoomBytes);
   }
 
   /** What a view's guest may still write; asked before every write. */
@@ -310,8 +298,10 @@ export class RecoveryHost {
     this.#step((effects) => {
       switch (state.phase) {
         case 'open':
+          this.#room.opened();
           return this.#receiver.journalState('ready', effects);
         case 'full':
+          this.#room.becameFull();
           this.#receiver.journalState('full', effects);
           return this.#receiver.appendsLost(effects);
         case 'broken':
@@ -332,7 +322,7 @@ export class RecoveryHost {
     this.#hasher.tick(nowMs);
     this.#step((effects) => this.#receiver.tick(effects));
     if (this.#journal?.stats().state.phase !== 'full') return;
-    if (this.#journalRoomBytes >= this.#resumeBytes) this.#journal.resume();
+    if (this.#room.canResume) this.#journal.resume();
   }
 
   /** Its files must be opened anew: damage was found in what it holds, or not even a new generation could be begun. */
@@ -358,9 +348,9 @@ export class RecoveryHost {
   #carryOut(effect: ReceiverEffect): void {
     switch (effect.kind) {
       case 'append':
+        this.#append(effect.header, effect.records);
         // Into the journal or, before there is a base, into the mirrors.
-        this.hooks.space.charge(Math.max(effect.header.bodyBytes, this.stats.isBaseComplete ? 0 : effect.header.rawBytes));
-        return this.#append(effect.header, effect.records);
+        return this.hooks.space.charge(Math.max(effect.header.bodyBytes, this.stats.isBaseComplete ? 0 : effect.header.rawBytes));
       case 'sendAck': {
         const fields = { kind: FrameKind.ack, lastSeq: effect.durableSeq } as const;
         return this.#send(effect.connection, fields, encodeAck(effect.creditBytes));
@@ -381,7 +371,7 @@ export class RecoveryHost {
   #append(header: FrameHeader, records: readonly StreamRecord[]): void {
     const body = this.#body;
     payloadPool.retain(body);
-    this.journal.append(header, body, records, () => payloadPool.release(body));
+    this.#room.append(header.rawBytes, () => this.journal.append(header, body, records, () => payloadPool.release(body)));
   }
 
   #send(connection: number, fields: { readonly kind: FrameKind; readonly lastSeq?: number }, body: Uint8Array | undefined): void {

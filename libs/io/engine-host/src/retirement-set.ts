@@ -79,7 +79,7 @@ export class RetirementSet {
   #pinnedReason(vpgId: string, checkpointId: number, vmIds: readonly string[]): string | undefined {
     const missing = vmIds.find((vmId) => this.around.recoveryOf({ vpgId, vmId })?.journal.holds(checkpointId) !== true);
     if (missing !== undefined) return `the journal of VM ${missing} does not hold checkpoint ${String(checkpointId)}`;
-    const view = this.around.viewsOf(vpgId).find((spec) => spec.checkpointId <= checkpointId);
+    const view = this.around.viewsOf(vpgId).find((spec) => spec.checkpointId < checkpointId);
     if (view) return `view ${view.viewId} needs checkpoint ${String(view.checkpointId)}`;
     const pin = this.around.pinsOf(vpgId).find((each) => each.checkpointId < checkpointId);
     return pin && `pin '${pin.name}' keeps checkpoint ${String(pin.checkpointId)}`;

@@ -1,4 +1,5 @@
 import { GiB, MiB } from '@tidemark/base';
+import { historyBytesToFree, type JournalFill } from '@tidemark/checkpoint';
 import { CREDIT_BYTES_MAX } from '@tidemark/replication';
 
 /** What a VM's journal and scratch may take on their datastore, bytes; null: unlimited. The datastore's guard holds either way. */
@@ -33,13 +34,8 @@ export function creditBytesFor(hardBytes: number | null): number {
   return Math.max(SEGMENT_BYTES_MIN, Math.min(CREDIT_BYTES_MAX, Math.floor(hardBytes / 8)));
 }
 
-/**
- * How many bytes of its oldest history a journal should give up now; 0: none. It begins a twentieth (and at least three segments and twice the credit)
- * below the hard limit, so that the agreement over the VPG and the apply end before new frames find it full; it aims twice as far below, so that it
- * is not asked for with every frame.
- */
-export function bytesToFree({ journalBytes, hardBytes, isFull }: { readonly journalBytes: number; readonly hardBytes: number | null; readonly isFull: boolean }): number {
+/** How many bytes of its oldest history a journal should give up now; 0: none. */
+export function bytesToFree({ hardBytes, ...fill }: Omit<JournalFill, 'segmentBytes' | 'creditBytes' | 'hardBytes'> & { readonly hardBytes: number | null }): number {
   if (hardBytes === null) return 0;
-  const reserveBytes = Math.max(Math.floor(hardBytes / 20), 3 * segmentBytesFor(hardBytes), 2 * creditBytesFor(hardBytes));
-  return !isFull && journalBytes <= hardBytes - reserveBytes ? 0 : Math.max(0, journalBytes - (hardBytes - 2 * reserveBytes));
+  return historyBytesToFree({ ...fill, hardBytes, segmentBytes: segmentBytesFor(hardBytes), creditBytes: creditBytesFor(hardBytes) });
 }

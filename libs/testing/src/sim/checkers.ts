@@ -4,6 +4,7 @@ import { markerKey, type GuestVm } from './guest-vm.js';
 import type { ProtectingHost } from './protecting-host.js';
 import type { RecoveringHost, RecoveryWatcher, ViewSpec } from './recovering-host.js';
 import type { SimRecovery } from './sim-recovery.js';
+import { SpaceChecker } from './space-checker.js';
 import { keyOf, type VpgPlan } from './topology.js';
 import { Violation, type World } from './world.js';
 
@@ -42,8 +43,10 @@ export class Checkers implements RecoveryWatcher {
   readonly #burned = new Set<string>();
   readonly #views = new Map<string, ViewSpec>();
   imageChecks = 0;
+  readonly space: SpaceChecker;
 
   constructor(private readonly world: World, readonly site: Site) {
+    this.space = new SpaceChecker(site);
     for (const plan of site.plans) this.added(plan);
   }
 
@@ -85,10 +88,16 @@ export class Checkers implements RecoveryWatcher {
       if (!history.isListed.has(checkpointId)) throw new Violation('retirement', `${vpgId}: retirement up to ${checkpointId}, which was never listed`);
     }
     const ages = history.plan.vms.map((vm) => this.world.nowMs - (vm.markers.get(markerKey(vpgId, checkpointId))?.placedAtMs ?? 0));
-    if (Math.max(...ages) < history.plan.historyMs * AGE_SHARE_MIN) throw new Violation('retirement', `${vpgId}: checkpoint ${checkpointId} becomes the oldest at an age of ${Math.max(...ages)} ms`);
+    const isYoung = Math.max(...ages) < history.plan.historyMs * AGE_SHARE_MIN;
+    if (isYoung && !this.space.mayRetireEarly(vpgId, checkpointId, this.mustBeHeld(vpgId))) throw new Violation('retirement', `${vpgId}: checkpoint ${checkpointId} becomes the oldest at an age of ${Math.max(...ages)} ms`);
     const pin = [...this.#views.values()].find((view) => view.vpgId === vpgId && view.checkpointId < checkpointId);
     if (pin !== undefined) throw new Violation('pin', `${vpgId}: retirement up to ${checkpointId} while ${pin.viewId} of ${pin.vmId} shows ${pin.checkpointId}`);
+    this.space.checkPins(vpgId, checkpointId);
     history.floorId = Math.max(history.floorId, checkpointId);
+  }
+
+  wished(recovery: SimRecovery, checkpointId: number): void {
+    this.space.wished(recovery, checkpointId);
   }
 
   /** `retire` is durable for the whole VPG before any VM of it applies. */
@@ -186,6 +195,7 @@ export class Checkers implements RecoveryWatcher {
       if (host.isAlive && host.budget.usedBytes > this.site.budgetBytes) throw new Violation('limit', `${host.name} uses ${host.budget.usedBytes} bytes of its budget of ${this.site.budgetBytes}`);
     }
     for (const key of this.#burned) this.#checkBurned(key);
+    this.space.check();
   }
 
   #checkHistory(history: History): void {

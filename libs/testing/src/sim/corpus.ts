@@ -9,5 +9,7 @@ export const CORPUS: readonly number[] = [
   700203, // the simulation's own: a guest with two promoted disks flushed the first and relied on both
   600366, // the simulation's own: at the end a last write was on the disk and not captured yet
   600225, // two senders took turns for one VM, and the answer to an open got lost: a record of the other counted as ours
+  5081, // a journal at its hard limit opened for a record longer than its credit, had no room for it, and so on for ever
+  5097, // early retirements
   1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 36, 49, 67, 73,
 ];

@@ -205,6 +205,8 @@ export class SimDisk {
   readonly files = new Map<string, SimFile>();
   readonly #durableNames = new Map<string, SimFile>();
   capacityBytes = Infinity;
+  /** Its capacity when nobody else fills it. */
+  datastoreBytes = Infinity;
   /** Milliseconds of one operation, at most. */
   latencyMsMax = 1;
   /** The next so many syncs, and appends, fail. */

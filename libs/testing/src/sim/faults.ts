@@ -4,6 +4,7 @@ import { DiskFaults } from './disk-faults.js';
 import type { Network } from './network.js';
 import { ProcessFaults } from './process-faults.js';
 import type { RecoverySite } from './recovery-site.js';
+import type { SpaceOperator } from './space-operator.js';
 import type { Reversal } from './reversal.js';
 import type { ProtectedSite } from './protected-site.js';
 import type { Fault, SwarmOptions } from './swarm.js';
@@ -15,6 +16,7 @@ export interface FaultTargets {
   readonly manager: ProtectedSite;
   readonly recoverySite: RecoverySite;
   readonly reversal: Reversal;
+  readonly space: SpaceOperator;
 }
 
 /** A segment of this size has records behind its header and the state of the journal. */
@@ -45,7 +47,7 @@ export class Faults {
     this.#ofProcesses.makeWhole();
     for (const host of site.recovering) {
       host.start();
-      Object.assign(host.disk, { capacityBytes: Infinity, failingSyncs: 0, failingAppends: 0, latencyMsMax: this.options.diskMsMax });
+      Object.assign(host.disk, { capacityBytes: Infinity, datastoreBytes: Infinity, failingSyncs: 0, failingAppends: 0, latencyMsMax: this.options.diskMsMax });
       host.isRetirementPaused = false;
     }
     for (const host of site.protecting) {
@@ -58,6 +60,7 @@ export class Faults {
     manager.publish();
     reversal.makeWhole();
     recoverySite.isStopping = true;
+    if (this.options.space !== undefined) this.targets.space.stop();
   }
 
   #schedule(fault: Fault, meanMs: number): void {
@@ -88,8 +91,8 @@ export class Faults {
         recovering.disk.latencyMsMax = random.pick([5, 40, 200]);
         return this.world.after(random.below(500), () => (recovering.disk.latencyMsMax = this.options.diskMsMax));
       case 'fullDisk':
-        recovering.disk.capacityBytes = recovering.disk.usedBytes + random.int(20_000);
-        return this.world.after(random.below(1500), () => (recovering.disk.capacityBytes = Infinity));
+        recovering.disk.capacityBytes = Math.min(recovering.disk.datastoreBytes, recovering.disk.usedBytes + random.int(20_000));
+        return this.world.after(random.below(1500), () => (recovering.disk.capacityBytes = recovering.disk.datastoreBytes));
       case 'failSync':
       case 'failAppend':
         this.isStorageFailed = true;
@@ -117,6 +120,7 @@ export class Faults {
       case 'repeatCommand': return recoverySite.mistake();
       case 'unreadableSector': return this.#ofDisks.unreadableSector();
       case 'pause': return this.#ofProcesses.pause();
+      case 'pin': return this.targets.space.pin();
       default: return unreachable(fault);
     }
   }

@@ -5,6 +5,7 @@ import type { RefusedReply } from '@tidemark/replication';
 import { SimDisk } from './disk.js';
 import type { SimSocket } from './network.js';
 import { readFrames, SimHost, type Surroundings } from './sim-host.js';
+import { SimPins } from './sim-pins.js';
 import { SimRecovery, type RecoveredVm, type RecoveryOptions } from './sim-recovery.js';
 import { SimRetirement, type HeldReport, type RetirementPlan } from './sim-retirement.js';
 import { keyOf } from './topology.js';
@@ -21,6 +22,7 @@ export interface RecoveryWatcher {
   acknowledged(key: string, durableSeq: number): void;
   mayRetire(vpgId: string, checkpointId: number): void;
   mayApply(vpgId: string, checkpointId: number): void;
+  wished(recovery: SimRecovery, checkpointId: number): void;
   journalOpened(host: RecoveringHost, recovery: SimRecovery): void;
   journalBroke(recovery: SimRecovery): void;
   refused(key: string, reply: RefusedReply): void;
@@ -53,6 +55,7 @@ export class RecoveringHost extends SimHost {
   readonly #views = new Map<string, CheckpointView>();
   readonly #opening = new Set<string>();
   readonly #pinning = new Map<string, ViewSpec>();
+  readonly pins: SimPins = new SimPins(this);
   /** These survive the process: the state file. */
   readonly #entries = new Map<string, ViewEntry>();
   readonly retiredIds = new Map<string, number>();
@@ -96,12 +99,17 @@ export class RecoveringHost extends SimHost {
   protected started(): void {
     const hooks = {
       acknowledged: (key: string, durableSeq: number) => this.watcher.acknowledged(key, durableSeq),
-      opened: (recovery: SimRecovery) => this.watcher.journalOpened(this, recovery),
+      opened: (recovery: SimRecovery) => {
+        this.pins.attach(recovery);
+        this.watcher.journalOpened(this, recovery);
+      },
+      pendingBytes: () => this.recoveries.reduce((sum, { receiver }) => sum + receiver.status().pendingBytes, 0),
       broke: (recovery: SimRecovery) => this.watcher.journalBroke(recovery),
       refused: (key: string, reply: RefusedReply) => this.watcher.refused(key, reply),
       hasView: (key: string) => this.views.some((view) => keyOf(view.vpgId, view.vmId) === key),
     };
     const owner = { host: this, around: this.around, disk: this.disk };
+    this.pins.load();
     for (const vm of this.options.vms) this.#recoveries.set(keyOf(vm.vpgId, vm.vmId), new SimRecovery(vm, owner, this.options, hooks));
     for (const plan of this.options.retirements) {
       const retirement = new SimRetirement(plan, this);
@@ -140,6 +148,16 @@ export class RecoveringHost extends SimHost {
     return [...[...this.#entries.values()].map(({ spec }) => spec), ...this.#pinning.values()];
   }
 
+  /** By views and by name. */
+  needed(vpgId: string): { readonly name: string; readonly checkpointId: number }[] {
+    const views = this.views.map(({ viewId: name, ...spec }) => ({ ...spec, name }));
+    return [...views, ...this.pins.list].filter((one) => one.vpgId === vpgId);
+  }
+
+  canPin({ vpgId, checkpointId }: { readonly vpgId: string; readonly checkpointId: number }): boolean {
+    return this.#retirements.get(vpgId)?.canPin(checkpointId) !== false;
+  }
+
   /** Answered when the checkpoint is pinned, the disks are there, and the view is remembered. */
   async openView(spec: ViewSpec): Promise<void> {
     if (this.isPaused) await this.running();
@@ -148,13 +166,13 @@ export class RecoveringHost extends SimHost {
       if (!this.#views.has(spec.viewId)) throw new Error('being opened again');
       return;
     }
-    if (this.#retirements.get(spec.vpgId)?.canPin(spec.checkpointId) === false) throw new Error('being retired');
+    if (!this.canPin(spec)) throw new Error('being retired');
     const life = this.life;
     // From before the first wait on: a retirement that asks meanwhile is told.
     this.#pinning.set(spec.viewId, spec);
     try {
       await this.#openView(spec);
-      await this.#stateSaved();
+      await this.stateSaved();
       if (this.isAlive && this.life === life) this.#entries.set(spec.viewId, { spec, isPromoting: false });
     } finally {
       if (this.life === life) this.#pinning.delete(spec.viewId);
@@ -164,7 +182,9 @@ export class RecoveringHost extends SimHost {
   async #openView(spec: ViewSpec): Promise<void> {
     const journal = this.#journalOf(spec);
     const life = this.life;
-    const view = await journal.openView({ checkpointId: spec.checkpointId, scratchFolder: scratchFolder(spec) });
+    const recovery = this.recovery(spec.vpgId, spec.vmId);
+    const scratchRoomBytes = recovery?.vm.space && ((bytes: number) => recovery.scratchRoomBytes(bytes));
+    const view = await journal.openView({ checkpointId: spec.checkpointId, scratchFolder: scratchFolder(spec), ...(scratchRoomBytes && { scratchRoomBytes }) });
     if (this.isAlive && this.life === life) this.#views.set(spec.viewId, view);
   }
 
@@ -198,7 +218,7 @@ export class RecoveringHost extends SimHost {
     await view?.close();
     await view?.dropScratch();
     this.#views.delete(viewId);
-    await this.#stateSaved();
+    await this.stateSaved();
     this.#entries.delete(viewId);
   }
 
@@ -208,7 +228,7 @@ export class RecoveringHost extends SimHost {
     this.around.world.touch();
     const entry = this.#entries.get(viewId);
     if (entry === undefined || !this.#views.has(viewId)) throw new Error(`no view ${viewId}`);
-    await this.#stateSaved();
+    await this.stateSaved();
     entry.isPromoting = true;
     this.#promote(viewId);
   }
@@ -221,7 +241,7 @@ export class RecoveringHost extends SimHost {
     });
   }
 
-  #stateSaved(): Promise<void> {
+  stateSaved(): Promise<void> {
     return new Promise((resolve) => this.after(this.around.world.random.below(STATE_FILE_MS_MAX), () => {
       this.around.world.touch();
       resolve();

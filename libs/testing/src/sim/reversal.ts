@@ -10,6 +10,7 @@ import { ProtectingHost } from './protecting-host.js';
 import { RecoveringHost } from './recovering-host.js';
 import type { Surroundings } from './sim-host.js';
 import type { RecoveredVm } from './sim-recovery.js';
+import { SimSpace } from './sim-space.js';
 import type { SwarmOptions } from './swarm.js';
 import { keyOf, type VpgPlan } from './topology.js';
 
@@ -154,6 +155,7 @@ export class Reversal {
       const versions = settled?.versions.get(old.vmId);
       const vm: RecoveredVm = {
         vpgId, vmId: `${old.vmId}r`, volumeBytes: old.volumeBytes, isPreseeded: !this.options.isLockless,
+        space: this.options.space && new SimSpace(this.options.space, old.volumeBytes, this.options.creditBytesMax),
         basis: basisId !== undefined && versions !== undefined && !this.options.isLockless ? { basisId, versions } : undefined,
       };
       return { vm, files: this.options.isLockless ? [] : old.disks };

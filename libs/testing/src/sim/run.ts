@@ -15,6 +15,8 @@ import { Reversal } from './reversal.js';
 import type { Surroundings } from './sim-host.js';
 import { ProtectedSite } from './protected-site.js';
 import { swarm, withActivityLogs, withFaults, type SwarmOptions } from './swarm.js';
+import { GUARD_BYTES, SimSpace } from './sim-space.js';
+import { SpaceOperator } from './space-operator.js';
 import { Random } from './random.js';
 import { watchRejections } from './rejections.js';
 import { EPOCH, type VpgPlan } from './topology.js';
@@ -43,6 +45,11 @@ export interface RunResult {
   readonly rollbackCount: number;
   readonly compactedBytes: number;
   readonly eventCount: number;
+  /** Retirements for want of space, and limits that had to be raised. */
+  readonly earlyCount: number;
+  readonly raisedCount: number;
+  /** Above a journal's hard limit, at most. */
+  readonly overBytes: number;
 }
 
 /** One whole run: a world, faults for a while, then peace, in which everything must become whole again. Before it the ownership protocol alone, by the same seed. One at a time. */
@@ -52,7 +59,7 @@ export async function run(seed: number, plant?: Plant): Promise<RunResult> {
   return await new Run(seed, plant).result();
 }
 
-const NOTHING = { listedCount: 0, imageChecks: 0, writeCount: 0, testCount: 0, moveCount: 0, reversalCount: 0, commitCount: 0, rollbackCount: 0, compactedBytes: 0, eventCount: 0 };
+const NOTHING = { listedCount: 0, imageChecks: 0, writeCount: 0, testCount: 0, moveCount: 0, reversalCount: 0, commitCount: 0, rollbackCount: 0, compactedBytes: 0, eventCount: 0, earlyCount: 0, raisedCount: 0, overBytes: 0 };
 
 /** Refused for good: an open stream that another owner's epoch ended. */
 const isFenced = (sender: Sender): boolean => sender.status().state === 'refused' && !sender.wantsOpen;
@@ -73,12 +80,13 @@ class Run {
   readonly #manager: ProtectedSite;
   readonly #recoverySite: RecoverySite;
   readonly #reversal: Reversal;
+  readonly #space: SpaceOperator;
   readonly #faults: Faults;
   #isDone = false;
 
   constructor(seed: number, plant: Plant | undefined) {
     this.#world = new World(seed);
-    const chosen = swarm(this.#world.random, seed, plant === undefined ? undefined : plant.isThinned === true);
+    const chosen = swarm(this.#world.random, seed, plant && { isThinned: plant.isThinned === true, isLimited: plant.isLimited === true });
     const options = withActivityLogs(chosen, seed, plant === undefined ? undefined : plant.isLogged === true);
     this.#options = plant?.under === undefined ? options : withFaults(options, [plant.under]);
     this.#network = new Network(this.#world);
@@ -104,7 +112,8 @@ class Run {
     const planned = new PlannedMove(this.#world, this.#site, this.#manager, this.#checkers, plant);
     this.#recoverySite = new RecoverySite(this.#world, plans, recovering, this.#checkers, this.#options, { planned, reversal: this.#reversal });
     this.#manager.documentMsMax = this.#options.documentMsMax;
-    const targets = { network: this.#network, site: this.#site, manager: this.#manager, recoverySite: this.#recoverySite, reversal: this.#reversal };
+    this.#space = new SpaceOperator(this.#world, this.#site, this.#checkers);
+    const targets = { network: this.#network, site: this.#site, manager: this.#manager, recoverySite: this.#recoverySite, reversal: this.#reversal, space: this.#space };
     this.#faults = new Faults(this.#world, targets, this.#options);
   }
 
@@ -122,6 +131,7 @@ class Run {
     return {
       seed: this.#world.seed, options: this.#options, violation, kind: kindOf(violation), listedCount: this.#checkers.listedCount, imageChecks: this.#checkers.imageChecks,
       writeCount: this.#guests.writes.size + this.#reversal.writeCount, testCount, moveCount: this.#recoverySite.moveCount, reversalCount: this.#reversal.count, commitCount, rollbackCount, compactedBytes, eventCount: this.#world.eventCount,
+      earlyCount: this.#checkers.space.earlyCount, raisedCount: this.#space.raisedCount, overBytes: this.#checkers.space.overMaxBytes,
     };
   }
 
@@ -245,7 +255,7 @@ class Run {
     const peerNames = Array.from({ length: recoveringCount }, (_, index) => `r${index + 1}`);
     const ofHost = (plan: VpgPlan, name: string) => plan.vms.filter(({ vmId }) => plan.recoveringHostOf.get(vmId) === name);
     return peerNames.map((name) => {
-      const vms = plans.flatMap((plan) => ofHost(plan, name).map(({ vmId, volumeBytes }) => ({ vpgId: plan.vpgId, vmId, volumeBytes })));
+      const vms = plans.flatMap((plan) => ofHost(plan, name).map(({ vmId, volumeBytes }) => ({ vpgId: plan.vpgId, vmId, volumeBytes, space: this.#spaceOf(volumeBytes) })));
       const retirements = plans.filter((plan) => ofHost(plan, name).length > 0).map((plan) => {
         const recoverers = peerNames.map((vraId) => ({ vraId, vmIds: ofHost(plan, vraId).map(({ vmId }) => vmId) })).filter(({ vmIds }) => vmIds.length > 0);
         const config = { vpgId: plan.vpgId, epoch: EPOCH, historyMs: plan.historyMs, recoverers };
@@ -253,7 +263,22 @@ class Run {
       });
       const host = new RecoveringHost(name, around, { peerNames, vms, retirements, epoch: EPOCH, segmentBytes, creditBytesMax, isGuarded }, watcher);
       host.disk.latencyMsMax = diskMsMax;
+      this.#endDatastore(host);
       return host;
     });
+  }
+
+  #spaceOf(volumeBytes: readonly number[]): SimSpace | undefined {
+    const { space, creditBytesMax } = this.#options;
+    return space && new SimSpace(space, volumeBytes, creditBytesMax);
+  }
+
+  #endDatastore({ disk, options: { vms } }: RecoveringHost): void {
+    const share = this.#options.space?.datastoreShare ?? Infinity;
+    if (share === Infinity) return;
+    const mirrorBytes = vms.flatMap(({ volumeBytes }) => volumeBytes).reduce((sum, bytes) => sum + bytes, 0);
+    const hardBytes = vms.reduce((sum, { space }) => sum + (space?.hardBytes ?? 0), 0);
+    disk.datastoreBytes = mirrorBytes + Math.floor(share * hardBytes) + GUARD_BYTES;
+    disk.capacityBytes = disk.datastoreBytes;
   }
 }

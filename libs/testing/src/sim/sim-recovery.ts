@@ -6,6 +6,7 @@ import { crc32c } from '@tidemark/link';
 import { Receiver, type ReceiverEffect, type RefusedReply } from '@tidemark/replication';
 import { JournalOracle } from './journal-oracle.js';
 import type { SimSocket } from './network.js';
+import { GUARD_BYTES, type SimSpace } from './sim-space.js';
 import { simFiles, SimMirror, type DiskOwner } from './sim-files.js';
 import { hashReplyOf } from './sim-compare.js';
 import { concat } from './sim-host.js';
@@ -18,6 +19,8 @@ export interface RecoveredVm {
   readonly volumeBytes: readonly number[];
   /** The mirrors are disks that were there before. */
   readonly isPreseeded?: boolean;
+  /** Limits by size. */
+  readonly space?: SimSpace | undefined;
   /** They are the image that `basisId` names, as long as each file still has its version. */
   readonly basis?: { readonly basisId: string; readonly versions: readonly number[] } | undefined;
 }
@@ -34,6 +37,8 @@ export interface RecoveryHooks {
   acknowledged(key: string, durableSeq: number): void;
   opened(recovery: SimRecovery): void;
   broke(recovery: SimRecovery): void;
+  /** Received by any journal of the host, and not durable. */
+  pendingBytes(): number;
   refused(key: string, reply: RefusedReply): void;
   /** Somebody reads from this journal. */
   hasView(key: string): boolean;
@@ -60,12 +65,15 @@ export class SimRecovery {
   #body: Uint8Array = new Uint8Array();
   #isOver = false;
   #isOpening = false;
+  /** The journal was broken while it was being opened. */
+  #isBrokenAtOpening = false;
+  #appendingBytes = 0;
 
   constructor(readonly vm: RecoveredVm, private readonly owner: DiskOwner, private readonly options: RecoveryOptions, private readonly hooks: RecoveryHooks) {
     const { vpgId, vmId, volumeBytes } = vm;
     this.key = keyOf(vpgId, vmId);
     const { isPreseeded = false } = vm;
-    this.receiver = new Receiver({ vpgId, vmId, epoch: options.epoch, volumeSizesBytes: volumeBytes, creditBytesMax: options.creditBytesMax, isPreseeded });
+    this.receiver = new Receiver({ vpgId, vmId, epoch: options.epoch, volumeSizesBytes: volumeBytes, creditBytesMax: vm.space?.creditBytesMax ?? options.creditBytesMax, isPreseeded });
     this.#mirrors = volumeBytes.map((bytes, volume) => new SimMirror(owner, owner.disk.ensure(`${this.key}/mirror/${volume}`, bytes)));
     this.#proveBasis();
     this.#oracle = new JournalOracle(owner.disk, this.folder);
@@ -112,6 +120,7 @@ export class SimRecovery {
 
   #open(isIndexDistrusted = false): void {
     const { world } = this.owner.around;
+    this.#isBrokenAtOpening = false;
     this.#isOpening = true;
     world.turnsWanted += 1;
     world.touch();
@@ -143,8 +152,9 @@ export class SimRecovery {
 
   #openJournal(isIndexDistrusted: boolean): Promise<JournalFile> {
     const { disk, host } = this.owner;
-    const { vpgId, vmId, volumeBytes } = this.vm;
-    const { epoch, segmentBytes, isGuarded } = this.options;
+    const { vpgId, vmId, volumeBytes, space } = this.vm;
+    const { epoch, segmentBytes: usualBytes, isGuarded } = this.options;
+    const segmentBytes = space?.segmentBytes ?? usualBytes;
     return JournalFile.open({
       folder: this.folder,
       identity: { vpgId, vmId },
@@ -154,7 +164,7 @@ export class SimRecovery {
       decompress: decompressBody,
       cacheBytesMax: 64 * 1024,
       files: simFiles(this.owner),
-      ...(isGuarded ? { spaceGuard: () => Math.max(0, disk.capacityBytes - disk.usedBytes - GUARD_RESERVE_BYTES) } : {}),
+      ...(space !== undefined ? { spaceGuard: () => this.#roomBytes(space) } : isGuarded ? { spaceGuard: () => Math.max(0, disk.capacityBytes - disk.usedBytes - GUARD_RESERVE_BYTES) } : {}),
       onDurable: (seq) => this.#step((effects) => this.receiver.durable(seq, effects)),
       onCheckpointsChanged: () => undefined,
       onState: (state) => this.#stateChanged(state),
@@ -165,6 +175,7 @@ export class SimRecovery {
     this.#journal = journal;
     const { epoch, state } = journal.stats();
     if (this.owner.around.plant?.flag !== 'fenceForgotten') this.#step((effects) => this.receiver.setEpoch(epoch, effects));
+    if (this.#isBrokenAtOpening) this.hooks.broke(this);
     this.hooks.opened(this);
     this.#stateChanged(state);
     if (isOpenedAnew) this.#step((effects) => this.receiver.appendsLost(effects));
@@ -173,11 +184,15 @@ export class SimRecovery {
   #stateChanged(state: JournalState): void {
     this.#step((effects) => {
       switch (state.phase) {
-        case 'open': return this.receiver.journalState('ready', effects);
+        case 'open':
+          if (this.vm.space !== undefined) this.vm.space.neededBytes = 0;
+          return this.receiver.journalState('ready', effects);
         case 'full':
+          if (this.vm.space !== undefined) this.vm.space.neededBytes = this.#appendingBytes;
           this.receiver.journalState('full', effects);
           return this.receiver.appendsLost(effects);
         case 'broken':
+          this.#isBrokenAtOpening = this.#journal === undefined;
           this.hooks.broke(this);
           return this.receiver.journalState('broken', effects);
         case 'ended':
@@ -189,10 +204,47 @@ export class SimRecovery {
     });
   }
 
+  // ---- space
+
+  #roomBytes(space: SimSpace): number {
+    return Math.min(this.#datastoreRoomBytes, this.#journal === undefined ? 0 : space.roomBytes(this.#journal, this.#pendingBytes));
+  }
+
+  get #pendingBytes(): number {
+    return this.receiver.status().pendingBytes - this.#appendingBytes;
+  }
+
+  get #datastoreRoomBytes(): number {
+    const { disk } = this.owner;
+    return this.options.isGuarded && this.owner.around.plant?.flag !== 'guardIgnored' ? Math.max(0, disk.capacityBytes - disk.usedBytes - (this.hooks.pendingBytes() - this.#appendingBytes) - GUARD_BYTES) : Infinity;
+  }
+
+  /** What a view's guest may still write. */
+  scratchRoomBytes(scratchBytes: number): number {
+    return Math.min(Math.max(0, (this.vm.space?.scratchHardBytes ?? Infinity) - scratchBytes), this.#datastoreRoomBytes);
+  }
+
+  get isAtHardLimit(): boolean {
+    const journal = this.#journal;
+    return journal?.stats().state.phase === 'full' && this.vm.space?.isAtHardLimit(journal, this.#pendingBytes) === true;
+  }
+
+  /** The checkpoint that should become the oldest, for the journal to keep below its hard limit. */
+  wantedOldest(): HeldCheckpoint | undefined {
+    return this.#journal && this.vm.space?.wantedOldest(this.#journal, this.#pendingBytes);
+  }
+
+  get segmentBytesOnDisk(): number {
+    const { disk } = this.owner;
+    return disk.namesIn(this.folder).filter((name) => name.endsWith('.segment')).reduce((sum, name) => sum + (disk.files.get(`${this.folder}/${name}`)?.sizeBytes ?? 0), 0);
+  }
+
   /** There may be space again; and what cannot go on is opened anew, unless a view reads from it. */
   tick(): void {
     this.#repair();
     const { disk, around } = this.owner;
+    const { space } = this.vm;
+    if (space !== undefined && this.#roomBytes(space) < space.resumeBytes) return;
     if (this.#journal?.stats().state.phase !== 'full' || disk.capacityBytes - disk.usedBytes < 2 * GUARD_RESERVE_BYTES) return;
     around.world.touch();
     this.#journal.resume();
@@ -312,10 +364,13 @@ export class SimRecovery {
 
   #append({ header, records }: Extract<ReceiverEffect, { kind: 'append' }>): void {
     this.owner.around.world.touch();
+    this.#appendingBytes = header.rawBytes;
     try {
       this.#journal?.append(header, this.#body, records);
     } catch (error) {
       throw new Violation('protocol', `the receiver of ${this.key} let a wrong frame through: ${String(error)}`);
+    } finally {
+      this.#appendingBytes = 0;
     }
     if (this.owner.around.plant?.flag === 'ackedOnArrival') this.#step((more) => this.receiver.durable(header.lastSeq, more));
   }

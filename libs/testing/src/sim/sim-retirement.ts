@@ -1,5 +1,5 @@
 import { unreachable } from '@tidemark/base';
-import { Retirement, type AgedCheckpoint, type RetirementConfig, type RetirementEffect, type RetirementEvent } from '@tidemark/checkpoint';
+import { lowestPinned, oldestWithin, Retirement, spaceBounds, type AgedCheckpoint, type RetirementConfig, type RetirementEffect, type RetirementEvent, type SpaceReport } from '@tidemark/checkpoint';
 import type { RecoveringHost } from './recovering-host.js';
 import type { SimRecovery } from './sim-recovery.js';
 
@@ -13,11 +13,14 @@ export interface RetirementPlan {
 export interface HeldReport {
   readonly vpgId: string;
   readonly checkpoints: readonly AgedCheckpoint[];
+  /** Where journals have limits; `ids`: of any age. */
+  readonly space?: SpaceReport & { readonly ids: readonly number[] };
 }
 
 type Untimed<T> = T extends unknown ? Omit<T, 'nowMs'> : never;
 
 const REPORT_AGE_MS_MAX = 1500;
+const NEWEST_MAX = 64;
 
 /** The retirement engine of one VPG at one host: what engine-host does around it. */
 export class SimRetirement {
@@ -45,13 +48,37 @@ export class SimRetirement {
   report(): void {
     const recoveries = this.#own();
     if (recoveries.some(({ journal }) => journal === undefined)) return;
-    const report: HeldReport = { vpgId: this.#vpgId, checkpoints: common(recoveries.map((recovery) => this.#aged(recovery))) };
+    const report: HeldReport = { vpgId: this.#vpgId, checkpoints: common(recoveries.map((recovery) => this.#aged(recovery))), ...this.#spaceReport(recoveries) };
     const [leader, ...others] = this.plan.config.recoverers;
     if (leader === undefined) return;
     if (leader.vraId !== this.host.name) return this.host.sendReport(leader.vraId, report);
     const reports = others.map(({ vraId }) => this.#reports.get(vraId));
-    const fresh = reports.flatMap((entry) => (entry !== undefined && this.host.nowMs - entry.atMs < REPORT_AGE_MS_MAX ? [entry.report.checkpoints] : []));
-    if (fresh.length === others.length) this.take({ type: 'listed', checkpoints: common([report.checkpoints, ...fresh]) });
+    const fresh = reports.flatMap((entry) => (entry !== undefined && this.host.nowMs - entry.atMs < REPORT_AGE_MS_MAX ? [entry.report] : []));
+    if (fresh.length === others.length) this.#decide([report, ...fresh]);
+  }
+
+  #decide(reports: readonly HeldReport[]): void {
+    const aged = common(reports.map(({ checkpoints }) => checkpoints));
+    const spaces = reports.flatMap(({ space }) => space ?? []);
+    if (spaces.length < reports.length) return this.take({ type: 'listed', checkpoints: aged });
+    const throughId = lowestPinned(spaces);
+    const [first, ...others] = spaces;
+    const ids = first?.ids.filter((id) => others.every((space) => space.ids.includes(id))) ?? [];
+    const bounds = spaceBounds(spaces);
+    this.take({ type: 'listed', checkpoints: aged.filter(({ checkpointId }) => checkpointId <= throughId), spaceId: bounds === undefined ? 0 : oldestWithin(ids, bounds) });
+  }
+
+  #spaceReport(recoveries: readonly SimRecovery[]): Pick<HeldReport, 'space'> {
+    if (recoveries.every(({ vm }) => vm.space === undefined)) return {};
+    const wanted = recoveries.map((recovery) => {
+      const wantedId = recovery.wantedOldest()?.checkpointId ?? 0;
+      if (wantedId > 0) this.host.watcher.wished(recovery, wantedId);
+      return wantedId;
+    });
+    const [first, ...others] = recoveries;
+    const ids = first?.held().map(({ checkpointId }) => checkpointId).filter((id) => others.every(({ journal }) => journal?.holds(id))) ?? [];
+    const needed = this.host.needed(this.#vpgId).map(({ checkpointId }) => checkpointId);
+    return { space: { ids, newestIds: ids.slice(-NEWEST_MAX), wantedId: Math.max(0, ...wanted), pinnedId: needed.length === 0 ? 0 : Math.min(...needed) } };
   }
 
   reportCame(fromName: string, report: HeldReport): void {
@@ -87,8 +114,8 @@ export class SimRetirement {
     const missing = this.#own().find(({ journal }) => journal?.holds(checkpointId) !== true);
     if (missing !== undefined) return `the journal of ${missing.key} does not hold it`;
     if (this.host.plant?.flag === 'pinIgnored') return undefined;
-    const pin = this.host.views.find((view) => view.vpgId === this.#vpgId && view.checkpointId < checkpointId);
-    return pin && `view ${pin.viewId} needs checkpoint ${pin.checkpointId}`;
+    const pin = this.host.needed(this.#vpgId).find((one) => one.checkpointId < checkpointId);
+    return pin && `${pin.name} needs checkpoint ${pin.checkpointId}`;
   }
 
   #makeRetired(checkpointId: number): void {

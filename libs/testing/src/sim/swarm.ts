@@ -2,6 +2,7 @@ import { BLOCK_BYTES } from '@tidemark/base';
 import { diskFaultsOf, type DiskFault } from './disk-faults.js';
 import { processFaultsOf, type ProcessFault } from './process-faults.js';
 import { Random } from './random.js';
+import { limited, spaceOptions, type SpaceOptions } from './sim-space.js';
 
 /** Fault kinds; each run has some of them, at its own rate. */
 export const FAULTS = [
@@ -10,7 +11,7 @@ export const FAULTS = [
   'moveVm', 'repeatDocuments', 'failoverTest', 'failover', 'repeatCommand',
 ] as const;
 /** Drawn on their own: see {@link swarm}. */
-export type Fault = (typeof FAULTS)[number] | 'move' | 'failMarks' | DiskFault | ProcessFault;
+export type Fault = (typeof FAULTS)[number] | 'move' | 'pin' | 'failMarks' | DiskFault | ProcessFault;
 
 /** Mean time between two of a kind; those not named here get the usual ones. Checkpoints on demand may come one right after the other. */
 const MEAN_MS: Partial<Record<Fault, readonly number[]>> = {
@@ -63,6 +64,8 @@ export interface SwarmOptions {
   readonly activityPeriodMs: number;
   /** Chance that protection turns round after a commit. */
   readonly reverseChance: number;
+  /** Limits by size; undefined: there are none. */
+  readonly space?: SpaceOptions;
 }
 
 /** Planned moves, and protection that turns round after a commit. */
@@ -103,9 +106,17 @@ const THEMES: readonly Theme[] = [
 /** Much to thin, and segments enough. Nothing is retired by age meanwhile: the agreement on that is about checkpoints that stay. */
 const THINNED: Partial<SwarmOptions> = { historyMs: 60_000, segmentBytes: 16 * 1024, intervalMs: 60 };
 
-export function swarm(random: Random, seed: number, isThinned = new Random(seed ^ 0x7e1dd).chance(0.2)): SwarmOptions {
+export function swarm(random: Random, seed: number, { isThinned = new Random(seed ^ 0x7e1dd).chance(0.2), isLimited }: Shape = {}): SwarmOptions {
   const options = withFaults({ ...chosen(random, seed, isThinned), isThinned }, [...diskFaultsOf(seed), ...processFaultsOf(seed)]);
+  const space = isThinned ? undefined : spaceOptions(seed, isLimited);
+  if (space !== undefined) return limited(options, seed, space);
   return isThinned ? { ...options, ...THINNED } : options;
+}
+
+/** What the seed decides where it is not said. */
+export interface Shape {
+  readonly isThinned?: boolean;
+  readonly isLimited?: boolean;
 }
 
 export const withFaults = (options: SwarmOptions, more: readonly (readonly [Fault, number])[]): SwarmOptions => ({ ...options, faults: new Map([...options.faults, ...more]) });

@@ -37,7 +37,7 @@ export class ViewGuest {
     private readonly host: RecoveringHost,
     readonly spec: ViewSpec,
     images: readonly Uint8Array[],
-    private readonly options: Pick<SwarmOptions, 'writeSectorsMax' | 'zeroesChance' | 'reverseChance'>,
+    private readonly options: Pick<SwarmOptions, 'writeSectorsMax' | 'zeroesChance' | 'reverseChance' | 'space'>,
   ) {
     this.#safe = images.map((image) => image.slice());
     this.#life = host.life;
@@ -131,7 +131,9 @@ export class ViewGuest {
     try {
       await (bytes.every((byte) => byte === 0) ? volume.writeZeroes(offset, bytes.byteLength) : volume.write(offset, bytes.slice()));
       write.isDone = true;
-    } catch {
+    } catch (error) {
+      // Beyond a limit it leaves no trace.
+      if (this.options.space !== undefined && (error as { readonly code?: unknown }).code === 'VOLUME_FULL') this.#log = this.#log.filter((one) => one !== write);
       // No space, or a disk that failed: the guest sees an error, and nobody knows what is there.
       await this.#settleUnknown();
     }
