@@ -68,6 +68,6 @@ function promotionError(checkpointId: number, { tail, ledger, pins }: CommandCon
   if (promotion !== null && promotion.checkpointId === checkpointId) return undefined;
   if (promotion !== null) return new JournalError('JOURNAL_CHECKPOINT', `checkpoint ${promotion.checkpointId} is being promoted`);
   if (ledger.find(checkpointId) === undefined) return new JournalError('JOURNAL_CHECKPOINT', `checkpoint ${checkpointId} is not held`);
-  const other = pins.other(checkpointId);
+  const other = pins.otherReader(checkpointId);
   return other === undefined ? undefined : new JournalError('JOURNAL_PINNED', `${pinName(other)} is in use`);
 }

@@ -36,8 +36,8 @@ export class Pins {
     return [...this.#pins.values()].some((pin) => pin.checkpointId === checkpointId);
   }
 
-  /** A pin of another checkpoint than this one. */
-  other(checkpointId: number): Pin | undefined {
-    return [...this.#pins.values()].find((pin) => pin.checkpointId !== checkpointId);
+  /** Somebody reads another image than that of this checkpoint. One that is only kept goes with the history. */
+  otherReader(checkpointId: number): Pin | undefined {
+    return [...this.#pins.values()].find((pin) => pin.isReading && pin.checkpointId !== checkpointId);
   }
 }

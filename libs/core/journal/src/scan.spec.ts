@@ -349,7 +349,7 @@ describe('retirement, apply and epochs', () => {
     expect(again.ask({ type: 'retire', checkpointId: 2 })).toBe('JOURNAL_ENDED');
   });
 
-  it('starts a promotion only behind a commit, without other pins, and leaves its checkpoint alone in the list', () => {
+  it('starts a promotion only behind a commit, when nobody reads another checkpoint (one that is only kept goes with the history), and leaves its checkpoint alone in the list', () => {
     const { sender } = withCheckpoints(3);
     const { bench } = sender;
     expect(bench.ask({ type: 'startPromotion', checkpointId: 2 })).toBe('JOURNAL_EPOCH');
@@ -358,6 +358,7 @@ describe('retirement, apply and epochs', () => {
     bench.step({ type: 'pin', key: 'test', checkpointId: 3, isReading: true });
     expect(bench.ask({ type: 'startPromotion', checkpointId: 2 })).toBe('JOURNAL_PINNED');
     bench.step({ type: 'unpin', key: 'test' });
+    bench.step({ type: 'pin', key: 'backup', checkpointId: 3, isReading: false });
     expect(bench.ask({ type: 'startPromotion', checkpointId: 2 })).toBe(undefined);
     expect(heldIds(bench)).toEqual([2]);
     expect(bench.ask({ type: 'startPromotion', checkpointId: 3 })).toBe('JOURNAL_CHECKPOINT');

@@ -107,7 +107,8 @@ export class CheckpointPins {
     if (over.length === 0) return;
     for (const pin of over) {
       const { name, checkpointId } = pin;
-      if (isGone(pin)) this.log.error({ protection: this.key, name, checkpointId }, 'a pinned checkpoint is gone with damage of the journal: its pin goes too');
+      if (isGone(pin) && this.#journal?.stats().isEnded === true) this.log.info({ protection: this.key, name, checkpointId }, 'a failover was committed: the history has ended, and the pin with it');
+      else if (isGone(pin)) this.log.error({ protection: this.key, name, checkpointId }, 'a pinned checkpoint is gone with damage of the journal: its pin goes too');
       else this.log.info({ protection: this.key, name, checkpointId }, 'a pin has expired: its checkpoint may be retired');
       this.#journal?.unpin(keyOf(name));
     }
