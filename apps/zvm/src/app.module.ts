@@ -206,6 +206,7 @@ export class AppModule {
         ...STORES, ...SERVICES,
         { provide: APP_GUARD, useClass: SessionGuard },
         { provide: APP_FILTER, useClass: RestErrorFilter },
+        { provide: APP_INTERCEPTOR, useExisting: RequestAudit },
         { provide: APP_INTERCEPTOR, useClass: JsonReplies },
       ],
     };

@@ -27,12 +27,14 @@ export interface Act {
   /** Who it is, the act itself shows: of a refused one nobody knows. */
   readonly isClaimed?: boolean;
   readonly address?: string;
+  /** Mostly it was so already: the handler calls {@link AuditNote.begin} when it is not. */
+  readonly isRepeated?: boolean;
   readonly entities: readonly string[];
   /** Without secrets. */
   readonly input: unknown;
 }
 
-/** An entry for what others than this site's users ask of it, done or refused, before its answer leaves. */
+/** An entry for what others than this site's users ask of it: begun before it is done, there, done or refused, before its answer leaves. */
 @Injectable()
 export class ActAudit {
   readonly #log = new Logger('audit');
@@ -47,31 +49,46 @@ export class ActAudit {
     this.#refused = new EntryBudget(clock, REFUSED);
   }
 
-  /** What `work` finds has changed nothing, {@link AuditNote.isNothing}, has no entry. @throws what `work` throws; ZvmError ZVM_DATABASE_DOWN when it was done and cannot be recorded */
+  /** What `work` finds has changed nothing, {@link AuditNote.isNothing}, has no entry. @throws what `work` throws; ZvmError ZVM_DATABASE_DOWN when it was done and cannot be recorded, or cannot be begun */
   async record<R>(act: Act, work: () => Promise<R>): Promise<R> {
     const note = new AuditNote();
+    let begun: Promise<string> | undefined;
+    note.begin = async () => void (await (begun ??= this.audit.begin(draftOf(act, { isKnown: false }))));
+    if (act.isRepeated !== true) await note.begin();
     const outcome = await withNote(note, work).then((result) => ({ result }), (error: unknown) => ({ error }));
     note.isClosed = true;
+    const begunId = await begun?.catch(() => undefined);
     if ('error' in outcome) {
-      await this.#append(act, note, outcome.error).catch((error: unknown) => this.#log.error(`a refusal of ${act.action} cannot be recorded: ${messageOf(error)}`));
+      await this.#append(act, { note, begunId, error: outcome.error }).catch((error: unknown) => this.#log.error(`a refusal of ${act.action} cannot be recorded: ${messageOf(error)}`));
       throw outcome.error;
     }
-    if (note.isNothing) return outcome.result;
-    await this.#append(act, note).catch((error: unknown) => {
+    if (note.isNothing) {
+      this.#withdraw(begunId);
+      return outcome.result;
+    }
+    await this.#append(act, { note, begunId }).catch((error: unknown) => {
       throw new ZvmError('ZVM_DATABASE_DOWN', `it was done, but the audit could not record it: ${messageOf(error)}`, { cause: error });
     });
     return outcome.result;
   }
 
-  async #append({ cause, isClaimed, ...act }: Act, note: AuditNote, error?: unknown): Promise<void> {
-    const leftOut = (error === undefined ? this.#done : this.#refused).spend(`${act.action} ${cause}`);
-    if (leftOut === undefined) return;
-    const draft: AuditDraft = {
-      ...SYSTEM, ...act, ...(isClaimed === true && error !== undefined && NOBODY), user: plainText(act.user), entities: [...new Set([...act.entities, ...note.entities])], changes: note.changes,
-      taskId: note.taskId, result: resultOf(error), message: textOf(error, leftOut),
-    };
-    await this.audit.append(draft);
+  async #append(act: Act, { note, begunId, error }: { readonly note: AuditNote; readonly begunId: string | undefined; readonly error?: unknown }): Promise<void> {
+    const leftOut = (error === undefined ? this.#done : this.#refused).spend(`${act.action} ${act.cause}`);
+    if (leftOut === undefined) return this.#withdraw(begunId);
+    const draft = draftOf(act, { isKnown: error === undefined });
+    await this.audit.append({
+      ...draft, entities: [...new Set([...act.entities, ...note.entities])], changes: note.changes, taskId: note.taskId, result: resultOf(error), message: textOf(error, leftOut),
+    }, begunId);
   }
+
+  #withdraw(begunId: string | undefined): void {
+    if (begunId !== undefined) this.audit.withdraw(begunId);
+  }
+}
+
+function draftOf({ action, user, method, subject, isClaimed = false, address, entities, input }: Act, { isKnown }: { readonly isKnown: boolean }): Omit<AuditDraft, 'result'> {
+  const who = isClaimed && !isKnown ? NOBODY : { method, subject: subject ?? null };
+  return { ...SYSTEM, action, user: plainText(user), ...who, address: address ?? null, entities, input, message: null };
 }
 
 /** Refused: this site has looked at it and said no. */

@@ -2,7 +2,8 @@ import type { LoginMethod } from '../access/caller.js';
 
 /** `System`: the site by itself, or a step of a task. `Peer`: a paired site, on its word. `Appliance`: a VRA or a VBA. `Unknown`: nobody that is known yet. */
 export type AuditMethod = LoginMethod | 'System' | 'Peer' | 'Appliance' | 'Unknown';
-export type AuditResult = 'Done' | 'Refused' | 'Failed';
+/** `Unknown`: the ZVM was stopped between the act's beginning and its entry. */
+export type AuditResult = 'Done' | 'Refused' | 'Failed' | 'Unknown';
 
 export interface AuditChange {
   readonly path: string;
@@ -12,7 +13,7 @@ export interface AuditChange {
 
 /** One act. Plain JSON: it is hashed and stored as it is. */
 export interface AuditEntry {
-  /** Made before the entry is written, so that one written twice is known. */
+  /** Made before the act, or before the entry is written, so that one written twice is known. */
   readonly id: string;
   readonly atMs: number;
   readonly user: string;

@@ -7,8 +7,12 @@ export class AuditNote {
   readonly entities = new Set<string>();
   changes: AuditChange[] | null = null;
   taskId: string | null = null;
+  /** Of the intent that {@link AuditLog.begin} has noted for this request. */
+  begunId: string | undefined;
   /** Who it claims to be, before it is known. */
   claimedUser: string | null = null;
+  /** Durable before the act, for a handler that only then knows that there will be one. It may come twice. @throws ZvmError ZVM_DATABASE_DOWN: nothing may be done */
+  begin: () => Promise<void> = () => Promise.resolve();
   /** It was so already: asked again, as sites do each second. */
   isNothing = false;
   /** The answer is being written: what comes later belongs to no request. */

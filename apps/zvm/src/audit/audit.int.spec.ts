@@ -13,6 +13,7 @@ import { VpgStore } from '../vpg/vpg.store.js';
 const VPG = 'cccccccc-0000-4000-8000-000000000001';
 const DONE = 0;
 const REFUSED = 1;
+const UNKNOWN = 3;
 
 let one: OneSite;
 
@@ -195,5 +196,32 @@ describe('without the database', () => {
     const newest = (await entries('?limit=60')).map(({ Action }) => Action).reverse();
     expect(newest.slice(newest.indexOf('POST /vras')).slice(0, 3)).toEqual(['POST /vras', 'PUT /localsite/settings/throttling', 'POST /session/add']);
     await expect(readFile(spool)).rejects.toThrow('ENOENT');
+  });
+});
+
+describe('a ZVM that is killed between an act and its entry', () => {
+  it('says at its next start that nobody knows, and who had begun what', async () => {
+    await one.site.stopZvm();
+    await one.site.startProcess();
+    const admin = await one.site.client();
+    const holder = new pg.Client({ connectionString: one.site.config.databaseUrl });
+    await holder.connect();
+    try {
+      // The act is done, and its entry waits for this.
+      await holder.query('BEGIN; LOCK TABLE audit_entries IN EXCLUSIVE MODE');
+      const unanswered = admin.call('POST', '/users', { body: { UserName: 'uma', Roles: [{ Role: 'Viewer' }] } }).catch(() => undefined);
+      await eventually('the user', async () => (await sql(`SELECT 1 FROM users WHERE name = 'uma'`)).length > 0);
+      await one.site.killProcess();
+      await unanswered;
+    } finally {
+      await holder.end();
+    }
+    await one.site.startZvm();
+    one = { ...one, admin: await one.site.client() };
+    await eventually('the entry', async () => (await entries('?action=POST%20/users&result=unknown')).length > 0);
+    expect(await last('POST /users')).toMatchObject({
+      UserName: 'admin', Method: 'Password', Permission: 'manageUsers', Result: UNKNOWN, Status: null, Input: { UserName: 'uma' }, Message: 'unknown whether it was done: the site manager was stopped meanwhile',
+    });
+    expect(await verify()).toMatchObject({ FirstBreak: { Kind: 'missing' } }); // the one above, and no other
   });
 });

@@ -51,7 +51,7 @@ export class AuditStore {
   }
 
   /**
-   * Links `entries` to the chain and writes them in one transaction; those that are there already (their `id`) are left out. `expected` is the
+   * Links what was staged, and `entries`, to the chain in one transaction; those that are there already (their `id`) are left out. `expected` is the
    * last link that the caller knows of: when it is not there, `onLost` gives the entry that says so, and numbers go on after it.
    */
   async append(entries: readonly AuditEntry[], expected: ChainHead | null, onLost: (lost: ChainHead, found: ChainHead) => AuditEntry): Promise<Appended> {
@@ -59,13 +59,30 @@ export class AuditStore {
       await db.query('SELECT pg_advisory_xact_lock($1)', [CHAIN_LOCK]);
       const last = await this.#last(db);
       const lost = expected === null || (await this.#has(db, expected)) ? null : expected;
-      const known: { id: string }[] = await db.query(`SELECT entry ->> 'id' AS id FROM audit_entries WHERE entry ->> 'id' = ANY($1)`, [entries.map(({ id }) => id)]);
-      const fresh = entries.filter(({ id }) => !known.some((one) => one.id === id));
+      const fresh = await this.#fresh(db, [...(await takeStaged(db)), ...entries]);
       const before = lost === null ? last : { seq: Math.max(last.seq, lost.seq), hash: last.hash };
       const chained = linked(before, lost === null ? fresh : [onLost(lost, last), ...fresh]);
       for (const { seq, entry, hash } of chained) await db.query('INSERT INTO audit_entries (seq, entry, hash) VALUES ($1, $2, $3)', [seq, JSON.stringify(entry), hash]);
       return { head: chained.at(-1) ?? last, lost };
     });
+  }
+
+  /** Of two with one id the first counts. */
+  async #fresh(db: EntityManager, entries: readonly AuditEntry[]): Promise<readonly AuditEntry[]> {
+    const byId = new Map(entries.toReversed().map((entry) => [entry.id, entry]));
+    const known: { id: string }[] = await db.query(`SELECT entry ->> 'id' AS id FROM audit_entries WHERE entry ->> 'id' = ANY($1)`, [[...byId.keys()]]);
+    for (const { id } of known) byId.delete(id);
+    return entries.filter((entry) => byId.get(entry.id) === entry);
+  }
+
+  /** In the caller's transaction: there with its change, or not at all. The next {@link append} takes it into the chain. */
+  async stage(db: EntityManager, entry: AuditEntry): Promise<void> {
+    await db.query('INSERT INTO audit_outbox (entry) VALUES ($1)', [JSON.stringify(entry)]);
+  }
+
+  async hasStaged(): Promise<boolean> {
+    const rows: unknown[] = await this.database.use((db) => db.query('SELECT 1 FROM audit_outbox LIMIT 1'));
+    return rows.length > 0;
   }
 
   async #last(db: EntityManager): Promise<ChainHead> {
@@ -108,6 +125,12 @@ export class AuditStore {
       last = Number(rows.at(-1)?.seq);
     }
   }
+}
+
+/** Whoever calls holds the chain's lock, and links them in the same transaction. */
+async function takeStaged(db: EntityManager): Promise<AuditEntry[]> {
+  const rows: { readonly entry: AuditEntry }[] = await db.query('WITH taken AS (DELETE FROM audit_outbox RETURNING place, entry) SELECT entry FROM taken ORDER BY place');
+  return rows.map(({ entry }) => entry);
 }
 
 const valuesOf = ({ fromMs, toMs, user, action, entity, result }: AuditFilter): unknown[] => [fromMs ?? null, toMs ?? null, user ?? null, action ?? null, entity ?? null, result ?? null];

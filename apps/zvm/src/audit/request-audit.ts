@@ -1,5 +1,6 @@
-import { Inject, Injectable, Logger } from '@nestjs/common';
+import { type CallHandler, type ExecutionContext, Inject, Injectable, Logger, type NestInterceptor } from '@nestjs/common';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import type { Observable } from 'rxjs';
 import { type Caller, callerOf, originOf } from '../access/caller.js';
 import { NEED_OF_REQUEST } from '../access/needs.js';
 import { Background } from '../background.js';
@@ -23,9 +24,9 @@ interface Stranger {
   leftOut: number;
 }
 
-/** An entry for every request that changes something or wanted to, before its answer leaves. */
+/** An entry for every request that changes something or wanted to: begun when it may be done, before its handler; there before its answer leaves. */
 @Injectable()
-export class RequestAudit {
+export class RequestAudit implements NestInterceptor {
   readonly #log = new Logger('audit');
   readonly #notes = new WeakMap<FastifyRequest, AuditNote>();
   readonly #strangers = new Map<string, Stranger>();
@@ -48,14 +49,25 @@ export class RequestAudit {
     fastify.addHook('onClose', async () => await flush.stop());
   }
 
+  /** Behind the guards: what they refuse does nothing, and strangers make no file grow. */
+  async intercept(context: ExecutionContext, next: CallHandler): Promise<Observable<unknown>> {
+    const request = context.switchToHttp().getRequest<FastifyRequest>();
+    const note = this.#notes.get(request);
+    if (note && !READING.has(request.method)) note.begunId = await this.audit.begin(intentOf(request, note));
+    return next.handle();
+  }
+
   async #beforeAnswer(request: FastifyRequest, reply: FastifyReply, payload: unknown): Promise<unknown> {
     const note = this.#notes.get(request);
     if (!note || note.isClosed || READING.has(request.method) || request.routeOptions.url === undefined) return payload;
     note.isClosed = true;
     const caller = callerOf(request);
-    if (!caller && reply.statusCode >= 400 && this.#isLeftOut(originOf(request).address)) return payload;
+    if (!caller && reply.statusCode >= 400 && this.#isLeftOut(originOf(request).address)) {
+      if (note.begunId !== undefined) this.audit.withdraw(note.begunId);
+      return payload;
+    }
     try {
-      await this.audit.append(draftOf({ request, reply, payload, note, caller }));
+      await this.audit.append(draftOf({ request, reply, payload, note }), note.begunId);
       return payload;
     } catch (error) {
       this.#log.error(`${request.method} ${request.routeOptions.url} was answered ${reply.statusCode} and cannot be recorded: ${messageOf(error)}`);
@@ -93,19 +105,26 @@ interface Answered {
   readonly reply: FastifyReply;
   readonly payload: unknown;
   readonly note: AuditNote;
-  readonly caller: Caller | undefined;
 }
 
-function draftOf({ request, reply, payload, note, caller }: Answered): AuditDraft {
-  const { statusCode: status } = reply;
-  const text = typeof payload === 'string' ? payload : '';
+/** What is known before the handler. */
+function intentOf(request: FastifyRequest, note: AuditNote): Omit<AuditDraft, 'result'> {
+  const caller: Caller | undefined = callerOf(request);
   const parameters = Object.entries(request.params as Record<string, string>).map(([name, value]) => plainText(`${name === 'sid' ? 'draft' : name}:${value.toLowerCase()}`));
   return {
     user: plainText(caller?.name ?? note.claimedUser ?? ''), method: caller?.method ?? 'Unknown', tokenId: caller?.tokenId ?? null, sessionId: caller?.sessionId ?? null,
     subject: caller?.subject ?? null, address: originOf(request).address, client: plainText(originOf(request).client),
     action: `${request.method} ${(request.routeOptions.url ?? '').replace(/^\/v1/i, '')}`, permission: NEED_OF_REQUEST.get(request.raw)?.permission ?? null,
-    entities: [...new Set([...parameters, ...note.entities])], input: redactedInput(request.body), changes: note.changes, result: resultOf(status), status,
-    message: status >= 400 ? plainText(messageIn(text)) : null, taskId: note.taskId ?? TASK_ID.exec(text)?.[1] ?? null,
+    entities: [...new Set([...parameters, ...note.entities])], input: redactedInput(request.body), changes: null, status: null, message: null, taskId: null,
+  };
+}
+
+function draftOf({ request, reply, payload, note }: Answered): AuditDraft {
+  const { statusCode: status } = reply;
+  const text = typeof payload === 'string' ? payload : '';
+  return {
+    ...intentOf(request, note), changes: note.changes, result: resultOf(status), status, message: status >= 400 ? plainText(messageIn(text)) : null,
+    taskId: note.taskId ?? TASK_ID.exec(text)?.[1] ?? null,
   };
 }
 

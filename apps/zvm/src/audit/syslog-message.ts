@@ -2,7 +2,7 @@ import type { AuditResult, ChainedEntry } from './audit-entry.js';
 
 /** RFC 5424, 6.2.1: log audit. */
 const FACILITY = 13;
-const SEVERITY: Readonly<Record<AuditResult, number>> = { Done: 5, Refused: 4, Failed: 4 };
+const SEVERITY: Readonly<Record<AuditResult, number>> = { Done: 5, Refused: 4, Failed: 4, Unknown: 4 };
 /** The number that RFC 5612 gives to documentation; an own one has to be registered. */
 const SD_ID = 'tidemark@32473';
 const VALUE_LENGTH_MAX = 500;

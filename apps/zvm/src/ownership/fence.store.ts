@@ -1,5 +1,6 @@
 import { Injectable, type OnModuleInit } from '@nestjs/common';
 import type { Fence } from '@tidemark/vpg';
+import type { EntityManager } from 'typeorm';
 import { Database } from '../persistence/database.js';
 import { VpgFenceEntity } from '../persistence/entities.js';
 
@@ -42,13 +43,20 @@ export class FenceStore implements OnModuleInit {
     return this.#fences.get(vpgId.toLowerCase());
   }
 
-  async put(fence: VpgFence): Promise<void> {
-    await this.database.use((db) => db.upsert(VpgFenceEntity, toRow(fence), ['vpgId']));
+  /** `account` is done in the same transaction. */
+  async put(fence: VpgFence, account?: (db: EntityManager) => Promise<void>): Promise<void> {
+    await this.database.transaction(async (db) => {
+      await db.upsert(VpgFenceEntity, toRow(fence), ['vpgId']);
+      await account?.(db);
+    });
     this.#fences.set(fence.vpgId, fence);
   }
 
-  async remove(vpgId: string): Promise<void> {
-    await this.database.use((db) => db.delete(VpgFenceEntity, { vpgId }));
+  async remove(vpgId: string, account: (db: EntityManager) => Promise<void>): Promise<void> {
+    await this.database.transaction(async (db) => {
+      await db.delete(VpgFenceEntity, { vpgId });
+      await account(db);
+    });
     this.#fences.delete(vpgId);
   }
 }

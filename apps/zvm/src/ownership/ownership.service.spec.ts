@@ -54,7 +54,7 @@ describe('fences by the word of VRAs', () => {
     const vras = { all: () => [vra('1', 'h1'), vra('2', 'h2')] } as unknown as VraStore;
     const words = new VraWords(link, vras, site, { find: () => undefined } as unknown as VmHostStore);
     const events = { record: async () => undefined } as unknown as EventService;
-    const audit = { appendOwn: async () => undefined } as unknown as AuditLog;
+    const audit = { flush: async () => undefined } as unknown as AuditLog;
     start = () => new OwnershipService(store, { isLoaded: true, all: () => vpgs, find: () => vpgs[0] } as unknown as VpgStore, words, site, events, clock, audit, config);
   });
 

@@ -84,15 +84,16 @@ export class OwnershipService implements OnApplicationBootstrap, OnApplicationSh
 
   async #fence({ definition }: VpgRecord, { epoch, vmIds }: Pick<VpgFence, 'epoch' | 'vmIds'>, known: VpgFence | undefined): Promise<void> {
     const { vpgId, name, recoverySiteId, recoverySiteName, vms } = definition;
-    await this.fences.put({
-      vpgId, vpgName: name, ownerSiteId: recoverySiteId, ownerSiteName: recoverySiteName, vmIds, epoch,
-      isLifted: false, fencedAtMs: known?.isLifted === false ? known.fencedAtMs : this.clock.nowMs(), liftedAtMs: null, liftedBy: null,
-    });
-    this.#changed();
     const names = vms.filter(({ vmId }) => vmIds.includes(vmId)).map((vm) => `'${vm.name}'`);
     const which = names.length === vms.length ? 'the VMs' : `${names.join(', ')}, by the word of the VRAs that protect them: of ${vms.length} VMs, the ${names.length}`;
     const text = `${which} of VPG '${name}' are fenced at this site: site ${recoverySiteName} owns them since a failover (epoch ${epoch})`;
-    await this.audit.appendOwn({ action: 'ownership.fenced', entities: [`vpg:${vpgId}`, `site:${recoverySiteId}`, ...vmIds.map((vmId) => `vm:${vmId}`)], input: { epoch }, message: plainText(text) });
+    const entities = [`vpg:${vpgId}`, `site:${recoverySiteId}`, ...vmIds.map((vmId) => `vm:${vmId}`)];
+    await this.fences.put({
+      vpgId, vpgName: name, ownerSiteId: recoverySiteId, ownerSiteName: recoverySiteName, vmIds, epoch,
+      isLifted: false, fencedAtMs: known?.isLifted === false ? known.fencedAtMs : this.clock.nowMs(), liftedAtMs: null, liftedBy: null,
+    }, async (db) => await this.audit.stageOwn(db, { action: 'ownership.fenced', entities, input: { epoch }, message: plainText(text) }));
+    this.#changed();
+    await this.audit.flush();
     await this.#record('VmsFenced', vpgId, 'System', text);
   }
 
@@ -102,8 +103,9 @@ export class OwnershipService implements OnApplicationBootstrap, OnApplicationSh
     const vpg = this.vpgs.find(vpgId);
     if (!inventory || vpg?.definition.protectedSiteId === this.config.siteId) return;
     if (inventory.vms.some(({ id }) => vmIds.includes(id))) return;
-    await this.fences.remove(vpgId);
-    await this.audit.appendOwn({ action: 'ownership.fenceRemoved', entities: [`vpg:${vpgId}`, `site:${ownerSiteId}`], input: { epoch }, message: 'the last of its VMs has gone from this site' });
+    await this.fences.remove(vpgId, async (db) =>
+      await this.audit.stageOwn(db, { action: 'ownership.fenceRemoved', entities: [`vpg:${vpgId}`, `site:${ownerSiteId}`], input: { epoch }, message: 'the last of its VMs has gone from this site' }));
+    await this.audit.flush();
   }
 
   /** The VMs may write here again. @throws ZvmError ZVM_CONFLICT: not fenced, or not forced; then it names the risk */

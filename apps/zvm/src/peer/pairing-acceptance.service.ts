@@ -111,9 +111,12 @@ export class PairingAcceptance implements OnApplicationBootstrap, OnApplicationS
     const late = this.peers.all().filter(({ siteId, state, pairedAtMs }) => state === 'pairing' && !asked.has(siteId) && this.clock.nowMs() - pairedAtMs > PAIRING_MS_MAX);
     for (const { siteId, name } of late) {
       this.#log.warn(`site ${name} redeemed a token and was not heard of any more: it is let go of`);
-      await this.#closeToken(siteId);
-      await this.peerTrust.shutOut(siteId);
-      await this.audit.appendOwn({ action: 'pairing.letGo', entities: [`site:${siteId}`], message: plainText(`site ${name} redeemed a token and was not heard of any more`) });
+      const act = { action: 'pairing.letGo', entities: [`site:${siteId}`], message: plainText(`site ${name} redeemed a token and was not heard of any more`) };
+      await this.audit.recordOwn(act, async () => {
+        await this.#closeToken(siteId);
+        await this.peerTrust.shutOut(siteId);
+        return {};
+      });
     }
   }
 

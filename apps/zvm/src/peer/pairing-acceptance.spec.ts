@@ -12,7 +12,7 @@ it('a site that stopped half-way is let go of, and the audit says so: nobody of 
   const unused = undefined as never;
   let recorded: () => void = () => undefined;
   const ended = new Promise<void>((resolve) => (recorded = resolve));
-  const audit = { appendOwn: async (entry: object) => void (done.push(entry), recorded()) } as unknown as AuditLog;
+  const audit = { recordOwn: async (act: object, work: () => Promise<object>) => void (done.push(act, await work()), recorded()) } as unknown as AuditLog;
   const acceptance = new PairingAcceptance(
     { close: async () => undefined } as never, unused, { isLoaded: true, all: () => [site, fresh] } as never, { tokenText: () => 'token1', dropToken: async () => undefined } as never, unused,
     { shutOut: async (siteId: string) => void done.push(siteId) } as never, { inputsOf: () => [] } as never, { nowMs: () => 600_001 } as Clock, unused, audit, {} as ZvmConfig,
@@ -20,5 +20,5 @@ it('a site that stopped half-way is let go of, and the audit says so: nobody of 
   acceptance.onApplicationBootstrap();
   await ended;
   await acceptance.onApplicationShutdown();
-  expect(done).toEqual([SITE_B, expect.objectContaining({ action: 'pairing.letGo', entities: [`site:${SITE_B}`], message: expect.stringContaining('North') })]);
+  expect(done).toEqual([SITE_B, expect.objectContaining({ action: 'pairing.letGo', entities: [`site:${SITE_B}`], message: expect.stringContaining('North') }), {}]);
 });

@@ -44,6 +44,8 @@ const BODIES: Readonly<Record<string, () => object>> = {
 describe('what a paired site asks for has an entry in the audit', () => {
   let now: number;
   let entries: AuditDraft[];
+  let order: string[];
+  let isBegun: boolean;
   let isKept: boolean;
   let isPaired: boolean;
   let record: VpgRecord;
@@ -52,23 +54,32 @@ describe('what a paired site asks for has an entry in the audit', () => {
   let notes: { readonly during: AuditNote | undefined; readonly later: Promise<AuditNote | undefined> } | undefined;
 
   beforeEach(() => {
+    [order, isBegun] = [[], true];
     [now, entries, isKept, isPaired, record, refusal, answers] = [0, [], true, true, before, undefined, new Map<string, Answer>()];
     const bus = { respond: (subject: string, _type: unknown, handle: Answer) => answers.set(subject.split('.control.')[1] ?? '', handle) } as unknown as ControlBus;
     const peer = { ...CARD, state: 'paired' };
     const peers = { find: () => (isPaired ? peer : undefined), get: () => peer } as unknown as PeerStore;
     const log = {
-      append: async (draft: AuditDraft) => {
+      begin: async ({ action }: AuditDraft) => {
+        if (!isBegun) throw new ZvmError('ZVM_DATABASE_DOWN', 'nothing was done: no disk');
+        order.push(`begin ${action}`);
+        return action;
+      },
+      withdraw: (id: string) => void order.push(`withdraw ${id}`),
+      append: async (draft: AuditDraft, begunId?: string) => {
         if (!isKept) throw new Error('no disk');
+        order.push(`entry of ${begunId ?? 'nothing begun'}`);
         entries.push(draft);
       },
     } as unknown as AuditLog;
     const does = async (): Promise<object> => {
       if (refusal) throw refusal;
+      order.push('done');
       notes = { during: currentNote(), later: new Promise((resolve) => setImmediate(resolve)).then(() => currentNote()) };
       return {};
     };
     const service = new Proxy({}, { get: () => does }) as never;
-    const protectedSite = new Proxy({ put: async (next: VpgRecord) => void (record = next) }, { get: (own, name) => (name === 'put' ? own.put : does) }) as never;
+    const protectedSite = new Proxy({ put: async (next: VpgRecord) => void (next !== record && (await currentNote()?.begin(), order.push('done'), (record = next))) }, { get: (own, name) => (name === 'put' ? own.put : does) }) as never;
     const acceptance = { redeem: does, confirm: does, seal: does } as never;
     new PeerResponder(
       bus, { siteId: SITE_A, siteName: 'South' } as ZvmConfig, { assertLoaded: () => undefined } as unknown as Database, peers, service, acceptance, service, service, { find: () => record } as never,
@@ -105,6 +116,18 @@ describe('what a paired site asks for has an entry in the audit', () => {
     }
   });
 
+  it('each topic is begun, durably, before it is done: nothing is done that cannot be', async () => {
+    for (const topic of recorded().filter((each) => each !== 'trust.renew')) {
+      order = [];
+      record = before;
+      await ask(topic);
+      expect(order).toEqual([`begin peer ${topic}`, 'done', `entry of peer ${topic}`]);
+    }
+    [order, isBegun, record] = [[], false, before];
+    for (const topic of recorded().filter((each) => each !== 'trust.renew')) expect(await ask(topic)).toMatchObject({ code: 'ZVM_DATABASE_DOWN', message: 'nothing was done: no disk' });
+    expect([order.includes('done'), record]).toEqual([false, before]);
+  });
+
   it('what failed for this site\'s own reasons is told apart', async () => {
     refusal = new ZvmError('ZVM_HYPERVISOR_DOWN', 'the hypervisor does not answer');
     await ask('vm.power');
@@ -113,8 +136,11 @@ describe('what a paired site asks for has an entry in the audit', () => {
 
   it('a record that is put again each second has one, with what it changed', async () => {
     await ask('vpg.put');
+    order = [];
     for (let second = 0; second < 5; second += 1) await ask('vpg.put', { record });
     expect(entries).toHaveLength(1);
+    // Each would be a write that waits for the disk.
+    expect(order).toEqual([]);
     expect(entries[0]?.changes).toEqual(expect.arrayContaining([{ path: 'generation', before: 4, after: 5 }, { path: 'state', before: 'protecting', after: 'failingOver' }]));
   });
 

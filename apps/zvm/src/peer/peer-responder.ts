@@ -26,10 +26,13 @@ interface Terms {
   readonly states?: readonly PairingState[];
   /** It changes nothing, or only a copy of what the other site has: no entry in the audit. */
   readonly isUnrecorded?: boolean;
+  /** It comes again and again, and changes something now and then: its handler says so before it does. */
+  readonly isRepeated?: boolean;
 }
 
 const WHILE_PAIRING: Terms = { states: ['pairing', 'paired'] };
 const UNRECORDED: Terms = { isUnrecorded: true };
+const REPEATED: Terms = { isRepeated: true };
 
 /** Answers what paired sites ask of this one. Who asks is what the subject says; of VPGs a site reaches those that it shares with this one. */
 @Injectable()
@@ -56,7 +59,7 @@ export class PeerResponder implements OnModuleInit {
       if (record.definition.recoverySiteId !== siteId) throw new ControlRefusal('ZVM_CONFLICT', 'only the recovery site decides over a VPG');
       await this.#noting(record.definition.vpgId, async () => await this.protectedSite.put(record, siteId));
       return {};
-    });
+    }, REPEATED);
     this.#answer('vpg.act', VpgActV1, async ({ taskId, action, initiatedBy, vpgId, input }, siteId) => {
       this.#assertShared(vpgId, siteId);
       const asked = this.#asked(siteId, { taskId, initiatedBy });
@@ -90,7 +93,7 @@ export class PeerResponder implements OnModuleInit {
       await this.pairing.partWith(siteId, { isTargetKept });
       return {};
     }, WHILE_PAIRING);
-    this.#answer('trust.renew', PeerTrustRenewV1, async (message, siteId) => await this.trust.renewFor(siteId, message));
+    this.#answer('trust.renew', PeerTrustRenewV1, async (message, siteId) => await this.trust.renewFor(siteId, message), REPEATED);
   }
 
   /** Of one VPG that protects VMs of this site into the asking one: any other hears what it would hear if there were none. */
@@ -125,7 +128,7 @@ export class PeerResponder implements OnModuleInit {
     return { taskId, initiatedBy: namedBySite(this.peers.get(siteId).name, initiatedBy) };
   }
 
-  #answer<T extends object, R>(topic: string, type: (new () => T) | null, handle: Handler<T, R>, { states = ['paired'], isUnrecorded = false }: Terms = {}): void {
+  #answer<T extends object, R>(topic: string, type: (new () => T) | null, handle: Handler<T, R>, { states = ['paired'], isUnrecorded = false, isRepeated = false }: Terms = {}): void {
     this.bus.respond<T, R>(this.#subject(topic), type, async (message, subject) => {
       this.database.assertLoaded();
       const speaker = speakerOn(subject);
@@ -137,7 +140,7 @@ export class PeerResponder implements OnModuleInit {
         }
         return await handle(message, peer.siteId);
       };
-      return isUnrecorded ? await answer() : await this.audit.record(peerAct(topic, { siteId, name: peer?.name, message }), answer);
+      return isUnrecorded ? await answer() : await this.audit.record({ ...peerAct(topic, { siteId, name: peer?.name, message }), isRepeated }, answer);
     });
   }
 

@@ -74,19 +74,25 @@ export class PeerTrust implements OnApplicationBootstrap, OnApplicationShutdown 
   /** A paired site tells what it believes of its own today, and asks for its next user when it is time. */
   async renewFor(siteId: string, { caPem, voided, natsPublicKey }: PeerTrustRenewV1): Promise<PeerTrustV1> {
     const note = currentNote();
-    const isNews = await this.#learn(siteId, { caPem, voided }, (before, after) => void note?.changed(before, after));
+    const isNews = this.#isNews(siteId, { caPem, voided });
     if (note && !isNews && natsPublicKey === undefined) note.isNothing = true;
+    else await note?.begin();
+    if (isNews) note?.changed(...(await this.#learn(siteId, { caPem, voided })));
     const answer = { ...this.#own, unawareVras: this.beliefs.missing(caPem).slice(0, UNAWARE_VRAS_MAX).map(({ name }) => name) };
     return natsPublicKey === undefined ? answer : { ...answer, userJwt: await this.issueUser(siteId, natsPublicKey) };
   }
 
-  async #learn(siteId: string, { caPem, voided }: PeerOwnTrustV1, account: (before: object, after: object) => Promise<void> | void): Promise<boolean> {
+  #isNews(siteId: string, { caPem, voided }: PeerOwnTrustV1): boolean {
     const site = this.peers.find(siteId);
-    if (!site || JSON.stringify([site.caPem, site.voided]) === JSON.stringify([caPem, voided])) return false;
+    return site !== undefined && JSON.stringify([site.caPem, site.voided]) !== JSON.stringify([caPem, voided]);
+  }
+
+  /** @returns what the audit shows of it, before and after */
+  async #learn(siteId: string, { caPem, voided }: PeerOwnTrustV1): Promise<[object, object]> {
     assertCa(caPem, siteId);
+    const before = shown(this.peers.get(siteId));
     await this.peers.update(siteId, { caPem, voided });
-    await account(shown(site), shown({ caPem, voided }));
-    return true;
+    return [before, shown({ caPem, voided })];
   }
 
   async #lookAtAll(): Promise<void> {
@@ -121,7 +127,10 @@ export class PeerTrust implements OnApplicationBootstrap, OnApplicationShutdown 
     const key = isDue ? await this.keys.nextKey(siteId) : undefined;
     const { caPem, voided, unawareVras, userJwt } = await this.link.ask(siteId, 'trust.renew', { ...own, ...(key ? { natsPublicKey: key.publicKey } : {}) });
     const site = { user: `site ${this.peers.get(siteId).name}`, method: 'Peer', subject: siteId } as const;
-    await this.#learn(siteId, { caPem, voided }, async (before, after) => await this.audit.appendOwn({ ...site, action: 'peer trust.answered', entities: [`site:${siteId}`], changes: changesBetween(before, after) }));
+    if (this.#isNews(siteId, { caPem, voided })) {
+      const act = { ...site, action: 'peer trust.answered', entities: [`site:${siteId}`] };
+      await this.audit.recordOwn(act, async () => ({ changes: changesBetween(...(await this.#learn(siteId, { caPem, voided }))) }));
+    }
     if (key && userJwt !== undefined) await this.keys.grant(siteId, userJwt);
     this.#told.set(siteId, { digest, unawareVras });
   }

@@ -4,6 +4,7 @@ import { ZVM_CONFIG, type ZvmConfig } from '../config.js';
 import { messageOf, ZvmError } from '../errors.js';
 import { ENTITIES } from './entities.js';
 import { Audit1795305602000 } from './migrations/20261122-audit.js';
+import { AuditOutbox1795334454000 } from './migrations/20261122-audit-outbox.js';
 import { CatalogueIndex1795334401000 } from './migrations/20261122-catalogue-index.js';
 import { Consents1795334452000 } from './migrations/20261122-consents.js';
 import { Fences1795305604000 } from './migrations/20261122-fences.js';
@@ -81,7 +82,7 @@ export class Database implements OnApplicationBootstrap, OnApplicationShutdown {
 
   async #connect(): Promise<void> {
     const source = new DataSource({
-      type: 'postgres', url: this.config.databaseUrl, entities: ENTITIES, migrations: [FirstSchema1795305600000, People1795305601000, Audit1795305602000, Fences1795305604000, Trust1795334400000, CatalogueIndex1795334401000, Topology1795334402000, VoidedVras1795334403000, Vbas1795334405000, Consents1795334452000],
+      type: 'postgres', url: this.config.databaseUrl, entities: ENTITIES, migrations: [FirstSchema1795305600000, People1795305601000, Audit1795305602000, Fences1795305604000, Trust1795334400000, CatalogueIndex1795334401000, Topology1795334402000, VoidedVras1795334403000, Vbas1795334405000, Consents1795334452000, AuditOutbox1795334454000],
       synchronize: false, migrationsTransactionMode: 'all', applicationName: `tidemark-zvm ${this.config.siteName}`,
       connectTimeoutMS: 3000, extra: { max: 10, statement_timeout: 15_000, keepAlive: true },
       poolErrorHandler: (error: unknown) => this.#log.warn(`database connection lost: ${messageOf(error)}`),

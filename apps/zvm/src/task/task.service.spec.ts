@@ -1,11 +1,12 @@
 import { beforeEach, describe, expect, it } from '@jest/globals';
 import { randomUUID } from 'node:crypto';
+import type { EntityManager } from 'typeorm';
 import type { AuditDraft, AuditLog } from '../audit/audit-log.js';
 import type { Clock } from '../clock.js';
 import type { ZvmConfig } from '../config.js';
 import { SITE_A, SITE_B } from '../testing/factories.js';
 import { TaskService } from './task.service.js';
-import type { TaskRecord, TaskStore } from './task.store.js';
+import type { Account, TaskRecord, TaskStore } from './task.store.js';
 
 const VPG = 'cccccccc-0000-4000-8000-000000000000';
 
@@ -15,8 +16,8 @@ describe('what a paired site says of tasks', () => {
   let tasks: TaskService;
   beforeEach(() => {
     [rows, entries] = [new Map(), []];
-    const store = { find: async (id: string) => rows.get(id), save: async (task: TaskRecord) => void rows.set(task.taskId, task) } as unknown as TaskStore;
-    const audit = { append: async (draft: AuditDraft) => void entries.push(draft) } as unknown as AuditLog;
+    const store = { find: async (id: string) => rows.get(id), save: async (task: TaskRecord, account?: Account) => void (rows.set(task.taskId, task), await account?.({} as EntityManager, task)) } as unknown as TaskStore;
+    const audit = { stage: async (_db: EntityManager, draft: AuditDraft) => void entries.push(draft), flush: async () => undefined } as unknown as AuditLog;
     tasks = new TaskService(store, { nowMs: () => 5, monotonicMs: () => 5 } as Clock, audit, { siteId: SITE_A } as ZvmConfig);
   });
 

@@ -1,4 +1,4 @@
-import { Inject, Injectable, Logger } from '@nestjs/common';
+import { Inject, Injectable } from '@nestjs/common';
 import { randomUUID } from 'node:crypto';
 import { AuditLog, SYSTEM } from '../audit/audit-log.js';
 import { currentNote } from '../audit/audit-note.js';
@@ -6,9 +6,9 @@ import { EntryBudget } from '../audit/entry-budget.js';
 import { namedBySite, plainText } from '../audit/redaction.js';
 import { Clock } from '../clock.js';
 import { ZVM_CONFIG, type ZvmConfig } from '../config.js';
-import { messageOf, notFound } from '../errors.js';
+import { notFound } from '../errors.js';
 import { siteOfTask } from './task-id.js';
-import { TaskStore, type TaskRecord, type TaskRelated } from './task.store.js';
+import { type Account, TaskStore, type TaskRecord, type TaskRelated } from './task.store.js';
 
 /** A site tells of 1000 tasks at most: those of an honest one fit in. */
 const FOLLOWED_ENDS = { burst: 1000, everyMs: 1000 };
@@ -24,7 +24,6 @@ export interface TaskStart {
 
 @Injectable()
 export class TaskService {
-  readonly #log = new Logger(TaskService.name);
   readonly #followedEnds: EntryBudget;
   readonly #following = new Set<string>();
 
@@ -55,8 +54,7 @@ export class TaskService {
       completedAtMs: null,
       generation: 1,
     };
-    await this.store.save(task);
-    await this.#recordStart(task);
+    await this.#save(task, this.#accountOfStart(task));
     return task;
   }
 
@@ -83,7 +81,8 @@ export class TaskService {
 
   async failOrphans(openIds: readonly string[]): Promise<void> {
     const at = new Date(this.clock.nowMs());
-    await this.store.failOrphans({ runnerSiteId: this.config.siteId, openIds, at, reason: 'the ZVM was restarted before it had begun; nothing was done' });
+    await this.store.failOrphans({ runnerSiteId: this.config.siteId, openIds, at, reason: 'the ZVM was restarted before it had begun; nothing was done' }, this.#accountOf('task.ended'));
+    await this.audit.flush();
   }
 
   /** What the site that runs it says about it. Who asked is its word too, unless it was asked from here. */
@@ -100,15 +99,14 @@ export class TaskService {
     if (known && (known.generation > news.generation || isSame(known, news))) return;
     const initiatedBy = known?.initiatedBy ?? namedBySite(runnerName, news.initiatedBy);
     const task = { ...news, initiatedBy, startedAtMs: known?.startedAtMs ?? Math.min(news.startedAtMs, this.clock.nowMs()) };
-    await this.store.save(task);
-    if (task.state !== 'InProgress') await this.#recordFollowedEnd(task);
+    await this.#save(task, task.state === 'InProgress' ? undefined : this.#accountOfFollowedEnd(task));
   }
 
-  async #recordFollowedEnd(task: TaskRecord): Promise<void> {
-    const leftOut = this.#followedEnds.spend(task.runnerSiteId);
-    if (leftOut === undefined) return;
-    const message = leftOut === 0 ? task.reason : `${task.reason}; ${leftOut} ends before this one have no entry of their own`;
-    await this.#record({ task, action: 'task.ended', message, askedBy: task.runnerSiteId });
+  #accountOfFollowedEnd({ runnerSiteId, reason }: TaskRecord): Account | undefined {
+    const leftOut = this.#followedEnds.spend(runnerSiteId);
+    if (leftOut === undefined) return undefined;
+    const message = leftOut === 0 ? reason : `${reason}; ${leftOut} ends before this one have no entry of their own`;
+    return this.#accountOf('task.ended', { message, askedBy: runnerSiteId });
   }
 
   /** Those of them that are shown here already. */
@@ -136,29 +134,33 @@ export class TaskService {
     if (!task || task.state !== 'InProgress') return;
     const changed = change(task);
     if (changed.reason === task.reason && changed.progress === task.progress && changed.state === task.state) return;
-    await this.store.save({ ...changed, generation: task.generation + 1 });
-    if (changed.state !== 'InProgress') await this.#record({ task: changed, action: 'task.ended', message: changed.reason });
+    await this.#save({ ...changed, generation: task.generation + 1 }, changed.state === 'InProgress' ? undefined : this.#accountOf('task.ended'));
+  }
+
+  async #save(task: TaskRecord, account: Account | undefined): Promise<void> {
+    await this.store.save(task, account);
+    if (account) await this.audit.flush();
   }
 
   /** What a request starts stands in the request's own entry. */
-  async #recordStart(task: TaskRecord): Promise<void> {
+  #accountOfStart(task: TaskRecord): Account | undefined {
     const note = currentNote();
-    if (!note) return await this.#record({ task, action: 'task.started', message: task.type });
+    if (!note) return this.#accountOf('task.started', { message: task.type });
     note.taskId ??= task.taskId;
     for (const entity of entitiesOf(task)) note.entities.add(entity);
+    return undefined;
   }
 
-  /** The task goes on when this fails: what it does counts for more than the account of it. */
-  async #record({ task, action, message, askedBy = siteOfTask(task.taskId) }: { readonly task: TaskRecord; readonly action: string; readonly message: string; readonly askedBy?: string }): Promise<void> {
-    const isOfPeer = askedBy !== this.config.siteId;
-    try {
-      await this.audit.append({
+  /** The row and its entry are there together or not at all. */
+  #accountOf(action: 'task.started' | 'task.ended', said: { readonly message?: string; readonly askedBy?: string } = {}): Account {
+    return async (db, task) => {
+      const { message = task.reason, askedBy = siteOfTask(task.taskId) } = said;
+      const isOfPeer = askedBy !== this.config.siteId;
+      await this.audit.stage(db, {
         ...SYSTEM, user: task.initiatedBy, method: isOfPeer ? 'Peer' : 'System', subject: isOfPeer ? askedBy : null, action: `${action} ${task.type}`, entities: entitiesOf(task),
         result: task.state === 'Failed' ? 'Failed' : 'Done', message: plainText(message), taskId: task.taskId,
       });
-    } catch (error) {
-      this.#log.error(`${action} of ${task.taskId} cannot be recorded: ${messageOf(error)}`);
-    }
+    };
   }
 }
 

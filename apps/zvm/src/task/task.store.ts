@@ -1,5 +1,5 @@
 import { Injectable } from '@nestjs/common';
-import { In } from 'typeorm';
+import { type EntityManager, In } from 'typeorm';
 import { Database } from '../persistence/database.js';
 import { TaskEntity } from '../persistence/entities.js';
 
@@ -30,6 +30,9 @@ export interface TaskRecord {
   readonly generation: number;
 }
 
+/** Puts down in the transaction of a change what the audit says about it. */
+export type Account = (db: EntityManager, task: TaskRecord) => Promise<void>;
+
 const LISTED_MAX = 1000;
 
 @Injectable()
@@ -59,17 +62,27 @@ export class TaskStore {
     return rows.map(fromRow);
   }
 
-  async save(task: TaskRecord): Promise<void> {
-    await this.database.use((db) => db.upsert(TaskEntity, toRow(task), ['taskId']));
+  /** `account` is done in the same transaction. */
+  async save(task: TaskRecord, account?: Account): Promise<void> {
+    const row = toRow(task);
+    if (!account) return void (await this.database.use((db) => db.upsert(TaskEntity, row, ['taskId'])));
+    await this.database.transaction(async (db) => {
+      await db.upsert(TaskEntity, row, ['taskId']);
+      await account(db, task);
+    });
   }
 
   /** Ends the running tasks of this site that no operation stands behind: a kill came between the two rows. */
-  async failOrphans({ runnerSiteId, openIds, at, reason }: { readonly runnerSiteId: string; readonly openIds: readonly string[]; readonly at: Date; readonly reason: string }): Promise<void> {
-    await this.database.use((db) =>
-      db.createQueryBuilder().update(TaskEntity)
-        .set({ state: 'Failed', reason, completedAt: at, generation: () => 'generation + 1' })
-        .where('runner_site_id = :runnerSiteId AND completed_at IS NULL AND NOT (task_id = ANY(:openIds))', { runnerSiteId, openIds })
-        .execute());
+  async failOrphans({ runnerSiteId, openIds, at, reason }: { readonly runnerSiteId: string; readonly openIds: readonly string[]; readonly at: Date; readonly reason: string }, account: Account): Promise<void> {
+    await this.database.transaction(async (db) => {
+      const rows = await db.createQueryBuilder(TaskEntity, 't').setLock('pessimistic_write')
+        .where('t.runner_site_id = :runnerSiteId AND t.completed_at IS NULL AND NOT (t.task_id = ANY(:openIds))', { runnerSiteId, openIds }).getMany();
+      for (const row of rows) {
+        const task: TaskRecord = { ...fromRow(row), state: 'Failed', reason, completedAtMs: at.getTime(), generation: row.generation + 1 };
+        await db.upsert(TaskEntity, toRow(task), ['taskId']);
+        await account(db, task);
+      }
+    });
   }
 
   /** Tasks that this site runs, under way or ended after `changedAfter`. */

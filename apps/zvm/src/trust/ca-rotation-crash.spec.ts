@@ -101,7 +101,7 @@ class World {
     const poke = () => undefined;
     const others = [
       { look: () => trust.renewDue() }, vraStore, vraLink, { poke }, { isLoaded: true, all: () => [] }, {}, {}, peerStore, { poke, waitsFor: () => this.#peerLacks() },
-      { record: () => Promise.resolve() }, { nowMs: Date.now }, { appendOwn: () => Promise.resolve() }, { ...config, databaseUrl: '', hypervisor: '' },
+      { record: () => Promise.resolve() }, { nowMs: Date.now }, { recordOwn: (_act: object, work: () => Promise<void>) => work() }, { ...config, databaseUrl: '', hypervisor: '' },
     ];
     this.rotation = Reflect.construct(Rotation, [trust, ...others]) as CaRotation;
   }

@@ -90,15 +90,12 @@ export class CaRotation implements OnApplicationBootstrap, OnApplicationShutdown
     const { step, waitsFor } = rotationView({ phase, untilOldEndsMs }, await this.#followers());
     this.#waitsFor = waitsFor;
     if (step !== undefined && waitsFor.length > 0) this.#log.warn(`the old CA ends: the rotation waits no longer for ${waitsFor.join(', ')}`);
-    const before = this.#shown();
     switch (step) {
       case 'switch':
-        await this.trust.ca.switchToNext();
-        await this.#record('ca.switched', before);
+        await this.#recorded('ca.switched', async () => await this.trust.ca.switchToNext());
         return await this.#spread('The new CA of the site signs; certificates are being renewed.');
       case 'retire':
-        await this.trust.ca.retireOld();
-        await this.#record('ca.retired', before);
+        await this.#recorded('ca.retired', async () => await this.trust.ca.retireOld());
         return await this.#spread('The old CA of the site is no longer trusted: the rotation is complete.');
       case undefined: return await this.#urge();
     }
@@ -110,9 +107,13 @@ export class CaRotation implements OnApplicationBootstrap, OnApplicationShutdown
     return { signer: fingerprint(signerPem), trusted: trustedPem.map(fingerprint) };
   }
 
-  async #record(action: string, before: object): Promise<void> {
+  async #recorded(action: string, step: () => Promise<void>): Promise<void> {
     const message = this.#waitsFor.length > 0 ? plainText(`it did not wait any longer for ${this.#waitsFor.join(', ')}`) : null;
-    await this.audit.appendOwn({ action, entities: [`site:${this.config.siteId}`], changes: changesBetween(before, this.#shown()), message });
+    const before = this.#shown();
+    await this.audit.recordOwn({ action, entities: [`site:${this.config.siteId}`], message }, async () => {
+      await step();
+      return { changes: changesBetween(before, this.#shown()) };
+    });
   }
 
   /** Everyone who looks at files, states or answers is told at once; all of it happens again by itself if this is cut off. */

@@ -17,6 +17,10 @@ const NATS_PORT = 4222;
 
 export const trustFolder = ({ stateDir }: Pick<TrustConfig, 'stateDir'>): string => join(stateDir, 'trust');
 
+/** Writes the certificate of a role, or what it is shown beside, and tells of it. */
+export type Renewing = (role: OwnRole, write: () => Promise<void>) => Promise<void>;
+const UNTOLD: Renewing = async (_role, write) => await write();
+
 /** Addresses for certificates of servers beside the ZVM and NATS, where their owner asked for one. */
 export type ServerHosts = Partial<Record<'postgres' | 'hypervisor', readonly string[]>>;
 
@@ -26,6 +30,7 @@ export type ServerHosts = Partial<Record<'postgres' | 'hypervisor', readonly str
  */
 export class SiteTrust {
   #lastRenewal: Promise<unknown> = Promise.resolve();
+  #writtenByOpen: OwnRole[] = [];
 
   private constructor(
     private readonly config: TrustConfig,
@@ -47,7 +52,7 @@ export class SiteTrust {
     const nats = await NatsAuthority.openOrMake(join(folder, 'nats-authority'), site);
     const trust = new SiteTrust(config, nowMs, ca, nats, await Removals.open(join(folder, 'removals')), new Map());
     await trust.publish();
-    for (const role of OWN_ROLES) await trust.#keep(role, servers);
+    for (const role of OWN_ROLES) if (await trust.#keep(role, servers, UNTOLD)) trust.#writtenByOpen.push(role);
     await trust.#writeNatsConfiguration();
     return trust;
   }
@@ -99,36 +104,43 @@ export class SiteTrust {
   }
 
   /** Renews what is due: two thirds of a life, another CA that signs, another address. @returns the roles whose certificate or CA changed. */
-  async renewDue(): Promise<OwnRole[]> {
+  async renewDue(renewing: Renewing = UNTOLD): Promise<OwnRole[]> {
     // A rotation asks besides the timer: what the one has renewed is not due for the other.
-    const mine = this.#lastRenewal.then(() => this.#renewDue());
+    const mine = this.#lastRenewal.then(() => this.#renewDue(renewing));
     this.#lastRenewal = mine.catch(() => undefined);
     return await mine;
   }
 
-  async #renewDue(): Promise<OwnRole[]> {
+  /** Made or renewed by {@link open}, before there was anybody to tell; each once. */
+  takeWrittenByOpen(): OwnRole[] {
+    const roles = this.#writtenByOpen;
+    this.#writtenByOpen = [];
+    return roles;
+  }
+
+  async #renewDue(renewing: Renewing): Promise<OwnRole[]> {
     const renewed: OwnRole[] = [];
-    for (const role of this.own.keys()) if (await this.#keep(role, {})) renewed.push(role);
+    for (const role of this.own.keys()) if (await this.#keep(role, {}, renewing)) renewed.push(role);
     return renewed;
   }
 
   /** @returns whether something was made or replaced. */
-  async #keep(role: OwnRole, servers: ServerHosts): Promise<boolean> {
+  async #keep(role: OwnRole, servers: ServerHosts, renewing: Renewing): Promise<boolean> {
     const folder = join(trustFolder(this.config), role);
     const kept = this.own.get(role) ?? (await ComponentIdentity.open(folder));
     if (kept) this.own.set(role, kept);
     const hosts = this.#hostsOf(role, servers) ?? (kept ? hostsIn(kept) : undefined);
     if (hosts === undefined) return false;
     if (!kept) {
-      this.own.set(role, await ComponentIdentity.store(folder, await this.#parts(role, hosts)));
+      await renewing(role, async () => void this.own.set(role, await ComponentIdentity.store(folder, await this.#parts(role, hosts))));
       return true;
     }
     if (this.#isLeafGood(kept, hosts)) {
       if (kept.current().caPem.join('') === this.ca.trustedPem.join('')) return false;
-      await kept.replace({ ...kept.current(), caPem: this.ca.trustedPem });
+      await renewing(role, async () => await kept.replace({ ...kept.current(), caPem: this.ca.trustedPem }));
       return true;
     }
-    await kept.replace(await this.#parts(role, hosts));
+    await renewing(role, async () => await kept.replace(await this.#parts(role, hosts)));
     return true;
   }
 

@@ -2,7 +2,7 @@ import { Inject, Injectable, Logger, type OnApplicationBootstrap, type OnApplica
 import { fingerprint, readCertificates } from '@tidemark/trust';
 import type { CertificateFacts } from '@tidemark/vpg';
 import type { X509Certificate } from 'node:crypto';
-import { AuditLog } from '../audit/audit-log.js';
+import { AuditLog, type OwnAct } from '../audit/audit-log.js';
 import { changesBetween } from '../audit/redaction.js';
 import { Background } from '../background.js';
 import { ZVM_CONFIG, type ZvmConfig } from '../config.js';
@@ -15,6 +15,8 @@ import { type OwnRole, SiteTrust } from './site-trust.js';
 const LOOK_MS = 30_000;
 
 const OWNERS: Readonly<Record<OwnRole, string>> = { zvm: 'the ZVM', nats: 'the NATS server', postgres: 'PostgreSQL', hypervisor: 'the hypervisor manager' };
+
+const renewalOf = (role: OwnRole): OwnAct => ({ action: 'certificate.renewed', entities: [`certificate:${role}`] });
 
 /** Keeps the site's own certificates renewed, and tells those who serve with them. */
 @Injectable()
@@ -43,8 +45,8 @@ export class TrustService implements OnApplicationBootstrap, OnApplicationShutdo
   /** Renews what is due and takes up what was changed from outside. Runs by itself; a test calls it. */
   async look(): Promise<void> {
     await this.certificate.refresh();
-    const before = this.#shown();
-    for (const role of await this.trust.renewDue()) await this.#renewed(role, before);
+    for (const role of this.trust.takeWrittenByOpen()) await this.audit.appendOwn({ ...renewalOf(role), changes: changesBetween(null, this.#shown(role)), message: 'by the start of this ZVM' });
+    for (const role of await this.trust.renewDue(async (role, write) => await this.#recorded(role, write))) await this.#renewed(role);
     await this.#bringNatsUpToDate();
   }
 
@@ -60,16 +62,23 @@ export class TrustService implements OnApplicationBootstrap, OnApplicationShutdo
   }
 
   /** As the audit shows the site's own certificates: SHA-256, and of the CAs that are written beside each. */
-  #shown(): ReadonlyMap<OwnRole, object> {
-    return new Map([...this.trust.identities()].map(([role, identity]) => {
-      const { certificatePem, caPem } = identity.current();
-      return [role, { certificate: fingerprint(certificatePem), trusted: caPem.map(fingerprint) }];
-    }));
+  #shown(role: OwnRole): object | null {
+    const identity = this.trust.identities().get(role);
+    if (!identity) return null;
+    const { certificatePem, caPem } = identity.current();
+    return { certificate: fingerprint(certificatePem), trusted: caPem.map(fingerprint) };
   }
 
-  async #renewed(role: OwnRole, before: ReadonlyMap<OwnRole, object>): Promise<void> {
+  async #recorded(role: OwnRole, write: () => Promise<void>): Promise<void> {
+    const before = this.#shown(role);
+    await this.audit.recordOwn(renewalOf(role), async () => {
+      await write();
+      return { changes: changesBetween(before, this.#shown(role)) };
+    });
+  }
+
+  async #renewed(role: OwnRole): Promise<void> {
     this.#log.log(`the certificate of ${OWNERS[role]} was renewed`);
-    await this.audit.appendOwn({ action: 'certificate.renewed', entities: [`certificate:${role}`], changes: changesBetween(before.get(role) ?? null, this.#shown().get(role) ?? null) });
     // Renewing must not hang on the database.
     await this.events.record({
       type: 'Unknown', category: 'Events', entity: 'Site', userName: 'System', isSuccess: true, vpgIds: [], description: `The certificate of ${OWNERS[role]} was renewed.`,

@@ -120,8 +120,8 @@ export class UserService implements OnModuleInit {
       id: randomUUID(), name: FIRST_USER, passwordHash: await hashPassword(password), roles: [{ role: 'administrator', vpgIds: null }], isDisabled: false,
       isPasswordToBeChanged: false, createdAtMs: this.clock.nowMs(), lastLoginAtMs: null,
     };
-    await this.store.add(user);
-    await this.audit.appendOwn({ action: 'user.firstAdded', entities: [`user:${user.id}`], changes: changesBetween(null, shown(user)) });
+    await this.store.add(user, async (db) => await this.audit.stageOwn(db, { action: 'user.firstAdded', entities: [`user:${user.id}`], changes: changesBetween(null, shown(user)) }));
+    await this.audit.flush();
     // Shown to a person at a terminal only: where output goes to a log, the log shall not keep it.
     if (process.stdout.isTTY) process.stdout.write(`first administrator: user ${FIRST_USER}, password ${password}\n`);
     this.#log.log(`first administrator '${FIRST_USER}' created; the password is in ${this.#firstPasswordFile}`);

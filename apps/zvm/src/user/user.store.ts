@@ -50,9 +50,12 @@ export class UserStore {
   }
 
   /** @throws ZvmError ZVM_CONFLICT when the name is taken, in any letter case */
-  async add(user: User): Promise<void> {
-    const added = await this.database.use((db) => db.createQueryBuilder().insert().into(UserEntity).values(toRow(user)).orIgnore().returning('id').execute());
-    if ((added.raw as unknown[]).length === 0) throw conflict(`there is a user named '${user.name}' already`);
+  async add(user: User, account?: (db: EntityManager) => Promise<void>): Promise<void> {
+    await this.database.transaction(async (db) => {
+      const added = await db.createQueryBuilder().insert().into(UserEntity).values(toRow(user)).orIgnore().returning('id').execute();
+      if ((added.raw as unknown[]).length === 0) throw conflict(`there is a user named '${user.name}' already`);
+      await account?.(db);
+    });
   }
 
   /** Sessions of the user end, but `keptSessionId`. @throws ZvmError ZVM_CONFLICT when no administrator would be left */

@@ -1,6 +1,7 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { CatalogueRevisionV1, CheckpointInsertedV1, CataloguePutV1, SettledVmV1, VmPowerResultV1, VmPowerV1 } from '@tidemark/contracts';
 import { ControlError } from '@tidemark/nest';
+import { currentNote } from '../audit/audit-note.js';
 import { ZVM_CONFIG, type ZvmConfig } from '../config.js';
 import { conflict, forbidden, notFound, ZvmError } from '../errors.js';
 import { InventoryService } from '../inventory/inventory.service.js';
@@ -48,13 +49,17 @@ export class ProtectedSite {
       const isDecidedHere = known?.definition.recoverySiteId === this.config.siteId;
       // Until it is handed over: the record that comes then is of the other direction, whatever its generation.
       if (isDecidedHere && known.failover?.phase !== 'handedOver') throw conflict(`VPG '${name}' is recovered at this site, which decides over it`);
-      if (record.state === 'removed') return known && 'forget';
+      if (record.state === 'removed') {
+        if (known) await currentNote()?.begin();
+        return known && 'forget';
+      }
       if (this.vpgs.isForgotten(vpgId)) throw conflict(`VPG '${name}' was deleted at this site`);
       if (known?.state === 'removed') throw conflict(`VPG '${name}' was deleted by force at this site`);
       if (known && !isDecidedHere && known.generation >= record.generation) return undefined;
       this.#assertNameFree(record);
       if (known) assertSameVms(record, known, { isTurned: isDecidedHere });
       else await this.consents.admit(record, siteId);
+      await currentNote()?.begin();
       if (isDecidedHere) await this.catalogues.clear(vpgId, { isCopyNext: true });
       return record;
     });

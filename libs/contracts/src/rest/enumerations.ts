@@ -103,8 +103,8 @@ export const EVENT_TYPE = enumeration('EventTypeApi', [
 
 /** A Tidemark addition: the reference leaves roles to the hypervisor manager. What each may do: apps/zvm `access/permissions.ts`. */
 export const ROLE = enumeration('RoleApi', ['Administrator', 'Operator', 'Tester', 'Viewer', 'FileRestoreOperator']);
-/** How an audited act ended. */
-export const AUDIT_RESULT = enumeration('AuditResultApi', ['Done', 'Refused', 'Failed']);
+/** How an audited act ended; `Unknown`: the ZVM was stopped meanwhile. */
+export const AUDIT_RESULT = enumeration('AuditResultApi', ['Done', 'Refused', 'Failed', 'Unknown']);
 
 export const SYSLOG_PROTOCOL = enumeration('SyslogProtocolApi', ['Udp', 'Tcp', 'Tls']);
 
