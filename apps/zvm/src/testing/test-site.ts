@@ -130,8 +130,14 @@ export class TestSite {
 
 async function database(postgres: TestServer, name: string): Promise<string> {
   const { default: pg } = await import('pg');
-  const client = new pg.Client({ connectionString: `${postgres.url}/postgres` });
-  await client.connect();
+  // Its socket is there before it takes clients (57P03), on a busy machine for seconds.
+  const client = await eventually('PostgreSQL takes clients', async () => {
+    const trying = new pg.Client({ connectionString: `${postgres.url}/postgres` });
+    return await trying.connect().then(() => trying, (error: { readonly code?: string }) => {
+      if (error.code === '57P03') return undefined;
+      throw error;
+    });
+  });
   await client.query(`CREATE DATABASE ${name}`);
   await client.end();
   return name;
