@@ -133,8 +133,8 @@ async function database(postgres: TestServer, name: string): Promise<string> {
   // Its socket is there before it takes clients (57P03), on a busy machine for seconds.
   const client = await eventually('PostgreSQL takes clients', async () => {
     const trying = new pg.Client({ connectionString: `${postgres.url}/postgres` });
-    return await trying.connect().then(() => trying, (error: { readonly code?: string }) => {
-      if (error.code === '57P03') return undefined;
+    return await trying.connect().then(() => trying, (error: unknown) => {
+      if ((error as { readonly code?: string }).code === '57P03') return undefined;
       throw error;
     });
   });
