@@ -439,5 +439,5 @@ function* pagesOf({ pages }: MemoryRun): Generator<IndexPage, void> {
 }
 
 function fail(run: RunFile): never {
-  throw new Error(`sections of ${run.path} do not read back`);
+  throw new JournalError('JOURNAL_CORRUPT', `index ${run.path}: its sections do not read back as they were written`);
 }

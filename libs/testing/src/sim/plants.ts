@@ -1,3 +1,4 @@
+import { ONE_JOURNAL_PLANTS } from './one-journal/journal-plants.js';
 import { SPACE_PLANTS } from './plants-space.js';
 import type { Fault } from './swarm.js';
 import type { ViolationKind } from './world.js';
@@ -29,7 +30,7 @@ export interface Plant {
   /** Shows only where journals and scratch have limits. */
   readonly isLimited?: true;
   /** Default: the data plane of two sites. */
-  readonly world?: 'ownership';
+  readonly world?: 'ownership' | 'oneJournal';
   readonly flag?: PlantFlag;
   readonly mutation?: Mutation;
 }
@@ -298,4 +299,4 @@ const MEDIA: readonly Plant[] = [
   { name: 'lock-lapses-in-a-pause', breaks: 'a VRA opens a disk under its lock, which its holder keeps for as long as the process is there', seedBudget: 100, expects: ['writers'], flag: 'lockLapses', under: ['pause', 60] },
 ];
 
-export const PLANTS: readonly Plant[] = [...CAPTURE, ...SYNC, ...WIRE, ...CUSTODY, ...BARRIER, ...STORAGE, ...RETIRING, ...RECOVERY, ...REVERSE, ...OWNERSHIP, ...THINNING, ...CLOCKS, ...MEDIA, ...ACTIVITY, ...SPACE_PLANTS];
+export const PLANTS: readonly Plant[] = [...CAPTURE, ...SYNC, ...WIRE, ...CUSTODY, ...BARRIER, ...STORAGE, ...RETIRING, ...RECOVERY, ...REVERSE, ...OWNERSHIP, ...THINNING, ...CLOCKS, ...MEDIA, ...ACTIVITY, ...SPACE_PLANTS, ...ONE_JOURNAL_PLANTS];

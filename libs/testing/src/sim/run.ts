@@ -6,6 +6,7 @@ import { Guests } from './guests.js';
 import { GuestVm } from './guest-vm.js';
 import { Network } from './network.js';
 import { PlannedMove } from './planned-move.js';
+import { runOneJournal } from './one-journal/run-one-journal.js';
 import { runOwnership } from './ownership/run-ownership.js';
 import type { Plant } from './plants.js';
 import { ProtectingHost } from './protecting-host.js';
@@ -52,12 +53,18 @@ export interface RunResult {
   readonly overBytes: number;
 }
 
-/** One whole run: a world, faults for a while, then peace, in which everything must become whole again. Before it the ownership protocol alone, by the same seed. One at a time. */
+/** One whole run: a world, faults for a while, then peace, in which everything must become whole again. Before it the ownership protocol alone and one journal alone, by the same seed. One at a time. */
 export async function run(seed: number, plant?: Plant): Promise<RunResult> {
-  const { violation } = plant === undefined || plant.world === 'ownership' ? await runOwnership(seed, plant) : { violation: undefined };
-  if (violation !== undefined || plant?.world === 'ownership') return { ...NOTHING, seed, options: swarm(new Random(seed), seed), violation, kind: kindOf(violation) };
+  for (const [name, runSmall] of SMALL_WORLDS) {
+    if (plant !== undefined && plant.world !== name) continue;
+    const { violation } = await runSmall(seed, plant);
+    if (violation !== undefined || plant !== undefined) return { ...NOTHING, seed, options: swarm(new Random(seed), seed), violation, kind: kindOf(violation) };
+  }
   return await new Run(seed, plant).result();
 }
+
+/** Each is of one danger alone, and soon over. */
+const SMALL_WORLDS = [['ownership', runOwnership], ['oneJournal', runOneJournal]] as const;
 
 const NOTHING = { listedCount: 0, imageChecks: 0, writeCount: 0, testCount: 0, moveCount: 0, reversalCount: 0, commitCount: 0, rollbackCount: 0, compactedBytes: 0, eventCount: 0, earlyCount: 0, raisedCount: 0, overBytes: 0 };
 

@@ -6,8 +6,8 @@ import type { SimHost, Surroundings } from './sim-host.js';
 
 /** A disk as one process of one host sees it: with the process its operations end, halfway if need be. */
 export interface HostDisk {
-  readonly host: SimHost;
-  readonly around: Surroundings;
+  readonly host: Pick<SimHost, 'isAlive' | 'isPaused' | 'life' | 'after' | 'wallMs'>;
+  readonly around: Pick<Surroundings, 'world' | 'plant'>;
   readonly disk: SimDisk;
 }
 
