@@ -2,7 +2,7 @@ import { JournalFile, decompressBody } from '@tidemark/journal-file';
 import { JournalError, type JournalState } from '@tidemark/journal';
 import { crc32c } from '@tidemark/link';
 import type { Plant } from '../plants.js';
-import { simFiles, SimMirror, type DiskOwner } from '../sim-files.js';
+import { simFiles, SimMirror, type HostDisk } from '../sim-files.js';
 import type { SimDisk } from '../disk.js';
 import { Violation, type World } from '../world.js';
 import { ONE_JOURNAL, type ModelFrame, type StreamModel } from './stream-model.js';
@@ -26,6 +26,7 @@ const EPOCH = 1;
 /** One process with one journal: opens it, takes a stream, drops old checkpoints, reserves epochs, reads images; dies at any time and begins again. */
 export class JournalProcess {
   isAlive = false;
+  readonly isPaused = false;
   life = 0;
   /** Nothing more is to go wrong: writes go on until everything is whole. */
   isWhole = false;
@@ -108,7 +109,7 @@ export class JournalProcess {
 
   #options(isIndexDistrusted: boolean, isOn: () => boolean): Parameters<typeof JournalFile.open>[0] {
     const { world, disk, model, segmentBytes, plant } = this.parts;
-    const owner: DiskOwner = { host: this, around: { world, plant }, disk };
+    const owner: HostDisk = { host: this, around: { world, plant }, disk };
     return {
       folder: FOLDER, identity: ONE_JOURNAL, epoch: EPOCH, segmentBytes, crc32c, isIndexDistrusted, cacheBytesMax: 64 * 1024, decompress: decompressBody,
       volumes: model.disks.map(({ byteLength }, volume) => ({ sizeBytes: byteLength, mirror: new SimMirror(owner, disk.ensure(`vpg1/vm1/mirror/${volume}`, byteLength)) })),
