@@ -39,7 +39,7 @@ export function operation<T>({ host, around, disk }: HostDisk, begin: () => unkn
 }
 
 /** The page cache and its faults behind the port that the real journal writes through. */
-export function simFiles(owner: DiskOwner): FileLayer {
+export function simFiles(owner: HostDisk): FileLayer {
   const { disk, around } = owner;
   const life = owner.host.life;
   const isOver = (): boolean => owner.host.life !== life || !owner.host.isAlive;
@@ -80,7 +80,7 @@ function created(disk: SimDisk, path: string): SimFile {
 
 type Act = <T>(begin: () => void, end: () => T) => Promise<T>;
 
-function simHandle(file: SimFile, { owner, act }: { readonly owner: DiskOwner; readonly act: Act }): JournalHandle {
+function simHandle(file: SimFile, { owner, act }: { readonly owner: HostDisk; readonly act: Act }): JournalHandle {
   const { disk, around } = owner;
   const { random } = around.world;
   const nothing = (): void => undefined;
@@ -140,7 +140,7 @@ function joined(chunks: readonly Uint8Array[]): Uint8Array {
 export class SimMirror implements Volume {
   readonly isReadOnly = false;
 
-  constructor(private readonly owner: DiskOwner, readonly file: SimFile) {}
+  constructor(private readonly owner: HostDisk, readonly file: SimFile) {}
 
   get sizeBytes(): number {
     return this.file.sizeBytes;
