@@ -218,7 +218,7 @@ export class Checkers implements RecoveryWatcher {
         const recovery = this.#recoveries(plan.vpgId).find((one) => one.key === key);
         const durableSeq = recovery?.journal?.stats().durableSeq ?? -1;
         if (recovery === undefined || durableSeq < status.ackedSeq || this.#ended.has(key) || this.#isRotted(recovery)) continue;
-        plan.vm.captured.forEach((image, volume) => this.#compare('head', `${key} with no lag`, volume, recovery.imageBefore(volume, Infinity), image));
+        plan.volumeBytes.forEach((bytes, volume) => this.#compare('head', `${key} with no lag`, volume, recovery.imageBefore(volume, Infinity).subarray(0, bytes), plan.vm.captured[volume]?.subarray(0, bytes) ?? new Uint8Array()));
       }
     }
   }
@@ -241,7 +241,8 @@ export class Checkers implements RecoveryWatcher {
     if (held === undefined || this.#isRotted(recovery)) return;
     if (marker === undefined) throw new Violation('image', `${recovery.key} holds checkpoint ${checkpointId}, which nobody marked`);
     this.imageChecks += 1;
-    marker.images.forEach((image, volume) => this.#compare('image', `${recovery.key} at checkpoint ${checkpointId}`, volume, recovery.imageBefore(volume, held.markerSeq), image));
+    const sizes = recovery.journal?.volumesOf(checkpointId).map(({ sizeBytes }) => sizeBytes) ?? [];
+    marker.images.forEach((image, volume) => this.#compare('image', `${recovery.key} at checkpoint ${checkpointId}`, volume, recovery.imageBefore(volume, held.markerSeq).subarray(0, sizes[volume] ?? 0), image));
   }
 
   #compare(kind: 'image' | 'head', what: string, volume: number, found: Uint8Array, expected: Uint8Array): void {

@@ -99,6 +99,12 @@ export class SimFile {
     for (const sector of this.#unreadable) if (sector * SECTOR_BYTES >= start && (sector + 1) * SECTOR_BYTES <= end) this.#unreadable.delete(sector);
   }
 
+  /** Its new size is durable when this returns. */
+  grow(sizeBytes: number): void {
+    this.#cache.reach(sizeBytes);
+    this.#durable.reach(sizeBytes);
+  }
+
   copy(): Uint8Array {
     return this.#cache.view(0, this.#cache.length).slice();
   }

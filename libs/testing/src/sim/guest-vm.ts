@@ -57,7 +57,8 @@ export class GuestVm {
   constructor(
     readonly vmId: string,
     readonly number: number,
-    readonly volumeBytes: readonly number[],
+    /** 0: removed. */
+    public volumeBytes: readonly number[],
   ) {
     this.disks = volumeBytes.map((bytes) => new SimFile(bytes));
     this.captured = volumeBytes.map((bytes) => new Uint8Array(bytes));
@@ -110,14 +111,24 @@ export class GuestVm {
     if (now !== undefined) this.captured[volume]?.set(now, offset);
   }
 
+  /** The hypervisor makes a disk longer: it reads as zeroes there, and the guest may write at once. */
+  grow(volume: number, bytes: number): void {
+    this.disks[volume]?.grow(bytes);
+    const longer = new Uint8Array(bytes);
+    longer.set(this.captured[volume] ?? new Uint8Array());
+    this.captured[volume] = longer;
+    this.volumeBytes = this.volumeBytes.map((before, index) => (index === volume ? bytes : before));
+  }
+
   /** The capturing process is gone, or the host's memory: a new one starts from the disk. */
   captureRestarts(): void {
     this.captureCount += 1;
     this.captured = this.disks.map((disk) => disk.copy());
   }
 
-  markerPlaced(key: string, placedAtMs: number): void {
-    this.markers.set(key, { placedAtMs, atIndex: this.capturedCount, images: this.captured.map((image) => image.slice()), after: this.#after, captureCount: this.captureCount });
+  /** `sizesBytes`: of the volumes in the stream that it was put into. */
+  markerPlaced(key: string, placedAtMs: number, sizesBytes: readonly number[]): void {
+    this.markers.set(key, { placedAtMs, atIndex: this.capturedCount, images: sizesBytes.map((bytes, volume) => this.captured[volume]?.slice(0, bytes) ?? new Uint8Array()), after: this.#after, captureCount: this.captureCount });
   }
 }
 

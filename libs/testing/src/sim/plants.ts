@@ -29,6 +29,8 @@ export interface Plant {
   readonly isLogged?: true;
   /** Shows only where journals and scratch have limits. */
   readonly isLimited?: true;
+  /** Shows only where the volumes of VMs change. */
+  readonly isChanging?: true;
   /** Default: the data plane of two sites. */
   readonly world?: 'ownership' | 'oneJournal';
   readonly flag?: PlantFlag;
@@ -278,6 +280,18 @@ const ACTIVITY: readonly Plant[] = [
   },
 ];
 
+/** Volumes that grow while they are protected. */
+const VOLUMES: readonly Plant[] = [
+  {
+    name: 'grown-part-not-copied', breaks: 'what a volume has grown by is dirty: what was written there before the stream had it is sent', seedBudget: 100, expects: ['head', 'image', 'view'], isChanging: true,
+    mutation: { file: SYNC_WALK, find: '      if (sizeBytes > knownBytes) this.mark(volume, knownBytes, sizeBytes);\n', replace: '' },
+  },
+  {
+    name: 'old-image-in-the-new-size', breaks: 'the image at a checkpoint has the volumes of its time, in the sizes of its time', seedBudget: 100, expects: ['image', 'view'], isChanging: true,
+    mutation: { file: `${JOURNAL}/durable-state.ts`, find: 'this.#volumeSets.findLast(({ afterSeq }) => afterSeq < seq)?.volumes ?? this.snapshot.volumes', replace: 'this.snapshot.volumes' },
+  },
+];
+
 const CLOCKS: readonly Plant[] = [
   {
     name: 'retires-over-a-clock-step', breaks: 'where the two clocks of a host contradict each other, no more time is counted than both have seen', seedBudget: 200, expects: ['retirement'],
@@ -299,4 +313,4 @@ const MEDIA: readonly Plant[] = [
   { name: 'lock-lapses-in-a-pause', breaks: 'a VRA opens a disk under its lock, which its holder keeps for as long as the process is there', seedBudget: 100, expects: ['writers'], flag: 'lockLapses', under: ['pause', 60] },
 ];
 
-export const PLANTS: readonly Plant[] = [...CAPTURE, ...SYNC, ...WIRE, ...CUSTODY, ...BARRIER, ...STORAGE, ...RETIRING, ...RECOVERY, ...REVERSE, ...OWNERSHIP, ...THINNING, ...CLOCKS, ...MEDIA, ...ACTIVITY, ...SPACE_PLANTS, ...ONE_JOURNAL_PLANTS];
+export const PLANTS: readonly Plant[] = [...CAPTURE, ...SYNC, ...WIRE, ...CUSTODY, ...BARRIER, ...STORAGE, ...RETIRING, ...RECOVERY, ...REVERSE, ...OWNERSHIP, ...THINNING, ...CLOCKS, ...MEDIA, ...ACTIVITY, ...VOLUMES, ...SPACE_PLANTS, ...ONE_JOURNAL_PLANTS];

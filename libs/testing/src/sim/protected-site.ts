@@ -132,7 +132,7 @@ export class ProtectedSite {
       known?.custody.told(this.#revision, vms.map(({ vmId }) => vmId));
       if (known) known.given = idsOf(vms);
       const protections = this.site.plans.flatMap((plan) => plan.vms.filter((vm) => vm.runsOn === name).map((vm) => ({
-        vpgId: plan.vpgId, vm, recoveringHost: plan.recoveringHostOf.get(vm.vmId) ?? '', epoch: plan.epoch, volumeBytes: vm.volumeBytes,
+        vpgId: plan.vpgId, vm, recoveringHost: plan.recoveringHostOf.get(vm.vmId) ?? '', epoch: plan.epoch, volumeBytes: plan.volumesOf.get(vm.vmId) ?? vm.volumeBytes,
       })));
       const own = barriers.filter(({ members }) => members.some(({ vraId }) => vraId === name));
       return [name, { revision: this.#revision, vms, protections, barriers: own }];

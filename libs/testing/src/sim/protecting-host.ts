@@ -209,6 +209,8 @@ export class ProtectingHost extends SimHost {
     for (const plan of desired.protections) {
       if (this.#logs !== undefined) await this.#openLog(this.#logs, plan);
       this.#ensureStream(plan);
+      // Its volumes changed while it runs: the old log is gone, the new one has nothing to say yet.
+      if (this.#logs !== undefined) await this.#renewLog(this.#logs, plan);
     }
     for (const config of desired.barriers) this.#ensureBarrier(config.vpgId).take({ type: 'configured', config });
   }
@@ -220,6 +222,14 @@ export class ProtectingHost extends SimHost {
   async #openLog(logs: ActivityLogs, plan: ProtectionPlan): Promise<void> {
     const capture = this.#captures.get(plan.vm.vmId);
     if (capture !== undefined && !this.#streams.has(keyOf(plan.vpgId, plan.vm.vmId))) await logs.openForRunning(protectionOf(plan), gatedGuest(plan.vm, capture));
+  }
+
+  async #renewLog(logs: ActivityLogs, plan: ProtectionPlan): Promise<void> {
+    const key = keyOf(plan.vpgId, plan.vm.vmId);
+    const capture = this.#captures.get(plan.vm.vmId);
+    if (capture === undefined || logs.get(key) !== undefined) return;
+    await logs.openForRunning(protectionOf(plan), gatedGuest(plan.vm, capture));
+    this.#streams.get(key)?.useActivity(logs.get(key));
   }
 
   /** Until the VRA of the former host has let go of the disks, nothing is served here; it is asked again soon. */
@@ -258,7 +268,9 @@ export class ProtectingHost extends SimHost {
   #ensureStream(plan: ProtectionPlan): void {
     const key = keyOf(plan.vpgId, plan.vm.vmId);
     const capture = this.#captures.get(plan.vm.vmId);
-    if (this.#streams.has(key) || capture === undefined) return;
+    const running = this.#streams.get(key);
+    if (running !== undefined && running.plan.volumeBytes.join() !== plan.volumeBytes.join()) running.changeVolumes(plan);
+    if (running !== undefined || capture === undefined) return;
     this.#session += 1;
     const { frameBytesMax, syncReadMsMax, isCompressed } = this.options;
     const { around } = this;
@@ -392,7 +404,7 @@ export class ProtectingHost extends SimHost {
       const { vm } = stream.plan;
       if (vm.markers.has(key)) throw new Violation('number', `checkpoint number ${checkpointId} was given twice`);
       if (!stream.sender.placeMarker(marker)) reason = `${vmId} is ${stream.sender.status().state}`;
-      else vm.markerPlaced(key, this.world.nowMs);
+      else vm.markerPlaced(key, this.world.nowMs, stream.plan.volumeBytes);
       stream.pump();
     }
     return reason;

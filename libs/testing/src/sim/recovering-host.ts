@@ -59,6 +59,8 @@ export class RecoveringHost extends SimHost {
   /** These survive the process: the state file. */
   readonly #entries = new Map<string, ViewEntry>();
   readonly retiredIds = new Map<string, number>();
+  /** As {@link RecoveringHost.changeVolumes} was told last. */
+  readonly #volumes = new Map<string, readonly number[]>();
   #nextConnection = 1;
   isRetirementPaused = false;
   #ages: RunningClock | undefined;
@@ -110,7 +112,10 @@ export class RecoveringHost extends SimHost {
     };
     const owner = { host: this, around: this.around, disk: this.disk };
     this.pins.load();
-    for (const vm of this.options.vms) this.#recoveries.set(keyOf(vm.vpgId, vm.vmId), new SimRecovery(vm, owner, this.options, hooks));
+    for (const vm of this.options.vms) {
+      const key = keyOf(vm.vpgId, vm.vmId);
+      this.#recoveries.set(key, new SimRecovery({ ...vm, volumeBytes: this.#volumes.get(key) ?? vm.volumeBytes }, owner, this.options, hooks));
+    }
     for (const plan of this.options.retirements) {
       const retirement = new SimRetirement(plan, this);
       this.#retirements.set(plan.config.vpgId, retirement);
@@ -135,6 +140,16 @@ export class RecoveringHost extends SimHost {
     for (const entry of this.#entries.values()) if (!this.#views.has(entry.spec.viewId)) this.#reopen(entry);
     if (!this.isRetirementPaused) for (const retirement of this.#retirements.values()) retirement.report();
     this.after(LIST_MS, () => this.#tick());
+  }
+
+  /** Answered when its mirrors are as long, and it is remembered: then a stream may open with these volumes. May be repeated. */
+  async changeVolumes(vpgId: string, vmId: string, volumeBytes: readonly number[]): Promise<void> {
+    this.around.world.touch();
+    this.#journalOf({ vpgId, vmId });
+    const { life } = this;
+    this.recovery(vpgId, vmId)?.changeVolumes(volumeBytes);
+    await this.stateSaved();
+    if (this.life === life) this.#volumes.set(keyOf(vpgId, vmId), volumeBytes);
   }
 
   // ---- views

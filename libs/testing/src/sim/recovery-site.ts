@@ -180,7 +180,8 @@ export class RecoverySite {
   #checkPromoted({ spec, images }: ViewGuest): void {
     const recovery = this.#hostOf(spec).recovery(spec.vpgId, spec.vmId);
     images.forEach((image, volume) => {
-      const found = recovery?.mirror(volume).file.copy() ?? new Uint8Array();
+      // Its mirror is cut to the size of then: where it has grown, what is behind that goes.
+      const found = recovery?.mirror(volume).file.copy().subarray(0, image.byteLength) ?? new Uint8Array();
       const at = found.findIndex((byte, index) => byte !== image[index]);
       if (at >= 0) throw new Violation('view', `${spec.vmId} was promoted, and volume ${volume} of its disk differs at byte ${at}`);
     });

@@ -89,7 +89,7 @@ export class Reversal {
     await this.#retireOld(plan);
     const recovering = this.#recoveringHosts(serial, plan, vms.length);
     const reversed: VpgPlan = {
-      ...plan, vpgId: `${plan.vpgId}r`, vms, epoch, isReversed: true,
+      ...plan, vpgId: `${plan.vpgId}r`, vms, epoch, isReversed: true, volumesOf: new Map(),
       recoveringHostOf: new Map(vms.map(({ vmId }, index) => [vmId, recovering[index % recovering.length] ?? ''])),
     };
     this.#startRecovering(reversed, recovering, this.#oldDisks(plan, reversed, from));

@@ -19,6 +19,7 @@ import { swarm, withActivityLogs, withFaults, type SwarmOptions } from './swarm.
 import { GUARD_BYTES, SimSpace } from './sim-space.js';
 import { SpaceOperator } from './space-operator.js';
 import { Random } from './random.js';
+import { isCurrent, VolumeChanges, withVolumeChanges } from './volume-changes.js';
 import { watchRejections } from './rejections.js';
 import { EPOCH, type VpgPlan } from './topology.js';
 import { Violation, World, type ViolationKind } from './world.js';
@@ -89,13 +90,15 @@ class Run {
   readonly #reversal: Reversal;
   readonly #space: SpaceOperator;
   readonly #faults: Faults;
+  readonly #volumeChanges: VolumeChanges;
   #isDone = false;
 
   constructor(seed: number, plant: Plant | undefined) {
     this.#world = new World(seed);
     const chosen = swarm(this.#world.random, seed, plant && { isThinned: plant.isThinned === true, isLimited: plant.isLimited === true });
     const options = withActivityLogs(chosen, seed, plant === undefined ? undefined : plant.isLogged === true);
-    this.#options = plant?.under === undefined ? options : withFaults(options, [plant.under]);
+    const changing = withVolumeChanges(options, seed, plant === undefined ? undefined : plant.isChanging === true);
+    this.#options = plant?.under === undefined ? changing : withFaults(changing, [plant.under]);
     this.#network = new Network(this.#world);
     this.#network.delayMsMax = this.#options.delayMsMax;
     this.#network.spikeMsMax = this.#options.spikeMsMax;
@@ -120,6 +123,7 @@ class Run {
     this.#recoverySite = new RecoverySite(this.#world, plans, recovering, this.#checkers, this.#options, { planned, reversal: this.#reversal });
     this.#manager.documentMsMax = this.#options.documentMsMax;
     this.#space = new SpaceOperator(this.#world, this.#site, this.#checkers);
+    this.#volumeChanges = new VolumeChanges(this.#world, this.#site, this.#manager, this.#checkers, this.#options.volumeChangeMs);
     const targets = { network: this.#network, site: this.#site, manager: this.#manager, recoverySite: this.#recoverySite, reversal: this.#reversal, space: this.#space };
     this.#faults = new Faults(this.#world, targets, this.#options);
   }
@@ -148,9 +152,11 @@ class Run {
     this.#watch(1);
     this.#guests.start();
     this.#faults.start();
+    this.#volumeChanges.start();
     if (this.#options.isThinned) this.#recoverySite.thinNowAndThen();
     await this.#world.runUntil(this.#options.faultPhaseMs);
     this.#faults.stop();
+    this.#volumeChanges.stop();
     await this.#world.runUntil(this.#options.faultPhaseMs + 500);
     this.#guests.isStopped = true;
     this.#reversal.stopGuests();
@@ -227,7 +233,7 @@ class Run {
       const { lagBytes, state, sync } = sender.status();
       // A stream may also be refused because a journal is not open yet. Where storage failed its commit may never be answered.
       if (this.#checkers.isEnding(plan.vpgId)) return isFenced(sender) || (this.#faults.isStorageFailed && !this.#recoverySite.isIdle);
-      return !live.has(plan.vpgId) || (lagBytes === 0 && state === 'replicating' && sync === null);
+      return !live.has(plan.vpgId) || (lagBytes === 0 && state === 'replicating' && sync === null && isCurrent(plan.volumeBytes, plan.vm));
     });
   }
 
@@ -245,7 +251,7 @@ class Run {
   #plans(vms: readonly GuestVm[]): VpgPlan[] {
     const { vpgs, intervalMs, historyMs, recoveringCount } = this.#options;
     return vpgs.map((members, index) => ({
-      vpgId: `vpg${index + 1}`, intervalMs, historyMs, epoch: EPOCH, isReversed: false,
+      vpgId: `vpg${index + 1}`, intervalMs, historyMs, epoch: EPOCH, isReversed: false, volumesOf: new Map(),
       vms: members.flatMap((member) => vms[member] ?? []),
       recoveringHostOf: new Map(members.map((member) => [`vm${member + 1}`, `r${((member + index) % recoveringCount) + 1}`])),
     }));

@@ -1,5 +1,5 @@
 import { SECTOR_BYTES } from '@tidemark/base';
-import { ActivityLogs, type ActivityFiles, type ActivityLogFile, type AttachedVmSpec, type GatedGuest, type MarksHandle, type ProtectionSpec, type TrustFile, type WriteGate } from '@tidemark/engine-host/activity';
+import { ActivityLogs, VolumeMap, type ActivityFiles, type ActivityLogFile, type AttachedVmSpec, type GatedGuest, type MarksHandle, type ProtectionSpec, type TrustFile, type WriteGate } from '@tidemark/engine-host/activity';
 import type { EarlierSession } from '@tidemark/replication';
 import { SimFile, type SimDisk } from './disk.js';
 import type { GuestVm } from './guest-vm.js';
@@ -34,12 +34,21 @@ export function gatedGuest(vm: GuestVm, gates: { addGate(gate: WriteGate): void;
   const spec = attachedOf(vm);
   return {
     spec,
-    slotOf: (diskId) => vm.volumeBytes.findIndex((bytes, slot) => bytes > 0 && diskId === `${vm.vmId}-${slot}`),
+    slotOf: (diskId) => slotOf(vm, diskId),
     disk: (slot) => ((vm.volumeBytes[slot] ?? 0) > 0 ? diskOf(vm.vmId, slot, vm.volumeBytes[slot] ?? 0) : undefined),
     addGate: (gate) => gates.addGate(gate),
     removeGate: (gate) => gates.removeGate(gate),
   };
 }
+
+/** In bytes of the simulated volumes. */
+export function volumeMapOf(plan: ProtectionPlan): VolumeMap {
+  const { vm, volumeBytes } = plan;
+  const slots = { slotOf: (diskId: string) => slotOf(vm, diskId), disk: () => undefined };
+  return new VolumeMap({ ...protectionOf(plan), volumeBytes }, slots);
+}
+
+const slotOf = (vm: GuestVm, diskId: string): number => vm.volumeBytes.findIndex((bytes, slot) => bytes > 0 && diskId === `${vm.vmId}-${slot}`);
 
 /** As a sender of simulated volumes is told it. */
 export function earlierOf(file: ActivityLogFile | undefined): EarlierSession | undefined {

@@ -1,7 +1,7 @@
 import { unreachable } from '@tidemark/base';
 import { decodeHashRequest, decodeRecords, encodeAck, encodeFrame, encodeHashReply, encodeOpened, encodeRefused, FrameKind, type FrameHeader, type HashRequest, type OpenRequest } from '@tidemark/frame';
 import type { HeldCheckpoint, JournalState } from '@tidemark/journal';
-import { decompressBody, JournalFile } from '@tidemark/journal-file';
+import { decompressBody, JournalFile, type JournalVolume } from '@tidemark/journal-file';
 import { crc32c } from '@tidemark/link';
 import { Receiver, type ReceiverEffect, type RefusedReply } from '@tidemark/replication';
 import { JournalOracle } from './journal-oracle.js';
@@ -61,6 +61,8 @@ export class SimRecovery {
   readonly #replies = new Map<number, Reply>();
   readonly #oracle: JournalOracle;
   readonly #mirrors: SimMirror[];
+  /** Sizes of the volumes as the manager has told them. */
+  #told: readonly number[];
   #journal: JournalFile | undefined;
   #body: Uint8Array = new Uint8Array();
   #isOver = false;
@@ -75,6 +77,7 @@ export class SimRecovery {
     const { isPreseeded = false } = vm;
     this.receiver = new Receiver({ vpgId, vmId, epoch: options.epoch, volumeSizesBytes: volumeBytes, creditBytesMax: vm.space?.creditBytesMax ?? options.creditBytesMax, isPreseeded });
     this.#mirrors = volumeBytes.map((bytes, volume) => new SimMirror(owner, owner.disk.ensure(`${this.key}/mirror/${volume}`, bytes)));
+    this.#told = volumeBytes;
     this.#proveBasis();
     this.#oracle = new JournalOracle(owner.disk, this.folder);
     this.#open();
@@ -158,7 +161,7 @@ export class SimRecovery {
     return JournalFile.open({
       folder: this.folder,
       identity: { vpgId, vmId },
-      volumes: volumeBytes.map((sizeBytes, volume) => ({ sizeBytes, mirror: this.mirror(volume) })),
+      volumes: this.#journalVolumes(volumeBytes),
       epoch, segmentBytes, crc32c, isIndexDistrusted,
       clocks: { monotonicMs: () => host.ageNowMs(), wallClockMs: () => host.wallMs },
       decompress: decompressBody,
@@ -174,6 +177,8 @@ export class SimRecovery {
   #opened(journal: JournalFile, isOpenedAnew: boolean): void {
     this.#journal = journal;
     const { epoch, state } = journal.stats();
+    // What it was told and no stream has opened with yet is only offered.
+    this.receiver.beginVolumes(journal.volumes.map(({ sizeBytes }) => sizeBytes));
     if (this.owner.around.plant?.flag !== 'fenceForgotten') this.#step((effects) => this.receiver.setEpoch(epoch, effects));
     if (this.#isBrokenAtOpening) this.hooks.broke(this);
     this.hooks.opened(this);
@@ -291,14 +296,14 @@ export class SimRecovery {
   }
 
   frame(connection: number, header: FrameHeader, body: Uint8Array): void {
-    const records = decodeRecords(header, decompressBody(header.codec, body, header.rawBytes), this.vm.volumeBytes);
+    const records = decodeRecords(header, decompressBody(header.codec, body, header.rawBytes), this.receiver.volumeSizesBytes);
     this.#body = body;
     this.#step((effects) => this.receiver.frame(connection, header, records, effects));
   }
 
   hashRequested(connection: number, body: Uint8Array): void {
     const status = this.receiver.status();
-    if (connection === status.connection && status.state === 'open') this.#hash(connection, decodeHashRequest(body, this.vm.volumeBytes));
+    if (connection === status.connection && status.state === 'open') this.#hash(connection, decodeHashRequest(body, this.receiver.volumeSizesBytes));
   }
 
   #hash(connection: number, request: HashRequest): void {
@@ -382,15 +387,40 @@ export class SimRecovery {
     if (fields.kind === FrameKind.refused || fields.kind === FrameKind.closeStream) this.#replies.delete(connection);
   }
 
-  #beginIncarnation({ openId, sessionId, epoch }: Extract<ReceiverEffect, { kind: 'beginIncarnation' }>): void {
+  #journalVolumes(volumeBytes: readonly number[]): JournalVolume[] {
+    return volumeBytes.map((sizeBytes, volume) => ({ sizeBytes, mirror: this.mirror(volume) }));
+  }
+
+  /** Their mirrors first; then a stream may open with these volumes, which brings them into force. */
+  changeVolumes(volumeBytes: readonly number[]): void {
+    volumeBytes.forEach((bytes, volume) => {
+      if (volume < this.#mirrors.length) this.mirror(volume).file.grow(bytes);
+      else this.#mirrors.push(new SimMirror(this.owner, this.owner.disk.ensure(`${this.key}/mirror/${volume}`, bytes)));
+    });
+    this.#told = volumeBytes;
+    this.receiver.offerVolumes(volumeBytes);
+  }
+
+  async #withVolumes(sizesBytes: readonly number[], journal: JournalFile): Promise<void> {
+    const isInForce = journal.volumes.length === sizesBytes.length && journal.volumes.every(({ sizeBytes }, volume) => sizesBytes[volume] === sizeBytes);
+    if (!isInForce) await journal.changeVolumes(this.#journalVolumes(this.#told));
+  }
+
+  async #begun(journal: JournalFile | undefined, { sessionId, epoch, volumeSizesBytes }: Extract<ReceiverEffect, { kind: 'beginIncarnation' }>): ReturnType<JournalFile['beginIncarnation']> {
+    if (journal === undefined) throw new Error('the journal is not open');
+    await this.#withVolumes(volumeSizesBytes, journal);
+    return await journal.beginIncarnation({ sessionId, epoch });
+  }
+
+  #beginIncarnation(effect: Extract<ReceiverEffect, { kind: 'beginIncarnation' }>): void {
+    const { openId } = effect;
     const { world } = this.owner.around;
     world.touch();
     const answered = (result: Parameters<Receiver['incarnationBegan']>[0]): void => {
       world.touch();
       this.#step((effects) => this.receiver.incarnationBegan(result, effects));
     };
-    const begin = this.#journal?.beginIncarnation({ sessionId, epoch }) ?? Promise.reject(new Error('the journal is not open'));
-    void begin.then(
+    void this.#begun(this.#journal, effect).then(
       (begun) => answered({ openId, isBegun: true, ...begun }),
       (error: unknown) => answered({ openId, isBegun: false, message: String(error) }),
     );

@@ -4,12 +4,12 @@ import {
 } from '@tidemark/frame';
 import { crc32c } from '@tidemark/link';
 import { Sender, type BudgetShare, type OutgoingFrame, type SenderOptions, type SyncCompare, type SyncRead, type VolumeExtent } from '@tidemark/replication';
-import { StreamActivity, type ActivityLogFile } from '@tidemark/engine-host/activity';
+import { StreamActivity, type ActivityLogFile, type VolumeMap } from '@tidemark/engine-host/activity';
 import type { CaptureSink } from '@tidemark/splitter';
 import type { Capture } from './capture.js';
 import type { SimSocket } from './network.js';
 import type { GuestVm } from './guest-vm.js';
-import { ACTIVITY_SCALE, earlierOf } from './sim-activity.js';
+import { ACTIVITY_SCALE, earlierOf, volumeMapOf } from './sim-activity.js';
 import { SimCompares } from './sim-compare.js';
 import { concat, type SimHost, type Surroundings } from './sim-host.js';
 import { keyOf, type ProtectionPlan } from './topology.js';
@@ -42,8 +42,9 @@ export class SimStream {
   /** Of the opening that is open. */
   #compares: SimCompares;
   readonly #activity: StreamActivity | undefined;
+  #map: VolumeMap;
 
-  constructor(readonly plan: ProtectionPlan, readonly capture: Capture, private readonly options: StreamOptions) {
+  constructor(public plan: ProtectionPlan, readonly capture: Capture, private readonly options: StreamOptions) {
     const { vpgId, vm, epoch } = plan;
     this.key = keyOf(vpgId, vm.vmId);
     const { sessionId, share } = options;
@@ -52,9 +53,10 @@ export class SimStream {
     this.sender = new Sender({
       vpgId, vmId: vm.vmId, epoch, sessionId, volumeSizesBytes: plan.volumeBytes, budget: share, ...(isFenced ? { fence: capture.splitter } : {}), ...(earlier && { earlier }), ...takeBasis(vm),
     });
+    this.#map = volumeMapOf(plan);
     this.#compares = new SimCompares(this.sender);
     this.#activity = options.activity && this.#keepActivity(options.activity);
-    capture.addSink(this.key, this.#activity === undefined ? this.sender : this.#markingSink(this.#activity));
+    capture.addSink(this.key, this.#makeSink());
   }
 
   #keepActivity(file: ActivityLogFile): StreamActivity {
@@ -67,14 +69,40 @@ export class SimStream {
     });
   }
 
-  #markingSink(activity: StreamActivity): CaptureSink {
+  /** What is written to volumes that the stream does not have yet is passed over: they are dirty when it gets them. */
+  #makeSink(): CaptureSink {
     return {
       capture: (write) => {
-        activity.captured(write.volume, write.offset * ACTIVITY_SCALE, write.length * ACTIVITY_SCALE);
-        this.sender.capture(write);
+        const captured = this.#map.mapped(write);
+        if (captured === undefined) return;
+        this.#activity?.captured(captured.volume, captured.offset * ACTIVITY_SCALE, captured.length * ACTIVITY_SCALE);
+        this.sender.capture(captured);
       },
-      captureFailed: (write) => this.sender.captureFailed(write),
+      captureFailed: (write) => {
+        const failed = this.#map.mapped(write);
+        if (failed !== undefined) this.sender.captureFailed(failed);
+      },
     };
+  }
+
+  /** Volumes were added, grown or removed: the stream is closed, and opened anew with them. */
+  changeVolumes(plan: ProtectionPlan): void {
+    const map = volumeMapOf(plan);
+    if (!this.#map.canBecome(map)) throw new Violation('protocol', `${this.key}: its volumes cannot become those of a newer document`);
+    this.plan = plan;
+    this.#closeOnLink();
+    this.sender.changeVolumes(map.sizesBytes);
+    this.#map = map;
+    this.#number = undefined;
+  }
+
+  /** The log that stands for the volumes as they are now. */
+  useActivity(file: ActivityLogFile | undefined): void {
+    this.#activity?.use(file);
+  }
+
+  #closeOnLink(): void {
+    if (this.#number !== undefined) this.#socket?.send(concat(encodeFrame({ kind: FrameKind.closeStream, stream: this.#number }, [], crc32c)));
   }
 
   /** Now and then. */
@@ -97,7 +125,7 @@ export class SimStream {
   close(): void {
     this.#isClosed = true;
     this.capture.removeSink(this.key);
-    if (this.#number !== undefined) this.#socket?.send(concat(encodeFrame({ kind: FrameKind.closeStream, stream: this.#number }, [], crc32c)));
+    this.#closeOnLink();
     this.#socket = undefined;
     this.sender.close();
   }

@@ -62,6 +62,8 @@ export interface SwarmOptions {
   /** Protecting hosts keep activity logs, and clear marks this long after the last write. */
   readonly isLogged: boolean;
   readonly activityPeriodMs: number;
+  /** Mean time between two changes of the VMs' disks; 0: none. */
+  readonly volumeChangeMs: number;
   /** Chance that protection turns round after a commit. */
   readonly reverseChance: number;
   /** Limits by size; undefined: there are none. */
@@ -123,7 +125,7 @@ export const withFaults = (options: SwarmOptions, more: readonly (readonly [Faul
 
 /** What was added later is chosen by a row of numbers of its own: the other choices of a seed stay. */
 function chosen(random: Random, seed: number, isThinned: boolean): Omit<SwarmOptions, 'isThinned'> {
-  const base = { ...independent(random), isLockless: new Random(seed ^ 0x10c1e55).chance(0.3), isLogged: false, activityPeriodMs: 0, reverseChance: 0 };
+  const base = { ...independent(random), isLockless: new Random(seed ^ 0x10c1e55).chance(0.3), isLogged: false, activityPeriodMs: 0, volumeChangeMs: 0, reverseChance: 0 };
   const options = themed(random, base);
   const own = new Random(seed ^ 0x2e7e208);
   // What a move has settled on must not be thinned before it is open.
@@ -162,7 +164,7 @@ function themed(random: Random, base: Omit<SwarmOptions, 'isThinned'>): Omit<Swa
   return { ...base, ...options, vmVolumeBytes, faults: all };
 }
 
-function independent(random: Random): Omit<SwarmOptions, 'isLockless' | 'isLogged' | 'activityPeriodMs' | 'reverseChance' | 'isThinned'> {
+function independent(random: Random): Omit<SwarmOptions, 'isLockless' | 'isLogged' | 'activityPeriodMs' | 'volumeChangeMs' | 'reverseChance' | 'isThinned'> {
   const protectingCount = random.pick([1, 2, 2, 2, 3]);
   const vmCount = random.pick([3, 3, 3, 4]) - (protectingCount < 3 && random.chance(0.3) ? 1 : 0);
   return {

@@ -7,6 +7,8 @@ export interface VpgPlan {
   readonly vms: readonly GuestVm[];
   /** By VM. */
   readonly recoveringHostOf: ReadonlyMap<string, string>;
+  /** By VM: the sizes of its volumes as the recovering VRA was told them. Absent: as the disks are. */
+  readonly volumesOf: Map<string, readonly number[]>;
   readonly intervalMs: number;
   readonly historyMs: number;
   readonly epoch: number;
