@@ -5,14 +5,11 @@
  */
 import type { HypervisorManager, Inventory, Vm } from '@tidemark/hypervisor';
 import { createInterface } from 'node:readline';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { SitePair } from '../e2e/site-pair.js';
 import { COMMAND, NbdConnection } from '../guest/nbd-connection.js';
 import { LabError } from '../lab-error.js';
 import { managerOf } from '../servers/hypervisor.js';
 
-/** As often as a client would look, and often enough for what is measured. */
-const LOOK_MS = 5;
 const CREATED_AT_ONCE = 8;
 const SECTOR_BYTES = 512;
 
@@ -37,16 +34,18 @@ async function createVm(manager: HypervisorManager, { hosts, datastores, network
   await manager.powerOn(id);
 }
 
-/** Resolves when `count` VMs run at the site and each of their disks has answered. */
+/** Resolves when `count` VMs run at the site and each of their disks has answered. Looks when the manager says that something has changed: looking all the time would be measured too. */
 async function untilAllAnswer(manager: HypervisorManager, count: number): Promise<void> {
   const answered = new Map<string, Promise<void>>();
-  while (answered.size < count) {
+  const stop = new AbortController();
+  for await (const _change of manager.watch(stop.signal)) {
     const { hosts, vms } = await manager.inventory();
     for (const vm of vms.filter(({ id, powerState }) => powerState === 'poweredOn' && !answered.has(id))) {
       answered.set(vm.id, readDisks(vm, hosts.find(({ id }) => id === vm.hostId)?.nbdSocketPath ?? ''));
     }
-    if (answered.size < count) await sleep(LOOK_MS);
+    if (answered.size === count) break;
   }
+  stop.abort();
   await Promise.all(answered.values());
 }
 

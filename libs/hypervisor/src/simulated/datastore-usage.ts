@@ -14,12 +14,12 @@ export async function allocatedBytesUnder(folder: string, entriesMax = ENTRIES_M
   const seenLinks = new Set<string>();
   const folders = [folder];
   for (let next = folders.pop(); next !== undefined && entriesLeft > 0; next = folders.pop()) {
-    for (const name of await namesIn(next, entriesLeft)) {
-      entriesLeft -= 1;
-      const path = join(next, name);
-      const stat = await lstat(path).catch(() => undefined); // gone since the folder was read
+    const paths = (await namesIn(next, entriesLeft)).map((name) => join(next, name));
+    entriesLeft -= paths.length;
+    const stats = await Promise.all(paths.map((path) => lstat(path).catch(() => undefined))); // undefined: gone since the folder was read
+    for (const [index, stat] of stats.entries()) {
       if (!stat) continue;
-      if (stat.isDirectory()) folders.push(path);
+      if (stat.isDirectory()) folders.push(paths[index] ?? '');
       const link = `${stat.dev}:${stat.ino}`;
       if (stat.nlink > 1 && !stat.isDirectory()) {
         if (seenLinks.has(link)) continue;

@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { makeRequest, SiteCa } from '@tidemark/trust';
-import { request } from 'node:https';
+import { createServer, request } from 'node:https';
+import type { AddressInfo, Socket } from 'node:net';
 import { join } from 'node:path';
 import { json } from 'node:stream/consumers';
 import { createHypervisorManager, type HypervisorServer, type InventoryChange, serveHypervisor } from '../index.js';
@@ -55,6 +56,25 @@ describe('simulated hypervisor over HTTPS', () => {
     closeAlso = again;
     expect(await next).toMatchObject({ done: false, value: { revision: site.hypervisor.revision } });
     stop.abort();
+  });
+
+  it('is called over a kept connection, and once more where that was closed meanwhile', async () => {
+    const requestsOn = new Map<Socket, number>();
+    const closing = createServer({ key: tls.server.keyPem, cert: tls.server.certificatePem }, ({ socket }, response) => {
+      const count = (requestsOn.get(socket) ?? 0) + 1;
+      requestsOn.set(socket, count);
+      if (count === 3) socket.destroy();
+      else response.writeHead(200, { 'content-type': 'application/json' }).end('{}');
+    });
+    await new Promise<void>((resolve) => closing.listen(0, '127.0.0.1', resolve));
+    try {
+      const manager = createHypervisorManager(`simulated:https://127.0.0.1:${(closing.address() as AddressInfo).port}`, tls.access);
+      for (let call = 0; call < 3; call++) await manager.powerOn('x.vm-1');
+      expect([...requestsOn.values()]).toEqual([3, 1]);
+    } finally {
+      closing.closeAllConnections();
+      closing.close();
+    }
   });
 
   it('serves nobody without its credential, and says so', async () => {

@@ -11,6 +11,7 @@ import { applySeed } from './seed.js';
 import {
   checked, checkedApplianceSpec, checkedDiskSpec, checkedVmSpec, DISKS_MAX, growSchema, type HypervisorSeed, migrateSchema, removeDiskSchema,
 } from './schemas.js';
+import { StateChanges } from './state-changes.js';
 import { emptyState, exportNameOf, find, laterDiskName, publicVm, type SimulatedState, type StoredHost, type StoredVm, stateFrom, takeId, vmFrom } from './state.js';
 
 /** Starts and ends the VRA processes of a simulated site; what it starts outlives the manager. Both are idempotent by vraId. */
@@ -31,18 +32,17 @@ export interface SimulatedHypervisorOptions {
 
 /**
  * A hypervisor manager whose hosts are addresses, whose datastores are folders and whose VMs have real disk files but no processor: any NBD
- * client plays the guest. Changes happen one at a time, and each is durable before its call resolves.
+ * client plays the guest. Changes happen one at a time, and each is durable before its call resolves; those that wait together are made durable together.
  */
 export class SimulatedHypervisor implements HypervisorManager {
   readonly #usage: DatastoreUsage;
-  readonly #waiters = new Set<() => void>();
-  #last: Promise<unknown> = Promise.resolve();
+  readonly #appliances: ApplianceRunner;
+  readonly #changes: StateChanges;
 
-  private constructor(
-    private state: SimulatedState,
-    private readonly options: SimulatedHypervisorOptions,
-  ) {
+  private constructor(state: SimulatedState, options: SimulatedHypervisorOptions) {
     this.#usage = options.usage ?? new DatastoreUsage();
+    this.#appliances = options.appliances;
+    this.#changes = new StateChanges(state, async (next) => await saveDocument(options.statePath, next));
   }
 
   static async open(options: SimulatedHypervisorOptions): Promise<SimulatedHypervisor> {
@@ -52,20 +52,20 @@ export class SimulatedHypervisor implements HypervisorManager {
   }
 
   get revision(): number {
-    return this.state.revision;
+    return this.#changes.state.revision;
   }
 
   inventory(): Promise<Inventory> {
-    return inventoryOf(this.state, this.#usage);
+    return inventoryOf(this.#changes.state, this.#usage);
   }
 
   /** Fills an empty inventory with what `seed` names; later calls do nothing. */
   seed(seed: HypervisorSeed): Promise<void> {
-    return this.#change((draft) => applySeed(draft, seed, (spec) => this.#create(draft, spec)));
+    return this.#changes.make((draft) => applySeed(draft, seed, (spec) => this.#create(draft, spec)));
   }
 
   addHost(host: Omit<StoredHost, 'id' | 'isConnected'>): Promise<HypervisorHost> {
-    return this.#change(async (draft) => {
+    return this.#changes.make(async (draft) => {
       const added = { ...host, id: takeId(draft, 'host'), isConnected: true };
       draft.hosts.push(added);
       return hostOf(draft, added);
@@ -74,14 +74,14 @@ export class SimulatedHypervisor implements HypervisorManager {
 
   /** A host that lost power or its network, as the manager sees it. */
   setHostConnected(hostId: string, isConnected: boolean): Promise<void> {
-    return this.#change(async (draft) => {
+    return this.#changes.make(async (draft) => {
       find(draft.hosts, hostId, 'host');
       draft.hosts = draft.hosts.map((host) => (host.id === hostId ? { ...host, isConnected } : host));
     });
   }
 
   addNetwork(name: string): Promise<Network> {
-    return this.#change(async (draft) => {
+    return this.#changes.make(async (draft) => {
       const network = { id: takeId(draft, 'network'), name };
       draft.networks.push(network);
       return network;
@@ -89,7 +89,7 @@ export class SimulatedHypervisor implements HypervisorManager {
   }
 
   addFolder(name: string): Promise<VmFolder> {
-    return this.#change(async (draft) => {
+    return this.#changes.make(async (draft) => {
       const folder = { id: takeId(draft, 'group-v'), name };
       draft.folders.push(folder);
       return folder;
@@ -97,7 +97,7 @@ export class SimulatedHypervisor implements HypervisorManager {
   }
 
   addDatastore(datastore: { readonly name: string; readonly path: string; readonly capacityBytes: number }): Promise<Datastore> {
-    return this.#change(async (draft) => {
+    return this.#changes.make(async (draft) => {
       await mkdir(datastore.path, { recursive: true });
       const added = { ...datastore, id: takeId(draft, 'datastore') };
       draft.datastores.push(added);
@@ -107,7 +107,7 @@ export class SimulatedHypervisor implements HypervisorManager {
 
   async createVm(untrusted: VmSpec): Promise<Vm> {
     const spec = checkedVmSpec(untrusted);
-    return publicVm(await this.#change((draft) => this.#create(draft, spec)));
+    return publicVm(await this.#changes.make((draft) => this.#create(draft, spec)));
   }
 
   async #create(draft: SimulatedState, spec: VmSpec): Promise<StoredVm> {
@@ -162,13 +162,13 @@ export class SimulatedHypervisor implements HypervisorManager {
   }
 
   deleteVm(vmId: string, { areDisksKept }: { readonly areDisksKept: boolean }): Promise<void> {
-    return this.#change(async (draft) => {
+    return this.#changes.make(async (draft) => {
       const vm = draft.vms.find((candidate) => candidate.id === vmId);
       if (!vm) return;
       if (vm.powerState === 'poweredOn') throw new HypervisorError('HYPERVISOR_STATE', `${vm.name} is powered on`);
       draft.vms = draft.vms.filter((candidate) => candidate !== vm);
       if (!areDisksKept) await this.#deleteFiles(draft, vm.disks);
-    });
+    }, { deletesFiles: !areDisksKept });
   }
 
   /** Files first, inventory after: a kill in between leaves a VM that can be deleted again, never a file that nothing names. */
@@ -197,7 +197,7 @@ export class SimulatedHypervisor implements HypervisorManager {
 
   async migrateVm(vmId: string, untrusted: { readonly hostId: string }): Promise<void> {
     const { hostId } = checked(migrateSchema, untrusted, 'migration');
-    await this.#change(async (draft) => {
+    await this.#changes.make(async (draft) => {
       const vm = find(draft.vms, vmId, 'virtual machine');
       const host = find(draft.hosts, hostId, 'host');
       if (vm.hostId === hostId) return;
@@ -208,7 +208,7 @@ export class SimulatedHypervisor implements HypervisorManager {
 
   async addDisk(vmId: string, untrusted: VmDiskSpec): Promise<VmDisk> {
     const spec = checkedDiskSpec(untrusted);
-    return await this.#change(async (draft) => {
+    return await this.#changes.make(async (draft) => {
       const vm = find(draft.vms, vmId, 'virtual machine');
       const existing = vm.disks.find((disk) => disk.id === spec.id);
       if (existing?.sizeBytes === spec.sizeBytes) return structuredClone(existing);
@@ -223,7 +223,7 @@ export class SimulatedHypervisor implements HypervisorManager {
 
   async growDisk(vmId: string, untrusted: { readonly diskId: string; readonly sizeBytes: number }): Promise<void> {
     const { diskId, sizeBytes } = checked(growSchema, untrusted, 'disk');
-    await this.#change(async (draft) => {
+    await this.#changes.make(async (draft) => {
       const vm = find(draft.vms, vmId, 'virtual machine');
       const disk = find(vm.disks, diskId, 'disk');
       if (sizeBytes < disk.sizeBytes) throw new HypervisorError('HYPERVISOR_INVALID', `disk ${diskId} of ${vm.name} has ${disk.sizeBytes} bytes and cannot shrink to ${sizeBytes}`);
@@ -239,13 +239,13 @@ export class SimulatedHypervisor implements HypervisorManager {
 
   async removeDisk(vmId: string, untrusted: { readonly diskId: string; readonly isFileKept: boolean }): Promise<void> {
     const { diskId, isFileKept } = checked(removeDiskSchema, untrusted, 'disk');
-    await this.#change(async (draft) => {
+    await this.#changes.make(async (draft) => {
       const vm = find(draft.vms, vmId, 'virtual machine');
       const disk = vm.disks.find((each) => each.id === diskId);
       if (!disk) return;
       vm.disks = vm.disks.filter((each) => each !== disk);
       if (!isFileKept) await this.#deleteFiles(draft, [disk]);
-    });
+    }, { deletesFiles: !isFileKept });
   }
 
   markDisksAsFiles(vmId: string): Promise<void> {
@@ -256,7 +256,7 @@ export class SimulatedHypervisor implements HypervisorManager {
 
   async deployAppliance(untrusted: ApplianceSpec): Promise<void> {
     const spec = checkedApplianceSpec(untrusted);
-    await this.#change(async (draft) => {
+    await this.#changes.make(async (draft) => {
       const host = find(draft.hosts, spec.hostId, 'host');
       find(draft.datastores, spec.datastoreId, 'datastore');
       find(draft.networks, spec.networkId, 'network');
@@ -265,14 +265,14 @@ export class SimulatedHypervisor implements HypervisorManager {
       if (other) throw new HypervisorError('HYPERVISOR_STATE', `host ${host.name} has the appliance ${other.name} already`);
       const { enrolmentToken: _token, ...kept } = spec;
       draft.appliances = [...draft.appliances.filter((appliance) => appliance.vraId !== spec.vraId), kept];
-      await this.options.appliances.start(spec, hostOf(draft, host));
+      await this.#appliances.start(spec, hostOf(draft, host));
     });
   }
 
   removeAppliance(vraId: string): Promise<void> {
-    return this.#change(async (draft) => {
+    return this.#changes.make(async (draft) => {
       if (!draft.appliances.some((appliance) => appliance.vraId === vraId)) return;
-      await this.options.appliances.stop(vraId);
+      await this.#appliances.stop(vraId);
       draft.appliances = draft.appliances.filter((appliance) => appliance.vraId !== vraId);
     });
   }
@@ -286,44 +286,14 @@ export class SimulatedHypervisor implements HypervisorManager {
   }
 
   /** Resolves with the revision as soon as it is another one than `revision`, or when `signal` aborts. */
-  async changedSince(revision: number, signal: AbortSignal): Promise<number> {
-    while (this.state.revision === revision && !signal.aborted) await this.#nextChange(signal);
-    return this.state.revision;
-  }
-
-  #nextChange(signal: AbortSignal): Promise<void> {
-    return new Promise((resolve) => {
-      const done = (): void => {
-        signal.removeEventListener('abort', done);
-        this.#waiters.delete(done);
-        resolve();
-      };
-      signal.addEventListener('abort', done);
-      this.#waiters.add(done);
-    });
+  changedSince(revision: number, signal: AbortSignal): Promise<number> {
+    return this.#changes.changedSince(revision, signal);
   }
 
   #changeVm(vmId: string, change: (vm: StoredVm) => void): Promise<void> {
-    return this.#change(async (draft) => {
+    return this.#changes.make(async (draft) => {
       change(find(draft.vms, vmId, 'virtual machine'));
     });
-  }
-
-  /** Runs `change` on a copy, makes it durable, then shows it. A change that throws, or alters nothing, leaves everything as it was. */
-  #change<T>(change: (draft: SimulatedState) => Promise<T>): Promise<T> {
-    const done = this.#last.then(async () => {
-      const draft = structuredClone(this.state);
-      const result = await change(draft);
-      if (JSON.stringify(draft) !== JSON.stringify(this.state)) {
-        draft.revision += 1;
-        await saveDocument(this.options.statePath, draft);
-        this.state = draft;
-        for (const wake of [...this.#waiters]) wake();
-      }
-      return result;
-    });
-    this.#last = done.catch(() => undefined);
-    return done;
   }
 }
 
