@@ -7,6 +7,7 @@ import { ProcessScriptRunner } from '@tidemark/script';
 import { readPrivate } from '@tidemark/trust';
 import { readFile } from 'node:fs/promises';
 import { AlertService } from './alert/alert.service.js';
+import { AlertSwitch } from './alert/alert-switch.js';
 import { AlertStore } from './alert/alert.store.js';
 import { AlertsController } from './alert/alerts.controller.js';
 import { ActAudit } from './audit/act-audit.js';
@@ -23,6 +24,7 @@ import { InternalListener } from './enrolment/internal-listener.js';
 import { TrustRenewal } from './enrolment/trust-renewal.js';
 import { TrustTokenStore } from './enrolment/trust-token.store.js';
 import { VoidedComponentStore } from './enrolment/voided-component.store.js';
+import { EventRetention } from './event/event-retention.js';
 import { EventService } from './event/event.service.js';
 import { EventsController } from './event/events.controller.js';
 import { CallRate } from './http/call-rate.js';
@@ -129,9 +131,9 @@ import { VrasController } from './vra/vras.controller.js';
 const STORES = [AuditStore, UserStore, SessionStore, TaskStore, VpgStore, VmHostStore, VraStore, PeerStore, CatalogueStore, DraftStore, AlertStore, FenceStore, VoidedComponentStore, VbaStore];
 
 const SERVICES = [
-  AuditLog, ActAudit, RequestAudit, SyslogService, CallRate, Lockout, UserService, TokenService, SessionService, OidcService, TaskService, TaskRetention, EventService, InventoryService, OperationService, SiteInventoryService, VraLinkService, VraWords, VraBeliefs, SiteThrottle, VraStateService, CheckpointTrouble, VraOperations,
+  AuditLog, ActAudit, RequestAudit, SyslogService, CallRate, Lockout, UserService, TokenService, SessionService, OidcService, TaskService, TaskRetention, EventService, EventRetention, InventoryService, OperationService, SiteInventoryService, VraLinkService, VraWords, VraBeliefs, SiteThrottle, VraStateService, CheckpointTrouble, VraOperations,
   RecoveryScripts, PeerLinkService, PeerExchange, PeerResponder, PairingService, CatalogueService, RecoverySite, VpgConsents, ProtectedSite, RecoveredVms, RecoveryActions, VpgActions,
-  VpgStatusService, VmFollower, DecisionTimer, DefinitionService, DraftService, CommitService, AlertService, TrustService, CaRotation,
+  VpgStatusService, VmFollower, DecisionTimer, DefinitionService, DraftService, CommitService, AlertService, AlertSwitch, TrustService, CaRotation,
   NatsUsers, TrustTokenStore, Enrolment, TrustRenewal, InternalListener, PeerKeys, PeerTrust, PairingAcceptance,
   CreateVpgOperation, ChangeVpgOperations, SteerReplicationOperations, InsertCheckpointOperation, FailoverTestOperations, FailoverOperations, FailoverCommitOperations,
   FailoverSteps, MoveStreams, MoveOperation, ReverseProtectionOperation, TakeReverseOperation,

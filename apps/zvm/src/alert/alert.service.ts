@@ -1,16 +1,16 @@
-import { Inject, Injectable, Logger, type OnApplicationBootstrap, type OnApplicationShutdown } from '@nestjs/common';
+import { Inject, Injectable, type OnApplicationBootstrap, type OnApplicationShutdown } from '@nestjs/common';
 import { ControlBus } from '@tidemark/nest';
-import { alertChanges, type AlertFacts, alertsFor, certificateAlertsFor, type CertificateFacts, heartbeatAlertsFor, type HeartbeatFacts, lossAlertsFor, type LossFacts, type RecoveryAlertFacts, recoveryAlertsFor, syslogAlertsFor } from '@tidemark/vpg';
+import { type AlertFacts, alertsFor, certificateAlertsFor, type CertificateFacts, heartbeatAlertsFor, type HeartbeatFacts, lossAlertsFor, type LossFacts, type RecoveryAlertFacts, recoveryAlertsFor, syslogAlertsFor } from '@tidemark/vpg';
 import { SyslogService } from '../audit/syslog.service.js';
-import { Background, eachAlone } from '../background.js';
+import { Background } from '../background.js';
 import { Clock } from '../clock.js';
 import { ZVM_CONFIG, type ZvmConfig } from '../config.js';
-import { EventService } from '../event/event.service.js';
 import { OwnershipService } from '../ownership/ownership.service.js';
 import { PeerLinkService } from '../peer/peer-link.service.js';
 import { PeerStore } from '../peer/peer.store.js';
 import { TrustService } from '../trust/trust.service.js';
 import { rpoSecondsOf, testIntervalMsOf } from '../vpg/vpg-definition.js';
+import type { VpgRecord } from '../vpg/vpg-model.js';
 import { VpgStatusService } from '../vpg/vpg-status.service.js';
 import { VpgStore } from '../vpg/vpg.store.js';
 import { VbaLinkService } from '../vba/vba-link.service.js';
@@ -19,16 +19,14 @@ import { SITE_BUS, VraLinkService } from '../vra/vra-link.service.js';
 import { VraWords } from '../vra/vra-words.service.js';
 import { VraStore } from '../vra/vra.store.js';
 import { AlertStore } from './alert.store.js';
+import { AlertSwitch } from './alert-switch.js';
 
 /** After a start, silence says nothing until everyone has had the time to speak. */
 const GRACE_MS = 8000;
 
-const EVENT_ENTITIES = { Vpg: 'VPG', Vra: 'VRA', Zvm: 'Site' } as const;
-
 /** Switches alerts on and off by themselves: each second, what should be on is compared with what is. */
 @Injectable()
 export class AlertService implements OnApplicationBootstrap, OnApplicationShutdown {
-  readonly #log = new Logger(AlertService.name);
   readonly #loop = new Background('alerts', 1000, () => this.#compare());
   #startedMs = 0;
 
@@ -43,7 +41,7 @@ export class AlertService implements OnApplicationBootstrap, OnApplicationShutdo
     private readonly words: VraWords,
     private readonly vbas: VbaStore,
     private readonly vbaLink: VbaLinkService,
-    private readonly events: EventService,
+    private readonly switches: AlertSwitch,
     private readonly ownership: OwnershipService,
     private readonly clock: Clock,
     private readonly trust: TrustService,
@@ -63,38 +61,13 @@ export class AlertService implements OnApplicationBootstrap, OnApplicationShutdo
   }
 
   async #compare(): Promise<void> {
-    if (!this.store.isLoaded || !this.vpgs.isLoaded || !this.vras.isLoaded || this.clock.monotonicMs() - this.#startedMs < GRACE_MS) return;
+    if (!this.store.isLoaded || !this.vpgs.isLoaded || !this.vras.isLoaded || !this.vbas.isLoaded || this.clock.monotonicMs() - this.#startedMs < GRACE_MS) return;
     for (const vpg of this.vpgs.visible()) await this.status.load(vpg);
     const wanted = [
       ...alertsFor(this.#facts()), ...recoveryAlertsFor(this.#recoveryFacts()), ...certificateAlertsFor([...this.trust.facts(), ...this.#vraCertificates(), ...this.#vbaCertificates()], this.clock.nowMs()),
       ...heartbeatAlertsFor(this.#heartbeats()), ...lossAlertsFor(this.#losses()), ...syslogAlertsFor(this.syslog.backlog, { nowMs: this.clock.nowMs(), limitMs: 1000 * this.config.syslogAlertSeconds }),
     ];
-    const { turnedOn, turnedOff, reworded, repeated } = alertChanges(this.store.active(), wanted);
-    const at = new Date(this.clock.nowMs());
-    // An alert that cannot be written down (its text is made of what others say) holds up no other one.
-    await eachAlone([
-      ...turnedOff.map((alert) => async () => {
-        await this.store.turnOff(alert.alertId, at);
-        await this.#record('AlertTurnedOff', alert);
-      }),
-      ...turnedOn.map((alert) => async () => {
-        await this.store.turnOn(alert, at);
-        await this.#record('AlertTurnedOn', alert);
-      }),
-      ...reworded.map(({ active, wanted }) => () => this.store.change(active, { description: wanted.description })),
-      ...repeated.map(({ active, wanted }) => async () => {
-        await this.store.change(active, { description: wanted.description, isDismissed: false });
-        await this.#record('AlertTurnedOn', wanted);
-      }),
-    ], (change) => change());
-  }
-
-  async #record(type: 'AlertTurnedOn' | 'AlertTurnedOff', alert: { helpIdentifier: string; description: string; entity: 'Zvm' | 'Vra' | 'Vpg'; vpgIds: readonly string[] }): Promise<void> {
-    this.#log.warn(`${type === 'AlertTurnedOn' ? 'on' : 'off'}: ${alert.helpIdentifier} ${alert.description}`);
-    await this.events.record({
-      type, category: 'Alerts', entity: EVENT_ENTITIES[alert.entity], description: `${alert.helpIdentifier}: ${alert.description}`, userName: 'System',
-      isSuccess: true, vpgIds: alert.vpgIds,
-    });
+    await this.switches.follow(wanted);
   }
 
   #facts(): AlertFacts {
@@ -130,6 +103,9 @@ export class AlertService implements OnApplicationBootstrap, OnApplicationShutdo
         isConnected: this.vraLink.isAlive(vra.vraId),
         vpgIds: vpgs.filter((vpg) => this.status.ownVraIds(vpg).includes(vra.vraId)).map((vpg) => vpg.definition.vpgId),
       })),
+      vbas: this.vbas.all().filter(({ state }) => state === 'Added').map(({ vbaId, name, createdAtMs }) => ({
+        vbaId, name, isConnected: this.vbaLink.isAlive(vbaId), wasHeard: this.vbaLink.lastStatus(vbaId) !== undefined, knownForMs: this.clock.nowMs() - createdAtMs,
+      })),
     };
   }
 
@@ -146,9 +122,11 @@ export class AlertService implements OnApplicationBootstrap, OnApplicationShutdo
   /** As the protecting VRAs tell it, of this site or of the other. */
   #losses(): LossFacts[] {
     return this.vpgs.visible().flatMap((vpg) => this.status.measure(vpg).streams.flatMap(({ vmId, loss }) => {
-      if (loss === null) return [];
       const { vpgId, name, vms, recoverySiteName } = vpg.definition;
-      return [{ vpgId, vpgName: name, vmId, vmName: vms.find((vm) => vm.vmId === vmId)?.name ?? vmId, recoverySiteName, ...loss }];
+      const vm = vms.find((candidate) => candidate.vmId === vmId);
+      // Of a VM that the VPG does not have there is nothing to lose, whoever says it.
+      if (loss === null || !vm) return [];
+      return [{ vpgId, vpgName: name, vmId, vmName: vm.name, recoverySiteName, ...loss }];
     }));
   }
 
@@ -186,12 +164,15 @@ export class AlertService implements OnApplicationBootstrap, OnApplicationShutdo
       return status ? [{ vraId, vraName: name, status }] : [];
     });
     const recoveries = own.map((vpg) => ({ vpg, found: this.words.recoveries(vpg) }));
+    /** By VRA: a path that it was never given is not one to tell of. */
+    const journalPaths = new Map<string, Set<string>>();
+    for (const { recoveringVra, journalDatastore } of own.flatMap(({ definition }) => definition.vms)) journalPaths.set(recoveringVra.vraId, (journalPaths.get(recoveringVra.vraId) ?? new Set()).add(journalDatastore.path));
     const warnings = new Map(recoveries.flatMap(({ found }) => found).map(({ vpgId, vmId, limits }) => [`${vpgId}/${vmId}`, limits.scratchWarningBytes]));
     return {
       journals: recoveries.flatMap(({ vpg, found }) => found.map((recovery) => ({ ...recovery, vpgName: vpg.definition.name, vmName: nameOf(recovery.vpgId, recovery.vmId) }))),
-      scratches: own.flatMap((vpg) => this.words.views(vpg))
+      scratches: own.flatMap((vpg) => this.words.views(vpg).filter(({ viewId }) => writtenViewsOf(vpg).has(viewId)))
         .map((view) => ({ ...view, vmName: nameOf(view.vpgId, view.vmId), warningBytes: warnings.get(`${view.vpgId}/${view.vmId}`) ?? null })),
-      datastores: heard.flatMap(({ status }) => status.datastores.map((datastore) => ({ ...datastore, vpgIds: vpgIdsOf(status.recoveries) }))),
+      datastores: heard.flatMap(({ vraId, status }) => status.datastores.filter(({ path }) => journalPaths.get(vraId)?.has(path)).map((datastore) => ({ ...datastore, vpgIds: vpgIdsOf(status.recoveries) }))),
       clocks: heard.flatMap(({ vraName, status }) => status.barriers.filter(({ vpgId }) => known.has(vpgId)).map(({ vpgId, clockOffsetMs }) => ({ vpgId, vraName, clockOffsetMs }))),
       clockDoubts: heard.flatMap(({ vraId, vraName, status: { clockDoubt, recoveries: of } }) => (clockDoubt ? [{ vraId, vraName, ...clockDoubt, vpgIds: vpgIdsOf(of) }] : [])),
       histories: own.map((vpg) => {
@@ -206,3 +187,6 @@ export class AlertService implements OnApplicationBootstrap, OnApplicationShutdo
     await this.#loop.stop();
   }
 }
+
+/** Views that guests write into are of a failover, a move or a test: those that the VPG knows, and no others of which a VRA speaks. */
+const writtenViewsOf = ({ failover, failoverTest }: VpgRecord): ReadonlySet<string> => new Set([...(failover?.vms ?? []), ...(failoverTest?.vms ?? [])].map(({ viewId }) => viewId));

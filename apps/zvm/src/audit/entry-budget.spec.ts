@@ -9,7 +9,9 @@ it('bounds the entries of each cause, counts those left out, and remembers so ma
   expect(spend('b', 1)).toEqual([0]);
   now += 1000;
   expect(spend('a', 2)).toEqual([2, undefined]);
+  expect([budget.isLeft('a'), budget.isLeft('b')]).toEqual([false, true]);
   now += 3_600_000;
+  expect(budget.isLeft('a')).toBe(true);
   expect(spend('a', 4)).toEqual([1, 0, 0, undefined]);
   const known = Array.from({ length: 20_000 }, (_, n) => budget.spend(`stranger ${n}`)).filter((leftOut) => leftOut !== undefined).length;
   expect(known).toBeLessThanOrEqual(1003);

@@ -15,13 +15,14 @@ interface Cause {
   leftOut: number;
 }
 
-/** How many audit entries others can bring about: bounded for each cause, and all causes are bounded. What is left out is counted and told in the next entry. */
+/** How many entries (of the audit, events) others can bring about: bounded for each cause, and all causes are bounded. What is left out is counted and told in the next entry. */
 export class EntryBudget {
   readonly #causes = new Map<string, Cause>();
 
   constructor(
     private readonly clock: Pick<Clock, 'monotonicMs'>,
     private readonly allowance: Allowance,
+    private readonly causesMax = CAUSES_MAX,
   ) {}
 
   /** How many of this cause have had no entry since the last one; undefined: this one has none either. */
@@ -37,11 +38,16 @@ export class EntryBudget {
     return leftOut;
   }
 
+  /** Whether {@link spend} would give one now. */
+  isLeft(name: string): boolean {
+    return this.#refilled(name).entries >= 1;
+  }
+
   #refilled(name: string): Cause {
     const { burst, everyMs } = this.allowance;
     const now = this.clock.monotonicMs();
-    if (!this.#causes.has(name) && this.#causes.size >= CAUSES_MAX) this.#forgetIdle(now);
-    const key = this.#causes.has(name) || this.#causes.size < CAUSES_MAX ? name : 'many';
+    if (!this.#causes.has(name) && this.#causes.size >= this.causesMax) this.#forgetIdle(now);
+    const key = this.#causes.has(name) || this.#causes.size < this.causesMax ? name : 'many';
     const cause = this.#causes.get(key) ?? { entries: burst, refilledMs: now, leftOut: 0 };
     cause.entries = Math.min(burst, cause.entries + (now - cause.refilledMs) / everyMs);
     cause.refilledMs = now;

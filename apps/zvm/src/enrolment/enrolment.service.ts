@@ -5,6 +5,8 @@ import { type EnrolmentToken, fingerprint, formatToken, parseToken, TrustError }
 import { createHash } from 'node:crypto';
 import { ActAudit } from '../audit/act-audit.js';
 import { currentNote } from '../audit/audit-note.js';
+import { EntryBudget } from '../audit/entry-budget.js';
+import { Clock } from '../clock.js';
 import { ZVM_CONFIG, type ZvmConfig } from '../config.js';
 import { forbidden, invalid, messageOf } from '../errors.js';
 import { EventService } from '../event/event.service.js';
@@ -20,6 +22,9 @@ import { type Appliance, VoidedComponentStore } from './voided-component.store.j
 const TOKEN_LIFETIME_MS = 3_600_000;
 /** Certificates begin at whole seconds: two that are issued so far apart do not begin at the same one. */
 const CERTIFICATE_TICK_MS = 1000;
+
+/** Strangers can be refused without end: all of them together make so many events, and the next one counts the others. Each network's are in the audit. */
+const REFUSED_EVENTS = { burst: 30, everyMs: 10 * 60_000 };
 
 export interface MadeToken {
   readonly text: string;
@@ -37,6 +42,7 @@ const RIGHTS = { vra: vraRights, vba: vbaRights } as const;
 @Injectable()
 export class Enrolment {
   readonly #log = new Logger(Enrolment.name);
+  readonly #refusals: EntryBudget;
 
   constructor(
     private readonly tokens: TrustTokenStore,
@@ -48,7 +54,10 @@ export class Enrolment {
     private readonly voided: VoidedComponentStore,
     private readonly audit: ActAudit,
     @Inject(ZVM_CONFIG) private readonly config: ZvmConfig,
-  ) {}
+    clock: Clock,
+  ) {
+    this.#refusals = new EntryBudget(clock, REFUSED_EVENTS);
+  }
 
   /** A token with which this appliance on this host, and nothing else, becomes a component of this site. */
   async makeToken({ role, instanceId, hostId }: Appliance & { readonly hostId: string }, madeBy: string): Promise<MadeToken> {
@@ -69,8 +78,7 @@ export class Enrolment {
       return grant;
     } catch (error) {
       const text = `enrolment as ${asked.role} ${asked.instanceId} on host ${asked.hostId} was refused to ${from}: ${messageOf(error)}`;
-      this.#log.warn(text);
-      await this.#record(asked.role, false, text);
+      await this.#refused(asked.role, text);
       throw error;
     }
   }
@@ -136,6 +144,13 @@ export class Enrolment {
     await this.tokens.closeOthers({ ...appliance, tokenId: null });
     await this.voided.voidAll(appliance);
     await this.users.revoke(ownerOf(appliance));
+  }
+
+  async #refused(role: ApplianceRole, text: string): Promise<void> {
+    const leftOut = this.#refusals.spend('refused');
+    if (leftOut === undefined) return;
+    this.#log.warn(text);
+    await this.#record(role, false, leftOut === 0 ? text : `${leftOut} enrolments were refused without an event of their own (they are in the audit); now ${text}`);
   }
 
   async #record(role: ApplianceRole, isSuccess: boolean, description: string): Promise<void> {

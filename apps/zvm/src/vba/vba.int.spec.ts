@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import type { CheckpointVerificationApi, PinPutV1, VbaApi, VbaTokenApi, ViewOpenV1 } from '@tidemark/contracts';
+import type { AlertApi, CheckpointVerificationApi, PinPutV1, VbaApi, VbaTokenApi, ViewOpenV1 } from '@tidemark/contracts';
 import { inboxNameOf, subjectOf } from '@tidemark/contracts';
 import { ControlBus, enrol, ownBrokerAccess, renewIdentity } from '@tidemark/nest';
 import type { ComponentIdentity } from '@tidemark/trust';
@@ -93,6 +93,14 @@ describe('a VBA that is added', () => {
       return (await client.ok<VbaApi>('GET', `/vbas/${vbaId}`)).IsConnected;
     });
     expect(await client.ok<VbaApi>('GET', `/vbas/${vbaId}`)).toMatchObject({ VbaVersion: '1.2.3', CertificateEnds: '1970-01-02T00:00:00.000Z' });
+    const silences = async (): Promise<AlertApi[]> => (await client.ok<AlertApi[]>('GET', '/alerts')).filter(({ HelpIdentifier }) => HelpIdentifier === 'BCK0006');
+    await eventually('its silence is told of', async () => (await silences()).length === 1, 60_000);
+    expect(await silences()).toEqual([expect.objectContaining({ Description: expect.stringMatching(/^VBA 'backup' does not answer/) })]);
+    expect((await client.ok<VbaApi>('GET', `/vbas/${vbaId}`)).IsConnected).toBe(false);
+    await eventually('it is heard again, and nothing is told any more', async () => {
+      bus.publish(subject, heartbeat);
+      return (await silences()).length === 0;
+    }, 60_000);
     const before = identity.current();
     await renewIdentity(bus, identity);
     expect(identity.current().natsCredentials).not.toBe(before.natsCredentials);

@@ -104,6 +104,37 @@ describe('a VRA whose answers never come to an end', () => {
   }, 60_000);
 });
 
+it('a VRA whose changes go on for ever, with nothing in them, holds up no other VPG', async () => {
+  const vpgOf = (vpgId: string) => ({ state: 'protecting', definition: { vpgId, recoverySiteId: SITE, historyMs: 3_600_000, checkpointIntervalMs: 5000, vms: [{ vmId: 'vm', recoveringVra: { vraId: vpgId } }] } });
+  const vpgs = [vpgOf('endless'), vpgOf('good')];
+  let [nowMs, lastChange]: [number, number] = [0, 0];
+  const held = { checkpointId: 7, epoch: 1, term: 1, vmIds: ['vm'], atMs: 0, ageMs: 0, tag: null, kind: 'automatic' };
+  const vras = {
+    onStatus: () => undefined,
+    // The good one is heard when the endless reading is under way.
+    status: (vraId: string) => (vraId === 'good' && lastChange < 5 ? undefined : { recoveries: [{ vpgId: vraId, vmId: 'vm', instance: 'i', lastChange: vraId === 'good' ? 1 : Number.MAX_SAFE_INTEGER }] }),
+    listCheckpoints: async (vraId: string, _ref: object, { afterChange }: { readonly afterChange?: number }) => {
+      nowMs += 100;
+      const isWhole = afterChange === undefined;
+      if (vraId === 'good') return { instance: 'i', lastChange: 1, isMore: false, isWhole, held: isWhole ? [held] : [], dropped: [] };
+      lastChange += 1;
+      return await new Promise((resolve) => setImmediate(() => resolve({ instance: 'i', lastChange, isMore: !isWhole, isWhole, held: [], dropped: [] })));
+    },
+  } as unknown as VraLinkService;
+  let written: () => void = () => undefined;
+  const isWritten = new Promise<void>((resolve) => (written = resolve));
+  const store = {
+    load: async () => undefined, list: async () => [], notes: async () => new Map(),
+    apply: async (vpgId: string) => {
+      if (vpgId === 'good') written();
+    },
+  } as unknown as CatalogueStore;
+  const service = new CatalogueService(store, { isLoaded: true, all: () => vpgs, find: () => vpgs[1] } as unknown as VpgStore, vras, { monotonicMs: () => nowMs } as Clock, { siteId: SITE } as ZvmConfig);
+  service.onApplicationBootstrap();
+  await isWritten;
+  await service.onApplicationShutdown();
+}, 60_000);
+
 it('a checkpoint that is tested again and again keeps its name and the newest note, in a text that the other site takes', async () => {
   let entry: CatalogueEntry = { checkpointId: 7, atMs: 0, tag: 'before the upgrade', kind: 'tagged', epoch: 1, term: 1, vmIds: ['vm'] };
   const store = {

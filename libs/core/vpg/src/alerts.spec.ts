@@ -6,7 +6,7 @@ type VpgAlertFacts = AlertFacts['vpgs'][number];
 const vpg = (over: Partial<VpgAlertFacts> = {}): VpgAlertFacts => ({
   vpgId: 'v1', name: 'Shop', isReplicating: true, rpoMs: 7000, rpoTargetMs: 300_000, voidReason: null, isWaitingForCommit: false, untestedForMs: 0, wasTested: false, testIntervalMs: 0, ...over,
 });
-const facts = (over: Partial<AlertFacts> = {}): AlertFacts => ({ vpgs: [vpg()], peers: [], vras: [], fences: [], brokerProblem: null, ...over });
+const facts = (over: Partial<AlertFacts> = {}): AlertFacts => ({ vpgs: [vpg()], peers: [], vras: [], vbas: [], fences: [], brokerProblem: null, ...over });
 const idsOf = (given: AlertFacts): string[] => alertsFor(given).map(({ helpIdentifier }) => helpIdentifier);
 
 describe('a VPG that another site owns', () => {
@@ -61,6 +61,21 @@ describe('a VPG that is not tested in time', () => {
 
   it('is not while nobody wants to be reminded, nor while it does not replicate', () => {
     expect([...untested(900 * DAY_MS, { testIntervalMs: 0 }), ...untested(900 * DAY_MS, { isReplicating: false })]).toEqual([]);
+  });
+});
+
+describe('a VBA', () => {
+  const vba = { vbaId: '3', name: 'backup', isConnected: false, wasHeard: true, knownForMs: 0 };
+  const HOUR_MS = 3_600_000;
+
+  it('that has gone silent is told of, until it is heard again', () => {
+    expect(alertsFor(facts({ vbas: [vba] }))).toMatchObject([{ helpIdentifier: 'BCK0006', level: 'Error', entity: 'Zvm', subject: '3', vpgIds: [], description: expect.stringMatching(/^VBA 'backup' does not answer.*vba-token/) as unknown }]);
+    expect(alertsFor(facts({ vbas: [{ ...vba, isConnected: true }] }))).toEqual([]);
+  });
+
+  it('that was added a moment ago has the time of its token to be enrolled; one that was heard of before the ZVM started is older than that', () => {
+    expect(alertsFor(facts({ vbas: [{ ...vba, wasHeard: false, knownForMs: HOUR_MS - 1 }] }))).toEqual([]);
+    expect(idsOf(facts({ vbas: [{ ...vba, wasHeard: false, knownForMs: HOUR_MS }] }))).toEqual(['BCK0006']);
   });
 });
 

@@ -3,7 +3,7 @@ import { rpoLevel } from './sla.js';
 /** Reference §11; the ids of this version. */
 export type AlertId =
   | 'VPG0007' | 'VPG0037' | 'VPG0038' | 'VRA0006' | 'VRA0007' | 'VRA0039' | 'VRA0040' | 'TDM0001' | 'TDM0002' | 'TDM0003' | 'TDM0004' | 'TDM0005' | 'TDM0006' | 'TDM0010' | 'TDM0011' | 'TDM0012' | 'TDM0013' | 'TDM0020' | 'TDM0021' | 'TDM0022'
-  | 'VPG0009' | 'VPG0010' | 'VPG0014' | 'VPG0050' | 'ZVM0002' | 'ZVM0003' | 'TDM0030';
+  | 'BCK0006' | 'VPG0009' | 'VPG0010' | 'VPG0014' | 'VPG0050' | 'ZVM0002' | 'ZVM0003' | 'TDM0030';
 
 export interface AlertDefinition {
   readonly level: 'Warning' | 'Error';
@@ -33,6 +33,7 @@ export const ALERTS: Readonly<Record<AlertId, AlertDefinition>> = {
   TDM0020: { level: 'Error', entity: 'Vpg' }, // another site owns the VMs since a failover; those here are fenced (ours)
   TDM0021: { level: 'Error', entity: 'Vpg' }, // claimed here by force: both sites may run the VMs (ours)
   TDM0022: { level: 'Error', entity: 'Vpg', isLatched: true }, // the recovery side has lost acknowledged writes (ours)
+  BCK0006: { level: 'Error', entity: 'Zvm' }, // VBA unreachable
   VPG0009: { level: 'Warning', entity: 'Vpg' }, // RPO 15 to 25 % above its target
   VPG0010: { level: 'Error', entity: 'Vpg' }, // RPO 25 % or more above it
   VPG0014: { level: 'Warning', entity: 'Vpg' }, // failover waits for commit or rollback
@@ -76,7 +77,21 @@ export interface AlertFacts {
   /** Of this site's own broker; null: none. */
   readonly brokerProblem: string | null;
   readonly vras: readonly { readonly vraId: string; readonly name: string; readonly isConnected: boolean; readonly vpgIds: readonly string[] }[];
+  readonly vbas: readonly VbaFacts[];
 }
+
+export interface VbaFacts {
+  readonly vbaId: string;
+  readonly name: string;
+  readonly isConnected: boolean;
+  /** Since the ZVM has started. */
+  readonly wasHeard: boolean;
+  /** Since it was added. */
+  readonly knownForMs: number;
+}
+
+/** One that was added is enrolled by hand, with a token that is good for so long. */
+const VBA_ENROLMENT_MS = 3_600_000;
 
 export function alert(helpIdentifier: AlertId, about: { subject: string; description: string; vpgIds: readonly string[] }): WantedAlert {
   return { helpIdentifier, ...ALERTS[helpIdentifier], ...about };
@@ -84,7 +99,7 @@ export function alert(helpIdentifier: AlertId, about: { subject: string; descrip
 
 /** Every alert that the facts ask for; what is on and not in here has cleared. */
 export function alertsFor(facts: AlertFacts): WantedAlert[] {
-  return [...facts.vpgs.flatMap(vpgAlerts), ...facts.vras.flatMap(vraAlert), ...facts.peers.flatMap(peerAlert), ...facts.fences.map(fenceAlert), ...brokerAlert(facts.brokerProblem)];
+  return [...facts.vpgs.flatMap(vpgAlerts), ...facts.vras.flatMap(vraAlert), ...facts.vbas.flatMap(vbaAlert), ...facts.peers.flatMap(peerAlert), ...facts.fences.map(fenceAlert), ...brokerAlert(facts.brokerProblem)];
 }
 
 function vpgAlerts(vpg: AlertFacts['vpgs'][number]): WantedAlert[] {
@@ -118,6 +133,12 @@ function spanText(ms: number): string {
 function vraAlert({ vraId, name, isConnected, vpgIds }: AlertFacts['vras'][number]): WantedAlert[] {
   if (isConnected) return [];
   return [alert('ZVM0002', { subject: vraId, description: `VRA '${name}' does not answer: its volumes get no new checkpoints that this site could list`, vpgIds })];
+}
+
+function vbaAlert({ vbaId, name, isConnected, wasHeard, knownForMs }: VbaFacts): WantedAlert[] {
+  if (isConnected || (!wasHeard && knownForMs < VBA_ENROLMENT_MS)) return [];
+  const description = `VBA '${name}' does not answer: it verifies no checkpoint. Look at its machine and at its log; one that was never enrolled, or whose certificate has ended, needs a token (tidemark vba-token), one that is not needed any more is removed (tidemark vba remove)`;
+  return [alert('BCK0006', { subject: vbaId, description, vpgIds: [] })];
 }
 
 function peerAlert({ siteId, name, isConnected, problem, vpgIds }: AlertFacts['peers'][number]): WantedAlert[] {
