@@ -331,6 +331,11 @@ describe('recovery', () => {
     });
     await tidemark(['evacuate', '7', '--host-is-down']);
     expect(posted('/vras/7/changerecoveryvra/execute')).toMatchObject({ HostIsDown: true });
+    expect(posted('/vras/7/changerecoveryvra/execute')).not.toHaveProperty('AlsoDown');
+    await tidemark(['evacuate', '7', '--host-is-down', '--also-down', 'z-vra-host-a1']);
+    expect(posted('/vras/7/changerecoveryvra/recommendation')).toMatchObject({ AlsoDown: ['7'] });
+    expect(posted('/vras/7/changerecoveryvra/execute')).toMatchObject({ HostIsDown: true, AlsoDown: ['7'] });
+    expect((await tidemark(['evacuate', '7', '--also-down', 'z-vra-host-a1'])).code).toBe(2);
     const refused = await tidemark(['evacuate', '7', '--to', 'host-a9']);
     expect([refused.code, refused.err]).toEqual([1, expect.stringContaining('does not see datastore ds')]);
   });

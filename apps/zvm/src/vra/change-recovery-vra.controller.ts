@@ -31,7 +31,7 @@ export class ChangeRecoveryVraController {
   @Needs('manageVras')
   @ApiOkResponse({ type: VraChangeRecoveryHostValidationResultsApi })
   async validate(@Param('vra') vraId: string, @Body() body: VraChangeRecoveryHostSettingsApi): Promise<VraChangeRecoveryHostValidationResultsApi> {
-    const results = await this.moves.validate(vraId, allocationsOf(body.VmsAllocations));
+    const results = await this.moves.validate(vraId, allocationsOf(body.VmsAllocations), body.AlsoDown ?? []);
     return {
       VmsValidationsResults: results.map(({ vmId, hostId, status, reason }) => ({
         VmIdentifier: vmId, HostIdentifier: hostId, Status: VRA_CHANGE_RECOVERY_HOST_VM_STATUS.numbers[status], Reason: reason,
@@ -43,7 +43,7 @@ export class ChangeRecoveryVraController {
   @Needs('manageVras')
   @ApiOkResponse({ type: VraChangeRecoveryHostRecommendationResultApi })
   async recommendation(@Param('vra') vraId: string, @Body() body: VraChangeRecoveryHostRecommendationRequestApi): Promise<VraChangeRecoveryHostRecommendationResultApi> {
-    const recommended = await this.moves.recommend(vraId, { vmIds: body.VmsToCalculate ?? [], fixed: allocationsOf(body.Constraints?.FixedVmsAllocations) });
+    const recommended = await this.moves.recommend(vraId, { vmIds: body.VmsToCalculate ?? [], fixed: allocationsOf(body.Constraints?.FixedVmsAllocations), alsoDown: body.AlsoDown ?? [] });
     return {
       Recommendations: recommended.map(({ vmId, host, reason }) => ({ VmIdentifier: vmId, HostIdentifier: host?.hostId ?? null, HostName: host?.name ?? null, Reason: reason })),
     };
@@ -53,7 +53,7 @@ export class ChangeRecoveryVraController {
   @Action('execute')
   @Needs('manageVras')
   async execute(@Param('vra') vraId: string, @Body() body: VraChangeRecoveryHostSettingsApi, @SessionUser() initiatedBy: string): Promise<string> {
-    return await this.moves.execute(vraId, allocationsOf(body.VmsAllocations), { initiatedBy, isOldHostDown: body.HostIsDown ?? false });
+    return await this.moves.execute(vraId, allocationsOf(body.VmsAllocations), { initiatedBy, isOldHostDown: body.HostIsDown ?? false, alsoDown: body.AlsoDown ?? [] });
   }
 }
 

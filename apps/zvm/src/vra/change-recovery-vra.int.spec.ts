@@ -142,4 +142,31 @@ describe('moving recoveries to another host', () => {
     expect(await checkpoints()).toEqual(expect.arrayContaining(before));
     await eventually('streams go to the one that is left', () => Promise.resolve(targets().every((vraId) => vraId === alive.options.vraId)));
   }, 60_000);
+
+  it('from two VRAs of one VPG that are both down in one go, when the operator says it of both', async () => {
+    const third = await b.hypervisor.addHost({ name: 'b-host3', address: '127.0.0.13', nbdSocketPath: '/run/b-host3.sock' });
+    hosts.push(third.id);
+    const wish = { HostIdentifier: third.id, DatastoreIdentifier: third.datastoreIds[0], NetworkIdentifier: third.networkIds[0], MemoryInGB: 3, GroupName: 'default_group' };
+    await completed(atB, await atB.ok('POST', '/vras', { ...wish, VraNetworkDataApi: { VraIPConfigurationTypeApi: 'Static', VraIPAddress: third.address } }));
+    await completed(atB, await atB.ok('POST', path(1, 'execute'), { VmsAllocations: [{ VmIdentifier: vms[1], HostIdentifier: third.id }] }));
+    vraOn(0).start();
+    const isConnected = async (): Promise<string> => JSON.stringify((await atB.ok<VraApi[]>('GET', '/vras')).map((vra) => vra.IsConnected));
+    await eventually('the first VRA is heard again', async () => (await isConnected()) === '[true,true,true]');
+    const before = await checkpoints();
+    const AlsoDown = [vraOn(2).options.vraId];
+    expect(await atB.refused(400, 'POST', path(1, 'execute'), { AlsoDown })).toContain('only together with HostIsDown');
+    expect(await atB.refused(409, 'POST', path(1, 'execute'), { HostIsDown: true, AlsoDown })).toContain('Z-VRA-b-host3 answers');
+    await Promise.all([vraOn(1).silence(), vraOn(2).silence()]);
+    await eventually('their silence is noticed', async () => (await isConnected()) === '[true,false,false]');
+
+    // One after the other cannot go, and the answer says what can.
+    expect(await atB.refused(409, 'POST', path(1, 'execute'), { HostIsDown: true })).toMatch(/Z-VRA-b-host3 does not answer either.*AlsoDown.*evacuate Z-VRA-b-host2 --host-is-down --also-down Z-VRA-b-host3/);
+    expect(await atB.refused(409, 'POST', path(2, 'execute'), { HostIsDown: true })).toContain('Z-VRA-b-host2 does not answer either');
+    const { Recommendations } = await atB.ok<VraChangeRecoveryHostRecommendationResultApi>('POST', path(1, 'recommendation'), { AlsoDown });
+    expect(Recommendations.map(({ VmIdentifier, HostName }) => [VmIdentifier, HostName])).toEqual(vms.map((vmId) => [vmId, 'b-host1']));
+    await completed(atB, await atB.ok('POST', path(1, 'execute'), { HostIsDown: true, AlsoDown }));
+    expect(await recoveredVms()).toEqual([2, 0, 0]);
+    expect(await checkpoints()).toEqual(expect.arrayContaining(before));
+    await eventually('streams go to the one that is left', () => Promise.resolve(targets().every((vraId) => vraId === vraOn(0).options.vraId)));
+  }, 90_000);
 });

@@ -15,6 +15,8 @@ export class VraChangeRecoveryHostSettingsApi {
    * from it unasked. Were it to write on, journals and recovery volumes would be destroyed.
    */
   @Flag() HostIsDown?: boolean | null;
+  /** Only with HostIsDown: other VRAs, by identifier, whose hosts are down too, by the caller's same word. What they recover of the same VPGs goes along: a VPG needs all its recovering VRAs. */
+  @Texts() AlsoDown?: string[] | null;
 }
 
 export class VraChangeRecoveryHostConstraintsApi {
@@ -25,6 +27,8 @@ export class VraChangeRecoveryHostConstraintsApi {
 export class VraChangeRecoveryHostRecommendationRequestApi {
   @Section(() => VraChangeRecoveryHostConstraintsApi) Constraints?: VraChangeRecoveryHostConstraintsApi | null;
   @Texts() VmsToCalculate?: string[] | null;
+  /** As for `execute`. */
+  @Texts() AlsoDown?: string[] | null;
 }
 
 export class VraChangeRecoveryHostVmRecommendationApi {
