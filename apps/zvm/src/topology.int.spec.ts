@@ -30,7 +30,8 @@ afterAll(async () => {
 
 const listed = async (): Promise<number[]> => [(await sites.atA.ok<object[]>('GET', '/vpgs')).length, (await sites.atB.ok<object[]>('GET', '/vpgs')).length];
 
-describe('scripts before and after a recovery', () => {
+// Another user's ZVM runs none.
+(process.geteuid?.() === 0 ? describe : describe.skip)('scripts before and after a recovery', () => {
   const FAILED = 4;
   const SCRIPT_FAILURE = 28;
   const script = async (name: string, text: string): Promise<void> => {
@@ -70,7 +71,7 @@ describe('scripts before and after a recovery', () => {
     expect([await vmsAtB(), (await sites.vpg(sites.atB, vpgId)).Status]).toEqual([[], 1]);
     expect(await described()).toEqual([expect.stringMatching(/^admin: pre-recovery script 'pre\.sh' failed .*output: App Test No 2 \$\(touch x\) b/)]);
     // A ZVM that is not root has no other user to run it as.
-    if (process.geteuid?.() === 0) expect(await described()).toEqual([expect.stringMatching(/b; errors: cat: \S*ca-key\.pem: Permission denied$/)]);
+    expect(await described()).toEqual([expect.stringMatching(/b; errors: cat: \S*ca-key\.pem: Permission denied$/)]);
     const [entry] = await sites.atB.ok<{ Action: string; UserName: string; Entities: string[]; Input: object; Result: number }[]>('GET', '/audit?action=script.ended');
     const sha256 = createHash('sha256').update(await readFile(join(scripts, 'pre.sh'))).digest('hex');
     expect(entry).toMatchObject({ UserName: 'admin', Action: 'script.ended PreScript', Entities: [`vpg:${vpgId}`], Input: { file: join(await realpath(scripts), 'pre.sh'), sha256, exitCode: 3, durationMs: expect.any(Number) } });

@@ -96,6 +96,7 @@ describe('a run of a script', () => {
     ['is killed', { end: { ...GOOD, exitCode: null, endedBy: 'SIGSEGV' } }, /was ended by SIGSEGV/],
     ['cannot be started', { end: new ScriptError('SCRIPT_START', 'no setpriv') }, /was not run: no setpriv/],
     ['is not there any more', { checkFault: new ScriptError('SCRIPT_MISSING', 'put it there') }, /was not run: put it there/],
+    ['would run as the ZVM', { checkFault: new ScriptError('SCRIPT_USER', 'run the site manager as root') }, /was not run: run the site manager as root/],
     ['meets a bug of ours', { end: new TypeError('x is undefined') }, /was not run: x is undefined/],
     ['has no folder', { hasRunner: false }, /was not run: no scripts folder .*TIDEMARK_SCRIPTS_DIR/],
     ['cannot be told of', { end: BAD, isAccountBroken: true }, /failed with exit code 3/],

@@ -5,7 +5,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { OUTPUT_BYTES_MAX, ProcessScriptRunner, type ScriptEnd, type ScriptRun } from './index.js';
 
-const asRoot = process.geteuid?.() === 0 ? it : it.skip;
+const isRoot = process.geteuid?.() === 0;
+/** Others run no scripts. */
+const describeAsRoot = isRoot ? describe : describe.skip;
 const LONG_MS = 60_000;
 
 let folder: string;
@@ -66,12 +68,13 @@ function pidIn({ stdout }: ScriptEnd): number {
 }
 
 /** Has script `name` as `job` for a `runner` of another process, which does `work` with it. */
-async function inOwnProcess(name: string, work: string, descriptors: Readonly<Record<number, number>> = {}): Promise<{ readonly signal: unknown; readonly said: string }> {
+async function inOwnProcess(name: string, work: string, { descriptors = {}, setpriv = [] }: { readonly descriptors?: Readonly<Record<number, number>>; readonly setpriv?: readonly string[] } = {}): Promise<{ readonly signal: unknown; readonly said: string }> {
   const program = `
     import { ProcessScriptRunner } from ${JSON.stringify(new URL('../dist/index.js', import.meta.url).href)};
     import { readFileSync } from 'node:fs';
     const runner = new ProcessScriptRunner({ folder: ${JSON.stringify(folder)}, user: { uid: 65534, gid: 65534 } });
-    const job = { file: await runner.check('${name}'), args: [], environment: () => ({}), timeoutMs: 60000, signal: new AbortController().signal };
+    const refusal = await runner.check('${name}').then(() => undefined, ({ code, message }) => code + ': ' + message);
+    const job = refusal === undefined && { file: await runner.check('${name}'), args: [], environment: () => ({}), timeoutMs: 60000, signal: new AbortController().signal };
     ${work}`;
   const stdio: ('ignore' | 'pipe' | 'inherit' | number)[] = ['ignore', 'pipe', 'inherit'];
   for (const [at, fd] of Object.entries(descriptors)) {
@@ -79,14 +82,16 @@ async function inOwnProcess(name: string, work: string, descriptors: Readonly<Re
     stdio[Number(at)] = fd;
   }
   // Killed, it leaves its work folder.
-  const child = spawn(process.execPath, ['--input-type=module', '-e', program], { stdio, env: { ...process.env, TMPDIR: folder } });
+  const node = [process.execPath, '--input-type=module', '-e', program];
+  const [command = '', ...args] = setpriv.length === 0 ? node : ['/usr/bin/setpriv', ...setpriv, '--', ...node];
+  const child = spawn(command, args, { stdio, env: { ...process.env, TMPDIR: folder } });
   let said = '';
   child.stdout?.on('data', (chunk: Buffer) => (said += chunk.toString()));
   const signal = await new Promise((resolve) => child.once('close', (_code, by) => resolve(by)));
   return { signal, said };
 }
 
-describe('a script', () => {
+describeAsRoot('a script', () => {
   it('tells how it ended, with what it wrote, and leaves no work folder', async () => {
     const end = await run('echo out; echo err >&2; mkdir -p a/b; echo x > a/b/c; pwd; read line && echo "got $line"; exit 3');
     const workFolder = /^\/\S*tidemark-script-\S+$/m.exec(end.stdout)?.[0] ?? '';
@@ -168,25 +173,46 @@ describe('a script', () => {
   });
 });
 
-describe('the rights of a script', () => {
+describeAsRoot('the rights of a script', () => {
   it('are never more than it began with: nothing that it starts has more, and no descriptor but its three is open', async () => {
     const name = await script('grep NoNewPrivs /proc/self/status; for fd in 3 20; do readlink /proc/$$/fd/$fd || echo closed; done; ls -l /proc/$$/fd | grep -c key.pem');
     // One that Node closes by itself at its start, and one behind a gap, which it does not find.
     const key = await open(join(secrets, 'trust', 'key.pem'));
-    const { said } = await inOwnProcess(name, 'process.stdout.write((await runner.run(job)).stdout);', { 3: key.fd, 20: key.fd });
+    const { said } = await inOwnProcess(name, 'process.stdout.write((await runner.run(job)).stdout);', { descriptors: { 3: key.fd, 20: key.fd } });
     await key.close();
     expect(said).toBe('NoNewPrivs:\t1\nclosed\n/dev/null\n0\n');
   });
 
-  asRoot('are those of an unprivileged user when this process is root', async () => {
+  it('are those of an unprivileged user', async () => {
     const end = await run('id -u; id -g; id -G; grep -E "^Cap" /proc/self/status');
     expect(end.stdout).toMatch(/^65534\n65534\n65534\n/);
     expect([...end.stdout.matchAll(/^Cap(\w+):\t0{16}$/gm)].map(([, name]) => name)).toEqual(['Inh', 'Prm', 'Eff', 'Bnd', 'Amb']);
   });
 
-  asRoot('do not reach keys, environment, memory or processes of who runs it', async () => {
+  it('do not reach keys, environment, memory or processes of who runs it', async () => {
     const end = await run(`cat ${secrets}/trust/key.pem; ls ${secrets}/trust; cat /proc/${process.pid}/environ; head -c 1 /proc/${process.pid}/mem; ls /proc/${process.pid}/fd; kill -0 ${process.pid}; echo x > ${folder}/new; echo done`);
     expect(end.stdout).toBe('done\n');
     expect(end.stderr.split('\n').filter((line) => /ermission denied|not permitted/.test(line))).toHaveLength(7);
+  });
+});
+
+describe('who cannot take its own rights from a script', () => {
+  const keepsOwn = /SCRIPT_USER: this site manager runs no scripts, because they would have its rights, .*cannot become user 65534 \(setpriv: .*\): run the site manager as root with CAP_SETUID/;
+
+  (isRoot ? it.each : it.skip.each)([['CAP_SETUID', 'setuid'], ['CAP_SETGID', 'setgid']])('runs none: root without %s', async (_name, right) => {
+    const { said } = await inOwnProcess(await script('true'), 'process.stdout.write(String(refusal));', { setpriv: [`--bounding-set=-${right}`, `--inh-caps=-${right}`] });
+    expect(said).toMatch(keepsOwn);
+  });
+
+  (isRoot ? it.skip : it)('runs none: anybody but root', async () => {
+    const { said } = await inOwnProcess(await script('true'), 'process.stdout.write(String(refusal));');
+    expect(said).toMatch(keepsOwn);
+  });
+
+  it('runs none as root, or as itself', async () => {
+    const name = await script('true');
+    for (const uid of [0, process.geteuid?.() ?? 0]) {
+      await expect(new ProcessScriptRunner({ folder, user: { uid, gid: 65534 } }).check(name)).rejects.toMatchObject({ code: 'SCRIPT_USER', message: expect.stringContaining('TIDEMARK_SCRIPTS_USER') });
+    }
   });
 });
