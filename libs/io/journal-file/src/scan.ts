@@ -51,7 +51,8 @@ async function scanOnce(options: JournalFileOptions, { segments, index, salt }: 
       index.hasSpared = true;
       await files.giveWay();
     } else {
-      recovery.begin(each.found, await segments.read(each.found.segment, each.limitBytes));
+      // What a sync that failed left in the page cache must not be built upon: a power loss takes it.
+      recovery.begin(each.found, await segments.readFromDisk(each.found.segment, each.limitBytes));
       while (!recovery.step(SCAN_STEP_BYTES)) await files.giveWay();
     }
     await index.writeSealed();

@@ -25,14 +25,19 @@ export class SegmentFiles {
     private readonly files: FileLayer,
   ) {}
 
-  /** Makes the folder when missing and reads the header of every segment in it. */
+  /** Makes the folder when missing and reads the header of every segment in it: of the newest one, whose first sync may have failed, past the page cache. */
   async find(crc32c: Crc32c): Promise<SegmentFound[]> {
     await this.files.makeFolder(this.folder);
     const found: SegmentFound[] = [];
-    for (const name of await this.files.list(this.folder)) {
-      if (name.endsWith(TEMPORARY)) await this.files.remove(join(this.folder, name));
-      const number = NAME.exec(name)?.[1];
-      if (number !== undefined) found.push(await this.use(Number(number), async (handle) => await inspect(handle, Number(number), crc32c)));
+    const names = await this.files.list(this.folder);
+    for (const name of names) if (name.endsWith(TEMPORARY)) await this.files.remove(join(this.folder, name));
+    const numbers = names.flatMap((name) => Number(NAME.exec(name)?.[1] ?? NaN)).filter((number) => !Number.isNaN(number));
+    const newest = Math.max(...numbers);
+    for (const number of numbers) {
+      found.push(await this.use(number, async (handle) => {
+        if (number === newest) handle.dropCache();
+        return await inspect(handle, number, crc32c);
+      }));
     }
     // A process that was killed between making a file and syncing its folder left a name that a power loss takes away, with all that would be acknowledged in that file.
     if (found.length > 0) await this.files.syncFolder(this.folder);
