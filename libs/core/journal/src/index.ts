@@ -11,6 +11,7 @@ export * from './journal-writer.js';
 export * from './layout.js';
 export * from './recovery-table.js';
 export { epochStepError } from './rules.js';
+export * from './ownership.js';
 export * from './recovery.js';
 export * from './scanner.js';
 export * from './types.js';

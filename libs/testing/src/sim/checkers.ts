@@ -102,12 +102,10 @@ export class Checkers implements RecoveryWatcher {
 
   /** `retire` is durable for the whole VPG before any VM of it applies. */
   mayApply(vpgId: string, checkpointId: number): void {
-    for (const host of this.site.recovering) {
-      for (const { vpgId: other, vmId } of host.options.vms) {
-        const key = keyOf(vpgId, vmId);
-        if (other !== vpgId || (host.retiredIds.get(key) ?? 0) >= checkpointId) continue;
-        throw new Violation('apply', `${vpgId} may apply up to checkpoint ${checkpointId}, and the journal of ${key} has not durably retired what is older`);
-      }
+    for (const { vmId } of this.#of(vpgId).plan.vms) {
+      const key = keyOf(vpgId, vmId);
+      if (this.site.recovering.some((host) => (host.retiredIds.get(key) ?? 0) >= checkpointId)) continue;
+      throw new Violation('apply', `${vpgId} may apply up to checkpoint ${checkpointId}, and the journal of ${key} has not durably retired what is older`);
     }
   }
 

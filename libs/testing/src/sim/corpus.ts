@@ -12,5 +12,6 @@ export const CORPUS: readonly number[] = [
   5081, // a journal at its hard limit opened for a record longer than its credit, had no room for it, and so on for ever
   5097, // early retirements
   80413, // the header of a new generation, whose sync had failed, was read in the page cache and built upon; a power loss took it, and what was acknowledged behind it
+  13, // journals that go from one recovering host to another
   1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 36, 49, 67, 73,
 ];

@@ -256,8 +256,24 @@ export class SimDisk {
     for (const [path, file] of this.files) if (path.startsWith(prefix)) this.#durableNames.set(path, file);
   }
 
-  losePower(random: Random): void {
-    const paths = new Set([...this.files.keys(), ...this.#durableNames.keys()]);
+  has(prefix: string): boolean {
+    return [...this.files.keys()].some((path) => path.startsWith(prefix));
+  }
+
+  /** Another host opens these files, on a datastore that both see. What was not synced is there too, or is lost as with the power of this host. */
+  handOver(prefix: string, to: SimDisk, random: Random): void {
+    if (random.chance(0.5)) this.losePower(random, prefix);
+    for (const [files, theirs] of [[this.files, to.files], [this.#durableNames, to.#durableNames]] as const) {
+      for (const [path, file] of [...files]) {
+        if (!path.startsWith(prefix)) continue;
+        files.delete(path);
+        theirs.set(path, file);
+      }
+    }
+  }
+
+  losePower(random: Random, prefix = ''): void {
+    const paths = new Set([...this.files.keys(), ...this.#durableNames.keys()].filter((path) => path.startsWith(prefix)));
     for (const path of paths) {
       const [cached, durable] = [this.files.get(path), this.#durableNames.get(path)];
       // A name that was changed and not synced: the disk has the one or the other.
@@ -266,6 +282,7 @@ export class SimDisk {
       else this.files.set(path, survivor);
     }
     for (const [path, file] of this.files) {
+      if (!path.startsWith(prefix)) continue;
       file.losePower(random);
       this.#durableNames.set(path, file);
     }

@@ -121,6 +121,7 @@ export class Faults {
       case 'unreadableSector': return this.#ofDisks.unreadableSector();
       case 'pause': return this.#ofProcesses.pause();
       case 'pin': return this.targets.space.pin();
+      case 'changeHost': return recoverySite.changeHost();
       default: return unreachable(fault);
     }
   }

@@ -23,3 +23,12 @@ export const SPACE_PLANTS: readonly Plant[] = [
   },
   { name: 'datastore-guard-ignored', isLimited: true, breaks: 'journals and scratch leave the guard of their datastore free', seedBudget: 100, expects: ['limit'], flag: 'guardIgnored' },
 ];
+
+/** Journals that go from one recovering host to another: sim-takeover.ts, host-change.ts. */
+export const TAKEOVER_PLANTS: readonly Plant[] = [
+  {
+    name: 'taken-over-unreleased', isChangingHosts: true, breaks: 'a journal is taken over when whoever had it has let go', seedBudget: 60, expects: ['writers'],
+    mutation: { file: 'libs/core/journal/src/ownership.ts', find: "&& !claim.isOldHostDown ? 'notReleased'", replace: "&& claim.isOldHostDown ? 'notReleased'" },
+  },
+  { name: 'let-go-before-closed', isChangingHosts: true, breaks: 'a VRA says that it has let go when its files are closed', seedBudget: 100, expects: ['writers'], flag: 'letGoHasty' },
+];

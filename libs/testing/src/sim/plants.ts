@@ -1,5 +1,5 @@
 import { ONE_JOURNAL_PLANTS } from './one-journal/journal-plants.js';
-import { SPACE_PLANTS } from './plants-space.js';
+import { SPACE_PLANTS, TAKEOVER_PLANTS } from './plants-space.js';
 import type { Fault } from './swarm.js';
 import type { ViolationKind } from './world.js';
 
@@ -7,7 +7,7 @@ import type { ViolationKind } from './world.js';
 export type PlantFlag =
   | 'journalUnsynced' | 'mirrorUnsynced' | 'foldersUnsynced' | 'ackedOnArrival' | 'releaseHasty' | 'sealedLate' | 'holdUnbounded' | 'voteHasty' | 'capturedEarly'
   | 'readsUnheld' | 'fenceMissing' | 'applyHasty' | 'lockIgnored' | 'wordHasty' | 'pinIgnored' | 'epochVolatile' | 'epochNotBurned' | 'fenceForgotten' | 'mirrorHashed'
-  | 'fenceVolatile' | 'moveHasty' | 'unreadableIsZeroes' | 'lockLapses' | 'marksUnsynced' | 'pinVolatile' | 'guardIgnored';
+  | 'fenceVolatile' | 'moveHasty' | 'unreadableIsZeroes' | 'lockLapses' | 'marksUnsynced' | 'pinVolatile' | 'guardIgnored' | 'letGoHasty' | 'claimSkipped';
 
 /**
  * A bug planted on purpose: each breaks one sentence of the design that names a danger, and the checkers must notice. A flag changes how a
@@ -27,6 +27,8 @@ export interface Plant {
   readonly under?: readonly [Fault, number];
   /** Shows only where protecting hosts keep activity logs. */
   readonly isLogged?: true;
+  /** Shows only where journals go from host to host. */
+  readonly isChangingHosts?: true;
   /** Shows only where journals and scratch have limits. */
   readonly isLimited?: true;
   /** Shows only where the volumes of VMs change. */
@@ -313,4 +315,4 @@ const MEDIA: readonly Plant[] = [
   { name: 'lock-lapses-in-a-pause', breaks: 'a VRA opens a disk under its lock, which its holder keeps for as long as the process is there', seedBudget: 100, expects: ['writers'], flag: 'lockLapses', under: ['pause', 60] },
 ];
 
-export const PLANTS: readonly Plant[] = [...CAPTURE, ...SYNC, ...WIRE, ...CUSTODY, ...BARRIER, ...STORAGE, ...RETIRING, ...RECOVERY, ...REVERSE, ...OWNERSHIP, ...THINNING, ...CLOCKS, ...MEDIA, ...ACTIVITY, ...VOLUMES, ...SPACE_PLANTS, ...ONE_JOURNAL_PLANTS];
+export const PLANTS: readonly Plant[] = [...CAPTURE, ...SYNC, ...WIRE, ...CUSTODY, ...BARRIER, ...STORAGE, ...RETIRING, ...RECOVERY, ...REVERSE, ...OWNERSHIP, ...THINNING, ...CLOCKS, ...MEDIA, ...ACTIVITY, ...VOLUMES, ...SPACE_PLANTS, ...TAKEOVER_PLANTS, ...ONE_JOURNAL_PLANTS];

@@ -270,7 +270,9 @@ export class ProtectingHost extends SimHost {
     const capture = this.#captures.get(plan.vm.vmId);
     const running = this.#streams.get(key);
     if (running !== undefined && running.plan.volumeBytes.join() !== plan.volumeBytes.join()) running.changeVolumes(plan);
-    if (running !== undefined || capture === undefined) return;
+    running?.goTo(plan.recoveringHost);
+    if (running !== undefined) return this.#ensureLink(plan);
+    if (capture === undefined) return;
     this.#session += 1;
     const { frameBytesMax, syncReadMsMax, isCompressed } = this.options;
     const { around } = this;
@@ -279,6 +281,10 @@ export class ProtectingHost extends SimHost {
       activity: this.#logs?.get(key), activityPeriodMs: this.options.activityPeriodMs,
       readErrorChance: () => this.readErrorChance,
     }));
+    this.#ensureLink(plan);
+  }
+
+  #ensureLink(plan: ProtectionPlan): void {
     if (this.#links.has(plan.recoveringHost)) return;
     const link: DataLink = { to: plan.recoveringHost, socket: undefined, nextStream: 1 };
     this.#links.set(link.to, link);
@@ -342,7 +348,7 @@ export class ProtectingHost extends SimHost {
   }
 
   #streamsTo(link: DataLink): SimStream[] {
-    return this.streams.filter(({ plan }) => plan.recoveringHost === link.to);
+    return this.streams.filter(({ recoveringHost }) => recoveringHost === link.to);
   }
 
   #openStreams(link: DataLink): void {

@@ -1,13 +1,15 @@
 import { RunningClock, type ControlMessage } from '@tidemark/checkpoint';
-import { decodeOpen, FrameKind, type FrameHeader } from '@tidemark/frame';
+import { decodeOpen, encodeFrame, encodeRefused, FrameKind, type FrameHeader } from '@tidemark/frame';
 import type { CheckpointView, JournalFile } from '@tidemark/journal-file';
+import { crc32c } from '@tidemark/link';
 import type { RefusedReply } from '@tidemark/replication';
 import { SimDisk } from './disk.js';
 import type { SimSocket } from './network.js';
-import { readFrames, SimHost, type Surroundings } from './sim-host.js';
+import { concat, readFrames, SimHost, type Surroundings } from './sim-host.js';
 import { SimPins } from './sim-pins.js';
-import { SimRecovery, type RecoveredVm, type RecoveryOptions } from './sim-recovery.js';
+import { SimRecovery, type RecoveredVm, type RecoveryHooks, type RecoveryOptions } from './sim-recovery.js';
 import { SimRetirement, type HeldReport, type RetirementPlan } from './sim-retirement.js';
+import { SimTakeover, type MoveOrder, type SimOwners } from './sim-takeover.js';
 import { keyOf } from './topology.js';
 import { Violation } from './world.js';
 
@@ -15,6 +17,8 @@ export interface RecoveringOptions extends RecoveryOptions {
   readonly peerNames: readonly string[];
   readonly vms: readonly RecoveredVm[];
   readonly retirements: readonly RetirementPlan[];
+  /** Whom journals belong to, where they go from host to host. */
+  readonly owners?: SimOwners | undefined;
 }
 
 /** What the checkers hear of this host. */
@@ -61,6 +65,8 @@ export class RecoveringHost extends SimHost {
   readonly retiredIds = new Map<string, number>();
   /** As {@link RecoveringHost.changeVolumes} was told last. */
   readonly #volumes = new Map<string, readonly number[]>();
+  readonly #plans = new Map<string, RetirementPlan>();
+  readonly takeover: SimTakeover;
   #nextConnection = 1;
   isRetirementPaused = false;
   #ages: RunningClock | undefined;
@@ -73,6 +79,8 @@ export class RecoveringHost extends SimHost {
 
   constructor(name: string, around: Surroundings, readonly options: RecoveringOptions, readonly watcher: RecoveryWatcher) {
     super(name, around, options.peerNames.filter((peer) => peer !== name));
+    this.takeover = new SimTakeover(this, options.vms, options.owners);
+    for (const plan of options.retirements) this.#plans.set(plan.config.vpgId, plan);
   }
 
   /** The time by which checkpoints age here. */
@@ -99,7 +107,14 @@ export class RecoveringHost extends SimHost {
   }
 
   protected started(): void {
-    const hooks = {
+    this.pins.load();
+    for (const vm of this.takeover.atStart()) this.begin(vm);
+    for (const plan of this.#plans.values()) if (this.#recovers(plan.config.vpgId)) this.#newRetirement(plan);
+    this.after(LIST_MS, () => this.#tick());
+  }
+
+  #hooks(): RecoveryHooks {
+    return {
       acknowledged: (key: string, durableSeq: number) => this.watcher.acknowledged(key, durableSeq),
       opened: (recovery: SimRecovery) => {
         this.pins.attach(recovery);
@@ -110,18 +125,80 @@ export class RecoveringHost extends SimHost {
       refused: (key: string, reply: RefusedReply) => this.watcher.refused(key, reply),
       hasView: (key: string) => this.views.some((view) => keyOf(view.vpgId, view.vmId) === key),
     };
-    const owner = { host: this, around: this.around, disk: this.disk };
-    this.pins.load();
-    for (const vm of this.options.vms) {
-      const key = keyOf(vm.vpgId, vm.vmId);
-      this.#recoveries.set(key, new SimRecovery({ ...vm, volumeBytes: this.#volumes.get(key) ?? vm.volumeBytes }, owner, this.options, hooks));
-    }
-    for (const plan of this.options.retirements) {
-      const retirement = new SimRetirement(plan, this);
-      this.#retirements.set(plan.config.vpgId, retirement);
-      for (const peer of this.upPeers) retirement.take({ type: 'peerUp', vraId: peer });
-    }
-    this.after(LIST_MS, () => this.#tick());
+  }
+
+  // ---- what it recovers
+
+  begin(vm: RecoveredVm): SimRecovery {
+    const key = keyOf(vm.vpgId, vm.vmId);
+    this.takeover.checkAlone(key);
+    const recovery = new SimRecovery({ ...vm, volumeBytes: this.#volumes.get(key) ?? vm.volumeBytes }, { host: this, around: this.around, disk: this.disk }, this.options, this.#hooks());
+    this.#recoveries.set(key, recovery);
+    return recovery;
+  }
+
+  /** All its files are closed when it resolves. */
+  async end(recovery: SimRecovery): Promise<void> {
+    const { life } = this;
+    await recovery.end();
+    if (this.life !== life) return;
+    this.#recoveries.delete(recovery.key);
+    if (!this.#recovers(recovery.vm.vpgId)) this.#endRetirement(recovery.vm.vpgId);
+  }
+
+  async release(key: string, moveNumber: number): Promise<void> {
+    if (this.isPaused) await this.running();
+    this.around.world.touch();
+    if (this.views.some((view) => keyOf(view.vpgId, view.vmId) === key)) throw new Error('a view is open');
+    await this.takeover.release(key, moveNumber);
+  }
+
+  async takeOver(order: MoveOrder, plan: RetirementPlan | undefined): Promise<void> {
+    if (this.isPaused) await this.running();
+    this.around.world.touch();
+    await this.takeover.takeOver(order);
+    if (plan !== undefined) this.#configure(plan);
+  }
+
+  /** undefined: nothing of this VPG is recovered here. */
+  async configure(vpgId: string, plan: RetirementPlan | undefined): Promise<void> {
+    if (this.isPaused) await this.running();
+    this.around.world.touch();
+    await this.stateSaved();
+    if (plan === undefined) {
+      this.#plans.delete(vpgId);
+      this.#endRetirement(vpgId);
+    } else this.#configure(plan);
+  }
+
+  #configure(plan: RetirementPlan): void {
+    const { vpgId } = plan.config;
+    this.#plans.set(vpgId, plan);
+    const known = this.#retirements.get(vpgId);
+    if (known !== undefined) known.configure(plan);
+    else if (this.#recovers(vpgId)) this.#newRetirement(plan);
+  }
+
+  #newRetirement(plan: RetirementPlan): void {
+    const retirement = new SimRetirement(plan, this);
+    this.#retirements.set(plan.config.vpgId, retirement);
+    for (const peer of this.upPeers) retirement.take({ type: 'peerUp', vraId: peer });
+  }
+
+  #endRetirement(vpgId: string): void {
+    this.#retirements.get(vpgId)?.close();
+    this.#retirements.delete(vpgId);
+  }
+
+  #recovers(vpgId: string): boolean {
+    return this.recoveries.some(({ vm }) => vm.vpgId === vpgId);
+  }
+
+  wait(ms: number): Promise<void> {
+    return new Promise((resolve) => this.after(ms, () => {
+      this.around.world.touch();
+      resolve();
+    }));
   }
 
   protected crashed(isPowerLoss: boolean): void {
@@ -306,6 +383,7 @@ export class RecoveringHost extends SimHost {
     if (header.kind === FrameKind.open) {
       const request = decodeOpen(body);
       const recovery = this.recovery(request.vpgId, request.vmId);
+      if ((recovery === undefined || recovery.isOver) && this.options.owners !== undefined) return this.#refuseUnknown(socket, header);
       if (recovery === undefined) throw new Violation('protocol', `open of an unknown protection ${request.vpgId}/${request.vmId}`);
       const connection = this.#nextConnection;
       this.#nextConnection += 1;
@@ -319,6 +397,10 @@ export class RecoveringHost extends SimHost {
       else if (header.kind === FrameKind.closeStream) recovery.connectionLost(connection);
       return;
     }
+  }
+
+  #refuseUnknown(socket: SimSocket, { stream }: FrameHeader): void {
+    socket.send(concat(encodeFrame({ kind: FrameKind.refused, stream }, [encodeRefused({ code: 'unknown', message: 'this VRA does not recover that VM' })].flat(), crc32c)));
   }
 
   // ---- retirement

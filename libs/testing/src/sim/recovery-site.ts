@@ -2,6 +2,7 @@ import type { Checkers } from './checkers.js';
 import { markerKey } from './guest-vm.js';
 import type { RecoveringHost, ViewSpec } from './recovering-host.js';
 import type { SwarmOptions } from './swarm.js';
+import type { HostChange } from './host-change.js';
 import type { PlannedMove, Settled } from './planned-move.js';
 import type { Promoted, Reversal } from './reversal.js';
 import { keyOf, type VpgPlan } from './topology.js';
@@ -37,7 +38,7 @@ export class RecoverySite {
     private readonly hosts: readonly RecoveringHost[],
     private readonly checkers: Checkers,
     private readonly options: SwarmOptions,
-    private readonly turns: { readonly planned: PlannedMove; readonly reversal: Reversal },
+    private readonly turns: { readonly planned: PlannedMove; readonly reversal: Reversal; readonly hostChange: HostChange },
   ) {}
 
   get isIdle(): boolean {
@@ -125,6 +126,14 @@ export class RecoverySite {
       if (open === undefined) await this.#burn(plan, epoch);
       this.turns.planned.powerOn(plan);
     });
+  }
+
+  /** The journal of one of its VMs goes to another recovering host. */
+  changeHost(): void {
+    const plan = this.world.random.pick(this.plans);
+    const { hostChange } = this.turns;
+    if (this.isStopping || this.#busy.has(plan.vpgId) || this.checkers.isEnding(plan.vpgId) || !hostChange.isPossible(plan)) return;
+    this.#run(plan, () => hostChange.run(plan, (act) => this.#until(act)));
   }
 
   #newEpoch({ vpgId, epoch: inForce }: VpgPlan): number {

@@ -16,6 +16,8 @@ import { Reversal } from './reversal.js';
 import type { Surroundings } from './sim-host.js';
 import { ProtectedSite } from './protected-site.js';
 import { swarm, withActivityLogs, withFaults, type SwarmOptions } from './swarm.js';
+import { HostChange } from './host-change.js';
+import { SimOwners } from './sim-takeover.js';
 import { GUARD_BYTES, SimSpace } from './sim-space.js';
 import { SpaceOperator } from './space-operator.js';
 import { Random } from './random.js';
@@ -50,6 +52,8 @@ export interface RunResult {
   /** Retirements for want of space, and limits that had to be raised. */
   readonly earlyCount: number;
   readonly raisedCount: number;
+  /** Journals that went to another host. */
+  readonly hostChangeCount: number;
   /** Above a journal's hard limit, at most. */
   readonly overBytes: number;
 }
@@ -67,7 +71,7 @@ export async function run(seed: number, plant?: Plant): Promise<RunResult> {
 /** Each is of one danger alone, and soon over. */
 const SMALL_WORLDS = [['ownership', runOwnership], ['oneJournal', runOneJournal]] as const;
 
-const NOTHING = { listedCount: 0, imageChecks: 0, writeCount: 0, testCount: 0, moveCount: 0, reversalCount: 0, commitCount: 0, rollbackCount: 0, compactedBytes: 0, eventCount: 0, earlyCount: 0, raisedCount: 0, overBytes: 0 };
+const NOTHING = { listedCount: 0, imageChecks: 0, writeCount: 0, testCount: 0, moveCount: 0, reversalCount: 0, commitCount: 0, rollbackCount: 0, compactedBytes: 0, eventCount: 0, earlyCount: 0, raisedCount: 0, hostChangeCount: 0, overBytes: 0 };
 
 /** Refused for good: an open stream that another owner's epoch ended. */
 const isFenced = (sender: Sender): boolean => sender.status().state === 'refused' && !sender.wantsOpen;
@@ -89,15 +93,16 @@ class Run {
   readonly #recoverySite: RecoverySite;
   readonly #reversal: Reversal;
   readonly #space: SpaceOperator;
+  readonly #hostChange: HostChange;
   readonly #faults: Faults;
   readonly #volumeChanges: VolumeChanges;
   #isDone = false;
 
   constructor(seed: number, plant: Plant | undefined) {
     this.#world = new World(seed);
-    const chosen = swarm(this.#world.random, seed, plant && { isThinned: plant.isThinned === true, isLimited: plant.isLimited === true });
+    const chosen = swarm(this.#world.random, seed, plant && { isThinned: plant.isThinned === true, isLimited: plant.isLimited === true, isChangingHosts: plant.isChangingHosts === true });
     const options = withActivityLogs(chosen, seed, plant === undefined ? undefined : plant.isLogged === true);
-    const changing = withVolumeChanges(options, seed, plant === undefined ? undefined : plant.isChanging === true);
+    const changing = withVolumeChanges(options, seed, options.isChangingHosts === true ? false : plant && plant.isChanging === true);
     this.#options = plant?.under === undefined ? changing : withFaults(changing, [plant.under]);
     this.#network = new Network(this.#world);
     this.#network.delayMsMax = this.#options.delayMsMax;
@@ -119,8 +124,9 @@ class Run {
     this.#guests = new Guests(this.#world, this.#options, vms, hosts);
     this.#manager = new ProtectedSite(this.#world, { plans: [...plans], vms: [...vms], isLockless: this.#options.isLockless }, hosts);
     this.#reversal = new Reversal(around, this.#site, this.#checkers, this.#manager, this.#options);
+    this.#hostChange = new HostChange(this.#world, recovering, this.#manager, this.#checkers);
     const planned = new PlannedMove(this.#world, this.#site, this.#manager, this.#checkers, plant);
-    this.#recoverySite = new RecoverySite(this.#world, plans, recovering, this.#checkers, this.#options, { planned, reversal: this.#reversal });
+    this.#recoverySite = new RecoverySite(this.#world, plans, recovering, this.#checkers, this.#options, { planned, reversal: this.#reversal, hostChange: this.#hostChange });
     this.#manager.documentMsMax = this.#options.documentMsMax;
     this.#space = new SpaceOperator(this.#world, this.#site, this.#checkers);
     this.#volumeChanges = new VolumeChanges(this.#world, this.#site, this.#manager, this.#checkers, this.#options.volumeChangeMs);
@@ -142,7 +148,7 @@ class Run {
     return {
       seed: this.#world.seed, options: this.#options, violation, kind: kindOf(violation), listedCount: this.#checkers.listedCount, imageChecks: this.#checkers.imageChecks,
       writeCount: this.#guests.writes.size + this.#reversal.writeCount, testCount, moveCount: this.#recoverySite.moveCount, reversalCount: this.#reversal.count, commitCount, rollbackCount, compactedBytes, eventCount: this.#world.eventCount,
-      earlyCount: this.#checkers.space.earlyCount, raisedCount: this.#space.raisedCount, overBytes: this.#checkers.space.overMaxBytes,
+      earlyCount: this.#checkers.space.earlyCount, raisedCount: this.#space.raisedCount, hostChangeCount: this.#hostChange.count, overBytes: this.#checkers.space.overMaxBytes,
     };
   }
 
@@ -267,6 +273,7 @@ class Run {
     const { recoveringCount, segmentBytes, creditBytesMax, diskMsMax, isGuarded } = this.#options;
     const peerNames = Array.from({ length: recoveringCount }, (_, index) => `r${index + 1}`);
     const ofHost = (plan: VpgPlan, name: string) => plan.vms.filter(({ vmId }) => plan.recoveringHostOf.get(vmId) === name);
+    const owners = this.#options.isChangingHosts === true ? new SimOwners() : undefined;
     return peerNames.map((name) => {
       const vms = plans.flatMap((plan) => ofHost(plan, name).map(({ vmId, volumeBytes }) => ({ vpgId: plan.vpgId, vmId, volumeBytes, space: this.#spaceOf(volumeBytes) })));
       const retirements = plans.filter((plan) => ofHost(plan, name).length > 0).map((plan) => {
@@ -274,7 +281,7 @@ class Run {
         const config = { vpgId: plan.vpgId, epoch: EPOCH, historyMs: plan.historyMs, recoverers };
         return { config, vmIds: ofHost(plan, name).map(({ vmId }) => vmId) };
       });
-      const host = new RecoveringHost(name, around, { peerNames, vms, retirements, epoch: EPOCH, segmentBytes, creditBytesMax, isGuarded }, watcher);
+      const host = new RecoveringHost(name, around, { peerNames, vms, retirements, epoch: EPOCH, segmentBytes, creditBytesMax, isGuarded, owners }, watcher);
       host.disk.latencyMsMax = diskMsMax;
       this.#endDatastore(host);
       return host;

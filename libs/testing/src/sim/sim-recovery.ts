@@ -114,6 +114,17 @@ export class SimRecovery {
     return mirror;
   }
 
+  /** Nothing is taken any more; everything is closed when it resolves. */
+  async end(): Promise<void> {
+    this.#step((effects) => this.receiver.appendsLost(effects));
+    this.over();
+    await this.#journal?.close();
+  }
+
+  get isOver(): boolean {
+    return this.#isOver;
+  }
+
   /** The process has ended: what is still under way means nothing any more. */
   over(): void {
     this.#isOver = true;
@@ -246,6 +257,7 @@ export class SimRecovery {
 
   /** There may be space again; and what cannot go on is opened anew, unless a view reads from it. */
   tick(): void {
+    if (this.#isOver) return;
     this.#repair();
     const { disk, around } = this.owner;
     const { space } = this.vm;

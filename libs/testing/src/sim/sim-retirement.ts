@@ -28,7 +28,9 @@ export class SimRetirement {
   readonly #reports = new Map<string, { readonly report: HeldReport; readonly atMs: number }>();
   readonly #vpgId: string;
 
-  constructor(private readonly plan: RetirementPlan, private readonly host: RecoveringHost) {
+  #isClosed = false;
+
+  constructor(private plan: RetirementPlan, private readonly host: RecoveringHost) {
     this.#vpgId = plan.config.vpgId;
     this.#engine = new Retirement({ selfVraId: host.name, retiredId: 0 });
     this.take({ type: 'configured', config: plan.config });
@@ -38,7 +40,19 @@ export class SimRetirement {
     return this.#engine.canPin(checkpointId, this.host.nowMs);
   }
 
+  configure(plan: RetirementPlan): void {
+    this.plan = plan;
+    this.take({ type: 'configured', config: plan.config });
+    for (const vraId of this.host.upPeers) this.take({ type: 'peerUp', vraId });
+  }
+
+  /** Nothing of the VPG is recovered here any more. */
+  close(): void {
+    this.#isClosed = true;
+  }
+
   take(event: Untimed<RetirementEvent>): void {
+    if (this.#isClosed) return;
     const effects: RetirementEffect[] = [];
     this.#engine.step({ ...event, nowMs: this.host.nowMs } as RetirementEvent, effects);
     for (const effect of effects) this.#carryOut(effect);
@@ -46,7 +60,7 @@ export class SimRetirement {
 
   /** To the leader; the leader puts all reports together. */
   report(): void {
-    const recoveries = this.#own();
+    const recoveries = this.host.recoveries.filter(({ vm }) => vm.vpgId === this.#vpgId);
     if (recoveries.some(({ journal }) => journal === undefined)) return;
     const report: HeldReport = { vpgId: this.#vpgId, checkpoints: common(recoveries.map((recovery) => this.#aged(recovery))), ...this.#spaceReport(recoveries) };
     const [leader, ...others] = this.plan.config.recoverers;
@@ -85,8 +99,13 @@ export class SimRetirement {
     this.#reports.set(fromName, { report, atMs: this.host.nowMs });
   }
 
+  /** Throws when one of them was moved away. */
   #own(): SimRecovery[] {
-    return this.plan.vmIds.flatMap((vmId) => this.host.recovery(this.#vpgId, vmId) ?? []);
+    return this.plan.vmIds.map((vmId) => {
+      const recovery = this.host.recovery(this.#vpgId, vmId);
+      if (recovery === undefined) throw new Error(`${vmId} of ${this.#vpgId} is not recovered here`);
+      return recovery;
+    });
   }
 
   #aged(recovery: SimRecovery): AgedCheckpoint[] {
@@ -111,6 +130,8 @@ export class SimRetirement {
   }
 
   #pinnedReason(checkpointId: number): string | undefined {
+    const gone = this.plan.vmIds.find((vmId) => this.host.recovery(this.#vpgId, vmId) === undefined);
+    if (gone !== undefined) return `${gone} is not recovered here`;
     const missing = this.#own().find(({ journal }) => journal?.holds(checkpointId) !== true);
     if (missing !== undefined) return `the journal of ${missing.key} does not hold it`;
     if (this.host.plant?.flag === 'pinIgnored') return undefined;

@@ -39,6 +39,7 @@ export class SimStream {
   /** On the open connection; undefined: none. */
   #number: number | undefined;
   #isClosed = false;
+  recoveringHost: string;
   /** Of the opening that is open. */
   #compares: SimCompares;
   readonly #activity: StreamActivity | undefined;
@@ -47,6 +48,7 @@ export class SimStream {
   constructor(public plan: ProtectionPlan, readonly capture: Capture, private readonly options: StreamOptions) {
     const { vpgId, vm, epoch } = plan;
     this.key = keyOf(vpgId, vm.vmId);
+    this.recoveringHost = plan.recoveringHost;
     const { sessionId, share } = options;
     const isFenced = options.around.plant?.flag !== 'fenceMissing';
     const earlier = earlierOf(options.activity);
@@ -128,6 +130,16 @@ export class SimStream {
     this.#closeOnLink();
     this.#socket = undefined;
     this.sender.close();
+  }
+
+  /** The same stream, with its session and queue, is opened at another VRA. */
+  goTo(recoveringHost: string): void {
+    if (recoveringHost === this.recoveringHost) return;
+    this.recoveringHost = recoveringHost;
+    const [socket, number] = [this.#socket, this.#number];
+    if (number !== undefined) socket?.send(concat(encodeFrame({ kind: FrameKind.closeStream, stream: number }, [], crc32c)));
+    this.#socket = undefined;
+    if (number !== undefined) this.#ended(() => this.sender.linkDown());
   }
 
   /** Opens on this connection, if the sender wants to. `number` has not been used on it before. */

@@ -2,6 +2,7 @@ import { BLOCK_BYTES } from '@tidemark/base';
 import { diskFaultsOf, type DiskFault } from './disk-faults.js';
 import { processFaultsOf, type ProcessFault } from './process-faults.js';
 import { Random } from './random.js';
+import { changingHosts } from './host-change.js';
 import { limited, spaceOptions, type SpaceOptions } from './sim-space.js';
 
 /** Fault kinds; each run has some of them, at its own rate. */
@@ -11,7 +12,7 @@ export const FAULTS = [
   'moveVm', 'repeatDocuments', 'failoverTest', 'failover', 'repeatCommand',
 ] as const;
 /** Drawn on their own: see {@link swarm}. */
-export type Fault = (typeof FAULTS)[number] | 'move' | 'pin' | 'failMarks' | DiskFault | ProcessFault;
+export type Fault = (typeof FAULTS)[number] | 'move' | 'pin' | 'changeHost' | 'failMarks' | DiskFault | ProcessFault;
 
 /** Mean time between two of a kind; those not named here get the usual ones. Checkpoints on demand may come one right after the other. */
 const MEAN_MS: Partial<Record<Fault, readonly number[]>> = {
@@ -66,6 +67,8 @@ export interface SwarmOptions {
   readonly volumeChangeMs: number;
   /** Chance that protection turns round after a commit. */
   readonly reverseChance: number;
+  /** Journals go from one recovering host to another. */
+  readonly isChangingHosts?: boolean;
   /** Limits by size; undefined: there are none. */
   readonly space?: SpaceOptions;
 }
@@ -108,17 +111,18 @@ const THEMES: readonly Theme[] = [
 /** Much to thin, and segments enough. Nothing is retired by age meanwhile: the agreement on that is about checkpoints that stay. */
 const THINNED: Partial<SwarmOptions> = { historyMs: 60_000, segmentBytes: 16 * 1024, intervalMs: 60 };
 
-export function swarm(random: Random, seed: number, { isThinned = new Random(seed ^ 0x7e1dd).chance(0.2), isLimited }: Shape = {}): SwarmOptions {
+export function swarm(random: Random, seed: number, { isThinned = new Random(seed ^ 0x7e1dd).chance(0.2), isLimited, isChangingHosts }: Shape = {}): SwarmOptions {
   const options = withFaults({ ...chosen(random, seed, isThinned), isThinned }, [...diskFaultsOf(seed), ...processFaultsOf(seed)]);
-  const space = isThinned ? undefined : spaceOptions(seed, isLimited);
+  const space = isThinned || isChangingHosts === true ? undefined : spaceOptions(seed, isLimited);
   if (space !== undefined) return limited(options, seed, space);
-  return isThinned ? { ...options, ...THINNED } : options;
+  return isThinned ? { ...options, ...THINNED } : changingHosts(options, seed, isChangingHosts);
 }
 
 /** What the seed decides where it is not said. */
 export interface Shape {
   readonly isThinned?: boolean;
   readonly isLimited?: boolean;
+  readonly isChangingHosts?: boolean;
 }
 
 export const withFaults = (options: SwarmOptions, more: readonly (readonly [Fault, number])[]): SwarmOptions => ({ ...options, faults: new Map([...options.faults, ...more]) });

@@ -6,7 +6,7 @@ export interface VpgPlan {
   readonly vpgId: string;
   readonly vms: readonly GuestVm[];
   /** By VM. */
-  readonly recoveringHostOf: ReadonlyMap<string, string>;
+  readonly recoveringHostOf: Map<string, string>;
   /** By VM: the sizes of its volumes as the recovering VRA was told them. Absent: as the disks are. */
   readonly volumesOf: Map<string, readonly number[]>;
   readonly intervalMs: number;
