@@ -251,6 +251,20 @@ describe('NBD requests', () => {
     expect(() => session.next()).toThrow(expect.objectContaining({ code: 'PROTOCOL_LIMIT' }));
   });
 
+  it.each([
+    { length: 64 * 1024, place: 64 * 1024 },
+    { length: 4096, place: undefined },
+  ])('a payload of $length bytes whose header came alone has a place of $place bytes', ({ length, place }) => {
+    const session = new NbdServerSession({ exports });
+    session.feed(usualHandshake('disk'));
+    eventsOf(session);
+    const bytes = requestBytes({ type: write, cookie: 1, offset: 0, payload: new Uint8Array(length).fill(7) });
+    session.feed(bytes.subarray(0, bytes.length - length));
+    expect([eventsOf(session), session.payloadRest?.length]).toEqual([[], place]);
+    session.feed(bytes.subarray(bytes.length - length));
+    expect(eventsOf(session)).toMatchObject([{ kind: 'request', command: 'write', length }]);
+  });
+
   it('a request without magic breaks the connection', () => {
     expect(() => converse(joined([usualHandshake('disk'), new Uint8Array(28)]))).toThrow(expect.objectContaining({ code: 'PROTOCOL_MAGIC' }));
   });

