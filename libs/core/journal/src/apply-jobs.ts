@@ -26,7 +26,7 @@ export class ApplyJobs {
   /** Position that the step under way reaches, once it is known; undefined: none. */
   #stepSeq: number | undefined;
   /** Where the next step begins reading. */
-  #readFrom = { segment: 0, at: 0 };
+  #readFrom = { segment: 0, at: 0, recordNo: 0 };
   #isRemoving = false;
   #isHeld = false;
 
@@ -65,7 +65,7 @@ export class ApplyJobs {
   /** Segments may have become other files: an apply begins at the start of its segment. */
   release(effects: JournalEffect[]): void {
     this.#isHeld = false;
-    this.#readFrom = { segment: 0, at: 0 };
+    this.#readFrom = { segment: 0, at: 0, recordNo: 0 };
     this.freeSegments(effects);
     if (this.#jobs.length > 0) this.#next(effects);
   }
@@ -76,10 +76,10 @@ export class ApplyJobs {
     else this.#afterwards.push(then);
   }
 
-  replayed({ lastSeq, at }: { readonly lastSeq: number; readonly at: number }, effects: JournalEffect[]): void {
+  replayed({ lastSeq, at, recordNo }: { readonly lastSeq: number; readonly at: number; readonly recordNo: number }, effects: JournalEffect[]): void {
     if (this.#stepSeq === undefined) return; // the step was given up after a failure
     this.#stepSeq = lastSeq;
-    this.#readFrom = { ...this.#readFrom, at };
+    this.#readFrom = { ...this.#readFrom, at, recordNo };
     effects.push({ type: 'mirrorSync', owner: 'apply' });
   }
 
@@ -158,7 +158,7 @@ export class ApplyJobs {
     this.#stepSeq = throughSeq;
     const from = segments.find(({ lastSeq }) => lastSeq > afterSeq);
     if (from === undefined) return this.#recordApplied(throughSeq, effects);
-    if (this.#readFrom.segment !== from.segment) this.#readFrom = { segment: from.segment, at: SEGMENT_HEADER_BYTES };
+    if (this.#readFrom.segment !== from.segment) this.#readFrom = { segment: from.segment, at: SEGMENT_HEADER_BYTES, recordNo: from.firstRecordNo };
     const baseSeqs = snapshot.volumes.map(({ baseSeq }) => baseSeq);
     effects.push({ type: 'mirrorReplay', ...this.#readFrom, endAt: from.endAt, endSeq: from.lastSeq, afterSeq, throughSeq, baseSeqs, bytesMax: STEP_BYTES_MAX });
   }

@@ -10,11 +10,14 @@ import type { MirrorReplay } from './types.js';
 export class Replay {
   /** Every record below has been dealt with. */
   at: number;
+  /** Of the record at `at`. */
+  recordNo: number;
   #lastSeq: number;
   #bytes = 0;
 
   constructor(private readonly effect: MirrorReplay) {
     this.at = effect.at;
+    this.recordNo = effect.recordNo;
     this.#lastSeq = effect.afterSeq;
   }
 
@@ -28,9 +31,22 @@ export class Replay {
     return Math.min(throughSeq, this.at >= endAt ? endSeq : this.#lastSeq);
   }
 
+  /**
+   * Is this the record that stands at `at`? A whole record, with all its checksums, may lie in another one's place: of a write that the disk put there.
+   * Everything behind it would count as applied, and the segment be freed.
+   */
+  isNext(header: { readonly recordNo: number }): boolean {
+    return header.recordNo === this.recordNo;
+  }
+
   /** A record of another kind. */
   skip(bodyBytes: number): void {
+    this.#next(bodyBytes);
+  }
+
+  #next(bodyBytes: number): void {
     this.at += recordBytes(bodyBytes);
+    this.recordNo += 1;
   }
 
   /** The records of the frame at `at` that go into the mirrors, in order. */
@@ -41,7 +57,7 @@ export class Replay {
     this.#bytes += header.rawBytes;
     this.#lastSeq = Math.max(this.#lastSeq, Math.min(header.lastSeq, throughSeq));
     // What a frame holds beyond the end is wanted another time.
-    if (header.lastSeq <= throughSeq) this.at += recordBytes(header.bodyBytes);
+    if (header.lastSeq <= throughSeq) this.#next(header.bodyBytes);
     return wanted;
   }
 }
@@ -56,7 +72,7 @@ export function replaySegment(
   while (!replay.isDone) {
     const bodyAt = replay.at + JOURNAL_RECORD_HEADER_BYTES;
     const header = decodeJournalRecord(bytes.subarray(replay.at, bodyAt), salt, crc32c);
-    if (header === undefined) return undefined;
+    if (header === undefined || !replay.isNext(header)) return undefined;
     if (!isFrameKind(header.kind)) replay.skip(header.bodyBytes);
     else {
       const body = bytes.subarray(bodyAt, bodyAt + header.bodyBytes);

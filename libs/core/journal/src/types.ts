@@ -106,8 +106,8 @@ export type JournalCompletion =
   | { readonly type: 'segmentRemoved' }
   | { readonly type: 'segmentRemoveFailed'; readonly detail: string }
   | { readonly type: 'mirrorWritten' }
-  /** The mirrors have everything up to `lastSeq`; the next replay of this segment begins at `at`. See `Replay`. */
-  | { readonly type: 'mirrorReplayed'; readonly lastSeq: number; readonly at: number }
+  /** The mirrors have everything up to `lastSeq`; the next replay of this segment begins at `at`, with this record. See `Replay`. */
+  | { readonly type: 'mirrorReplayed'; readonly lastSeq: number; readonly at: number; readonly recordNo: number }
   | { readonly type: 'mirrorSynced'; readonly owner: MirrorOwner }
   | { readonly type: 'mirrorFailed'; readonly owner: MirrorOwner; readonly reason: StorageFailure; readonly detail: string };
 
@@ -142,6 +142,8 @@ export interface MirrorReplay {
   readonly type: 'mirrorReplay';
   readonly segment: number;
   readonly at: number;
+  /** Number of the record at `at`; those behind it follow without gaps. */
+  readonly recordNo: number;
   /** End of the segment's records, and the stream position there. */
   readonly endAt: number;
   readonly endSeq: number;

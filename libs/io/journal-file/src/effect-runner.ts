@@ -59,7 +59,7 @@ export class EffectRunner {
       case 'mirrorWrite':
         return this.#run(async () => await this.#mirrors.write(effect.records), 'mirrorWritten', (failure) => ({ type: 'mirrorFailed', owner: 'direct', ...failure }));
       case 'mirrorReplay':
-        return this.#run(async () => await this.#mirrors.replay(effect, this.#reader), ({ lastSeq, at }) => ({ type: 'mirrorReplayed', lastSeq, at }), (failure) => ({ type: 'mirrorFailed', owner: 'apply', ...failure }));
+        return this.#run(async () => await this.#mirrors.replay(effect, this.#reader), ({ lastSeq, at, recordNo }) => ({ type: 'mirrorReplayed', lastSeq, at, recordNo }), (failure) => ({ type: 'mirrorFailed', owner: 'apply', ...failure }));
       case 'mirrorSync':
         return this.#run(
           async () => await this.#mirrors.flush(), () => ({ type: 'mirrorSynced', owner: effect.owner }),

@@ -57,7 +57,7 @@ export class FrameReader {
 
   async #readKept(key: string, piece: ImagePiece, { target, from }: { readonly target: Uint8Array; readonly from: number }): Promise<void> {
     const bytes = await this.#kept(key, async () => {
-      if (piece.isPacked) return (await this.#read(piece)).raw;
+      if (piece.isPacked) return await this.#read(piece);
       const payload = new Uint8Array(piece.payloadBytes);
       await this.#readPayload(piece, payload);
       return payload;
@@ -93,10 +93,11 @@ export class FrameReader {
     return { header, ...decodePlaced(header, await this.#raw(place, header)) };
   }
 
-  async #read(place: FramePlace): Promise<{ readonly header: JournalRecordHeader; readonly raw: Uint8Array }> {
-    const header = await this.#header(place);
-    if (!isFrameKind(header.kind)) throw corrupt(place);
-    return { header, raw: await this.#raw(place, header) };
+  /** The body of the frame that holds this write. Another whole frame may lie in its place, of a write that the disk put there. */
+  async #read(piece: ImagePiece): Promise<Uint8Array> {
+    const header = await this.#header(piece);
+    if (!isFrameKind(header.kind) || piece.seq < header.firstSeq || piece.seq > header.lastSeq) throw corrupt(piece);
+    return await this.#raw(piece, header);
   }
 
   async #header({ segment, at }: FramePlace): Promise<JournalRecordHeader> {

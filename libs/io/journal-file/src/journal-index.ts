@@ -33,6 +33,11 @@ export interface IndexedJournal {
   indexLost(writes: readonly SegmentWrites[]): void;
 }
 
+interface ReplacedSegment {
+  readonly span: SegmentSummary;
+  readonly writes: SegmentWrites;
+}
+
 export interface JournalIndexParts {
   readonly folder: string;
   readonly files: FileLayer;
@@ -235,7 +240,7 @@ export class JournalIndex {
       const oldest = this.#journal?.segments()[0]?.segment ?? 0;
       const isKept = (segment: number): boolean => segment >= oldest;
       const sections: SegmentSection[] = [];
-      for (const run of inputs) sections.push(...((await run.sections()) ?? fail(run)).filter(({ segment }) => isKept(segment)));
+      for (const run of inputs) sections.push(...(await run.sections()).filter(({ segment }) => isKept(segment)));
       const merged = await this.#write(sections, inputs.map((run) => run.pages()), isKept);
       if (merged === undefined) return;
       // Lookups see either the inputs or the merged one.
@@ -270,25 +275,33 @@ export class JournalIndex {
    * Segments of `run` become other files: its index is written anew first, then `install` puts them in place, then the new index takes the old one's. False: not
    * done, nothing has changed. Killed between the last two, the next start reads the segments of this run through. Throws what writing gives, and what `install` throws.
    */
-  async replaceSegments(run: RunFile, replaced: readonly { readonly span: SegmentSummary; readonly writes: SegmentWrites }[], install: () => Promise<boolean>): Promise<boolean> {
-    return await this.#exclusively(async () => {
-      if (!this.#runs.includes(run) || this.#isClosed || this.#isDistrusted) return false;
-      const oldest = this.#journal?.segments()[0]?.segment ?? 0;
-      const bySegment = new Map(replaced.map((each) => [each.span.segment, each]));
-      const sections = ((await run.sections()) ?? fail(run)).filter(({ segment }) => segment >= oldest).map((section) => {
-        const found = bySegment.get(section.segment);
-        return found === undefined ? section : sectionOf(found.span, found.writes);
-      });
-      const added = replaced.flatMap(({ writes }) => writes.runs().map(pagesOf));
-      const isKept = (segment: number, source: number): boolean => source > 0 || (segment >= oldest && !bySegment.has(segment));
-      const written = await this.#write(sections, [run.pages(), ...added], isKept, install);
-      if (written === undefined) return false;
-      this.#runs = this.#runs.filter((each) => each !== run);
-      this.#insert(written);
-      await run.retire();
-      if (written.path !== run.path) await this.parts.files.remove(run.path);
-      return true;
+  async replaceSegments(run: RunFile, replaced: readonly ReplacedSegment[], install: () => Promise<boolean>): Promise<boolean> {
+    try {
+      return await this.#exclusively(async () => await this.#replaceSegments(run, replaced, install));
+    } catch (error) {
+      // Compacting it fails as long as it is there.
+      if (run.isDamaged) await this.#replaced(run);
+      throw error;
+    }
+  }
+
+  async #replaceSegments(run: RunFile, replaced: readonly ReplacedSegment[], install: () => Promise<boolean>): Promise<boolean> {
+    if (!this.#runs.includes(run) || this.#isClosed || this.#isDistrusted) return false;
+    const oldest = this.#journal?.segments()[0]?.segment ?? 0;
+    const bySegment = new Map(replaced.map((each) => [each.span.segment, each]));
+    const sections = (await run.sections()).filter(({ segment }) => segment >= oldest).map((section) => {
+      const found = bySegment.get(section.segment);
+      return found === undefined ? section : sectionOf(found.span, found.writes);
     });
+    const added = replaced.flatMap(({ writes }) => writes.runs().map(pagesOf));
+    const isKept = (segment: number, source: number): boolean => source > 0 || (segment >= oldest && !bySegment.has(segment));
+    const written = await this.#write(sections, [run.pages(), ...added], isKept, install);
+    if (written === undefined) return false;
+    this.#runs = this.#runs.filter((each) => each !== run);
+    this.#insert(written);
+    await run.retire();
+    if (written.path !== run.path) await this.parts.files.remove(run.path);
+    return true;
   }
 
   /** Alone with the index files. */
@@ -436,8 +449,4 @@ export class JournalIndex {
 
 function* pagesOf({ pages }: MemoryRun): Generator<IndexPage, void> {
   yield* pages;
-}
-
-function fail(run: RunFile): never {
-  throw new JournalError('JOURNAL_CORRUPT', `index ${run.path}: its sections do not read back as they were written`);
 }

@@ -45,7 +45,7 @@ export class Mirrors {
   async replay(effect: MirrorReplay, reader: FrameReader): Promise<Replay> {
     const replay = new Replay(effect);
     while (!replay.isDone) {
-      const { header, records, seqs } = await recordOf(effect.segment, replay.at, reader);
+      const { header, records, seqs } = await recordOf(effect.segment, replay, reader);
       if (!isFrameKind(header.kind)) replay.skip(header.bodyBytes);
       else await this.write(replay.frame(header, { records, seqs }));
     }
@@ -61,9 +61,12 @@ const isOverlapping = (a: StreamRecord, b: StreamRecord): boolean =>
   a.volume === b.volume && a.offset < b.offset + b.length && b.offset < a.offset + a.length;
 
 /** Says that it is the journal which the disk does not give back, and not a mirror volume. */
-async function recordOf(segment: number, at: number, reader: FrameReader): ReturnType<FrameReader['record']> {
+async function recordOf(segment: number, replay: Replay, reader: FrameReader): ReturnType<FrameReader['record']> {
+  const { at } = replay;
   try {
-    return await reader.record({ segment, at });
+    const record = await reader.record({ segment, at });
+    if (!replay.isNext(record.header)) throw new Error(`record ${record.header.recordNo} lies in the place of record ${replay.recordNo}`);
+    return record;
   } catch (cause) {
     throw new Error(`what is to be applied cannot be read from segment ${segment} at byte ${at}: ${storageFailure(cause).detail}`, { cause });
   }

@@ -56,12 +56,14 @@ export class RunFile {
     return undefined;
   }
 
-  /** Throws JOURNAL_CORRUPT when the disk does not give them back. */
-  async sections(): Promise<SegmentSection[] | undefined> {
+  /** Throws JOURNAL_CORRUPT when they do not read back. */
+  async sections(): Promise<SegmentSection[]> {
     const { sectionsAt } = layoutOf(this.footer);
     const bytes = new Uint8Array(this.footer.sectionsBytes);
     await this.#readFully(bytes, { at: sectionsAt, what: 'its sections' });
-    return decodeSections(bytes, this.footer, this.parts.crc32c);
+    const sections = decodeSections(bytes, this.footer, this.parts.crc32c);
+    if (sections === undefined) throw this.#damage('its sections');
+    return sections;
   }
 
   get fences(): RunFences | undefined {

@@ -215,7 +215,7 @@ export class Checkers implements RecoveryWatcher {
         if (plan.vm.runsOn !== host.name || status.state !== 'replicating' || status.lagBytes > 0) continue;
         const recovery = this.#recoveries(plan.vpgId).find((one) => one.key === key);
         const durableSeq = recovery?.journal?.stats().durableSeq ?? -1;
-        if (recovery === undefined || durableSeq < status.ackedSeq || this.#ended.has(key) || this.#isRotted(recovery)) continue;
+        if (recovery === undefined || durableSeq < status.ackedSeq || this.#ended.has(key) || this.#isUnknown(recovery)) continue;
         plan.volumeBytes.forEach((bytes, volume) => this.#compare('head', `${key} with no lag`, volume, recovery.imageBefore(volume, Infinity).subarray(0, bytes), plan.vm.captured[volume]?.subarray(0, bytes) ?? new Uint8Array()));
       }
     }
@@ -236,7 +236,7 @@ export class Checkers implements RecoveryWatcher {
     const held = recovery.held().find((one) => one.checkpointId === checkpointId);
     const marker = this.site.vms.get(vmId)?.markers.get(markerKey(recovery.vm.vpgId, checkpointId));
     // A wrong bit on the medium is found by who reads it: views and scrub, not by this look at the bytes.
-    if (held === undefined || this.#isRotted(recovery)) return;
+    if (held === undefined || this.#isUnknown(recovery)) return;
     if (marker === undefined) throw new Violation('image', `${recovery.key} holds checkpoint ${checkpointId}, which nobody marked`);
     this.imageChecks += 1;
     const sizes = recovery.journal?.volumesOf(checkpointId).map(({ sizeBytes }) => sizeBytes) ?? [];
@@ -284,6 +284,11 @@ export class Checkers implements RecoveryWatcher {
         if (needed > found) throw new Violation('cut', `${vpgId}: checkpoint ${checkpointId} holds ${found} writes of ${other.vm.vmId}, and a write of ${vm.vmId} that depends on number ${needed}`);
       }
     }
+  }
+
+  /** What the journal's bytes were is known to nobody. */
+  #isUnknown({ key }: SimRecovery): boolean {
+    return this.site.recovering.some((host) => host.unknown.has(key));
   }
 
   #isRotted({ key }: SimRecovery): boolean {

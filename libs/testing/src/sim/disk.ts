@@ -46,6 +46,12 @@ class Growing {
   }
 }
 
+function copied(from: Growing): Growing {
+  const copy = new Growing();
+  copy.set(from.view(0, from.length), 0);
+  return copy;
+}
+
 /** A file in a page cache over a disk: what was not synced may be lost, in part, sector by sector, in any order. */
 export class SimFile {
   readonly #cache = new Growing();
@@ -59,6 +65,8 @@ export class SimFile {
   version = 0;
   /** Sectors that cannot be read until they are written anew; what they held is still below. */
   readonly #unreadable = new Set<number>();
+  /** What was written, where the medium has put some of it elsewhere: nobody reads it but the oracle. */
+  #pristine: Growing | undefined;
 
   constructor(sizeBytes = 0) {
     this.#cache.reach(sizeBytes);
@@ -72,6 +80,27 @@ export class SimFile {
   /** A view: valid until the next write. */
   read(start: number, end: number): Uint8Array {
     return this.#cache.view(start, end);
+  }
+
+  /** For the oracle: what would be here if the medium had put everything where it belongs. */
+  readPristine(start: number, end: number): Uint8Array {
+    return (this.#pristine ?? this.#cache).view(start, end);
+  }
+
+  /** What belongs at `from` went to `to`, and the intended place has what it had before anybody wrote there. The page cache may have it right, until it is dropped. */
+  misdirect({ from, to, bytes }: { readonly from: number; readonly to: number; readonly bytes: number }, isCachedRight: boolean): void {
+    const whole = this.#durable.view(from, from + bytes).slice();
+    this.#pristine ??= copied(this.#cache);
+    this.version += 1;
+    for (const medium of isCachedRight ? [this.#durable] : [this.#durable, this.#cache]) {
+      medium.fill(from, from + bytes);
+      medium.set(whole, to);
+    }
+  }
+
+  /** Nothing of it waits for a sync. */
+  get isDurable(): boolean {
+    return this.#dirty.length === 0 && this.#syncing.length === 0 && this.#cutTo === undefined && this.#syncingCutTo === undefined;
   }
 
   /** As somebody reads it who depends on the medium; undefined: a sector of it cannot be read. */
@@ -112,6 +141,7 @@ export class SimFile {
   write(offset: number, bytes: Uint8Array): void {
     if (offset < this.#cache.length) this.version += 1;
     this.#cache.set(bytes, offset);
+    this.#pristine?.set(bytes, offset);
     this.#renewed(offset, offset + bytes.byteLength);
     this.#dirty.push({ start: offset, end: offset + bytes.byteLength });
   }
@@ -119,6 +149,7 @@ export class SimFile {
   zero(offset: number, length: number): void {
     if (offset < this.#cache.length) this.version += 1;
     this.#cache.fill(offset, offset + length);
+    this.#pristine?.fill(offset, offset + length);
     this.#renewed(offset, offset + length);
     this.#dirty.push({ start: offset, end: offset + length });
   }
@@ -126,6 +157,7 @@ export class SimFile {
   truncate(bytes: number): void {
     this.version += 1;
     this.#cache.cut(bytes);
+    this.#pristine?.cut(bytes);
     this.#renewed(bytes, Infinity);
     this.#cutTo = Math.min(bytes, this.#cutTo ?? Infinity);
     this.#dirty = this.#dirty.filter((range) => range.start < bytes).map((range) => ({ start: range.start, end: Math.min(range.end, bytes) }));

@@ -119,6 +119,9 @@ export class Faults {
       case 'move': return recoverySite.move();
       case 'repeatCommand': return recoverySite.mistake();
       case 'unreadableSector': return this.#ofDisks.unreadableSector();
+      case 'misdirectedWrite':
+        this.isStorageFailed = this.#ofDisks.misdirectedWrite() || this.isStorageFailed;
+        return;
       case 'pause': return this.#ofProcesses.pause();
       case 'pin': return this.targets.space.pin();
       case 'changeHost': return recoverySite.changeHost();
@@ -166,5 +169,6 @@ export class Faults {
     const [path, file] = random.pick(segments);
     file.rot(random.int(file.sizeBytes));
     host.rotted.add(folderOf(path));
+    host.unknown.add(folderOf(path));
   }
 }

@@ -31,13 +31,13 @@ class SegmentReading {
 
   readOn(salt: Uint8Array): void {
     for (;;) {
-      const headerBytes = this.file.read(this.#at, this.#at + JOURNAL_RECORD_HEADER_BYTES);
+      const headerBytes = this.file.readPristine(this.#at, this.#at + JOURNAL_RECORD_HEADER_BYTES);
       if (headerBytes.byteLength < JOURNAL_RECORD_HEADER_BYTES) return;
       const header = decodeJournalRecord(headerBytes, salt, crc32c);
       if (header === undefined) return;
       const endAt = this.#at + recordBytes(header.bodyBytes);
       const bodyAt = this.#at + JOURNAL_RECORD_HEADER_BYTES;
-      const body = this.file.read(bodyAt, bodyAt + header.bodyBytes);
+      const body = this.file.readPristine(bodyAt, bodyAt + header.bodyBytes);
       if (endAt > this.file.sizeBytes || crc32c(body) !== header.bodyCrc) return;
       if (isFrameKind(header.kind)) this.#take(header.firstSeq, decodePlaced(header, decompressBody(header.codec, body.slice(), header.rawBytes)), endAt);
       this.#at = endAt;
@@ -60,14 +60,14 @@ export class JournalOracle {
 
   constructor(private readonly disk: SimDisk, private readonly folder: string) {}
 
-  /** The image of `volume` after the writes with `seq < beforeSeq`. */
-  image(volume: number, mirror: SimFile, beforeSeq: number): Uint8Array {
+  /** The image of `volume` after the writes with `seq < beforeSeq`; the mirror has those up to `appliedSeq` itself, as views rely on. */
+  image(volume: number, mirror: SimFile, { appliedSeq, beforeSeq }: { readonly appliedSeq: number; readonly beforeSeq: number }): Uint8Array {
     const image = mirror.copy();
     for (const { found, limitBytes } of planScan(this.#found()).segments) {
       const reading = this.#reading(found);
       if (reading === undefined) break;
       for (const { seq, record, endAt } of reading.entries) {
-        if (seq < beforeSeq && record.volume === volume && endAt <= limitBytes) put(image, record);
+        if (seq > appliedSeq && seq < beforeSeq && record.volume === volume && endAt <= limitBytes) put(image, record);
       }
     }
     return image;
@@ -78,7 +78,7 @@ export class JournalOracle {
       const number = NAME.exec(name)?.[1];
       const file = this.disk.files.get(`${this.folder}/${name}`);
       if (number === undefined || file === undefined) return [];
-      const header = file.sizeBytes < SEGMENT_HEADER_BYTES ? undefined : decodeSegmentHeader(file.read(0, SEGMENT_HEADER_BYTES).slice(), crc32c);
+      const header = file.sizeBytes < SEGMENT_HEADER_BYTES ? undefined : decodeSegmentHeader(file.readPristine(0, SEGMENT_HEADER_BYTES).slice(), crc32c);
       return [{ segment: Number(number), fileBytes: file.sizeBytes, header }];
     });
   }

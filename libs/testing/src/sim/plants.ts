@@ -1,6 +1,6 @@
 import { ONE_JOURNAL_PLANTS } from './one-journal/journal-plants.js';
 import { SPACE_PLANTS, TAKEOVER_PLANTS } from './plants-space.js';
-import type { Fault } from './swarm.js';
+import type { Fault, SwarmOptions } from './swarm.js';
 import type { ViolationKind } from './world.js';
 
 /** How a simulated host carries out effects wrongly: what is an adapter's duty in the product is this project's own code here. */
@@ -33,6 +33,8 @@ export interface Plant {
   readonly isLimited?: true;
   /** Shows only where the volumes of VMs change. */
   readonly isChanging?: true;
+  /** Of every run, where few have it by themselves. */
+  readonly shape?: Partial<SwarmOptions>;
   /** Default: the data plane of two sites. */
   readonly world?: 'ownership' | 'oneJournal';
   readonly flag?: PlantFlag;
@@ -301,6 +303,9 @@ const CLOCKS: readonly Plant[] = [
   },
 ];
 
+/** Records of one length, in segments that are soon left behind. */
+const SHORT: Partial<SwarmOptions> = { segmentBytes: 16 * 1024, writeSectorsMax: 1, zeroesChance: 0, historyMs: 500, intervalMs: 60, thinkMsMax: 8 };
+
 /** The medium gives errors, or other bytes than were written there; processes stop for a while and go on. */
 const MEDIA: readonly Plant[] = [
   { name: 'unreadable-mirror-reads-as-zeroes', breaks: 'what the medium does not give back is an error, never other bytes', seedBudget: 100, expects: ['view', 'head', 'image'], flag: 'unreadableIsZeroes', under: ['unreadableSector', 60] },
@@ -311,6 +316,18 @@ const MEDIA: readonly Plant[] = [
   {
     name: 'index-keeps-its-journal-closed', breaks: 'an index that cannot be read is made again from its segments', seedBudget: 200, expects: ['stuck'], under: ['unreadableSector', 60],
     mutation: { file: `${JOURNAL_FILE}/run-file.ts`, find: '  } catch (cause) {\n    throw damaged(path, what, cause);', replace: '  } catch (cause) {\n    throw cause;' },
+  },
+  {
+    name: 'another-record-is-applied', breaks: 'a record that the disk has put in the place of another one is never applied in its stead', seedBudget: 100, expects: ['image', 'head', 'view'], under: ['misdirectedWrite', 60], shape: SHORT,
+    mutation: { file: `${JOURNAL}/replay.ts`, find: 'return header.recordNo === this.recordNo;', replace: 'return header.recordNo > 0;' },
+  },
+  {
+    name: 'another-frame-is-shown', breaks: 'a view shows the bytes of the frame that its index names, or none', seedBudget: 100, expects: ['view'], under: ['misdirectedWrite', 60], shape: { ...SHORT, isCompressed: true, historyMs: 5000 },
+    mutation: { file: `${JOURNAL_FILE}/frame-reader.ts`, find: ' || piece.seq < header.firstSeq || piece.seq > header.lastSeq', replace: '' },
+  },
+  {
+    name: 'another-page-is-looked-up', breaks: 'a page of an index is the one that was asked for', seedBudget: 300, expects: ['view', 'error'], under: ['misdirectedWrite', 60],
+    mutation: { file: `${JOURNAL}/index-page.ts`, find: ' || page[PAGE_AT.page] !== number', replace: '' },
   },
   { name: 'lock-lapses-in-a-pause', breaks: 'a VRA opens a disk under its lock, which its holder keeps for as long as the process is there', seedBudget: 100, expects: ['writers'], flag: 'lockLapses', under: ['pause', 60] },
 ];

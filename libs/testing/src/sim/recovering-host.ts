@@ -72,8 +72,10 @@ export class RecoveringHost extends SimHost {
   #ages: RunningClock | undefined;
   /** What the monotonic clock by which checkpoints age has made up. */
   monotonicJumpMs = 0;
-  /** Protections whose journal has a wrong bit on the medium. */
+  /** Protections whose journal has wrong bytes on the medium: what lies behind them may be lost, loudly. */
   readonly rotted = new Set<string>();
+  /** Those of them where the oracle does not know the right ones. */
+  readonly unknown = new Set<string>();
   /** Those with a sector somewhere that could not be read. */
   readonly unreadable = new Set<string>();
 

@@ -103,7 +103,7 @@ class Run {
     const chosen = swarm(this.#world.random, seed, plant && { isThinned: plant.isThinned === true, isLimited: plant.isLimited === true, isChangingHosts: plant.isChangingHosts === true });
     const options = withActivityLogs(chosen, seed, plant === undefined ? undefined : plant.isLogged === true);
     const changing = withVolumeChanges(options, seed, options.isChangingHosts === true ? false : plant && plant.isChanging === true);
-    this.#options = plant?.under === undefined ? changing : withFaults(changing, [plant.under]);
+    this.#options = plant?.under === undefined ? changing : withFaults({ ...changing, ...plant.shape }, [plant.under]);
     this.#network = new Network(this.#world);
     this.#network.delayMsMax = this.#options.delayMsMax;
     this.#network.spikeMsMax = this.#options.spikeMsMax;
@@ -189,7 +189,8 @@ class Run {
         whenQuiet = new Map(this.#livePlans().map(({ vpgId }) => [vpgId, this.#checkers.listedEver(vpgId)]));
       }
       // Where every VPG has failed over there is nothing to wait for but the last writes, which are on the disk in part and not captured yet.
-      if (whenQuiet !== undefined && this.#site.protecting.every((host) => host.isIdle) && [...whenQuiet].every(([vpgId, count]) => this.#checkers.listedEver(vpgId) >= count + 2)) break;
+      // A journal that is being opened anew meanwhile is waited for.
+      if (whenQuiet !== undefined && this.#isQuiet() && this.#site.protecting.every((host) => host.isIdle) && [...whenQuiet].every(([vpgId, count]) => this.#checkers.listedEver(vpgId) >= count + 2)) break;
     }
     this.#isDone = true;
     this.#checkers.check();

@@ -105,7 +105,7 @@ export class SimRecovery {
 
   /** Content of one volume before `markerSeq`: mirror, with the journal over it. */
   imageBefore(volume: number, beforeSeq: number): Uint8Array {
-    return this.#oracle.image(volume, this.mirror(volume).file, beforeSeq);
+    return this.#oracle.image(volume, this.mirror(volume).file, { appliedSeq: this.#journal?.stats().appliedSeq ?? 0, beforeSeq });
   }
 
   mirror(volume: number): SimMirror {

@@ -218,7 +218,7 @@ export class JournalBench {
         const bytes = this.disk.read(effect.segment, this.disk.sizeOf(effect.segment));
         const replay = replaySegment(effect, bytes, { salt, crc32c: crc32cTable, decompress: (_, body) => body, write });
         assert(replay !== undefined, 'the segment reads back as written');
-        return { type: 'mirrorReplayed', lastSeq: replay.lastSeq, at: replay.at };
+        return { type: 'mirrorReplayed', lastSeq: replay.lastSeq, at: replay.at, recordNo: replay.recordNo };
       }
       case 'mirrorSync':
         this.disk.syncMirrors(this.#mirrorSyncUpTo.get(effect));
