@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { type AuditEntryApi, DONE, pairingInstance, PEER_ANSWERS, peerInstance, type PairingGrantV1, type PairingRedeemV1, type PeerSiteApi, type SiteCardV1, subjectOf } from '@tidemark/contracts';
-import { brokerTls, ControlBus, ControlError } from '@tidemark/nest';
-import { credentials, formatToken, makeNatsKey, newSecret, type NatsKey, type PairingToken, parseToken, SiteCa } from '@tidemark/trust';
+import { brokerTls, ControlBus, ControlError, peerRights } from '@tidemark/nest';
+import { credentials, formatToken, makeNatsKey, NatsAuthority, newSecret, type NatsKey, type PairingToken, parseToken, SiteCa } from '@tidemark/trust';
 import { randomUUID } from 'node:crypto';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -47,6 +47,12 @@ async function stranger(part: Partial<SiteCardV1> = {}): Promise<Stranger> {
   const ca = await SiteCa.openOrMake(join(folder, siteId), { siteId, siteName: 'C' }, Date.now);
   const card = { siteId, name: 'Site c', location: '', version: '0.1.0', address: '127.0.0.1', port: 9, ...part };
   return { card, key: makeNatsKey(), caPem: [...ca.trustedPem] };
+}
+
+/** The user that it grants for that key, at a broker that nobody runs. */
+async function userOf({ card: { siteId } }: Stranger, publicKey: string): Promise<string> {
+  const authority = await NatsAuthority.openOrMake(join(folder, `${siteId}-nats`), { siteId, siteName: 'C' });
+  return await authority.user(publicKey, { ...peerRights(siteId, b.config.siteId), notAfterMs: Date.now() + 3_600_000 });
 }
 
 const redeemBody = ({ card, key, caPem }: Stranger, token: PairingToken): PairingRedeemV1 => ({ secret: token.secret, site: card, caPem, natsPublicKey: key.publicKey });
@@ -119,6 +125,8 @@ describe('a site that shows a token which is not good', () => {
 describe('a third site', () => {
   let third: Stranger;
   let token: PairingToken;
+  /** Of the user that site b wants there. */
+  let grantedKey: string;
   let bus: ControlBus;
   const ask = async (topic: string, body: object): Promise<string> =>
     await refusalOf(bus.request(subjectOf({ siteId: b.config.siteId, service: 'zvm', instanceId: peerInstance(third.card.siteId), channel: 'control', topic }), body, DONE));
@@ -132,7 +140,8 @@ describe('a third site', () => {
   it('redeems its token, again with the same key, and nobody else does', async () => {
     [third, token] = [await stranger(), await newToken()];
     const grant = await redeem(third, token);
-    expect(await redeem(third, token)).toMatchObject({ natsPublicKey: grant.natsPublicKey });
+    grantedKey = grant.natsPublicKey;
+    expect(await redeem(third, token)).toMatchObject({ natsPublicKey: grantedKey });
     expect(await refusalOf(redeem(await stranger(), token))).toMatch(/ZVM_FORBIDDEN: this token was used already at/);
     expect(await refusalOf(redeem({ ...third, key: makeNatsKey() }, token))).toMatch(/used already/);
     bus = await busWith(credentials(grant.userJwt, third.key.seed), peerInstance(third.card.siteId));
@@ -141,7 +150,8 @@ describe('a third site', () => {
   it('gets nothing before it is paired', async () => {
     expect(await ask('inventory.get', {})).toMatch(/PEER_NOT_PAIRED/);
     expect(await ask('vpg.act', { taskId: 't', action: 'delete', initiatedBy: 'x', vpgId, input: {} })).toMatch(/PEER_NOT_PAIRED/);
-    expect(await ask('pairing.confirm', { userJwt: 'a.b.c' })).toBe('let in');
+    expect(await ask('pairing.confirm', { userJwt: 'a.b.c' })).toMatch(/TRUST_CERTIFICATE: .*no NATS user that can be read/);
+    expect(await ask('pairing.confirm', { userJwt: await userOf(third, grantedKey) })).toBe('let in');
     expect(await ask('pairing.seal', {})).toBe('let in');
     expect(await ask('inventory.get', {})).toBe('let in');
   });

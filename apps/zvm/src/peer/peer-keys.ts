@@ -1,6 +1,6 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { natsUserLife } from '@tidemark/nest';
-import { credentials, FileSet, isRenewalDue, isTrustId, makeNatsKey, type NatsKey, type PairingToken, parseToken, TrustError } from '@tidemark/trust';
+import { FileSet, grantedCredentials, isRenewalDue, isTrustId, makeNatsKey, type NatsKey, type PairingToken, parseToken, TrustError } from '@tidemark/trust';
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ZVM_CONFIG, type ZvmConfig } from '../config.js';
@@ -96,11 +96,11 @@ export class PeerKeys {
     return next;
   }
 
-  /** The JWT for {@link nextKey} has come; granted twice is granted once. */
+  /** The JWT for {@link nextKey} has come; granted twice is granted once. One that cannot be used leaves the user of before. @throws TrustError TRUST_CERTIFICATE */
   async grant(siteId: string, jwt: string): Promise<void> {
     const set = this.#sets.get(siteId) ?? NONE;
     if (!set.next) return;
-    await this.#write(siteId, { ...set, credentials: credentials(jwt, set.next.seed), next: undefined });
+    await this.#write(siteId, { ...set, credentials: grantedCredentials(jwt, set.next, `what site ${siteId} grants`), next: undefined });
     this.#listeners.get(siteId)?.();
   }
 

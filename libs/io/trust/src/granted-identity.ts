@@ -25,8 +25,13 @@ export function grantedParts({ certificatePem, caPem, natsJwt }: GrantedIdentity
   const leaf = certificateIn(certificatePem, what);
   // Its dates go by the site's clock: a component whose own is wrong is told so where it is used.
   new TrustBundle([{ siteId: name.siteId, caPem }]).verify(leaf, leaf.validFromDate.getTime(), name);
+  return { keyPem, certificatePem, caPem, natsCredentials: grantedCredentials(natsJwt, natsKey, what) };
+}
+
+/** As a .creds file has them, of a user that was granted for a key that was made here. Throws TRUST_CERTIFICATE for one that cannot be used with it, which `what` names. */
+export function grantedCredentials(natsJwt: string, natsKey: NatsKey, what: string): string {
   if (userIn(natsJwt, what) !== natsKey.publicKey) throw new TrustError('TRUST_CERTIFICATE', `${what} has a NATS user of another key`);
-  return { keyPem, certificatePem, caPem, natsCredentials: credentials(natsJwt, natsKey.seed) };
+  return credentials(natsJwt, natsKey.seed);
 }
 
 function certificateIn(pem: string, what: string): X509Certificate {

@@ -4,7 +4,7 @@ export { makeRequest, type CertificateRequest } from './certificate-request.js';
 export { ComponentIdentity, isRenewalDue, type CurrentIdentity, type IdentityParts, type KeyAndCertificate } from './component-identity.js';
 export { isTrustId, nameUri, parseNameUri, ROLES, siteUri, type ComponentName, type Role } from './component-name.js';
 export { FileSet, isThere, readPrivate, writePublic } from './file-set.js';
-export { grantedParts, type GrantedIdentity } from './granted-identity.js';
+export { grantedCredentials, grantedParts, type GrantedIdentity } from './granted-identity.js';
 export { identityMarks, type IdentityMarks } from './identity-marks.js';
 export { credentials, makeNatsKey, NatsAuthority, type NatsGrant, type NatsKey } from './nats-authority.js';
 export { assertTokenInTime, formatToken, newSecret, parseToken, secretHash, type EnrolmentToken, type PairingToken, type Token } from './one-time-token.js';
