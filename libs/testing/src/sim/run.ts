@@ -102,7 +102,9 @@ class Run {
     this.#world = new World(seed);
     const chosen = swarm(this.#world.random, seed, plant && { isThinned: plant.isThinned === true, isLimited: plant.isLimited === true, isChangingHosts: plant.isChangingHosts === true });
     const options = withActivityLogs(chosen, seed, plant === undefined ? undefined : plant.isLogged === true);
-    const changing = withVolumeChanges(options, seed, options.isChangingHosts === true ? false : plant && plant.isChanging === true);
+    // Mirrors that grow would fill a datastore beyond its guard, and sizes would have to go with a journal.
+    const isFixed = options.isChangingHosts === true || options.space !== undefined;
+    const changing = withVolumeChanges(options, seed, isFixed ? false : plant && plant.isChanging === true);
     this.#options = plant?.under === undefined ? changing : withFaults({ ...changing, ...plant.shape }, [plant.under]);
     this.#network = new Network(this.#world);
     this.#network.delayMsMax = this.#options.delayMsMax;

@@ -33,8 +33,10 @@ export class SimPins {
   attach({ vm, journal, key }: SimRecovery): void {
     for (const pin of this.#known.values()) {
       if (keyOf(pin.vpgId, pin.vmId) !== key || journal === undefined) continue;
+      // A pin ends with the history, and with damage that takes its checkpoint.
+      const isOver = journal.stats().isEnded || this.host.rotted.has(key);
       if (journal.holds(pin.checkpointId)) journal.pin(pin.checkpointId, pin.name);
-      else if (!this.host.rotted.has(key)) throw new Violation('gone', `${pin.name} keeps checkpoint ${pin.checkpointId}, which is gone from the journal of ${vm.vmId}`);
+      else if (!isOver) throw new Violation('gone', `${pin.name} keeps checkpoint ${pin.checkpointId}, which is gone from the journal of ${vm.vmId}`);
       else this.#known.delete(pin.name);
     }
   }
