@@ -116,10 +116,11 @@ export class ApplyJobs {
   /** Whole segments whose writes the mirrors hold, oldest first, one at a time; none while a view or failover may read from one. */
   freeSegments(effects: JournalEffect[]): void {
     const { state, log, pins } = this.parts;
-    const [oldest] = state.segments;
-    if (this.#isRemoving || this.#isHeld || oldest === undefined || pins.hasReader || oldest.segment === log.currentSegment) return;
-    const isSealed = state.segments.length > 1;
-    if (!isSealed || oldest.lastSeq > state.snapshot.appliedSeq) return;
+    const [oldest, next] = state.segments;
+    if (this.#isRemoving || this.#isHeld || !log.isProven || oldest === undefined || pins.hasReader || oldest.segment === log.currentSegment) return;
+    // Its first record, the state, stands for what is freed.
+    const isStoodFor = next !== undefined && next.bytes > SEGMENT_HEADER_BYTES;
+    if (!isStoodFor || oldest.lastSeq > state.snapshot.appliedSeq) return;
     this.#isRemoving = true;
     effects.push({ type: 'removeSegment', segment: oldest.segment });
   }

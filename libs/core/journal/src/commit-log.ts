@@ -42,6 +42,8 @@ export class CommitLog {
   #isFileBusy = false;
   /** No record of the newest generation is durable yet: if it fails as well, nothing is tried any more; opening the files anew, later, is. */
   #isUnproven = false;
+  /** What the scan found may be in the page cache and nowhere else, until a sync of this process has succeeded. */
+  #isFoundDurable = false;
   /** The segment being made begins a new generation, because of `#failure`. */
   #isNewGeneration = false;
   #failure: { reason: StorageFailure; detail: string } | undefined;
@@ -64,6 +66,11 @@ export class CommitLog {
     return this.#phase === 'dead';
   }
 
+  /** False: what the scan has put together from records behind a break is not durable yet. */
+  get isProven(): boolean {
+    return !this.#isUnproven;
+  }
+
   /** Nothing of start, repair or a segment's making is under way. */
   get isSettled(): boolean {
     return this.#phase === 'ready' || this.#phase === 'unmade' || this.#phase === 'dead';
@@ -77,7 +84,10 @@ export class CommitLog {
   start(recovered: RecoveredJournal, effects: JournalEffect[]): void {
     if (recovered.leftover !== undefined) effects.push({ type: 'removeSegment', segment: recovered.leftover });
     if (recovered.corruption !== undefined) return this.#failAtStart(recovered.corruption, recovered.salt !== undefined, effects);
-    if (recovered.salt === undefined || recovered.cut?.bytes === 0) return this.#open(1, effects);
+    if (recovered.salt === undefined || recovered.cut?.bytes === 0) {
+      this.#isFoundDurable = true;
+      return this.#open(1, effects);
+    }
     this.#resetWriter();
     const { segment, at } = this.parts.writer;
     if (recovered.cut === undefined) {
@@ -194,6 +204,7 @@ export class CommitLog {
   #syncDone(effects: JournalEffect[]): void {
     assert(this.#isSyncing, 'a sync in flight');
     this.#isSyncing = false;
+    this.#isFoundDurable = true;
     const durable = this.#inSync;
     this.#inSync = [];
     if (durable.length > 0) this.#isUnproven = false;
@@ -246,8 +257,15 @@ export class CommitLog {
   /** Without the salt no record behind the break could be asked which epochs were used: a new generation would hand one out again. */
   #failAtStart(detail: string, isSaltKnown: boolean, effects: JournalEffect[]): void {
     this.#resetWriter();
-    if (!isSaltKnown) this.#phase = 'dead';
-    if (isSaltKnown) return this.fail('io', detail, effects);
+    const { segment } = this.parts.writer;
+    if (isSaltKnown) {
+      // A generation stands on what was found before the break: that must be durable first.
+      this.#isSyncing = segment > 0;
+      this.#isFoundDurable = segment === 0;
+      if (this.#isSyncing) effects.push({ type: 'sync', segment });
+      return this.fail('io', detail, effects);
+    }
+    this.#phase = 'dead';
     this.parts.owner.storageFailed('io', `${detail}; no segment tells which records are its own: remove this journal, which begins anew with a sync`, effects);
     this.parts.owner.wasCutBack(effects);
   }
@@ -256,8 +274,9 @@ export class CommitLog {
     const isIdle = !this.#isAppending && !this.#isSyncing && !this.#isFileBusy;
     if (this.#phase !== 'failing' || !isIdle || this.#failure === undefined) return;
     const { reason } = this.#failure;
-    // A full disk too: cut back, the generation would go on without the record that says why it began.
-    const isOver = this.#isUnproven;
+    // A full disk too: cut back, the generation would go on without the record that says why it began. And where what was found cannot be synced, nothing may stand on it:
+    // who opens anew reads what the disk has.
+    const isOver = this.#isUnproven || !this.#isFoundDurable;
     this.#discard(reason === 'noSpace' && !isOver ? 'full' : 'failed');
     this.#resetWriter();
     if (isOver) this.#phase = 'dead';
@@ -283,6 +302,7 @@ export class CommitLog {
 
   #cutDone(effects: JournalEffect[]): void {
     this.#isFileBusy = false;
+    this.#isFoundDurable = true;
     if (this.#failure?.reason === 'io') {
       this.#phase = 'failing';
       return this.#repairWhenIdle(effects);

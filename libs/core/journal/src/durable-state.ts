@@ -125,6 +125,14 @@ export class DurableState {
     if (gone !== undefined && this.writes[0]?.segment === gone.segment) this.writes.shift();
   }
 
+  /** The newest segment began a generation that never came to be: the next one goes on from where this one had cut the journal off. */
+  dropNewest(): void {
+    const gone = this.segments.pop();
+    if (gone !== undefined && this.writes.at(-1)?.segment === gone.segment) this.writes.pop();
+    this.recordNo = (gone?.firstRecordNo ?? 1) - 1;
+    this.chain = gone?.chainStart ?? 0;
+  }
+
   /** A compaction left less of this one. */
   replaceSegment(summary: SegmentSummary): void {
     const i = this.segments.findIndex(({ segment }) => segment === summary.segment);

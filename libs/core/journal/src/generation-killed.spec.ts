@@ -6,8 +6,10 @@ import { JournalDisk, randomFrom } from './testing/journal-disk.js';
 import { mark, marker, seal, write } from './testing/stream-records.js';
 
 const SEGMENT_BYTES = 4096;
-const CHECKPOINTS = 6;
-const DAMAGED = 4;
+const CHECKPOINTS = 9;
+const DAMAGED = 7;
+/** The mirrors hold what is before this one. */
+const OLDEST = 6;
 const CRASHES = 12;
 /** More effects than a new generation takes to begin. */
 const STEPS_MAX = 8;
@@ -26,9 +28,9 @@ function opened(disk: JournalDisk): JournalBench {
 
 type Break = 'a frame' | 'the first header';
 /** What can still be shown: of the checkpoints that the mirrors have not passed. */
-const HELD = { 'a frame': [3], 'the first header': [] } as const;
+const HELD = { 'a frame': [OLDEST], 'the first header': [] } as const;
 
-/** Six checkpoints; the mirrors have passed the first two, epoch 2 was burned, and a bit has turned in front of what says so. */
+/** Nine checkpoints; the mirrors have passed the first five, epoch 2 was burned, and a bit has turned in front of what says so. */
 function damagedJournal(where: Break = 'a frame'): JournalDisk {
   const disk = new JournalDisk([64 * 1024]);
   const bench = opened(disk);
@@ -47,11 +49,12 @@ function damagedJournal(where: Break = 'a frame'): JournalDisk {
     const segment = Math.max(...disk.files.keys());
     places.set(id, { segment, at: recordsIn(disk, segment).at(-1) ?? 0 });
   }
-  for (const command of [{ type: 'reserveEpoch', epoch: 2 }, { type: 'burnEpoch', epoch: 2 }, { type: 'retire', checkpointId: 3 }, { type: 'allowApply', checkpointId: 3 }] as const) {
+  bench.step({ type: 'pinHead', key: 'view' }); // nothing is freed meanwhile
+  for (const command of [{ type: 'reserveEpoch', epoch: 2 }, { type: 'burnEpoch', epoch: 2 }, { type: 'retire', checkpointId: OLDEST }, { type: 'allowApply', checkpointId: OLDEST }] as const) {
     expect(bench.ask(command)).toBe(undefined);
   }
   bench.settle();
-  expect(disk.mirrors[0]?.bytes[0]).toBe(3);
+  expect(disk.mirrors[0]?.bytes[0]).toBe(OLDEST);
   const frame = places.get(DAMAGED);
   if (frame === undefined) throw new Error('no such frame');
   if (where === 'a frame') turnBit(disk, frame.at, frame.segment);
@@ -124,5 +127,48 @@ describe('a new generation that a crash keeps from beginning', () => {
     opened(disk);
     turnBit(disk, recordsIn(disk, Math.max(...disk.files.keys()))[0] ?? 0, Math.max(...disk.files.keys()));
     expectLossSaid(disk, HELD['a frame']);
+  });
+
+  it('nor is anything of it freed before it is durable', () => {
+    const disk = damagedJournal();
+    const segments = [...disk.files.keys()];
+    const bench = opening(disk, (effect) => (effect.type === 'createSegment' ? 'io' : undefined));
+    bench.settle();
+    bench.step({ type: 'pinHead', key: 'view' });
+    bench.step({ type: 'unpin', key: 'view' });
+    bench.settle();
+    expect([...disk.files.keys()].filter((segment) => segments.includes(segment))).toEqual(segments);
+  });
+});
+
+/** Three checkpoints; the last append is in the page cache, and a sync of it has failed or never came. */
+function journalWithTail(): JournalDisk {
+  const disk = new JournalDisk([64 * 1024]);
+  const bench = opened(disk);
+  bench.ask({ type: 'beginIncarnation', sessionId: 'a', epoch: 1 });
+  bench.append(frameOf([mark(RecordType.syncStart, encodeSyncStart({ kind: 'initialSync', reason: 'test' })), mark(RecordType.syncEnd), write(0, 1), marker(1), seal(1)], { firstSeq: 1, incarnation: 1, epoch: 1 }));
+  bench.settle();
+  bench.append(frameOf([write(0, 2), marker(2), seal(2)], { firstSeq: 6, incarnation: 1, epoch: 1 }));
+  bench.complete('append');
+  return disk;
+}
+
+describe('a journal whose storage fails while it is opened', () => {
+  it('lets nothing stand on what could not be synced', () => {
+    const disk = journalWithTail();
+    const bench = opening(disk, (effect) => (effect.type === 'sync' ? 'io' : undefined));
+    bench.settle();
+    expect([bench.journal.state.phase, bench.journal.isDead, disk.files.size, bench.durableSeq]).toEqual(['broken', true, 1, 0]);
+    disk.crash(() => 0.99); // what was not synced is gone
+    const again = opened(disk);
+    expect([again.journal.state.phase, again.journal.durable.lastSeq, again.journal.checkpoints.map(({ checkpointId }) => checkpointId)]).toEqual(['open', 5, [1]]);
+  });
+
+  it('finds what is durable behind files whose making came to nothing, however many they are', () => {
+    const disk = journalWithTail();
+    disk.sync(1);
+    for (const segment of [2, 4, 5]) disk.create(segment, new Uint8Array(0));
+    const again = opened(disk);
+    expect([again.journal.state.phase, again.journal.durable.lastSeq, again.journal.checkpoints.map(({ checkpointId }) => checkpointId)]).toEqual(['open', 8, [1, 2]]);
   });
 });

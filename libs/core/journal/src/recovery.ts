@@ -115,6 +115,7 @@ export class JournalRecovery {
     const base = { state: this.#state, salt: this.#scanner.salt, leftover, highestSegment };
     const corruption = end?.verdict === 'corrupt' ? end.why : this.#missingFront();
     if (end?.verdict === 'corrupt') this.#state.salvage(this.#salvage);
+    if (this.#scanner.isUnproven) this.#state.dropNewest();
     if (corruption !== undefined) return { ...base, cut: undefined, corruption, tornTail: undefined };
     if (end === undefined) return { ...base, cut: undefined, corruption: undefined, tornTail: undefined };
     return { ...base, cut: { segment: end.segment, bytes: end.at }, corruption: undefined, tornTail: end.why };

@@ -47,31 +47,41 @@ export interface ScanPlan {
 export function planScan(files: readonly SegmentFound[]): ScanPlan {
   const sorted = [...files].sort((a, b) => a.segment - b.segment);
   const highestSegment = sorted.at(-1)?.segment ?? 0;
-  // The header is durable before the first record is written: a file without one that holds no more is a creation that a crash stopped.
+  // The header is durable before the first record is written: a file without one that holds no more is a creation that a crash stopped. Where storage fails for a while
+  // one creation after the other stops there, and then comes a power loss.
+  const isUnmade = (found: SegmentFound | undefined): boolean => found !== undefined && found.header === undefined && found.fileBytes <= SEGMENT_HEADER_BYTES;
   const last = sorted.at(-1);
-  const isLeftover = last !== undefined && last.header === undefined && last.fileBytes <= SEGMENT_HEADER_BYTES;
-  const whole = isLeftover ? sorted.slice(0, -1) : sorted;
   const segments: { found: SegmentFound; limitBytes: number }[] = [];
   let limitBytes = Infinity;
-  for (let at = whole.length - 1; at >= 0;) {
-    const found = whole[at];
+  for (let at = sorted.findLastIndex((found) => !isUnmade(found)); at >= 0;) {
+    const found = sorted[at];
     assert(found !== undefined, 'index inside the list');
     // A compacted segment says itself where it ends; the next one knows where the original did, unless a new generation cuts it short.
     const compacted = found.header?.compacted;
     const isCut = compacted?.originalEndAt !== limitBytes;
     segments.unshift({ found, limitBytes: Math.min(compacted === undefined || isCut ? limitBytes : compacted.endAt, found.fileBytes) });
     if (found.header?.resumesSegment === 0) break;
-    const before = found.header?.resumesSegment ?? found.segment - 1;
     limitBytes = found.header?.resumesAt ?? Infinity;
-    at = whole.findIndex(({ segment }) => segment === before);
+    let before = found.header?.resumesSegment ?? found.segment - 1;
+    // Nobody knows where one that does not read went on from: from none that was never made.
+    if (found.header === undefined) while (isUnmade(sorted.find(({ segment }) => segment === before))) before -= 1;
+    at = sorted.findIndex(({ segment }) => segment === before);
   }
   const limits = new Map(segments.map(({ found, limitBytes: readBytes }) => [found, readBytes]));
-  const leftOut = whole.map((found) => ({ found, fromBytes: limits.get(found) ?? SEGMENT_HEADER_BYTES })).filter(({ found, fromBytes }) => fromBytes < found.fileBytes);
-  return { segments, leftover: isLeftover ? last.segment : undefined, leftOut, highestSegment };
+  const leftOut = sorted.map((found) => ({ found, fromBytes: limits.get(found) ?? SEGMENT_HEADER_BYTES })).filter(({ found, fromBytes }) => fromBytes < found.fileBytes);
+  return { segments, leftover: isUnmade(last) ? last?.segment : undefined, leftOut, highestSegment };
 }
 
 /** What a new generation begins with. Until both are durable it tells nothing, and nothing was told of it. */
-const GENERATION_BEGINS_WITH = [JournalRecordKind.state, JournalRecordKind.generation] as const;
+const GENERATION_BEGINS_WITH: readonly JournalRecordKind[] = [JournalRecordKind.state, JournalRecordKind.generation];
+/** What stands for segments that are gone: they were freed behind it. */
+const REST_BEGINS_WITH: readonly JournalRecordKind[] = [JournalRecordKind.state];
+
+/** What must be found at the beginning of this segment for anything before it to be known. */
+function beginningOf({ generation, resumesSegment }: SegmentHeader, known: number | undefined): readonly JournalRecordKind[] {
+  if (known === undefined) return resumesSegment > 0 ? REST_BEGINS_WITH : generation > 1 ? GENERATION_BEGINS_WITH : [];
+  return generation > known ? GENERATION_BEGINS_WITH : [];
+}
 
 export interface ScannerOptions {
   readonly crc32c: Crc32c;
@@ -96,8 +106,8 @@ export class JournalScanner {
   #laterRecordNo = 0;
   #laterCommittedNo = 0;
   #generation: number | undefined;
-  /** How many of the records that the newest generation begins with have been read; all of them for one that has no forerunner here. */
-  #begun: number = GENERATION_BEGINS_WITH.length;
+  /** Records that the newest generation, or what is left of the journal, must begin with and that have not been read yet. */
+  #missing: readonly JournalRecordKind[] = [];
 
   constructor(private readonly options: ScannerOptions) {
     this.#salt = options.salt;
@@ -141,7 +151,7 @@ export class JournalScanner {
     if (this.#break !== undefined || !this.#follows(header)) return false;
     this.#salt = header.salt;
     this.#generation = header.generation;
-    this.#begun = GENERATION_BEGINS_WITH.length;
+    this.#missing = [];
     const compacted = header.compacted?.endAt === end.endAt ? header.compacted : undefined;
     this.recordNo = compacted?.originalRecordNo ?? end.recordNo;
     this.chain = compacted?.originalChain ?? end.chain;
@@ -158,10 +168,10 @@ export class JournalScanner {
   finish(): ScanBreak | undefined {
     const end = this.#break;
     const expected = (this.recordNo ?? 0) + 1;
-    if (this.#begun < GENERATION_BEGINS_WITH.length) {
+    if (this.isUnproven) {
       // The files before it are cut off already, and what it was to say about them is not there: it may be that the mirrors are further than they are.
       const { segment, at } = end ?? { segment: 0, at: 0 };
-      return { segment, at, verdict: 'corrupt', why: `record ${expected}: generation ${this.#generation ?? 0} had begun, and its first records are not there` };
+      return { segment, at, verdict: 'corrupt', why: `record ${expected}: generation ${this.#generation ?? 0} goes on here, and the records that it begins with are not there` };
     }
     if (end === undefined) return this.#judgeCleanEnd();
     if (end.isNonsense) {
@@ -197,7 +207,8 @@ export class JournalScanner {
     this.recordNo ??= header.firstRecordNo - 1;
     this.chain = header.chainStart;
     this.#salt = header.salt;
-    if (this.#generation === undefined ? header.generation > 1 && header.resumesSegment === 0 : header.generation > this.#generation) this.#begun = 0;
+    const beginning = beginningOf(header, this.#generation);
+    if (beginning.length > 0) this.#missing = beginning;
     this.#generation = header.generation;
     this.options.beginSegment(header);
   }
@@ -221,7 +232,7 @@ export class JournalScanner {
       this.recordNo = record.header.recordNo;
       this.chain = record.header.chain;
       this.lastSeq = record.header.lastSeq;
-      if (record.header.kind === GENERATION_BEGINS_WITH[this.#begun]) this.#begun += 1;
+      if (record.header.kind === this.#missing[0]) this.#missing = this.#missing.slice(1);
       reading.at = record.endAt;
     }
     if (reading.at < bytes.byteLength) return false;
@@ -272,6 +283,11 @@ export class JournalScanner {
       this.#laterRecordNo = Math.max(this.#laterRecordNo, header.recordNo);
       this.#laterCommittedNo = Math.max(this.#laterCommittedNo, header.committedRecordNo);
     }
+  }
+
+  /** The newest generation began, and what it begins with is not there. */
+  get isUnproven(): boolean {
+    return this.#missing.length > 0;
   }
 
   /** After the plan: what a later generation has cut off says what must not be forgotten, where that generation's own word is not there. */

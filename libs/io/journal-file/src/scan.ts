@@ -58,7 +58,7 @@ async function scanOnce(options: JournalFileOptions, { segments, index, salt }: 
     await index.writeSealed();
   }
   for (const each of recovery.leftOut) {
-    recovery.feedLeftOut(each, await segments.read(each.found.segment, each.found.fileBytes));
+    recovery.feedLeftOut(each, await segments.readFromDisk(each.found.segment, each.found.fileBytes));
     await files.giveWay();
   }
   return recovery.finish();

@@ -5,18 +5,18 @@ const JOURNAL = 'libs/core/journal/src';
 /** Each shows with several faults of one journal together. */
 export const ONE_JOURNAL_PLANTS: readonly Plant[] = [
   {
-    name: 'generation-by-its-header-alone', world: 'oneJournal', breaks: 'a generation counts from its first two records on: killed before they are durable, it hides no loss', seedBudget: 60,
+    name: 'generation-by-its-header-alone', world: 'oneJournal', breaks: 'a generation counts from its first two records on: killed before they are durable, it hides no loss', seedBudget: 300,
     expects: ['lost', 'gone', 'image', 'ownership'],
-    mutation: { file: `${JOURNAL}/scanner.ts`, find: 'if (this.#begun < GENERATION_BEGINS_WITH.length) {', replace: 'if (this.#begun < 0) {' },
+    mutation: { file: `${JOURNAL}/scanner.ts`, find: 'return this.#missing.length > 0;', replace: 'return false;' },
   },
   {
-    name: 'cut-off-records-not-asked', world: 'oneJournal', breaks: 'what a generation has cut off says how far the mirrors are, and which epochs were used, where its own records are not there', seedBudget: 300,
+    name: 'cut-off-records-not-asked', world: 'oneJournal', breaks: 'what a generation has cut off says how far the mirrors are, and which epochs were used, where its own records are not there', seedBudget: 600,
     expects: ['image', 'ownership'],
     mutation: { file: `${JOURNAL}/recovery.ts`, find: '? this.plan.leftOut : []', replace: '? [] : []' },
   },
   {
     name: 'full-disk-forgets-the-reason', world: 'oneJournal', breaks: 'a generation whose first records the disk has no room for takes nothing else', seedBudget: 1000, expects: ['lost', 'gone', 'image', 'stuck', 'ownership'],
-    mutation: { file: `${JOURNAL}/commit-log.ts`, find: 'const isOver = this.#isUnproven;', replace: `const isOver = this.#isUnproven && reason === 'io';` },
+    mutation: { file: `${JOURNAL}/commit-log.ts`, find: 'const isOver = this.#isUnproven ||', replace: `const isOver = (this.#isUnproven && reason === 'io') ||` },
   },
   {
     name: 'records-behind-a-break-not-asked', world: 'oneJournal', breaks: 'no checkpoint is listed that the mirrors have passed, and no burned epoch is handed out again, whatever lies behind a break', seedBudget: 60,

@@ -64,7 +64,9 @@ export class JournalProcess {
     if (!this.isAlive) return;
     this.isAlive = false;
     this.#isStreamOpen = false;
-    if (isPowerLoss) this.parts.disk.losePower(this.parts.world.random);
+    const { disk, truth } = this.parts;
+    truth.isInDoubt ||= !isPowerLoss && disk.hasFailedSync;
+    if (isPowerLoss) disk.losePower(this.parts.world.random);
   }
 
   async #live(isOn: () => boolean): Promise<void> {
