@@ -1,6 +1,6 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { randomUUID } from 'node:crypto';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Clock } from '../clock.js';
@@ -170,6 +170,18 @@ describe('killed behind the intent of an act', () => {
     first.die();
     expect(await afterRestarts('/spooled')).toMatchObject([{ id: spooled, result: 'Done' }]);
     expect(await entriesOf(lives.at(-1) ?? first, '/chained')).toMatchObject([{ id: chained, result: 'Done' }]);
+  });
+
+  it('a state folder that takes nothing stops no act while the database answers: two entries tell of it; without both nothing is begun', async () => {
+    await mkdir(join(folder, 'audit-intents.jsonl'));
+    const { log, store } = await started();
+    const id = await log.begin(act('failover'));
+    await log.append({ ...act('failover'), result: 'Done' }, id);
+    expect(await entriesOf({ store } as Life, '/failover')).toMatchObject([{ result: 'Unknown', message: expect.stringContaining('begun') }, { id, result: 'Done' }]);
+    expect((await log.verify()).firstBreak).toBeNull();
+    await mkdir(join(folder, 'audit-spool.jsonl'));
+    store.append = () => Promise.reject(new Error('the connection is lost'));
+    await expect(log.begin(act('refused'))).rejects.toMatchObject({ code: 'ZVM_DATABASE_DOWN', message: expect.stringContaining('nothing was done') });
   });
 
   it('an act of the site itself that fails again and again has one entry for each reason, and the one that succeeds its own', async () => {

@@ -25,6 +25,7 @@ export const SYSTEM: Pick<AuditDraft, 'user' | 'method' | 'tokenId' | 'sessionId
   user: 'System', method: 'System', tokenId: null, sessionId: null, subject: null, address: null, client: null, permission: null, input: null, changes: null, status: null, taskId: null,
 };
 
+const BEGUN = 'begun; how it ended stands in the next entry of this act';
 const LEFT_OPEN = 'unknown whether it was done: the site manager was stopped meanwhile';
 
 /** What the site does by itself. */
@@ -88,12 +89,17 @@ export class AuditLog implements OnModuleInit, OnApplicationShutdown {
 
   /**
    * What is about to be done, as far as it is known; durable when it resolves. {@link append} with the id that it answers, or {@link withdraw}, ends it.
+   * A state folder that takes nothing stops nobody as long as the database does: then an entry of its own says that it was begun.
    * @throws ZvmError ZVM_DATABASE_DOWN: the act must not be done
    */
   async begin(draft: Omit<AuditDraft, 'result'>): Promise<string> {
     const intent = this.#entryOf({ ...draft, result: 'Unknown' });
-    await this.#intents.begin(intent).catch((cause: unknown) => {
-      throw new ZvmError('ZVM_DATABASE_DOWN', `nothing was done, for the audit cannot note before that it will be (${this.#intentsPath}): ${messageOf(cause)}`, { cause });
+    await this.#intents.begin(intent).catch(async (cause: unknown) => {
+      const why = `the audit cannot note before that it will be done (${this.#intentsPath}): ${messageOf(cause)}`;
+      this.#log.error(why);
+      await this.#keep({ ...intent, id: randomUUID(), message: BEGUN }).catch((error: unknown) => {
+        throw new ZvmError('ZVM_DATABASE_DOWN', `nothing was done, for ${why}; nor can the database: ${messageOf(error)}`, { cause: error });
+      });
     });
     return intent.id;
   }
