@@ -33,7 +33,7 @@ export interface MarkerRecord {
 /** A protected VM, with all that the checkers know about it. */
 export class GuestVm {
   /** The protected volumes, on storage that every host of the site reaches. They outlive the VRA's process. */
-  readonly disks: readonly SimFile[];
+  readonly disks: SimFile[];
   /** The volumes after the captured writes in the order of capture: what a prefix means. */
   captured: Uint8Array[];
   capturedCount = 0;
@@ -118,6 +118,23 @@ export class GuestVm {
     longer.set(this.captured[volume] ?? new Uint8Array());
     this.captured[volume] = longer;
     this.volumeBytes = this.volumeBytes.map((before, index) => (index === volume ? bytes : before));
+  }
+
+  /** One more disk, with what somebody had on it. */
+  add(file: SimFile): void {
+    this.disks.push(file);
+    this.captured.push(file.copy());
+    this.volumeBytes = [...this.volumeBytes, file.sizeBytes];
+  }
+
+  /** Nobody here reaches it any more; what it held is still what checkpoints of before show. */
+  remove(volume: number): void {
+    this.volumeBytes = this.volumeBytes.map((bytes, index) => (index === volume ? 0 : bytes));
+  }
+
+  /** What a sync reads; undefined: it cannot. */
+  readDisk(volume: number, start: number, end: number): Uint8Array | undefined {
+    return (this.volumeBytes[volume] ?? 0) > 0 ? this.disks[volume]?.readMedium(start, end)?.slice() : undefined;
   }
 
   /** The capturing process is gone, or the host's memory: a new one starts from the disk. */

@@ -87,13 +87,15 @@ export class Guests {
   /** Often where something was just written, and may not be completed yet. */
   #readPlace(vm: GuestVm): { volume: number; offset: number } {
     const newest = this.#newest.get(vm.vmId);
-    return newest !== undefined && this.world.random.chance(0.7) ? newest : this.#place(vm);
+    const isNewest = newest !== undefined && this.world.random.chance(0.7) && (vm.volumeBytes[newest.volume] ?? 0) > 0;
+    return isNewest ? newest : this.#place(vm);
   }
 
   /** Half of the requests go to the first two blocks, so that many overlap. */
   #place(vm: GuestVm): { volume: number; offset: number } {
     const { random } = this.world;
-    const volume = random.int(vm.volumeBytes.length);
+    const present = vm.volumeBytes.flatMap((bytes, volume) => (bytes > 0 ? [volume] : []));
+    const volume = present[random.int(present.length)] ?? 0;
     const bytes = vm.volumeBytes[volume] ?? 0;
     const reach = random.chance(0.5) ? Math.min(bytes, 2 * BLOCK_BYTES) : bytes;
     return { volume, offset: random.int(reach / SECTOR_BYTES) * SECTOR_BYTES };

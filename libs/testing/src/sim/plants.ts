@@ -284,8 +284,16 @@ const ACTIVITY: readonly Plant[] = [
   },
 ];
 
-/** Volumes that grow while they are protected. */
+/** Volumes that grow, are added and removed while they are protected. */
 const VOLUMES: readonly Plant[] = [
+  {
+    name: 'removed-mirror-goes-at-once', breaks: 'the mirror of a removed volume stays as long as a held checkpoint has it', seedBudget: 100, expects: ['image', 'view'], isChanging: true,
+    mutation: { file: `${JOURNAL}/durable-state.ts`, find: "return [...needed, { volumes: this.snapshot.volumes }].some(", replace: "return [...needed.slice(0, 0), { volumes: this.snapshot.volumes }].some(" },
+  },
+  {
+    name: 'added-volume-not-copied', breaks: 'an added volume is dirty until all of it was copied', seedBudget: 100, expects: ['head', 'image', 'view'], isChanging: true,
+    mutation: { file: SYNC_WALK, find: 'const knownBytes = before[volume]?.sizeBytes ?? 0;', replace: 'const knownBytes = before[volume]?.sizeBytes ?? sizeBytes;' },
+  },
   {
     name: 'grown-part-not-copied', breaks: 'what a volume has grown by is dirty: what was written there before the stream had it is sent', seedBudget: 100, expects: ['head', 'image', 'view'], isChanging: true,
     mutation: { file: SYNC_WALK, find: '      if (sizeBytes > knownBytes) this.mark(volume, knownBytes, sizeBytes);\n', replace: '' },

@@ -4,6 +4,7 @@ import type { HeldCheckpoint, JournalState } from '@tidemark/journal';
 import { decompressBody, JournalFile, type JournalVolume } from '@tidemark/journal-file';
 import { crc32c } from '@tidemark/link';
 import { Receiver, type ReceiverEffect, type RefusedReply } from '@tidemark/replication';
+import { SimFile } from './disk.js';
 import { JournalOracle } from './journal-oracle.js';
 import type { SimSocket } from './network.js';
 import { GUARD_BYTES, type SimSpace } from './sim-space.js';
@@ -63,6 +64,7 @@ export class SimRecovery {
   readonly #mirrors: SimMirror[];
   /** Sizes of the volumes as the manager has told them. */
   #told: readonly number[];
+  #isDropping = false;
   #journal: JournalFile | undefined;
   #body: Uint8Array = new Uint8Array();
   #isOver = false;
@@ -105,7 +107,11 @@ export class SimRecovery {
 
   /** Content of one volume before `markerSeq`: mirror, with the journal over it. */
   imageBefore(volume: number, beforeSeq: number): Uint8Array {
-    return this.#oracle.image(volume, this.mirror(volume).file, { appliedSeq: this.#journal?.stats().appliedSeq ?? 0, beforeSeq });
+    const { file } = this.mirror(volume);
+    if (file.sizeBytes === 0) return new Uint8Array(); // removed, and no checkpoint has it
+    // Of a volume that was added the mirror has the first copy, which counts only there.
+    const appliedSeq = Math.max(this.#journal?.stats().appliedSeq ?? 0, this.#journal?.volumes[volume]?.baseSeq ?? 0);
+    return this.#oracle.image(volume, file, { appliedSeq, beforeSeq });
   }
 
   mirror(volume: number): SimMirror {
@@ -259,12 +265,34 @@ export class SimRecovery {
   tick(): void {
     if (this.#isOver) return;
     this.#repair();
+    this.#dropUnneededMirrors();
     const { disk, around } = this.owner;
     const { space } = this.vm;
     if (space !== undefined && this.#roomBytes(space) < space.resumeBytes) return;
     if (this.#journal?.stats().state.phase !== 'full' || disk.capacityBytes - disk.usedBytes < 2 * GUARD_RESERVE_BYTES) return;
     around.world.touch();
     this.#journal.resume();
+  }
+
+  /** Of removed volumes the mirrors that no held checkpoint has any more. */
+  #dropUnneededMirrors(): void {
+    const journal = this.#journal;
+    if (journal === undefined || this.#isDropping || journal.stats().state.phase !== 'open') return;
+    const volume = this.#told.findIndex((bytes, index) => bytes === 0 && this.mirror(index).file.sizeBytes > 0 && !journal.needsVolume(index));
+    if (volume < 0) return;
+    this.#isDropping = true;
+    this.owner.around.world.touch();
+    const volumes = this.#journalVolumes(this.#told);
+    volumes[volume] = { sizeBytes: 0, mirror: new SimMirror(this.owner, new SimFile()) };
+    const { disk } = this.owner;
+    const dropped = journal.changeVolumes(volumes).then(() => {
+      if (this.#isOver) return;
+      disk.files.delete(`${this.key}/mirror/${volume}`);
+      disk.syncNames(`${this.key}/mirror`);
+      this.#mirrors[volume] = new SimMirror(this.owner, disk.ensure(`${this.key}/mirror/${volume}`, 0));
+    });
+    // What the journal refuses now it may take later.
+    void dropped.catch(() => undefined).finally(() => (this.#isDropping = false));
   }
 
   #repair(): void {

@@ -212,7 +212,7 @@ export class SimStream {
     const { random } = around.world;
     host.after(random.below(syncReadMsMax), () => {
       if (this.#isClosed) return;
-      const bytes = this.plan.vm.disks[compare.volume]?.readMedium(compare.offset, compare.offset + compare.length)?.slice();
+      const bytes = this.plan.vm.readDisk(compare.volume, compare.offset, compare.offset + compare.length);
       compares.read(compare, random.chance(this.options.readErrorChance()) ? undefined : bytes);
       this.pump();
     });
@@ -223,7 +223,7 @@ export class SimStream {
     const { random } = around.world;
     const ioMs = random.below(syncReadMsMax);
     let bytes: Uint8Array | undefined;
-    host.after(ioMs * random.unit(), () => (bytes = this.plan.vm.disks[volume]?.readMedium(offset, offset + length)?.slice()));
+    host.after(ioMs * random.unit(), () => (bytes = this.plan.vm.readDisk(volume, offset, offset + length)));
     host.after(ioMs, () => {
       if (this.#isClosed) return;
       if (bytes === undefined || random.chance(this.options.readErrorChance())) this.sender.syncReadFailed(readId);

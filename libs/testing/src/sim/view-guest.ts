@@ -99,7 +99,9 @@ export class ViewGuest {
   async #act(): Promise<void> {
     const { random } = this.world;
     const view = this.host.view(this.spec.viewId);
-    const volumeIndex = random.int(this.#safe.length);
+    // One that was removed before the checkpoint has no bytes.
+    const present = this.#safe.flatMap((image, index) => (image.byteLength > 0 ? [index] : []));
+    const volumeIndex = present[random.int(present.length)] ?? 0;
     const volume = view?.volumes[volumeIndex];
     const wholeBytes = this.#safe[volumeIndex]?.byteLength ?? 0;
     // Where protection may turn round, most blocks stay as they were at the checkpoint: what is wrong there is not soon written over.

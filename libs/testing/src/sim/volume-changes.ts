@@ -1,5 +1,6 @@
 import { BLOCK_BYTES, SECTOR_BYTES } from '@tidemark/base';
 import type { Checkers, Site } from './checkers.js';
+import { SimFile } from './disk.js';
 import type { GuestVm } from './guest-vm.js';
 import type { ProtectedSite } from './protected-site.js';
 import { Random } from './random.js';
@@ -11,6 +12,8 @@ const ROW = 0x9eb2aba;
 const CHANCE = 0.25;
 const ATTEMPT_MS = 1500;
 const RETRY_MS_MAX = 150;
+const DRAIN_POLL_MS = 2;
+const VOLUMES_MAX = 5;
 /** A volume that is longer than this grows no more: a run is short. */
 const VOLUME_BYTES_MAX = 400_000;
 
@@ -43,19 +46,53 @@ export class VolumeChanges {
   #schedule(): void {
     this.world.after(-Math.log(1 - this.world.random.unit()) * this.meanMs, () => {
       if (this.#isStopped) return;
-      this.#grow(this.world.random.pick([...this.site.vms.values()]));
+      this.#change(this.world.random.pick([...this.site.vms.values()]));
       this.#schedule();
     });
   }
 
-  #grow(vm: GuestVm): void {
+  #change(vm: GuestVm): void {
     const { random } = this.world;
-    const volume = random.int(vm.volumeBytes.length);
+    const present = vm.volumeBytes.flatMap((bytes, volume) => (bytes > 0 ? [volume] : []));
+    const volume = random.pick(present);
+    const choice = random.pick(['grow', 'grow', 'add', 'remove'] as const);
+    if (choice === 'grow') this.#grow(vm, volume);
+    else if (choice === 'add') this.#add(vm);
+    else if (present.length > 1) this.#remove(vm, volume);
+  }
+
+  #grow(vm: GuestVm, volume: number): void {
     const bytes = vm.volumeBytes[volume] ?? 0;
-    if (bytes > VOLUME_BYTES_MAX) return;
+    const more = this.world.random.pick([SECTOR_BYTES, BLOCK_BYTES, 5 * BLOCK_BYTES + SECTOR_BYTES]);
+    if (bytes <= VOLUME_BYTES_MAX) this.#changed(vm, () => vm.grow(volume, bytes + more));
+  }
+
+  #add(vm: GuestVm): void {
+    const { random } = this.world;
+    if (vm.volumeBytes.length >= VOLUMES_MAX) return;
+    const file = new SimFile(random.pick([3, 10]) * BLOCK_BYTES);
+    file.write(0, new Uint8Array(random.int(file.sizeBytes)).fill(0xdd));
+    file.syncNow();
+    this.#changed(vm, () => vm.add(file));
+  }
+
+  /** The hypervisor takes a disk from the guest: what it had asked for there is done first. */
+  #remove(vm: GuestVm, volume: number): void {
+    const host = this.manager.hostOf(vm);
+    if (vm.isPaused || vm.isShutDown || host === undefined) return;
+    vm.isPaused = true;
+    const drained = (): void => {
+      if (host.isAlive && host.requestsOf(vm.vmId) > 0) return this.world.after(DRAIN_POLL_MS, drained);
+      vm.isPaused = false;
+      this.#changed(vm, () => vm.remove(volume));
+    };
+    drained();
+  }
+
+  #changed(vm: GuestVm, change: () => void): void {
     // A size that is known is that of the recovery side, from the first change on.
     for (const { volumesOf } of this.#plansOf(vm)) if (!volumesOf.has(vm.vmId)) volumesOf.set(vm.vmId, vm.volumeBytes);
-    vm.grow(volume, bytes + random.pick([SECTOR_BYTES, BLOCK_BYTES, 5 * BLOCK_BYTES + SECTOR_BYTES]));
+    change();
     this.count += 1;
     for (const plan of this.#plansOf(vm)) this.#tell(plan, vm);
   }
