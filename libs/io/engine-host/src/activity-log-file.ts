@@ -51,6 +51,7 @@ export class ActivityLogFile {
   /** The marks could not be written: the word that they can be trusted is being taken back, and is not given again. */
   #isGivenUp = false;
   #isClosed = false;
+  #isRemoved = false;
   #current: Promise<void> | undefined;
   #next: Promise<void> | undefined;
   readonly #document: TrustFile<TrustDocument>;
@@ -137,9 +138,9 @@ export class ActivityLogFile {
     return this.#marked(volume, offset, inside);
   }
 
-  /** A write that began before this log did has ended: it is marked too. */
+  /** A write that began before this log did has ended: it is marked too. One that is removed stays with its stream for a moment, which may have volumes by then that it never knew. */
   captured(volume: number, offset: number, length: number): void {
-    if (!this.marks.isGating) this.marks.touch(volume, offset, length);
+    if (!this.#isRemoved && !this.marks.isGating) this.marks.touch(volume, offset, length);
   }
 
   async #marked(volume: number, offset: number, length: number): Promise<void> {
@@ -218,6 +219,7 @@ export class ActivityLogFile {
 
   /** Nobody will mark here any more: taken back first, then deleted. */
   async remove(): Promise<void> {
+    this.#isRemoved = true;
     await this.distrust();
     await this.close();
     await filesOf(this.place).remove(marksPath(this.place.folder, protectionKey(this.place.spec)));

@@ -11,6 +11,7 @@ export const CORPUS: readonly number[] = [
   600225, // two senders took turns for one VM, and the answer to an open got lost: a record of the other counted as ours
   5081, // a journal at its hard limit opened for a record longer than its credit, had no room for it, and so on for ever
   5097, // early retirements
+  110145, // an activity log that was removed was asked to mark a volume that had been added since
   80413, // the header of a new generation, whose sync had failed, was read in the page cache and built upon; a power loss took it, and what was acknowledged behind it
   13, // journals that go from one recovering host to another
   1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 36, 49, 67, 73,
