@@ -51,6 +51,12 @@ export class JournalOwner {
     return found && isMoved(found, { vraId, moveNumber: moveNumberOf(spec) }) ? movedError(spec, found) : undefined;
   }
 
+  /** Reading a journal takes longer than another VRA waits that has seized it: once more before anything is changed. Throws VRA_MOVED, and what the file system says. */
+  static async assertOwned(spec: RecoverySpec, vraId: string): Promise<void> {
+    const moved = await JournalOwner.movedFrom(spec, vraId);
+    if (moved) throw moved;
+  }
+
   /** All files are closed here and stay so: written down for the VRA that comes with this number. Durable when it resolves; nothing if they are not this VRA's (any more). */
   static async letGo(journalFolder: string, { vraId, moveNumber }: { readonly vraId: string; readonly moveNumber: number }): Promise<void> {
     const file = ownerFile(journalFolder);

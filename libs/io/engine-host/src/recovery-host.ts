@@ -147,6 +147,7 @@ export class RecoveryHost {
       readCache: this.hooks.readCache,
       segmentBytes: segmentBytesFor(this.limits.journalHardBytes),
       spaceGuard: () => this.#room.bytes,
+      beforeChange: () => JournalOwner.assertOwned(this.spec, this.hooks.vraId),
       onDurable: (seq) => this.#step((effects) => this.#receiver.durable(seq, effects)),
       onCheckpointsChanged: () => undefined, // the ZVM reads the change number in the status and asks
       onState: (state) => this.#journalState(state),

@@ -93,6 +93,7 @@ describe('state files of a VRA', () => {
     expect(await written('owner.json')).toBe(await golden('owner-released.json'));
     await copyFile(join(GOLDEN, 'owner-released.json'), join(folder, 'owner.json'));
     await expect(JournalOwner.movedFrom(recovery(), 'vra-2')).resolves.toMatchObject({ code: 'VRA_MOVED' });
+    await expect(JournalOwner.assertOwned(recovery(), 'vra-2')).rejects.toMatchObject({ code: 'VRA_MOVED' });
     expect((await JournalOwner.look({ ...recovery(), moveNumber: 2 }, 'vra-3')).isReleased).toBe(true);
   });
 

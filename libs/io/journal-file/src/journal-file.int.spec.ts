@@ -1,4 +1,4 @@
-import { readdir, rm } from 'node:fs/promises';
+import { appendFile, readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { zstdCompressSync } from 'node:zlib';
 import { afterEach, describe, expect, it } from '@jest/globals';
@@ -246,4 +246,23 @@ describe('a journal on real files', () => {
     await expect(open).rejects.toMatchObject({ code: 'JOURNAL_IDENTITY' });
     await rm(bench.folder, { recursive: true, force: true });
   });
+});
+
+it('whoever is told between the scan and the first change that the journal is another one\'s has changed nothing', async () => {
+  let isMoved = false;
+  const bench = await make({ beforeChange: () => (isMoved ? Promise.reject(new Error('it belongs to another VRA')) : Promise.resolve()) });
+  await bench.base();
+  await bench.sendDurable([write(0, bytes(7))]);
+  await bench.journal.close();
+  const newest = (await readdir(join(bench.folder, 'journal'))).filter((name) => name.endsWith('.segment')).sort().at(-1) ?? '';
+  const path = join(bench.folder, 'journal', newest);
+  await appendFile(path, bytes(9, 100)); // a torn tail: an opening cuts it off
+  const before = await readFile(path);
+  const { lastSeq } = bench;
+  isMoved = true;
+  await expect(bench.open()).rejects.toThrow('it belongs to another VRA');
+  expect((await readFile(path)).equals(before)).toBe(true);
+  isMoved = false;
+  await bench.open();
+  expect([bench.journal.stats().state.phase, bench.durableSeq, (await readFile(path)).equals(before)]).toEqual(['open', lastSeq, false]);
 });

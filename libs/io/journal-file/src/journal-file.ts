@@ -108,6 +108,7 @@ export class JournalFile {
     try {
       const salt = randomBytes(8);
       const recovered = await scan(options, { segments, index, salt });
+      await options.beforeChange?.();
       const file = new JournalFile(options, { segments, index, readCache, recovered, salt });
       file.#act((effects) => file.#journal.start(effects));
       await file.#settled();

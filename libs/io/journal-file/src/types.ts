@@ -30,6 +30,8 @@ export interface JournalFileOptions {
   readonly segmentBytes?: number;
   /** How many more bytes the datastore's declared capacity allows; asked before frames are written. Below the frame's size: `full`. */
   readonly spaceGuard?: () => number;
+  /** When all files were read and before one but an index is changed. Rejects: the journal is not opened. */
+  readonly beforeChange?: () => Promise<void>;
   /** Read every segment through, whatever an index says of it: damage was found. */
   readonly isIndexDistrusted?: boolean;
   /** Cached decompressed frames for views and apply; default 32 MiB. */
