@@ -58,6 +58,7 @@ export class RecoveringHost extends SimHost {
   readonly #retirements = new Map<string, SimRetirement>();
   readonly #views = new Map<string, CheckpointView>();
   readonly #opening = new Set<string>();
+  readonly #closing = new Set<string>();
   readonly #pinning = new Map<string, ViewSpec>();
   readonly pins: SimPins = new SimPins(this);
   /** These survive the process: the state file. */
@@ -210,6 +211,7 @@ export class RecoveringHost extends SimHost {
     this.#retirements.clear();
     this.#views.clear();
     this.#opening.clear();
+    this.#closing.clear();
     this.#pinning.clear();
     if (isPowerLoss) this.disk.losePower(this.around.world.random);
   }
@@ -256,6 +258,7 @@ export class RecoveringHost extends SimHost {
   async openView(spec: ViewSpec): Promise<void> {
     if (this.isPaused) await this.running();
     this.around.world.touch();
+    this.#assertNoneUnderWay(spec.viewId);
     if (this.#entries.has(spec.viewId)) {
       if (!this.#views.has(spec.viewId)) throw new Error('being opened again');
       return;
@@ -284,7 +287,7 @@ export class RecoveringHost extends SimHost {
 
   #reopen(entry: ViewEntry): void {
     const { viewId, vpgId, vmId } = entry.spec;
-    if (this.#opening.has(viewId) || this.recovery(vpgId, vmId)?.journal === undefined) return;
+    if (this.#opening.has(viewId) || this.#closing.has(viewId) || this.recovery(vpgId, vmId)?.journal === undefined) return;
     this.#opening.add(viewId);
     this.around.world.touch();
     const life = this.life;
@@ -305,15 +308,26 @@ export class RecoveringHost extends SimHost {
   async closeView(viewId: string): Promise<void> {
     if (this.isPaused) await this.running();
     this.around.world.touch();
-    const entry = this.#entries.get(viewId);
-    if (entry === undefined) return;
-    if (this.#opening.has(viewId)) throw new Error('being opened again');
-    const view = this.#views.get(viewId);
-    await view?.close();
-    await view?.dropScratch();
-    this.#views.delete(viewId);
-    await this.stateSaved();
-    this.#entries.delete(viewId);
+    this.#assertNoneUnderWay(viewId);
+    if (!this.#entries.has(viewId)) return;
+    const { life } = this;
+    this.#closing.add(viewId);
+    try {
+      const view = this.#views.get(viewId);
+      await view?.close();
+      await view?.dropScratch();
+      if (this.life !== life) throw new Error('the process has ended');
+      this.#views.delete(viewId);
+      await this.stateSaved();
+      this.#entries.delete(viewId);
+    } finally {
+      if (this.life === life) this.#closing.delete(viewId);
+    }
+  }
+
+  /** A VRA opens and closes views one change at a time. */
+  #assertNoneUnderWay(viewId: string): void {
+    if (this.#opening.has(viewId) || this.#pinning.has(viewId) || this.#closing.has(viewId)) throw new Error('being opened or closed');
   }
 
   /** Remembered first: after a restart promotion goes on by itself. */

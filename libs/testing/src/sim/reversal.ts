@@ -104,6 +104,8 @@ export class Reversal {
       vm.disks[volume]?.write(0, image);
       vm.disks[volume]?.syncNow();
     });
+    // Until a VRA has them open nothing is captured, and a run may end before.
+    vm.captured = vm.disks.map((disk) => disk.copy());
     vm.changes = changes;
     return vm;
   }
