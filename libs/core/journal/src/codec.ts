@@ -4,7 +4,7 @@ import {
   JOURNAL_RECORD_AT as AT, CONTROL_BODY_BYTES_MAX, JOURNAL_RECORD_HEADER_BYTES, JOURNAL_VERSION, JournalRecordKind, RECORD_ALIGN_BYTES,
   RECORD_MAGIC, SEGMENT_AT, SEGMENT_HEADER_BYTES, SEGMENT_MAGIC, VM_ID_BYTES_MAX, VPG_ID_BYTES_MAX,
 } from './layout.js';
-import { JournalError } from './journal-error.js';
+import { JournalError, otherVersion } from './journal-error.js';
 import type { JournalIdentity } from './types.js';
 
 const KINDS: ReadonlySet<number> = new Set(Object.values(JournalRecordKind));
@@ -108,14 +108,16 @@ export const expectedChain = (bytes: Uint8Array, previousChain: number, crc32c: 
 
 /**
  * Reads 128 bytes as a record header of the journal with this salt. Trusts nothing: checksum, magic, version, kind, salt, reserved fields,
- * limits. `undefined`: not a record of this journal. The chain is the caller's to check.
+ * limits. `undefined`: not a record of this journal. The chain is the caller's to check. Throws JOURNAL_VERSION for a whole header of another version.
  */
 export function decodeJournalRecord(bytes: Uint8Array, salt: Uint8Array, crc32c: Crc32c): JournalRecordHeader | undefined {
   assert(bytes.byteLength === JOURNAL_RECORD_HEADER_BYTES, 'a whole record header');
   const view = viewOf(bytes);
   if (view.getUint32(AT.magic, true) !== RECORD_MAGIC || !isEqual(bytes.subarray(AT.salt, AT.recordNo), salt)) return undefined;
   if (view.getUint32(AT.headerCrc, true) !== crc32c(bytes.subarray(AT.magic))) return undefined;
-  if (view.getUint16(AT.version, true) !== JOURNAL_VERSION || !hasZeroReserve(bytes, view)) return undefined;
+  const version = view.getUint16(AT.version, true);
+  if (version !== JOURNAL_VERSION) throw otherVersion('a record of the journal', version, JOURNAL_VERSION);
+  if (!hasZeroReserve(bytes, view)) return undefined;
   const kind = view.getUint16(AT.kind, true);
   const codec = view.getUint8(AT.codec);
   if (!KINDS.has(kind) || !CODECS.has(codec) || !hasSafeNumbers(view)) return undefined;
@@ -124,8 +126,8 @@ export function decodeJournalRecord(bytes: Uint8Array, salt: Uint8Array, crc32c:
 }
 
 /**
- * True when these 128 bytes carry the salt of this journal and a header checksum that holds. What then does not decode was written whole, by another
- * version or by a fault of ours: it is no torn write.
+ * True when these 128 bytes carry the salt of this journal and a header checksum that holds. What then does not decode was written whole, by a fault of
+ * ours: it is no torn write.
  */
 export function isSealedByUs(bytes: Uint8Array, salt: Uint8Array, crc32c: Crc32c): boolean {
   return isEqual(bytes.subarray(AT.salt, AT.recordNo), salt) && viewOf(bytes).getUint32(AT.headerCrc, true) === crc32c(bytes.subarray(AT.magic));
@@ -236,13 +238,15 @@ function readCompacted(view: DataView, firstRecordNo: number): CompactedEnds | u
   return isSound ? ends : null;
 }
 
-/** Reads the start of a segment file; `undefined` for bytes that are not a whole, valid segment header of this version. */
+/** Reads the start of a segment file; `undefined` for bytes that are not a whole, valid segment header. Throws JOURNAL_VERSION for a whole one of another version. */
 export function decodeSegmentHeader(bytes: Uint8Array, crc32c: Crc32c): SegmentHeader | undefined {
   if (bytes.byteLength < SEGMENT_HEADER_BYTES) return undefined;
   const header = bytes.subarray(0, SEGMENT_HEADER_BYTES);
   const view = viewOf(header);
   if (view.getUint32(SEGMENT_AT.headerCrc, true) !== crc32c(header.subarray(SEGMENT_AT.magic))) return undefined;
-  if (view.getUint32(SEGMENT_AT.magic, true) !== SEGMENT_MAGIC || view.getUint16(SEGMENT_AT.version, true) !== JOURNAL_VERSION) return undefined;
+  if (view.getUint32(SEGMENT_AT.magic, true) !== SEGMENT_MAGIC) return undefined;
+  const version = view.getUint16(SEGMENT_AT.version, true);
+  if (version !== JOURNAL_VERSION) throw otherVersion('a segment', version, JOURNAL_VERSION);
   const vpgIdBytes = view.getUint16(SEGMENT_AT.vpgIdBytes, true);
   const vmIdBytes = view.getUint16(SEGMENT_AT.vmIdBytes, true);
   const isSound = vpgIdBytes <= VPG_ID_BYTES_MAX && vmIdBytes <= VM_ID_BYTES_MAX

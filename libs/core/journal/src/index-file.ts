@@ -1,6 +1,7 @@
 import { alignUp, assert, type Crc32c, getU64, isSafeU64, setU64, viewOf } from '@tidemark/base';
 import type { SegmentHeader } from './codec.js';
 import { PAGE_BYTES } from './index-page.js';
+import { otherVersion } from './journal-error.js';
 import { FENCE_BYTES } from './run-fences.js';
 import type { SegmentSpan, SegmentWrites } from './segment-writes.js';
 
@@ -145,12 +146,14 @@ export function encodeFooter(footer: IndexFooter, crc32c: Crc32c): Uint8Array {
   return bytes;
 }
 
-/** `undefined`: not the end of a whole index file of `fileBytes` bytes, of this version. */
+/** `undefined`: not the end of a whole index file of `fileBytes` bytes. Throws JOURNAL_VERSION for a whole footer of another version. */
 export function decodeFooter(bytes: Uint8Array, fileBytes: number, crc32c: Crc32c): IndexFooter | undefined {
   if (bytes.byteLength !== FOOTER_BYTES) return undefined;
   const view = viewOf(bytes);
   if (view.getUint32(FOOTER_AT.footerCrc, true) !== crc32c(bytes.subarray(FOOTER_AT.magic))) return undefined;
-  if (view.getUint32(FOOTER_AT.magic, true) !== INDEX_MAGIC || view.getUint16(FOOTER_AT.version, true) !== INDEX_VERSION) return undefined;
+  if (view.getUint32(FOOTER_AT.magic, true) !== INDEX_MAGIC) return undefined;
+  const version = view.getUint16(FOOTER_AT.version, true);
+  if (version !== INDEX_VERSION) throw otherVersion('an index file', version, INDEX_VERSION);
   if (!isSafeU64(view, FOOTER_AT.sectionsBytes) || !isSafeU64(view, FOOTER_AT.entryCount)) return undefined;
   const footer = {
     firstSegment: view.getUint32(FOOTER_AT.firstSegment, true),

@@ -13,6 +13,7 @@ export type JournalErrorCode =
   | 'JOURNAL_NOT_RETIRED' // apply asked for before the retirement is durable
   | 'JOURNAL_EPOCH' // an epoch step out of order
   | 'JOURNAL_IDENTITY' // the folder holds the journal of another protection
+  | 'JOURNAL_VERSION' // a whole file or record of another format version: nothing is changed
   | 'JOURNAL_CLOSED';
 
 export class JournalError extends TidemarkError<JournalErrorCode> {
@@ -20,3 +21,7 @@ export class JournalError extends TidemarkError<JournalErrorCode> {
     return this.code === 'JOURNAL_FULL' || this.code === 'JOURNAL_PINNED';
   }
 }
+
+/** What a program of another version has written whole is no damage: whoever meets it stops before anything is changed. docs/spec/journal.md, Another version */
+export const otherVersion = (what: string, version: number, own: number): JournalError =>
+  new JournalError('JOURNAL_VERSION', `${what} has format version ${version}, this program reads version ${own} only. Nothing was changed: start the version of Tidemark that wrote it`);

@@ -62,7 +62,7 @@ export class JournalRecovery {
     });
   }
 
-  /** `bytes`: the file from its start to its limit (or its end). */
+  /** `bytes`: the file from its start to its limit (or its end). Throws JOURNAL_VERSION at a whole record of another version, before or behind a break. */
   feed(found: SegmentFound, bytes: Uint8Array): void {
     this.#scanner.segment(found, bytes);
   }

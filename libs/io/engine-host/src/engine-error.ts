@@ -2,6 +2,7 @@ import { TidemarkError } from '@tidemark/base';
 
 export type EngineErrorCode =
   | 'VRA_STATE_FILE' // a document of the VRA's own is damaged on disk
+  | 'VRA_STATE_VERSION' // a document of the VRA's own was written by another version of the program
   | 'VRA_UNKNOWN_PROTECTION'
   | 'VRA_UNKNOWN_VIEW'
   | 'VRA_UNKNOWN_CHECKPOINT'

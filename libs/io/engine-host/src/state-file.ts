@@ -6,14 +6,23 @@ import { EngineError } from './engine-error.js';
 
 /** Last line of the file: the CRC-32C of all before it. A disk that flips a bit must not make a VRA attach another disk or forget a vote. */
 const SEAL = /\ncrc32c ([0-9a-f]{8})\n$/;
+/** A later format says its version in front; what stands above it is none of ours. */
+const OTHER_SEAL = /\nversion (\d{1,5}) crc32c ([0-9a-f]{8})\n$/;
 
-const sealed = (json: string): string => `${json}\ncrc32c ${crc32c(Buffer.from(json)).toString(16).padStart(8, '0')}\n`;
+const digitsOf = (text: string): string => crc32c(Buffer.from(text)).toString(16).padStart(8, '0');
+const sealed = (json: string): string => `${json}\ncrc32c ${digitsOf(json)}\n`;
 
 /** Undefined for anything that this program did not write. */
 function checked(text: string): string | undefined {
   const seal = SEAL.exec(text);
   const json = seal ? text.slice(0, seal.index) : '';
-  return seal && crc32c(Buffer.from(json)).toString(16).padStart(8, '0') === seal[1] ? json : undefined;
+  return seal && digitsOf(json) === seal[1] ? json : undefined;
+}
+
+/** Of a document that is whole and that another version of the program wrote. */
+function otherVersionOf(text: string): string | undefined {
+  const seal = OTHER_SEAL.exec(text);
+  return seal && digitsOf(text.slice(0, seal.index)) === seal[2] ? seal[1] : undefined;
 }
 
 /**
@@ -30,7 +39,7 @@ export class StateFile<T> {
     private readonly ifRemoved: string,
   ) {}
 
-  /** The document, or undefined when none was ever written. A damaged one throws VRA_STATE_FILE: it is never taken for none. */
+  /** The document, or undefined when none was ever written. A damaged one throws VRA_STATE_FILE, one of another version VRA_STATE_VERSION: neither is taken for none. */
   async load(): Promise<T | undefined> {
     let text: string;
     try {
@@ -39,6 +48,8 @@ export class StateFile<T> {
       if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
       throw error;
     }
+    const other = otherVersionOf(text);
+    if (other !== undefined) throw new EngineError('VRA_STATE_VERSION', `${this.path} has format version ${other}, this program reads version 1 only. Nothing was changed: start the version of Tidemark that wrote it`);
     const json = checked(text);
     if (json === undefined) throw new EngineError('VRA_STATE_FILE', `${this.path} is damaged: the disk that it is on has changed what was written. Bring it back as it was, or, if it cannot be had, remove it: ${this.ifRemoved}`);
     return JSON.parse(json) as T;

@@ -96,7 +96,8 @@ export class JournalFile {
 
   /**
    * Opens the journal in `folder`, or makes one. A torn tail is cut; corruption of acknowledged bytes leaves the journal `broken` with the
-   * checkpoints before it readable. When this returns, everything found is durable. Throws JOURNAL_IDENTITY for another protection's folder.
+   * checkpoints before it readable. When this returns, everything found is durable. Throws JOURNAL_IDENTITY for another protection's folder,
+   * JOURNAL_VERSION for what another version of the program has written there; nothing of that is changed then.
    */
   static async open(options: JournalFileOptions): Promise<JournalFile> {
     const { segmentBytes = SEGMENT_BYTES_DEFAULT, folder, files = nodeFiles, crc32c = defaultCrc32c } = options;

@@ -75,17 +75,23 @@ export class JournalIndex {
     this.#cache = new PageCache(parts.cache.share(CACHE_BYTES_MAX));
   }
 
-  /** Opens the index files that belong to the segments of `plan`, and removes all others. */
+  /** Opens the index files that belong to the segments of `plan`, and removes all others. Throws JOURNAL_VERSION for one of another version, before anything is removed. */
   async find(plan: ScanPlan): Promise<void> {
     const { folder, files } = this.parts;
+    const names = await files.list(folder);
+    const useless = names.filter(isTemporary);
     const runs: RunFile[] = [];
-    for (const name of await files.list(folder)) {
-      if (isTemporary(name)) await files.remove(join(folder, name));
-      if (!NAME.test(name)) continue;
-      const run = await this.#readable(join(folder, name), async (path) => await RunFile.open({ path, files, crc32c: this.parts.crc32c }));
-      if (run === undefined) await files.remove(join(folder, name));
-      else runs.push(run);
+    try {
+      for (const name of names.filter((each) => NAME.test(each))) {
+        const run = await this.#readable(join(folder, name), async (path) => await RunFile.open({ path, files, crc32c: this.parts.crc32c }));
+        if (run === undefined) useless.push(name);
+        else runs.push(run);
+      }
+    } catch (error) {
+      for (const run of runs) await run.retire();
+      throw error;
     }
+    for (const name of useless) await files.remove(join(folder, name));
     // Of a merge that was killed before its inputs were removed the larger one counts.
     runs.sort((a, b) => b.segmentSpan - a.segmentSpan);
     for (const run of runs) {
@@ -100,7 +106,7 @@ export class JournalIndex {
     try {
       return await read(path);
     } catch (error) {
-      if (!(error instanceof JournalError)) throw error;
+      if (!(error instanceof JournalError) || error.code === 'JOURNAL_VERSION') throw error;
       this.parts.onDamaged(path);
       return undefined;
     }

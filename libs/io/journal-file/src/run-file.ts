@@ -39,7 +39,7 @@ export class RunFile {
     return this.footer.lastSegment - this.footer.firstSegment + 1;
   }
 
-  /** `undefined`: not a whole index file. Throws JOURNAL_CORRUPT when the disk does not give it back. */
+  /** `undefined`: not a whole index file. Throws JOURNAL_CORRUPT when the disk does not give it back, JOURNAL_VERSION when another version wrote it. */
   static async open(parts: RunFileParts): Promise<RunFile | undefined> {
     const handle = await parts.files.open(parts.path, 'readWrite');
     try {

@@ -25,12 +25,14 @@ export class SegmentFiles {
     private readonly files: FileLayer,
   ) {}
 
-  /** Makes the folder when missing and reads the header of every segment in it: of the newest one, whose first sync may have failed, past the page cache. */
+  /**
+   * Makes the folder when missing and reads the header of every segment in it: of the newest one, whose first sync may have failed, past the page cache. Throws
+   * JOURNAL_VERSION for a segment of another version; nothing has been changed then.
+   */
   async find(crc32c: Crc32c): Promise<SegmentFound[]> {
     await this.files.makeFolder(this.folder);
     const found: SegmentFound[] = [];
     const names = await this.files.list(this.folder);
-    for (const name of names) if (name.endsWith(TEMPORARY)) await this.files.remove(join(this.folder, name));
     const numbers = names.flatMap((name) => Number(NAME.exec(name)?.[1] ?? NaN)).filter((number) => !Number.isNaN(number));
     const newest = Math.max(...numbers);
     for (const number of numbers) {
@@ -39,6 +41,7 @@ export class SegmentFiles {
         return await inspect(handle, number, crc32c);
       }));
     }
+    for (const name of names) if (name.endsWith(TEMPORARY)) await this.files.remove(join(this.folder, name));
     // A process that was killed between making a file and syncing its folder left a name that a power loss takes away, with all that would be acknowledged in that file.
     if (found.length > 0) await this.files.syncFolder(this.folder);
     return found;
