@@ -88,7 +88,8 @@ export class Checkers implements RecoveryWatcher {
       if (!history.isListed.has(checkpointId)) throw new Violation('retirement', `${vpgId}: retirement up to ${checkpointId}, which was never listed`);
     }
     const ages = history.plan.vms.map((vm) => this.world.nowMs - (vm.markers.get(markerKey(vpgId, checkpointId))?.placedAtMs ?? 0));
-    const isYoung = Math.max(...ages) < history.plan.historyMs * AGE_SHARE_MIN;
+    // What somebody has begun is brought to its end, whatever the history is by then.
+    const isYoung = checkpointId > history.floorId && Math.max(...ages) < history.plan.historyMs * AGE_SHARE_MIN;
     if (isYoung && !this.space.mayRetireEarly(vpgId, checkpointId, this.mustBeHeld(vpgId))) throw new Violation('retirement', `${vpgId}: checkpoint ${checkpointId} becomes the oldest at an age of ${Math.max(...ages)} ms`);
     const pin = [...this.#views.values()].find((view) => view.vpgId === vpgId && view.checkpointId < checkpointId);
     if (pin !== undefined) throw new Violation('pin', `${vpgId}: retirement up to ${checkpointId} while ${pin.viewId} of ${pin.vmId} shows ${pin.checkpointId}`);

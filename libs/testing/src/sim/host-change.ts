@@ -1,14 +1,13 @@
 import type { Checkers } from './checkers.js';
 import type { RecoveringHost } from './recovering-host.js';
 import type { ProtectedSite } from './protected-site.js';
+import type { Until } from './recovery-site.js';
 import type { RetirementPlan } from './sim-retirement.js';
 import type { MoveOrder } from './sim-takeover.js';
 import type { SwarmOptions } from './swarm.js';
 import { Random } from './random.js';
 import { keyOf, type VpgPlan } from './topology.js';
 import { Violation, type World } from './world.js';
-
-type Until = (act: () => Promise<void>) => Promise<void>;
 
 const CHANGES_CHANCE = 0.15;
 /** The manager asks the new VRA before the old one has answered: the files must say who may. */
@@ -50,7 +49,7 @@ export class HostChange {
     this.#numbers.set(key, moveNumber);
     const order: MoveOrder = { vm: { vpgId: plan.vpgId, vmId, volumeBytes }, moveNumber };
     const recoveringHostOf = new Map([...plan.recoveringHostOf, [vmId, to.name]]);
-    const retirements = this.#retirements(plan, recoveringHostOf);
+    const retirements = retirementPlans(plan, recoveringHostOf, this.hosts.map(({ name }) => name));
     const takeOver = (): Promise<void> => to.takeOver(order, retirements.get(to.name));
     if (random.chance(IMPATIENT_CHANCE)) this.world.after(random.below(20), () => this.#once(to, takeOver));
     const before = this.checkers.mustBeHeld(plan.vpgId);
@@ -81,15 +80,14 @@ export class HostChange {
     this.world.touch();
     void act().catch(() => undefined);
   }
+}
 
-  /** By host: what it retires with whom, from now on; undefined: nothing of this VPG. */
-  #retirements({ vpgId, epoch, historyMs, vms }: VpgPlan, hostOf: ReadonlyMap<string, string>): Map<string, RetirementPlan | undefined> {
-    const names = this.hosts.map(({ name }) => name);
-    const recoverers = names.map((vraId) => ({ vraId, vmIds: vms.map(({ vmId }) => vmId).filter((vmId) => hostOf.get(vmId) === vraId) })).filter(({ vmIds }) => vmIds.length > 0);
-    const config = { vpgId, epoch, historyMs, recoverers };
-    return new Map(names.map((name) => {
-      const vmIds = recoverers.find(({ vraId }) => vraId === name)?.vmIds;
-      return [name, vmIds && { config, vmIds }];
-    }));
-  }
+/** By host: what it retires with whom, from now on; undefined: nothing of this VPG. */
+export function retirementPlans({ vpgId, epoch, historyMs, vms }: VpgPlan, hostOf: ReadonlyMap<string, string>, names: readonly string[]): Map<string, RetirementPlan | undefined> {
+  const recoverers = names.map((vraId) => ({ vraId, vmIds: vms.map(({ vmId }) => vmId).filter((vmId) => hostOf.get(vmId) === vraId) })).filter(({ vmIds }) => vmIds.length > 0);
+  const config = { vpgId, epoch, historyMs, recoverers };
+  return new Map(names.map((name) => {
+    const vmIds = recoverers.find(({ vraId }) => vraId === name)?.vmIds;
+    return [name, vmIds && { config, vmIds }];
+  }));
 }

@@ -139,12 +139,12 @@ export class ProtectedSite {
     }));
   }
 
-  /** A new version whenever the members change. */
+  /** A new version whenever the members or the interval change. */
   #barrier({ vpgId, vms, intervalMs, epoch }: VpgPlan): BarrierConfig {
     const members = [...this.hosts.keys()]
       .map((vraId) => ({ vraId, vmIds: vms.filter((vm) => vm.runsOn === vraId).map((vm) => vm.vmId) }))
       .filter(({ vmIds }) => vmIds.length > 0);
-    const print = JSON.stringify(members);
+    const print = JSON.stringify({ members, intervalMs });
     if (this.#members.get(vpgId) !== print) {
       this.#members.set(vpgId, print);
       this.#versions.set(vpgId, (this.#versions.get(vpgId) ?? 0) + 1);

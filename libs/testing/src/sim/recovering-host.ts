@@ -176,7 +176,7 @@ export class RecoveringHost extends SimHost {
 
   #configure(plan: RetirementPlan): void {
     const { vpgId } = plan.config;
-    this.#plans.set(vpgId, plan);
+    if (this.around.plant?.flag !== 'editVolatile') this.#plans.set(vpgId, plan);
     const known = this.#retirements.get(vpgId);
     if (known !== undefined) known.configure(plan);
     else if (this.#recovers(vpgId)) this.#newRetirement(plan);

@@ -13,6 +13,9 @@ const ATTEMPT_MS = 1500;
 const RETRY_MS_MAX = 150;
 const THIN_MS = 200;
 
+/** Again and again, until it is answered. */
+export type Until = (act: () => Promise<void>) => Promise<void>;
+
 interface OpenViews {
   readonly specs: readonly ViewSpec[];
   readonly guests: readonly ViewGuest[];
@@ -134,6 +137,16 @@ export class RecoverySite {
     const { hostChange } = this.turns;
     if (this.isStopping || this.#busy.has(plan.vpgId) || this.checkers.isEnding(plan.vpgId) || !hostChange.isPossible(plan)) return;
     this.#run(plan, () => hostChange.run(plan, (act) => this.#until(act)));
+  }
+
+  /** Refused while something else of this VPG is under way; and nothing else of it begins before it has ended. */
+  edit(plan: VpgPlan, update: (until: Until) => Promise<void>): void {
+    if (this.isStopping || this.#busy.has(plan.vpgId) || this.checkers.isEnding(plan.vpgId)) return;
+    this.#run(plan, () => update((act) => this.#until(act)));
+  }
+
+  isBusy(vpgId: string): boolean {
+    return this.#busy.has(vpgId);
   }
 
   #newEpoch({ vpgId, epoch: inForce }: VpgPlan): number {

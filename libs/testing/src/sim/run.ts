@@ -22,6 +22,7 @@ import { GUARD_BYTES, SimSpace } from './sim-space.js';
 import { SpaceOperator } from './space-operator.js';
 import { Random } from './random.js';
 import { isCurrent, VolumeChanges, withVolumeChanges } from './volume-changes.js';
+import { VpgEdits, withVpgEdits } from './vpg-edits.js';
 import { watchRejections } from './rejections.js';
 import { EPOCH, type VpgPlan } from './topology.js';
 import { Violation, World, type ViolationKind } from './world.js';
@@ -54,6 +55,7 @@ export interface RunResult {
   readonly raisedCount: number;
   /** Journals that went to another host. */
   readonly hostChangeCount: number;
+  readonly editCount: number;
   /** Above a journal's hard limit, at most. */
   readonly overBytes: number;
 }
@@ -71,7 +73,7 @@ export async function run(seed: number, plant?: Plant): Promise<RunResult> {
 /** Each is of one danger alone, and soon over. */
 const SMALL_WORLDS = [['ownership', runOwnership], ['oneJournal', runOneJournal]] as const;
 
-const NOTHING = { listedCount: 0, imageChecks: 0, writeCount: 0, testCount: 0, moveCount: 0, reversalCount: 0, commitCount: 0, rollbackCount: 0, compactedBytes: 0, eventCount: 0, earlyCount: 0, raisedCount: 0, hostChangeCount: 0, overBytes: 0 };
+const NOTHING = { listedCount: 0, imageChecks: 0, writeCount: 0, testCount: 0, moveCount: 0, reversalCount: 0, commitCount: 0, rollbackCount: 0, compactedBytes: 0, eventCount: 0, earlyCount: 0, raisedCount: 0, hostChangeCount: 0, editCount: 0, overBytes: 0 };
 
 /** Refused for good: an open stream that another owner's epoch ended. */
 const isFenced = (sender: Sender): boolean => sender.status().state === 'refused' && !sender.wantsOpen;
@@ -96,6 +98,7 @@ class Run {
   readonly #hostChange: HostChange;
   readonly #faults: Faults;
   readonly #volumeChanges: VolumeChanges;
+  readonly #edits: VpgEdits;
   #isDone = false;
 
   constructor(seed: number, plant: Plant | undefined) {
@@ -105,7 +108,8 @@ class Run {
     // Mirrors that grow would fill a datastore beyond its guard, and sizes would have to go with a journal.
     const isFixed = options.isChangingHosts === true || options.space !== undefined;
     const changing = withVolumeChanges(options, seed, isFixed ? false : plant && plant.isChanging === true);
-    this.#options = plant?.under === undefined ? changing : withFaults({ ...changing, ...plant.shape }, [plant.under]);
+    const edited = withVpgEdits(changing, seed, plant && plant.isEdited === true);
+    this.#options = plant?.under === undefined ? edited : withFaults({ ...edited, ...plant.shape }, [plant.under]);
     this.#network = new Network(this.#world);
     this.#network.delayMsMax = this.#options.delayMsMax;
     this.#network.spikeMsMax = this.#options.spikeMsMax;
@@ -132,6 +136,7 @@ class Run {
     this.#manager.documentMsMax = this.#options.documentMsMax;
     this.#space = new SpaceOperator(this.#world, this.#site, this.#checkers);
     this.#volumeChanges = new VolumeChanges(this.#world, this.#site, this.#manager, this.#checkers, this.#options.volumeChangeMs);
+    this.#edits = new VpgEdits(this.#world, this.#site, this.#manager, this.#recoverySite, this.#checkers, this.#options, plant?.flag === 'editHalfUndone');
     const targets = { network: this.#network, site: this.#site, manager: this.#manager, recoverySite: this.#recoverySite, reversal: this.#reversal, space: this.#space };
     this.#faults = new Faults(this.#world, targets, this.#options);
   }
@@ -150,7 +155,7 @@ class Run {
     return {
       seed: this.#world.seed, options: this.#options, violation, kind: kindOf(violation), listedCount: this.#checkers.listedCount, imageChecks: this.#checkers.imageChecks,
       writeCount: this.#guests.writes.size + this.#reversal.writeCount, testCount, moveCount: this.#recoverySite.moveCount, reversalCount: this.#reversal.count, commitCount, rollbackCount, compactedBytes, eventCount: this.#world.eventCount,
-      earlyCount: this.#checkers.space.earlyCount, raisedCount: this.#space.raisedCount, hostChangeCount: this.#hostChange.count, overBytes: this.#checkers.space.overMaxBytes,
+      earlyCount: this.#checkers.space.earlyCount, raisedCount: this.#space.raisedCount, hostChangeCount: this.#hostChange.count, editCount: this.#edits.count, overBytes: this.#checkers.space.overMaxBytes,
     };
   }
 
@@ -161,10 +166,12 @@ class Run {
     this.#guests.start();
     this.#faults.start();
     this.#volumeChanges.start();
+    this.#edits.start();
     if (this.#options.isThinned) this.#recoverySite.thinNowAndThen();
     await this.#world.runUntil(this.#options.faultPhaseMs);
     this.#faults.stop();
     this.#volumeChanges.stop();
+    this.#edits.stop();
     await this.#world.runUntil(this.#options.faultPhaseMs + 500);
     this.#guests.isStopped = true;
     this.#reversal.stopGuests();
@@ -185,19 +192,21 @@ class Run {
     const before = new Map(this.#livePlans().map(({ vpgId }) => [vpgId, this.#checkers.listedEver(vpgId)]));
     const endMs = this.#world.nowMs + SETTLE_MS;
     let whenQuiet: ReadonlyMap<string, number> | undefined;
-    while (this.#world.nowMs < endMs) {
+    while (this.#world.nowMs < Math.max(endMs, this.#edits.lookUntilMs)) {
       await this.#world.runUntil(this.#world.nowMs + 100);
       if ((this.#recoverySite.isIdle || this.#faults.isStorageFailed) && whenQuiet === undefined && this.#isQuiet()) {
         whenQuiet = new Map(this.#livePlans().map(({ vpgId }) => [vpgId, this.#checkers.listedEver(vpgId)]));
+        this.#edits.quiet();
       }
       // Where every VPG has failed over there is nothing to wait for but the last writes, which are on the disk in part and not captured yet.
       // A journal that is being opened anew meanwhile is waited for.
-      if (whenQuiet !== undefined && this.#isQuiet() && this.#site.protecting.every((host) => host.isIdle) && [...whenQuiet].every(([vpgId, count]) => this.#checkers.listedEver(vpgId) >= count + 2)) break;
+      if (whenQuiet !== undefined && this.#isQuiet() && this.#site.protecting.every((host) => host.isIdle) && [...whenQuiet].every(([vpgId, count]) => this.#checkers.listedEver(vpgId) >= count + 2) && this.#edits.unmet(this.#livePlans()) === undefined) break;
     }
     this.#isDone = true;
     this.#checkers.check();
     this.#checkers.checkHeads();
     this.#checkAlive(before, whenQuiet !== undefined);
+    this.#edits.check(this.#livePlans());
     this.#compareDisks();
   }
 

@@ -69,6 +69,8 @@ export interface SwarmOptions {
   readonly reverseChance: number;
   /** Journals go from one recovering host to another. */
   readonly isChangingHosts?: boolean;
+  /** Mean time between two edits of VPGs; undefined: there are none. */
+  readonly editMs?: number;
   /** Limits by size; undefined: there are none. */
   readonly space?: SpaceOptions;
 }

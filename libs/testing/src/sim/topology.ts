@@ -9,8 +9,10 @@ export interface VpgPlan {
   readonly recoveringHostOf: Map<string, string>;
   /** By VM: the sizes of its volumes as the recovering VRA was told them. Absent: as the disks are. */
   readonly volumesOf: Map<string, readonly number[]>;
-  readonly intervalMs: number;
-  readonly historyMs: number;
+  /** An edit changes it: as recorded. */
+  intervalMs: number;
+  /** What is promised: while an edit is under way, the shorter of both. */
+  historyMs: number;
   readonly epoch: number;
   /** Of VMs that were failed over or moved, back to where they ran. */
   readonly isReversed: boolean;

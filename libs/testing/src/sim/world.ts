@@ -4,10 +4,10 @@ import { Random } from './random.js';
 /**
  * What was violated. `lost`: acknowledged and not durable · `image`: of a checkpoint · `head`: no lag, and both sides differ · `cut`: of a causal chain · `gone`: a listed
  * checkpoint · `retirement`: of what is too young or never was listed · `pin`: retirement under a view · `apply`: before everyone retired · `view`: what a recovered guest
- * reads · `writers`: two VRAs have one disk open · `number`: given twice · `stuck`: not whole after the faults · `protocol`: between engines · `error`: an engine itself threw.
+ * reads · `settings`: those that were edited last do not hold · `writers`: two VRAs have one disk open · `number`: given twice · `stuck`: not whole after the faults · `protocol`: between engines · `error`: an engine itself threw.
  */
 export type ViolationKind =
-  | 'lost' | 'image' | 'head' | 'cut' | 'hold' | 'limit' | 'gone' | 'retirement' | 'pin' | 'apply' | 'ownership' | 'view' | 'writers' | 'number' | 'stuck' | 'protocol' | 'error';
+  | 'lost' | 'image' | 'head' | 'cut' | 'hold' | 'limit' | 'gone' | 'retirement' | 'pin' | 'apply' | 'ownership' | 'view' | 'settings' | 'writers' | 'number' | 'stuck' | 'protocol' | 'error';
 
 /** What may never happen, happened. */
 export class Violation extends Error {
