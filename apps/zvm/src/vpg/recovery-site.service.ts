@@ -44,6 +44,23 @@ export class RecoverySite {
     await Promise.all(definition.vms.map((vm) => this.vras.putRecovery(vm.recoveringVra.vraId, recoveryOf(definition, vm, epoch))));
   }
 
+  /**
+   * What {@link putRecoveries} has changed in part is put back. A VRA that is not heard is passed over: it may be gone for good, and the VPG would stay locked; and so is one that refuses,
+   * because volumes have grown there, which they do not take back. @throws ZvmError ZVM_VRA_DOWN when one that is heard does not answer: it may have taken the newer settings
+   */
+  async putBackRecoveries(before: VpgDefinition, epoch: number): Promise<void> {
+    await Promise.all(before.vms.map(async (vm) => {
+      const { vraId } = vm.recoveringVra;
+      try {
+        await this.vras.putRecovery(vraId, recoveryOf(before, vm, epoch));
+      } catch (error) {
+        const isGone = error instanceof ZvmError && error.code === 'ZVM_VRA_DOWN' && !this.vras.isAlive(vraId);
+        const isRefused = error instanceof ControlError && error.code === 'CONTROL_REFUSED';
+        if (!isGone && !isRefused) throw error;
+      }
+    }));
+  }
+
   /** The old VRAs let go of what the new ones shall have. With `isOldHostDown`, one that is silent is not asked. */
   async releaseRecoveries(before: VpgDefinition, after: VpgDefinition, { epoch, isOldHostDown = false }: { readonly epoch: number; readonly isOldHostDown?: boolean }): Promise<void> {
     const asked = movedVms(before, after).filter(({ from }) => !isOldHostDown || this.vras.isAlive(from.recoveringVra.vraId));

@@ -162,9 +162,10 @@ export const PLANS: Readonly<Record<PlanKind, readonly Step[]>> = {
     forward('openOldVolumes', 'making the old disks recovery volumes', 3),
     forward('startReversed', 'starting replication'),
   ],
+  // A VRA that kept the settings of an edit that failed would go by them: with a shorter history it would retire what the record still promises.
   updateVpg: [
     undoable('recordSettings', 'recording the new settings'),
-    plain('applySettings', 'handing them to the recovering VRAs', 2),
+    undoable('applySettings', 'handing them to the recovering VRAs', 2),
     plain('copySettings', 'telling the protected site'),
   ],
   // The old VRA lets go before the new one takes over, and streams are sent there only when it has: one writer at any time. Until the move is recorded everything can go back.

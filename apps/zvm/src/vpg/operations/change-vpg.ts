@@ -48,7 +48,10 @@ export class ChangeVpgOperations implements OnModuleInit {
       done: ({ input }) => `VPG '${input.definition.name}' is changed${input.reason === undefined ? '' : `: ${input.reason}`}`,
       steps: {
         recordSettings: { do: ({ input }) => record(input.definition), undo: ({ input }) => record(input.before) },
-        applySettings: { do: async ({ input }) => await this.site.putRecoveries(input.definition, this.vpgs.get(input.definition.vpgId).epoch) },
+        applySettings: {
+          do: async ({ input }) => await this.site.putRecoveries(input.definition, this.vpgs.get(input.definition.vpgId).epoch),
+          undo: async ({ input }) => await this.site.putBackRecoveries(input.before, this.vpgs.get(input.before.vpgId).epoch),
+        },
         copySettings: { do: async ({ input }) => await this.site.tryTellPeer(input.definition.vpgId) },
       },
     };
