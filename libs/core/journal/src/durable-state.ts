@@ -248,6 +248,15 @@ export class DurableState {
     this.#takeOver(this.snapshot);
   }
 
+  /**
+   * Nothing of the stream before the oldest segment is left but what the mirrors have: no checkpoint of now has an image, in no later scan either, and what a later
+   * generation copies goes on top.
+   */
+  frontLost(): void {
+    this.ledger.keep(() => false);
+    this.#set({ appliedSeq: this.seqBeforeFirstSegment, retiredSeq: Math.max(this.snapshot.retiredSeq, this.snapshot.lastSeq + 1) });
+  }
+
   #set(change: Partial<JournalSnapshot>): void {
     this.snapshot = { ...this.snapshot, ...change };
   }

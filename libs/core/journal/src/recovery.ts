@@ -113,8 +113,10 @@ export class JournalRecovery {
     const end = this.#scanner.finish();
     const { leftover, highestSegment } = this.plan;
     const base = { state: this.#state, salt: this.#scanner.salt, leftover, highestSegment };
-    const corruption = end?.verdict === 'corrupt' ? end.why : this.#missingFront();
     if (end?.verdict === 'corrupt') this.#state.salvage(this.#salvage);
+    // By what the mirrors have passed, and behind a break as well: files that a generation had cut off are read again when its header does not.
+    const missing = this.#missingFront();
+    const corruption = end?.verdict === 'corrupt' ? end.why : missing;
     if (this.#scanner.isUnproven) this.#state.dropNewest();
     if (corruption !== undefined) return { ...base, cut: undefined, corruption, tornTail: undefined };
     if (end === undefined) return { ...base, cut: undefined, corruption: undefined, tornTail: undefined };
@@ -125,7 +127,7 @@ export class JournalRecovery {
   #missingFront(): string | undefined {
     const { seqBeforeFirstSegment, snapshot } = this.#state;
     if (seqBeforeFirstSegment <= snapshot.appliedSeq) return undefined;
-    this.#state.ledger.keep(() => false);
+    this.#state.frontLost();
     return `segments with stream positions ${snapshot.appliedSeq + 1} to ${seqBeforeFirstSegment} are missing`;
   }
 

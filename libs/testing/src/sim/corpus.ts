@@ -13,6 +13,7 @@ export const CORPUS: readonly number[] = [
   5097, // early retirements
   110145, // an activity log that was removed was asked to mark a volume that had been added since
   80413, // the header of a new generation, whose sync had failed, was read in the page cache and built upon; a power loss took it, and what was acknowledged behind it
+  583957712, // files that a generation had cut off were read again when its header did not read, and showed checkpoints whose beginning was freed
   13, // journals that go from one recovering host to another
   1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 36, 49, 67, 73,
 ];
