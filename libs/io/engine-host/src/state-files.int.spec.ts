@@ -83,6 +83,9 @@ describe('state files of a VRA', () => {
     const again = new VoteStore(join(GOLDEN, 'votes.json'));
     await again.load();
     expect(again.of(VPG_ID)).toEqual({ term: 8194, leaderVraId: 'vra-1' });
+    void votes.save(VPG_ID, { term: 8195, leaderVraId: 'vra-2' });
+    await votes.settled();
+    expect(await written('votes.json')).toContain('8195');
   });
 
   it('owner.json is written and read as ever, by who takes a journal over and by who lets go of it', async () => {

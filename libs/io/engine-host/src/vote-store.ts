@@ -5,6 +5,7 @@ import { StateFile } from './state-file.js';
 export class VoteStore {
   readonly #file: StateFile<Record<string, TermVote>>;
   #votes: Record<string, TermVote> = {};
+  #saved: Promise<unknown> = Promise.resolve();
 
   constructor(path: string) {
     this.#file = new StateFile(path, 'leaders of checkpoints are then chosen anew, with numbers above what the journals hold');
@@ -20,6 +21,13 @@ export class VoteStore {
 
   async save(vpgId: string, vote: TermVote): Promise<void> {
     this.#votes = { ...this.#votes, [vpgId]: vote };
-    await this.#file.save(this.#votes);
+    const saved = this.#file.save(this.#votes);
+    this.#saved = Promise.allSettled([this.#saved, saved]);
+    await saved;
+  }
+
+  /** Nothing is being written when it resolves. */
+  async settled(): Promise<void> {
+    await this.#saved;
   }
 }

@@ -429,6 +429,7 @@ export class VraEngine {
     await this.#dataServer.close();
     await this.#recovering.close();
     await this.#mesh.close();
+    await this.#votes.settled();
     await this.#codecs.close();
     await this.#hashPool.close();
     this.options.transport.close();
