@@ -4,10 +4,12 @@ import { DiskFaults } from './disk-faults.js';
 import type { Network } from './network.js';
 import { ProcessFaults } from './process-faults.js';
 import type { RecoverySite } from './recovery-site.js';
+import type { SimHost } from './sim-host.js';
 import type { SpaceOperator } from './space-operator.js';
 import type { Reversal } from './reversal.js';
 import type { ProtectedSite } from './protected-site.js';
 import type { Fault, SwarmOptions } from './swarm.js';
+import { Versions } from './versions.js';
 import type { World } from './world.js';
 
 export interface FaultTargets {
@@ -29,10 +31,12 @@ export class Faults {
   isStorageFailed = false;
   readonly #ofDisks: DiskFaults;
   readonly #ofProcesses: ProcessFaults;
+  readonly #versions: Versions;
 
   constructor(private readonly world: World, private readonly targets: FaultTargets, private readonly options: SwarmOptions) {
     this.#ofDisks = new DiskFaults(world, targets.site);
     this.#ofProcesses = new ProcessFaults(world, targets.site);
+    this.#versions = new Versions(world, targets.site, (host) => this.#kill(host));
   }
 
   start(): void {
@@ -45,6 +49,7 @@ export class Faults {
     network.healAll();
     this.#ofDisks.makeWhole();
     this.#ofProcesses.makeWhole();
+    this.#versions.makeWhole();
     for (const host of site.recovering) {
       host.start();
       Object.assign(host.disk, { capacityBytes: Infinity, datastoreBytes: Infinity, failingSyncs: 0, failingAppends: 0, latencyMsMax: this.options.diskMsMax });
@@ -123,6 +128,7 @@ export class Faults {
         this.isStorageFailed = this.#ofDisks.misdirectedWrite() || this.isStorageFailed;
         return;
       case 'pause': return this.#ofProcesses.pause();
+      case 'otherVersion': return this.#versions.restart();
       case 'pin': return this.targets.space.pin();
       case 'changeHost': return recoverySite.changeHost();
       default: return unreachable(fault);
@@ -133,6 +139,12 @@ export class Faults {
   #stepClock(host: Site['recovering'][number] | Site['protecting'][number], byMs: number): void {
     if (byMs < -30_000 && 'monotonicJumpMs' in host) host.monotonicJumpMs -= byMs;
     else host.wallOffsetMs += byMs;
+  }
+
+  #kill(host: SimHost): void {
+    const recovering = this.targets.site.recovering.find((each) => each === host);
+    if (recovering?.isAlive === true) this.targets.recoverySite.hostCrashed(recovering, false);
+    host.crash(false);
   }
 
   #crashRecovering(host: Site['recovering'][number], isPowerLoss: boolean): void {

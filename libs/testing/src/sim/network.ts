@@ -1,3 +1,4 @@
+import { helloOf, OWN_PROGRAM, type Program } from './versions.js';
 import type { World } from './world.js';
 
 /** A peer of which nothing comes for so long is taken as dead, as @tidemark/link does. */
@@ -10,6 +11,7 @@ export interface NetworkNode {
   readonly name: string;
   readonly isAlive: boolean;
   readonly isPaused: boolean;
+  readonly program: Program;
   /** At once, or when its process goes on. */
   whenRunning(run: () => void): void;
   accept(port: Port, socket: SimSocket, fromName: string): void;
@@ -20,11 +22,17 @@ export class SimSocket {
   onData: (bytes: Uint8Array) => void = () => undefined;
   onClose: () => void = () => undefined;
   isOpen = true;
+  /** Of when the connection was made. */
+  peerProgram = OWN_PROGRAM;
 
   constructor(
     readonly outgoing: Direction,
     readonly incoming: Direction,
   ) {}
+
+  get peerName(): string {
+    return this.incoming.from;
+  }
 
   get bufferedBytes(): number {
     return this.outgoing.queuedBytes;
@@ -80,6 +88,12 @@ export class Direction {
     this.world.after(this.#lastDueMs - this.world.nowMs, () => this.pump());
   }
 
+  /** The first bytes. Where no host ever runs another program they come with the connection: the runs of such seeds stay as they are. */
+  greet(hello: Uint8Array): void {
+    if (this.network.areHellosSent) this.send(hello);
+    else if (this.receiver?.isOpen === true) this.receiver.onData(hello);
+  }
+
   /** Delivers what is due, unless the way is blocked. */
   pump(): void {
     while (!this.#isDropped && !this.network.isBlocked(this.from, this.to) && !this.network.isPaused(this.to)) {
@@ -132,6 +146,8 @@ export class Network {
   delayMsMax = 2;
   /** Now and then a direction clogs for this long. */
   spikeMsMax = 0;
+  /** Hosts may be restarted on other programs: each hello travels as everything else does. */
+  areHellosSent = false;
   #serial = 0;
 
   constructor(private readonly world: World) {}
@@ -185,8 +201,13 @@ export class Network {
       there.receiver = far;
       back.receiver = near;
       this.#sockets.add([near, far]);
+      far.peerProgram = from.program;
+      near.peerProgram = node.program;
+      const [ownHello, theirHello] = [helloOf(from.program), helloOf(node.program)];
       node.accept(port, far, from.name);
+      there.greet(ownHello);
       answer(near);
+      back.greet(theirHello);
     });
   }
 

@@ -1,6 +1,7 @@
 import { ONE_JOURNAL_PLANTS } from './one-journal/journal-plants.js';
 import { SPACE_PLANTS, TAKEOVER_PLANTS } from './plants-space.js';
 import { EDIT_PLANTS } from './plants-edits.js';
+import { VERSION_PLANTS } from './plants-versions.js';
 import type { Fault, SwarmOptions } from './swarm.js';
 import type { ViolationKind } from './world.js';
 
@@ -8,7 +9,7 @@ import type { ViolationKind } from './world.js';
 export type PlantFlag =
   | 'journalUnsynced' | 'mirrorUnsynced' | 'foldersUnsynced' | 'ackedOnArrival' | 'releaseHasty' | 'sealedLate' | 'holdUnbounded' | 'voteHasty' | 'capturedEarly'
   | 'readsUnheld' | 'fenceMissing' | 'applyHasty' | 'lockIgnored' | 'wordHasty' | 'pinIgnored' | 'epochVolatile' | 'epochNotBurned' | 'fenceForgotten' | 'mirrorHashed'
-  | 'fenceVolatile' | 'moveHasty' | 'unreadableIsZeroes' | 'lockLapses' | 'marksUnsynced' | 'pinVolatile' | 'guardIgnored' | 'letGoHasty' | 'claimSkipped' | 'editVolatile' | 'editHalfUndone';
+  | 'fenceVolatile' | 'moveHasty' | 'unreadableIsZeroes' | 'lockLapses' | 'marksUnsynced' | 'pinVolatile' | 'guardIgnored' | 'letGoHasty' | 'claimSkipped' | 'editVolatile' | 'editHalfUndone' | 'versionGivesUp';
 
 /**
  * A bug planted on purpose: each breaks one sentence of the design that names a danger, and the checkers must notice. A flag changes how a
@@ -343,4 +344,4 @@ const MEDIA: readonly Plant[] = [
   { name: 'lock-lapses-in-a-pause', breaks: 'a VRA opens a disk under its lock, which its holder keeps for as long as the process is there', seedBudget: 100, expects: ['writers'], flag: 'lockLapses', under: ['pause', 60] },
 ];
 
-export const PLANTS: readonly Plant[] = [...CAPTURE, ...SYNC, ...WIRE, ...CUSTODY, ...BARRIER, ...STORAGE, ...RETIRING, ...RECOVERY, ...REVERSE, ...OWNERSHIP, ...THINNING, ...CLOCKS, ...MEDIA, ...ACTIVITY, ...VOLUMES, ...SPACE_PLANTS, ...TAKEOVER_PLANTS, ...ONE_JOURNAL_PLANTS, ...EDIT_PLANTS];
+export const PLANTS: readonly Plant[] = [...CAPTURE, ...SYNC, ...WIRE, ...CUSTODY, ...BARRIER, ...STORAGE, ...RETIRING, ...RECOVERY, ...REVERSE, ...OWNERSHIP, ...THINNING, ...CLOCKS, ...MEDIA, ...ACTIVITY, ...VOLUMES, ...SPACE_PLANTS, ...TAKEOVER_PLANTS, ...ONE_JOURNAL_PLANTS, ...EDIT_PLANTS, ...VERSION_PLANTS];

@@ -1,6 +1,6 @@
 import type { ActivityLogs, GatedGuest, WriteGate } from '@tidemark/engine-host/activity';
 import type { ControlMessage, TermVote } from '@tidemark/checkpoint';
-import { FrameKind, type CheckpointMarker, type CheckpointSeal } from '@tidemark/frame';
+import { FrameKind, type Agreement, type CheckpointMarker, type CheckpointSeal } from '@tidemark/frame';
 import { MemoryBudget } from '@tidemark/replication';
 import type { GuestRead } from '@tidemark/splitter';
 import type { VraWord } from '@tidemark/vpg';
@@ -10,9 +10,10 @@ import { markerKey, type KnownWrite } from './guest-vm.js';
 import type { SimSocket } from './network.js';
 import { attachedOf, gatedGuest, protectionOf, simActivityLogs } from './sim-activity.js';
 import { SimBarrier } from './sim-barrier.js';
-import { readFrames, SimHost, type Surroundings } from './sim-host.js';
+import { SimHost, type Surroundings } from './sim-host.js';
 import { SimStream } from './sim-stream.js';
 import { keyOf, type DesiredState, type ProtectionPlan } from './topology.js';
+import { greet } from './versions.js';
 import { Violation } from './world.js';
 
 export interface ProtectingOptions {
@@ -33,6 +34,8 @@ export interface ProtectingOptions {
 interface DataLink {
   readonly to: string;
   socket: SimSocket | undefined;
+  /** On that socket, from the peer's hello on. */
+  agreement: Agreement | undefined;
   nextStream: number;
 }
 
@@ -286,7 +289,7 @@ export class ProtectingHost extends SimHost {
 
   #ensureLink(plan: ProtectionPlan): void {
     if (this.#links.has(plan.recoveringHost)) return;
-    const link: DataLink = { to: plan.recoveringHost, socket: undefined, nextStream: 1 };
+    const link: DataLink = { to: plan.recoveringHost, socket: undefined, agreement: undefined, nextStream: 1 };
     this.#links.set(link.to, link);
     this.#dial(link);
   }
@@ -334,17 +337,26 @@ export class ProtectingHost extends SimHost {
 
   #connected(link: DataLink, socket: SimSocket): void {
     link.socket = socket;
-    readFrames(socket, (header, body) => {
-      if (!this.isAlive || link.socket !== socket || header.kind === FrameKind.open) return;
-      this.#streamsTo(link).find((stream) => stream.number === header.stream)?.frame(header, body);
+    link.agreement = undefined;
+    greet(socket, this, {
+      onReady: (agreement) => {
+        if (!this.isAlive || link.socket !== socket) return;
+        link.agreement = agreement;
+        this.#openStreams(link);
+      },
+      onFrame: (header, body) => {
+        if (!this.isAlive || link.socket !== socket || header.kind === FrameKind.open) return;
+        this.#streamsTo(link).find((stream) => stream.number === header.stream)?.frame(header, body);
+      },
     });
     socket.onClose = () => {
       if (!this.isAlive || link.socket !== socket) return;
       link.socket = undefined;
       for (const stream of this.#streamsTo(link)) stream.lost(socket);
+      // The other one may be restarted on another program, in an hour or in a year.
+      if (this.plant?.flag === 'versionGivesUp' && this.versionTroubles.has(link.to)) return;
       this.after(REOPEN_MS, () => this.#dial(link));
     };
-    this.#openStreams(link);
   }
 
   #streamsTo(link: DataLink): SimStream[] {
@@ -352,8 +364,9 @@ export class ProtectingHost extends SimHost {
   }
 
   #openStreams(link: DataLink): void {
-    if (link.socket === undefined) return;
-    for (const stream of this.#streamsTo(link)) if (stream.open(link.socket, link.nextStream)) link.nextStream += 1;
+    const { socket, agreement } = link;
+    if (socket === undefined || agreement === undefined) return;
+    for (const stream of this.#streamsTo(link)) if (stream.open({ socket, agreement }, link.nextStream)) link.nextStream += 1;
   }
 
   #tick(count: number): void {

@@ -5,12 +5,13 @@ import { crc32c } from '@tidemark/link';
 import type { RefusedReply } from '@tidemark/replication';
 import { SimDisk } from './disk.js';
 import type { SimSocket } from './network.js';
-import { concat, readFrames, SimHost, type Surroundings } from './sim-host.js';
+import { concat, SimHost, type Surroundings } from './sim-host.js';
 import { SimPins } from './sim-pins.js';
 import { SimRecovery, type RecoveredVm, type RecoveryHooks, type RecoveryOptions } from './sim-recovery.js';
 import { SimRetirement, type HeldReport, type RetirementPlan } from './sim-retirement.js';
 import { SimTakeover, type MoveOrder, type SimOwners } from './sim-takeover.js';
 import { keyOf } from './topology.js';
+import { greet } from './versions.js';
 import { Violation } from './world.js';
 
 export interface RecoveringOptions extends RecoveryOptions {
@@ -388,7 +389,7 @@ export class RecoveringHost extends SimHost {
   // ---- streams
 
   protected acceptData(socket: SimSocket): void {
-    readFrames(socket, (header, body) => this.#frame(socket, header, body));
+    greet(socket, this, { onReady: () => undefined, onFrame: (header, body) => this.#frame(socket, header, body) });
     socket.onClose = () => {
       for (const recovery of this.recoveries) for (const connection of recovery.connectionsOf(socket)) recovery.connectionLost(connection);
     };

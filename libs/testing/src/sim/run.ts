@@ -21,6 +21,7 @@ import { SimOwners } from './sim-takeover.js';
 import { GUARD_BYTES, SimSpace } from './sim-space.js';
 import { SpaceOperator } from './space-operator.js';
 import { Random } from './random.js';
+import { Versions, withVersions } from './versions.js';
 import { isCurrent, VolumeChanges, withVolumeChanges } from './volume-changes.js';
 import { VpgEdits, withVpgEdits } from './vpg-edits.js';
 import { watchRejections } from './rejections.js';
@@ -109,8 +110,10 @@ class Run {
     const isFixed = options.isChangingHosts === true || options.space !== undefined;
     const changing = withVolumeChanges(options, seed, isFixed ? false : plant && plant.isChanging === true);
     const edited = withVpgEdits(changing, seed, plant && plant.isEdited === true);
-    this.#options = plant?.under === undefined ? edited : withFaults({ ...edited, ...plant.shape }, [plant.under]);
+    const versioned = withVersions(edited, seed, plant !== undefined);
+    this.#options = plant?.under === undefined ? versioned : withFaults({ ...versioned, ...plant.shape }, [plant.under]);
     this.#network = new Network(this.#world);
+    this.#network.areHellosSent = this.#options.faults.has('otherVersion');
     this.#network.delayMsMax = this.#options.delayMsMax;
     this.#network.spikeMsMax = this.#options.spikeMsMax;
     const around: Surroundings = { world: this.#world, network: this.#network, plant };
@@ -213,6 +216,7 @@ class Run {
   #checkAlive(before: ReadonlyMap<string, number>, isQuiet: boolean): void {
     if (!this.#recoverySite.isIdle && !this.#faults.isStorageFailed) throw new Violation('stuck', `a test or failover of ${this.#recoverySite.busy} has not ended ${SETTLE_MS} ms after the last fault`);
     if (!isQuiet) throw new Violation('stuck', `lag is not zero ${SETTLE_MS} ms after the last fault: ${this.#lag()}`);
+    Versions.check([...this.#site.protecting, ...this.#site.recovering]);
     for (const { vpgId } of this.#livePlans()) {
       if (this.#checkers.listedEver(vpgId) > (before.get(vpgId) ?? 0)) continue;
       throw new Violation('stuck', `no checkpoint of ${vpgId} was listed in ${SETTLE_MS} ms without faults: ${this.#barriers()}`);

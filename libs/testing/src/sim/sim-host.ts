@@ -1,9 +1,10 @@
 import { decodeControlMessage, encodeControlMessage, type ControlMessage } from '@tidemark/checkpoint';
-import { encodeFrame, FrameDecoder, FrameKind, type FrameHeader } from '@tidemark/frame';
+import { encodeFrame, FrameKind } from '@tidemark/frame';
 import { crc32c } from '@tidemark/link';
 import { SILENCE_MS, type Network, type NetworkNode, type Port, type SimSocket } from './network.js';
 import { Pause } from './pause.js';
 import type { Plant } from './plants.js';
+import { greet, OWN_PROGRAM } from './versions.js';
 import type { World } from './world.js';
 
 /** Everything of a run that hosts share. */
@@ -26,12 +27,6 @@ export function concat(chunks: readonly Uint8Array[]): Uint8Array {
   return bytes;
 }
 
-/** Reads frames from a socket; a peer that sends anything else is dropped. */
-export function readFrames(socket: SimSocket, onFrame: (header: FrameHeader, body: Uint8Array) => void): void {
-  const decoder = new FrameDecoder({ crc32c });
-  socket.onData = (bytes) => decoder.feed(bytes.slice(), onFrame);
-}
-
 /** A host with one VRA process: what is scheduled in one life never runs in another. */
 export abstract class SimHost implements NetworkNode {
   isAlive = false;
@@ -40,6 +35,10 @@ export abstract class SimHost implements NetworkNode {
   /** The host's clocks run fast or slow by this factor, and the wall clock is off by so much. */
   clockRate = 1;
   wallOffsetMs = 0;
+  /** What it runs, or will when it is started. */
+  program = OWN_PROGRAM;
+  /** By peer: why there is no talking to it. */
+  readonly versionTroubles = new Map<string, string>();
   readonly #peers = new Map<string, SimSocket>();
   readonly #pause: Pause;
 
@@ -140,6 +139,7 @@ export abstract class SimHost implements NetworkNode {
     if (!this.isAlive) return;
     this.isAlive = false;
     this.#pause.end();
+    this.versionTroubles.clear();
     this.#peers.clear();
     this.#upPeers.clear();
     this.around.network.hostGone(this.name, isPowerLoss);
@@ -152,12 +152,16 @@ export abstract class SimHost implements NetworkNode {
   }
 
   sendControl(peerName: string, message: ControlMessage): void {
-    this.#peers.get(peerName)?.send(concat(encodeFrame({ kind: FrameKind.control }, [encodeControlMessage(message)], crc32c)));
+    this.#up(peerName)?.send(concat(encodeFrame({ kind: FrameKind.control }, [encodeControlMessage(message)], crc32c)));
   }
 
   /** A report between recovering hosts, which no engine reads. */
   sendReport(peerName: string, report: unknown): void {
-    this.#peers.get(peerName)?.send(concat(encodeFrame({ kind: FrameKind.control, stream: REPORT_STREAM }, [new TextEncoder().encode(JSON.stringify(report))], crc32c)));
+    this.#up(peerName)?.send(concat(encodeFrame({ kind: FrameKind.control, stream: REPORT_STREAM }, [new TextEncoder().encode(JSON.stringify(report))], crc32c)));
+  }
+
+  #up(peerName: string): SimSocket | undefined {
+    return this.#upPeers.has(peerName) ? this.#peers.get(peerName) : undefined;
   }
 
   protected abstract started(): void;
@@ -186,23 +190,27 @@ export abstract class SimHost implements NetworkNode {
       this.#lostPeer(peer);
     }
     this.#peers.set(peer, socket);
-    readFrames(socket, (header, body) => {
-      if (this.#peers.get(peer) !== socket) return;
-      if (header.stream === REPORT_STREAM) this.reportCame(peer, JSON.parse(new TextDecoder().decode(body)));
-      else this.controlCame(peer, decodeControlMessage(body));
+    greet(socket, this, {
+      onReady: () => {
+        if (this.#peers.get(peer) !== socket) return;
+        this.#upPeers.add(peer);
+        this.peerUp(peer);
+      },
+      onFrame: (header, body) => {
+        if (this.#peers.get(peer) !== socket) return;
+        if (header.stream === REPORT_STREAM) this.reportCame(peer, JSON.parse(new TextDecoder().decode(body)));
+        else this.controlCame(peer, decodeControlMessage(body));
+      },
     });
     socket.onClose = () => {
       if (!this.isAlive || this.#peers.get(peer) !== socket) return;
       this.#lostPeer(peer);
       if (this.name < peer) this.after(BACKOFF_MS, () => this.#dialPeer(peer));
     };
-    this.#upPeers.add(peer);
-    this.peerUp(peer);
   }
 
   #lostPeer(peer: string): void {
     this.#peers.delete(peer);
-    this.#upPeers.delete(peer);
-    this.peerLost(peer);
+    if (this.#upPeers.delete(peer)) this.peerLost(peer);
   }
 }

@@ -1,6 +1,6 @@
 import { zstdCompressSync } from 'node:zlib';
 import {
-  decodeAck, decodeOpened, decodeRefused, encodeFrame, encodeOpen, encodeRecordsBody, encodeRecordsFrame, FrameCodec, FrameKind, type FrameHeader,
+  decodeAck, decodeOpened, decodeRefused, encodeFrame, encodeOpen, encodeRecordsBody, encodeRecordsFrame, FrameCodec, FrameFeature, FrameKind, type Agreement, type FrameHeader,
 } from '@tidemark/frame';
 import { crc32c } from '@tidemark/link';
 import { Sender, type BudgetShare, type OutgoingFrame, type SenderOptions, type SyncCompare, type SyncRead, type VolumeExtent } from '@tidemark/replication';
@@ -36,6 +36,8 @@ export class SimStream {
   readonly key: string;
   readonly sender: Sender;
   #socket: SimSocket | undefined;
+  /** On it: the peer can take it. */
+  #isCompressed = false;
   /** On the open connection; undefined: none. */
   #number: number | undefined;
   #isClosed = false;
@@ -143,9 +145,10 @@ export class SimStream {
   }
 
   /** Opens on this connection, if the sender wants to. `number` has not been used on it before. */
-  open(socket: SimSocket, number: number): boolean {
+  open({ socket, agreement }: { readonly socket: SimSocket; readonly agreement: Agreement }, number: number): boolean {
     if (!this.sender.wantsOpen) return false;
     this.#socket = socket;
+    this.#isCompressed = this.options.isCompressed && (agreement.features & FrameFeature.zstd) !== 0;
     this.#number = number;
     this.#compares = new SimCompares(this.sender);
     socket.send(concat(encodeFrame({ kind: FrameKind.open, stream: number, epoch: this.plan.epoch }, [encodeOpen(this.sender.openRequest())], crc32c)));
@@ -200,7 +203,7 @@ export class SimStream {
 
   #encode(frame: OutgoingFrame, stream: number): Uint8Array[] {
     const { incarnation, epoch, firstSeq, lastSeq, records, rawBytes } = frame;
-    if (!this.options.isCompressed) return encodeRecordsFrame({ stream, incarnation, epoch, firstSeq }, records, crc32c);
+    if (!this.#isCompressed) return encodeRecordsFrame({ stream, incarnation, epoch, firstSeq }, records, crc32c);
     const packed = zstdCompressSync(concat(encodeRecordsBody(records)));
     if (packed.byteLength >= rawBytes) return encodeRecordsFrame({ stream, incarnation, epoch, firstSeq }, records, crc32c);
     const fields = { kind: FrameKind.records, stream, incarnation, epoch, firstSeq, lastSeq, count: records.length, codec: FrameCodec.zstd, rawBytes };

@@ -12,7 +12,7 @@ export const FAULTS = [
   'moveVm', 'repeatDocuments', 'failoverTest', 'failover', 'repeatCommand',
 ] as const;
 /** Drawn on their own: see {@link swarm}. */
-export type Fault = (typeof FAULTS)[number] | 'move' | 'pin' | 'changeHost' | 'failMarks' | DiskFault | ProcessFault;
+export type Fault = (typeof FAULTS)[number] | 'move' | 'pin' | 'changeHost' | 'failMarks' | 'otherVersion' | DiskFault | ProcessFault;
 
 /** Mean time between two of a kind; those not named here get the usual ones. Checkpoints on demand may come one right after the other. */
 const MEAN_MS: Partial<Record<Fault, readonly number[]>> = {
