@@ -94,6 +94,8 @@ export class ControlMesh {
       },
       onClose: (cause) => {
         if (vraId !== undefined && this.#links.get(vraId) === link) this.#lost(vraId, cause);
+        // Nobody counts on this peer yet: without a word here, another version would only show as checkpoints that never come.
+        else if (vraId === undefined && cause) this.log.warn({ peer: link.peer.instanceId, cause: cause.message }, 'there is no talking to a VRA on 4007; it is tried again');
       },
     });
   }
