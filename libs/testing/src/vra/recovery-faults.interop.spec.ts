@@ -205,8 +205,8 @@ describe('a sender that fails by a bug of ours', () => {
     await qemuIo(guest, 'write -P 0x77 2M 64k');
     await until('the failure', () => failing.mock.results.some(({ type }) => type === 'throw'));
     failing.mockRestore();
-    const before = Math.max(...vras.listed());
-    const checkpointId = await until('a later checkpoint', () => vras.listed().find((id) => id > before + 1));
+    const failedAtMs = Date.now();
+    const checkpointId = await until('a later checkpoint', () => vras.listedSince(failedAtMs));
     const expected = await vras.image(guest);
     await recovering().openView({ ...ref, viewId: 'v', checkpointId, purpose: 'test', volumes: VOLUMES });
     expect((await vras.image(vras.uri('r', 0, 'recovered'))).equals(expected)).toBe(true);

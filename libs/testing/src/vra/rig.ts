@@ -225,6 +225,15 @@ export class VraRig {
     return first.filter((id) => others.every((list) => list.includes(id)));
   }
 
+  /** The first of {@link listed} that was taken after `sinceMs` (wall clock): on a slow machine one may be on its way for longer than it takes to make two more. */
+  listedSince(sinceMs: number): number | undefined {
+    const listed = this.listed();
+    const [vm] = this.options.vms;
+    if (!vm) return undefined;
+    const { held } = this.#vra('r', vm.recoveryHost).listCheckpoints({ vpgId: this.vpgId, vmId: vm.vmId });
+    return held.find(({ checkpointId, atMs }) => atMs > sinceMs && listed.includes(checkpointId))?.checkpointId;
+  }
+
   /** A view of every VM at the checkpoint; exports are called `<vmId>-<disk>-at-<checkpoint>`. */
   async openViews(checkpointId: number, purpose: 'test' | 'live' = 'test'): Promise<{ readonly viewIds: readonly string[] }> {
     const viewIds: string[] = [];
