@@ -203,7 +203,7 @@ class Run {
       }
       // Where every VPG has failed over there is nothing to wait for but the last writes, which are on the disk in part and not captured yet.
       // A journal that is being opened anew meanwhile is waited for.
-      if (whenQuiet !== undefined && this.#isQuiet() && this.#site.protecting.every((host) => host.isIdle) && [...whenQuiet].every(([vpgId, count]) => this.#checkers.listedEver(vpgId) >= count + 2) && this.#edits.unmet(this.#livePlans()) === undefined) break;
+      if (whenQuiet !== undefined && this.#isQuiet() && this.#site.protecting.every((host) => host.isIdle) && this.#livePlans().every(({ vpgId }) => this.#checkers.listedEver(vpgId) >= (whenQuiet?.get(vpgId) ?? before.get(vpgId) ?? 0) + 2) && this.#edits.unmet(this.#livePlans()) === undefined) break;
     }
     this.#isDone = true;
     this.#checkers.check();
