@@ -23,6 +23,8 @@ export interface FaultTargets {
 
 /** A segment of this size has records behind its header and the state of the journal. */
 const VOUCHING_BYTES_MIN = 4096;
+/** Behind one step of a host's clocks, some looks at them. */
+const STEP_GAP_MS = 200;
 
 /** Makes each of the run's fault kinds happen now and then, until told to stop; then everything is made whole. */
 export class Faults {
@@ -32,6 +34,7 @@ export class Faults {
   readonly #ofDisks: DiskFaults;
   readonly #ofProcesses: ProcessFaults;
   readonly #versions: Versions;
+  readonly #steppedAtMs = new Map<string, number>();
 
   constructor(private readonly world: World, private readonly targets: FaultTargets, private readonly options: SwarmOptions) {
     this.#ofDisks = new DiskFaults(world, targets.site);
@@ -137,6 +140,10 @@ export class Faults {
 
   /** Mostly the wall clock; where checkpoints age, the other one jumps now and then. */
   #stepClock(host: Site['recovering'][number] | Site['protecting'][number], byMs: number): void {
+    // Both clocks of a host forward between two looks at them: time has passed, as far as anybody can know.
+    const { nowMs } = this.world;
+    if (nowMs - (this.#steppedAtMs.get(host.name) ?? -Infinity) < STEP_GAP_MS) return;
+    this.#steppedAtMs.set(host.name, nowMs);
     if (byMs < -30_000 && 'monotonicJumpMs' in host) host.monotonicJumpMs -= byMs;
     else host.wallOffsetMs += byMs;
   }
