@@ -21,7 +21,7 @@ export const ONE_JOURNAL_PLANTS: readonly Plant[] = [
   {
     name: 'records-behind-a-break-not-asked', world: 'oneJournal', breaks: 'no checkpoint is listed that the mirrors have passed, and no burned epoch is handed out again, whatever lies behind a break', seedBudget: 60,
     expects: ['image', 'ownership'],
-    mutation: { file: `${JOURNAL}/recovery.ts`, find: 'this.#state.salvage(this.#salvage);', replace: '' },
+    mutation: { file: `${JOURNAL}/recovery.ts`, find: "if (end?.verdict === 'corrupt') this.#state.salvage(this.#salvage);", replace: '' },
   },
   {
     name: 'found-names-not-synced', world: 'oneJournal', breaks: 'a name that a killed process left is made durable before anything is acknowledged in its file', seedBudget: 200, expects: ['lost', 'gone'],
