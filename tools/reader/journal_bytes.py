@@ -111,8 +111,10 @@ def read_segment_header(raw, number):
     if len(raw) < SEGMENT_HEADER_BYTES:
         return None
     header = SegmentHeader(*SEGMENT.unpack(raw[:SEGMENT_HEADER_BYTES]))
-    is_valid = (header.crc == crc32c(raw[4:SEGMENT_HEADER_BYTES]) and header.magic == b'TDJS' and header.version == 1
-                and header.reserved == 0 and not any(header.reserved2) and header.segment == number
+    is_whole = header.crc == crc32c(raw[4:SEGMENT_HEADER_BYTES]) and header.magic == b'TDJS'
+    if is_whole and header.version != 1:
+        raise Refused(f'segment {number} has format version {header.version}, this reader knows version 1: that is no damage')
+    is_valid = (is_whole and header.reserved == 0 and not any(header.reserved2) and header.segment == number
                 and header.committedRecordNo == header.firstRecordNo - 1
                 and header.vpgIdBytes <= 256 and header.vmIdBytes <= 640
                 and is_compaction_sound(header)
@@ -164,13 +166,29 @@ class Folder:
         names = sorted(entry.name for entry in Path(path).iterdir())
         files = [Segment(Path(path) / name) for name in names if re.fullmatch(r'\d{10}\.segment', name)]
         self.notes = [f'not a segment: {name}' for name in names if not re.fullmatch(r'\d{10}\.segment', name)]
-        if files and files[-1].header is None and files[-1].size <= SEGMENT_HEADER_BYTES:
+        self.files = list(files)
+        while files and files[-1].header is None and files[-1].size <= SEGMENT_HEADER_BYTES:
             self.notes.append(f'segment {files.pop().number}: its creation did not finish')
         if not files:
             raise Refused('no segment in this folder')
         self.segments = self._walk_back({file.number: file for file in files}, files[-1])
         missing = set(files) - set(self.segments)
         self.notes += [f'segment {file.number} belongs to nobody' for file in files if file in missing]
+
+    def told(self, salt):
+        """Kind and body of each whole record, wherever it lies, that says how far retirement, mirrors and promotion are."""
+        for file in self.files:
+            data, found = file.read(), -1
+            while (found := data.find(b'TDJR', found + 1)) >= 0:
+                at = found - 4
+                header = read_header(data, at, salt) if at >= 0 and at % ALIGNMENT == 0 else None
+                kind = KINDS.get(header.kind) if header else None
+                if kind not in ('state', 'retire', 'applied', 'promotionStart', 'promotionEnd'):
+                    continue
+                body = data[at + RECORD_HEADER_BYTES:at + RECORD_HEADER_BYTES + header.bodyBytes]
+                if len(body) == header.bodyBytes and crc32c(body) == header.bodyCrc:
+                    told = json_object(body, CONTROL_FIELDS[kind], f'record {header.recordNo}')
+                    yield kind, {'promotionCheckpointId': told['checkpointId']} if kind.startswith('promotion') else told
 
     @staticmethod
     def _walk_back(files, last):
@@ -209,7 +227,9 @@ def check_header(header):
     """What a header may say by itself; its checksum holds, so anything else is not a torn write."""
     kind = KINDS.get(header.kind)
     where = f'record {header.recordNo}'
-    if header.magic != b'TDJR' or header.version != 1 or kind is None or any(header.reserved) or any(header.reserved2):
+    if header.magic == b'TDJR' and header.version != 1:
+        raise Refused(f'{where} has format version {header.version}, this reader knows version 1: that is no damage')
+    if header.magic != b'TDJR' or kind is None or any(header.reserved) or any(header.reserved2):
         raise Corrupt(f'{where}: magic, version, kind or reserved bytes')
     if header.codec > 2 or (header.codec != 0 and kind not in WITH_TABLE):
         raise Corrupt(f'{where}: codec {header.codec} of a {kind}')

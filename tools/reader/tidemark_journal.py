@@ -239,6 +239,13 @@ def verdict(*, committed, acked, clean_end, later):
     return 'corrupt' if later else 'complete'
 
 
+def beginning_of(header, known):
+    """Kinds of the records that must stand at the beginning of this segment for anything before it to be known; `known` is the generation before."""
+    if known is None:
+        return ['state'] if header.resumesSegment > 0 else ['state', 'generation'] if header.generation > 1 else []
+    return ['state', 'generation'] if header.generation > known else []
+
+
 class Scan:
     """Reads all records in order, `take` sees each; afterwards `verdict`, and for people `reason`."""
 
@@ -247,10 +254,15 @@ class Scan:
         self.first = next((segment.header for segment in folder.segments if segment.header), None)
         self.state, self.kinds, self.per_segment, self.codecs = State(text(self.first.vpgId) if self.first else ''), Counter(), Counter(), Counter()
         self.verdict, self.reason, self.cut = 'complete', '', None
+        self.generation, self.missing = None, []
         try:
             self._read()
         except Corrupt as fault:
             self.verdict, self.reason = 'corrupt', str(fault)
+        if self.missing:
+            self.verdict, self.reason = 'corrupt', f'generation {self.generation} goes on here, and the records that it begins with are not there ({self.reason or "the end"})'
+        if self.verdict == 'corrupt' and self.first is not None:
+            self._keep_what_can_be_shown()
 
     def _read(self):
         segments = self.folder.segments
@@ -260,6 +272,8 @@ class Scan:
             if header is None:
                 raise Corrupt(f'segment {segment.number}: its header does not read')
             place = place or Place(header.salt, header.firstRecordNo, header.chainStart)
+            self.missing = beginning_of(header, self.generation) or self.missing
+            self.generation = header.generation
             self.state.is_new_generation = index > 0 and header.generation > segments[index - 1].header.generation
             if (header.salt, header.firstRecordNo, header.chainStart) != place:
                 raise Corrupt(f'segment {segment.number} does not go on where segment {segments[index - 1].number} ends')
@@ -287,6 +301,7 @@ class Scan:
             self.kinds[record.kind] += 1
             self.codecs[CODECS[record.header.codec]] += record.kind in WITH_TABLE
             self.per_segment[segment.number] += 1
+            self.missing = self.missing[1:] if self.missing[:1] == [record.kind] else self.missing
             place, at = Place(place.salt, record.header.recordNo + 1, record.header.chain), record.next
         try:
             return segment.place_behind(place), at if segment.end is not None and at != segment.end else None
@@ -309,10 +324,24 @@ class Scan:
     def _is_acked_missing(self):
         return self.acked_seq > (self.state['lastSeq'] if self.state.values else 0)
 
+    def _keep_what_can_be_shown(self):
+        """What whole records tell anywhere, behind the break and in what a generation has cut off too: the mirrors may be further than the valid part."""
+        state = self.state
+        if state.values is None:
+            return
+        told = {'retiredSeq': state['retiredSeq'], 'appliedSeq': state['appliedSeq'], 'promotionCheckpointId': state['promotionCheckpointId']}
+        for kind, body in self.folder.told(self.first.salt):
+            for name, value in (('retiredSeq', body['markerSeq']),) if kind == 'retire' else body.items():
+                if name in told:
+                    told[name] = max(told[name], value)
+        promoted = told['promotionCheckpointId']
+        is_shown = told['appliedSeq'] >= state.front_seq
+        state.held = {id_: held for id_, held in state.held.items()
+                      if is_shown and promoted in (0, id_) and held['markerSeq'] >= told['retiredSeq'] and held['markerSeq'] > told['appliedSeq']}
+
     def _judge_whole(self):
         state = self.state
         if state.values is not None and state['appliedSeq'] < state.front_seq:
-            state.held = {}
             raise Corrupt(f'the stream up to {state.front_seq} is missing in front, applied is {state["appliedSeq"]}')
         if verdict(committed=False, acked=self._is_acked_missing(), clean_end=True, later=False) == 'corrupt':
             raise Corrupt(f'{self.acked_seq} was acknowledged, the journal ends before it')

@@ -1,0 +1,111 @@
+import { copyFile, mkdir, mkdtemp, open, readdir, rm, stat, truncate } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, it } from '@jest/globals';
+import { MiB } from '@tidemark/base';
+import { JournalFile } from '@tidemark/journal-file';
+import { MemoryVolume } from '@tidemark/volume';
+import { describeWithTools, run } from '../interop/tools.js';
+import { qemuIo, until, VraRig } from '../vra/rig.js';
+
+const READER = join(import.meta.dirname, '../../../../tools/reader/tidemark_journal.py');
+const SEGMENT_HEADER_BYTES = 1024;
+const VM = { vmId: 'vm-1', host: 0, recoveryHost: 0, diskBytes: [4 * MiB] };
+
+let rig: VraRig | undefined;
+let folder = '';
+let copies = 0;
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'tidemark-generations-'));
+});
+afterEach(async () => {
+  const closing = rig;
+  rig = undefined;
+  await closing?.close();
+  await rm(folder, { recursive: true });
+});
+
+interface Found {
+  readonly isBroken: boolean;
+  readonly checkpointIds: readonly number[];
+}
+
+async function copyOf(journal: string): Promise<string> {
+  const copy = join(folder, `copy-${String((copies += 1))}`);
+  await mkdir(copy);
+  for (const name of (await readdir(journal)).filter((each) => each.endsWith('.segment'))) await copyFile(join(journal, name), join(copy, name));
+  return copy;
+}
+
+const newestOf = async (journal: string): Promise<string> => join(journal, (await readdir(journal)).filter((name) => name.endsWith('.segment')).sort().at(-1) ?? '');
+
+async function flipByte(path: string, at: number): Promise<void> {
+  const file = await open(path, 'r+');
+  const byte = Buffer.alloc(1);
+  await file.read(byte, 0, 1, at);
+  byte.writeUInt8(byte.readUInt8(0) ^ 0x40);
+  await file.write(byte, 0, 1, at);
+  await file.close();
+}
+
+async function foundByReader(journal: string): Promise<Found> {
+  const { code, stdout } = await run('python3', [READER, 'list', journal, '--json']);
+  return { isBroken: code === 1, checkpointIds: (JSON.parse(stdout) as { readonly checkpointId: number }[]).map(({ checkpointId }) => checkpointId) };
+}
+
+/** It may begin a generation: what is there afterwards is another journal. */
+async function openedByProduct(journal: string, vpgId: string): Promise<Found> {
+  const file = await JournalFile.open({
+    folder: journal, identity: { vpgId, vmId: VM.vmId }, volumes: VM.diskBytes.map((sizeBytes) => ({ sizeBytes, mirror: new MemoryVolume({ sizeBytes }) })), epoch: 1,
+    clocks: { monotonicMs: () => performance.now(), wallClockMs: () => Date.now() }, onDurable: () => undefined, onCheckpointsChanged: () => undefined, onState: () => undefined,
+  });
+  const found = { isBroken: file.stats().state.phase === 'broken', checkpointIds: file.checkpoints().map(({ checkpointId }) => checkpointId) };
+  await file.close();
+  return found;
+}
+
+/** Both say the same of it. @returns what they say, and the journal as the product leaves it */
+async function agreed(journal: string, vpgId: string): Promise<{ readonly found: Found; readonly after: string }> {
+  const after = await copyOf(journal);
+  const found = await foundByReader(journal);
+  expect(await openedByProduct(after, vpgId)).toEqual(found);
+  return { found, after };
+}
+
+describeWithTools('generations of a journal, as Python reads them', ['python3', 'qemu-io', 'nbdcopy'], () => {
+  it('are what the product takes them for: broken, begun by their header alone, with a wrong bit in their first record or their header', async () => {
+    const vras = await VraRig.start({ protectingCount: 1, recoveringCount: 1, vms: [VM], intervalMs: 150, historyMs: 2000 });
+    rig = vras;
+    const { vpgId } = vras;
+    await vras.protect();
+    const [first] = await until('the first checkpoint', () => (vras.listed().length > 0 ? vras.listed() : undefined));
+    await qemuIo(vras.uri('p', 0, 'vm-1-0'), 'write -P 0x51 0 512k');
+    await until('the first one is retired', () => first !== undefined && !vras.listed().includes(first), 30_000);
+    await qemuIo(vras.uri('p', 0, 'vm-1-0'), 'write -P 0x52 1M 512k');
+    const writtenAtMs = Date.now();
+    await until('a checkpoint behind it', () => vras.listedSince(writtenAtMs));
+    for (const vra of [...vras.protecting.splice(0), ...vras.recovering.splice(0)]) await vra.close();
+    const journal = join(vras.folder, 'recovery', `${VM.vmId}-journal`);
+    const whole = (await agreed(await copyOf(journal), vpgId)).found;
+    expect(whole).toEqual({ isBroken: false, checkpointIds: expect.any(Array) });
+    expect(whole.checkpointIds.length).toBeGreaterThan(1);
+
+    const broken = await copyOf(journal);
+    const { size } = await stat(await newestOf(broken));
+    await flipByte(await newestOf(broken), SEGMENT_HEADER_BYTES + Math.floor((size - SEGMENT_HEADER_BYTES) * 0.95));
+    const { found, after } = await agreed(broken, vpgId);
+    expect(found.isBroken).toBe(true);
+    expect(await newestOf(after)).not.toBe(join(after, '0000000001.segment'));
+
+    // What was cut off is the same, and so is what can be shown.
+    const headerAlone = await copyOf(after);
+    await truncate(await newestOf(headerAlone), SEGMENT_HEADER_BYTES);
+    expect((await agreed(headerAlone, vpgId)).found).toEqual(found);
+    const wrongFirst = await copyOf(after);
+    await flipByte(await newestOf(wrongFirst), SEGMENT_HEADER_BYTES + 200);
+    expect((await agreed(wrongFirst, vpgId)).found).toEqual(found);
+    const wrongHeader = await copyOf(after);
+    await flipByte(await newestOf(wrongHeader), 100);
+    expect((await agreed(wrongHeader, vpgId)).found.isBroken).toBe(true);
+  });
+});
