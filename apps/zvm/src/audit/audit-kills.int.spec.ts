@@ -179,6 +179,9 @@ describe('killed behind the intent of an act', () => {
     await log.append({ ...act('failover'), result: 'Done' }, id);
     expect(await entriesOf({ store } as Life, '/failover')).toMatchObject([{ result: 'Unknown', message: expect.stringContaining('begun') }, { id, result: 'Done' }]);
     expect((await log.verify()).firstBreak).toBeNull();
+    await lives[0]?.database.transaction(async (db) => await log.stageOwn(db, { action: 'fence.waited', entities: [] }));
+    await log.flush(); // it fails, for the intents cannot be read, and takes along what waits
+    expect(await entriesOf({ store } as Life, 'fence.waited')).toHaveLength(1);
     await mkdir(join(folder, 'audit-spool.jsonl'));
     store.append = () => Promise.reject(new Error('the connection is lost'));
     await expect(log.begin(act('refused'))).rejects.toMatchObject({ code: 'ZVM_DATABASE_DOWN', message: expect.stringContaining('nothing was done') });

@@ -239,11 +239,16 @@ export class AuditLog implements OnModuleInit, OnApplicationShutdown {
 
   async #drain(): Promise<void> {
     if (!this.database.isReady) return;
+    // First: where the file of intents cannot be read, this goes on.
+    await this.#drainWaiting();
     this.#closing ??= this.#closeLeft();
     await this.#closing.catch((error: unknown) => {
       this.#closing = undefined;
       throw error;
     });
+  }
+
+  async #drainWaiting(): Promise<void> {
     if ((await this.#spool.entries()).length === 0 && !(await this.store.hasStaged())) return;
     await this.#writing?.catch(() => undefined);
     // Another one has begun since, and takes all there is.

@@ -1,10 +1,15 @@
-import { rename } from 'node:fs/promises';
+import { execFile } from 'node:child_process';
+import { appendFile, copyFile, open, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { afterEach, describe, expect, it } from '@jest/globals';
 import { MiB } from '@tidemark/base';
 import type { ProtectionStatus, RecoverySpec } from '@tidemark/engine-host';
 import { qemuIo, until, VraRig } from './rig.js';
 
 const VM = { vmId: 'vm-1', host: 0, recoveryHost: 0, diskBytes: [8 * MiB, 4 * MiB] };
+
+const GOLDEN = join(import.meta.dirname, '../../../io/engine-host/testdata/state');
 
 const cleanups: (() => Promise<unknown>)[] = [];
 afterEach(async () => {
@@ -121,6 +126,28 @@ describe('a recovery that moves to another VRA on the same datastore', () => {
     await moving.checkpoint();
     await expect(engine(rig, 1).releaseRecovery({ ...REF(rig), moveNumber: 1, journalFolder: old.journalFolder })).rejects.toMatchObject({ code: 'VRA_CONFLICT' });
     await expectAllRecoverable(moving, 1);
+  }, 60_000);
+
+  it('is left alone by its VRA when that one was already starting, and had looked who owns it, when another one seized it', async () => {
+    const moving = await protectedVm();
+    const { rig, specAt } = moving;
+    const { journalFolder } = specAt(0);
+    await rig.stop('r', 0);
+    const [segment = ''] = (await readdir(journalFolder)).filter((name) => name.endsWith('.segment')).sort().reverse();
+    await appendFile(join(journalFolder, segment), Buffer.alloc(100, 9)); // a torn tail, which an opening cuts off
+    const before = await readFile(join(journalFolder, segment));
+    // It reads the pins after it has looked who owns the files: a pipe holds it there.
+    const pipe = join(journalFolder, 'pins.json');
+    await rm(pipe, { force: true });
+    await promisify(execFile)('mkfifo', [pipe]);
+    const starting = rig.startAgain('r', 0);
+    const writing = await open(pipe, 'w');
+    await copyFile(join(GOLDEN, 'owner.json'), join(journalFolder, 'owner.json')); // of vra-2, by a move with number 1
+    await writeFile(writing, await readFile(join(GOLDEN, 'pins.json')));
+    await writing.close();
+    await starting;
+    expect(engine(rig, 0).status().recoveries).toEqual([]);
+    expect((await readFile(join(journalFolder, segment))).equals(before)).toBe(true);
   }, 60_000);
 
   it('is not made anew where journal or a mirror are not to be seen', async () => {
