@@ -217,6 +217,9 @@ const RECOVERY: readonly Plant[] = [
   },
 ];
 
+/** Every move commits, and protection turns round. */
+const TURNING: Partial<SwarmOptions> = { isLockless: false, commitChance: 1, reverseChance: 1, faultPhaseMs: 7000 };
+
 /** Moves, and protection in the other direction. */
 const REVERSE: readonly Plant[] = [
   { name: 'moved-before-settled', breaks: 'a move loses nothing: its checkpoint is behind every completed write', seedBudget: 200, expects: ['lost'], flag: 'moveHasty' },
@@ -225,7 +228,7 @@ const REVERSE: readonly Plant[] = [
     mutation: { file: 'libs/core/replication/src/open-decision.ts', find: 'basisId !== undefined && reply.basisId === basisId && reply.isPreseeded', replace: 'basisId !== undefined && reply.isPreseeded' },
   },
   {
-    name: 'changes-since-c-forgotten', breaks: 'every block written since C is in the bitmap', seedBudget: 400, expects: ['head', 'image'],
+    name: 'changes-since-c-forgotten', breaks: 'every block written since C is in the bitmap', seedBudget: 400, expects: ['head', 'image'], under: ['move', 800], shape: TURNING,
     mutation: {
       file: `${JOURNAL_FILE}/view-volume.ts`,
       find: 'this.changedBlocks?.mark(offset, offset + source.byteLength);',
