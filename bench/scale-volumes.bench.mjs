@@ -68,11 +68,23 @@ async function pair({ folder, volumeCount, progress }) {
   });
   await settled(protecting, volumeCount);
   progress(`${volumeCount} volumes, ${vms.length} VMs: protected and in sync after ${((performance.now() - startedAtMs) / 1000).toFixed(1)} s`);
-  const load = await startLoad({
-    socket: protecting.socket, exportNames: vms.flatMap(({ disks }) => disks.map(({ exportName }) => exportName)), sizeBytes: SIZE_BYTES, blockBytes: 4096, depth: DEPTH, cpu: 0,
-  });
-  return { name: String(volumeCount), volumeCount, protecting, recovering, pids, emptyBytes, load };
+  return { name: String(volumeCount), volumeCount, protecting, pids, emptyBytes, load: await loadOf(protecting, vms), stop: () => Promise.all([protecting.stop(), recovering.stop()]) };
 }
+
+/** A VRA that serves as many volumes and captures nothing. */
+async function unprotected({ folder, volumeCount }) {
+  mkdirSync(folder);
+  const vms = vmsOf(volumeCount, folder);
+  const vra = await startEngine({ vraId: 'protecting', folder, cpu: 0 });
+  await vra.call('applyDesiredState', { revision: 1, attachedVms: vms.map(({ vmId, disks }) => ({ vmId, disks })), protections: [], barriers: [] });
+  return { name: nameOfUnprotected(volumeCount), volumeCount, protecting: vra, pids: [vra.pid], load: await loadOf(vra, vms), stop: () => vra.stop() };
+}
+
+const nameOfUnprotected = (volumeCount) => `${volumeCount}-unprotected`;
+
+const loadOf = (vra, vms) => startLoad({
+  socket: vra.socket, exportNames: vms.flatMap(({ disks }) => disks.map(({ exportName }) => exportName)), sizeBytes: SIZE_BYTES, blockBytes: 4096, depth: DEPTH, cpu: 0,
+});
 
 async function settled(protecting, volumeCount) {
   const untilMs = performance.now() + READY_MS_MAX;
@@ -102,12 +114,13 @@ async function idleCpu({ pids }, ms) {
   return pids.map((pid, end) => (cpuMicrosOf(pid) - before[end]) / (ms * 1000));
 }
 
-function throughputRow(contestant, samples) {
+/** `peer` names the same kind of VRA with one volume. */
+function throughputRow(contestant, samples, { what, peer, peerName }) {
   const ours = samples[contestant.name];
   const cpuOf = (name) => median(samples[name].map(({ cpuMicros }) => cpuMicros));
   return {
-    ...rowOf({ case: `${contestant.volumeCount} volumes, total`, unit: 'IOPS', goal: THROUGHPUT_GOAL, ours: ours.map(({ iops }) => iops), peer: samples['1'].map(({ iops }) => iops), peerName: '1 volume' }),
-    cpuMicros: { ours: cpuOf(contestant.name), peer: cpuOf('1') },
+    ...rowOf({ case: `${contestant.volumeCount} volumes, ${what}`, unit: 'IOPS', goal: THROUGHPUT_GOAL, ours: ours.map(({ iops }) => iops), peer: samples[peer].map(({ iops }) => iops), peerName }),
+    cpuMicros: { ours: cpuOf(contestant.name), peer: cpuOf(peer) },
     latencyP99Us: median(ours.map(({ latencyP99Us }) => latencyP99Us)),
     latencyMaxUs: Math.max(...ours.map(({ latencyMaxUs }) => latencyMaxUs)),
     overflowCount: ours.reduce((sum, { overflowCount }) => sum + overflowCount, 0),
@@ -118,6 +131,7 @@ export async function run({ rounds, isTiny, folder, progress }) {
   const counts = isTiny ? [1, 6] : [1, 100, 1500];
   const runtimeMs = isTiny ? 100 : 2000;
   const pairs = [];
+  const plain = [];
   try {
     for (const volumeCount of counts) pairs.push(await pair({ folder: join(folder, String(volumeCount)), volumeCount, progress }));
     // Memory is looked at before anything was written, when the initial sync's garbage is gone.
@@ -126,18 +140,20 @@ export async function run({ rounds, isTiny, folder, progress }) {
     const idleBytes = largest.pids.map((pid, end) => (residentBytesOf(pid) - largest.emptyBytes[end]) / largest.volumeCount);
     const idle = await idleCpu(largest, isTiny ? 100 : 10_000);
     progress(`idle: ${idleBytes.map((bytes) => `${Math.round(bytes / 1024)} KiB`).join(' + ')} per volume, ${idle.map((share) => `${(share * 100).toFixed(1)} %`).join(' + ')} of a CPU`);
-    const samples = await interleaved({ rounds, contestants: pairs, measure: (contestant, round) => measure(contestant, { runtimeMs, seed: round + 1 }) });
+    for (const volumeCount of counts) plain.push(await unprotected({ folder: join(folder, nameOfUnprotected(volumeCount)), volumeCount }));
+    const samples = await interleaved({ rounds, contestants: [...pairs, ...plain], measure: (contestant, round) => measure(contestant, { runtimeMs, seed: round + 1 }) });
     const total = (idleBytes[0] + idleBytes[1]) / 1024;
     return [
-      ...pairs.slice(1).map((contestant) => throughputRow(contestant, samples)),
+      ...pairs.slice(1).map((contestant) => throughputRow(contestant, samples, { what: 'total', peer: '1', peerName: '1 volume' })),
+      ...plain.slice(1).map((contestant) => throughputRow(contestant, samples, { what: 'served and not protected', peer: nameOfUnprotected(1), peerName: '1 volume, not protected' })),
       {
         case: `memory per idle volume, ${largest.volumeCount} volumes, both ends`, unit: 'KiB', ours: total, peer: IDLE_BYTES_MAX / 1024, peerName: 'bound', ratio: IDLE_BYTES_MAX / 1024 / Math.max(total, 1), goal: 1,
         byEnd: idleBytes, idleCpuShare: idle,
       },
     ];
   } finally {
-    for (const { load } of pairs) load.stop();
-    await Promise.all(pairs.flatMap(({ protecting, recovering }) => [protecting.stop(), recovering.stop()]));
-    for (const { name } of pairs) rmSync(join(folder, name), { recursive: true, force: true });
+    for (const { load } of [...pairs, ...plain]) load.stop();
+    await Promise.all([...pairs, ...plain].map((contestant) => contestant.stop()));
+    for (const { name } of [...pairs, ...plain]) rmSync(join(folder, name), { recursive: true, force: true });
   }
 }
