@@ -32,8 +32,8 @@ interface Trouble {
   loggedMs: number;
   unreadableCount: number;
   earlyCount: number;
-  /** The first question of this trouble whose answer was none. */
-  badAnswerTo?: string;
+  /** What was wrong with the first answer of this trouble that was none. */
+  badAnswer?: string;
 }
 
 /** The last word of each appliance of one role. Whatever one of them sends, the others are heard, and who works with their words finds them whole. */
@@ -72,13 +72,13 @@ export class Heartbeats<Status> {
   }
 
   /** An answer of its to a command was none. */
-  noteAnswer(id: string, topic: string): void {
+  noteAnswer(id: string, topic: string, problem = `answers ${topic} with what is no answer to it; that is refused. It is of another version, or somebody else speaks in its name`): void {
     const nowMs = this.clock.monotonicMs();
     const trouble = this.#troubleNow(id, nowMs);
-    trouble.badAnswerTo ??= topic;
+    trouble.badAnswer ??= problem;
     if (nowMs - trouble.loggedMs < TROUBLE_MS) return;
     trouble.loggedMs = nowMs;
-    this.#log.warn(`${this.options.role} ${id}: its answer to ${topic} has not the form of one`);
+    this.#log.warn(`${this.options.role} ${id} ${problem}`);
   }
 
   #troubleNow(id: string, nowMs: number): Trouble {
@@ -108,7 +108,7 @@ export class Heartbeats<Status> {
     const trouble = this.#troubleWith(id, this.clock.monotonicMs());
     if (!trouble) return undefined;
     if (trouble.unreadableCount > 0) return 'sends heartbeats that do not have the form of one; they are dropped. It is of another version, or somebody else speaks in its name';
-    if (trouble.badAnswerTo !== undefined) return `answers ${trouble.badAnswerTo} with what is no answer to it; that is refused. It is of another version, or somebody else speaks in its name`;
+    if (trouble.badAnswer !== undefined) return trouble.badAnswer;
     return trouble.earlyCount > EARLY_MAX ? 'sends far more heartbeats than it should; most are dropped. Somebody else may speak in its name' : undefined;
   }
 

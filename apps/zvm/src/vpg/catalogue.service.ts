@@ -1,6 +1,6 @@
 import { Inject, Injectable, type OnApplicationBootstrap, type OnApplicationShutdown } from '@nestjs/common';
 import { CHECKPOINT_TAG_MAX, type CheckpointListingV1, type JournalCheckpointV1 } from '@tidemark/contracts';
-import { CheckpointCatalogue, JournalListing, type ListingPage, SharedVmSets } from '@tidemark/recovery';
+import { CheckpointCatalogue, JournalIntake, type ListingLimits, type ListingPage, SharedVmSets } from '@tidemark/recovery';
 import { Background, eachAlone } from '../background.js';
 import { Clock } from '../clock.js';
 import { ZVM_CONFIG, type ZvmConfig } from '../config.js';
@@ -16,20 +16,22 @@ interface VmRef {
   readonly vpgId: string;
   readonly vmId: string;
   readonly vraId: string;
-  readonly heldMax: number;
+  readonly limits: ListingLimits;
+  /** For people. */
+  readonly name: string;
 }
 
 interface VpgCatalogue {
   readonly merged: CheckpointCatalogue<Held>;
   readonly vmSets: SharedVmSets;
-  /** By VM: how far its journal's list was read. */
-  readonly listings: Map<string, JournalListing<Held>>;
+  /** By VM: what its journal's list may be, and how far it was read. */
+  readonly intakes: Map<string, JournalIntake<Held>>;
+  /** Checkpoints that were listed when the first journal was read. */
+  readonly listedBefore: number;
   /** What PostgreSQL holds is what `merged` says: changes alone are written. */
   isSynced: boolean;
 }
 
-/** A journal holds a checkpoint for each interval of its history, tagged ones, and for a while what its VRA does not dare to retire: a VRA that lists far more fills this ZVM's memory and database with what is none. */
-const heldMax = ({ historyMs, checkpointIntervalMs }: VpgRecord['definition']): number => 10_000 + 2 * Math.ceil(historyMs / checkpointIntervalMs);
 /** Then it is another VPG's turn; the reading goes on at the next heartbeat. */
 const TURN_MS = 2000;
 
@@ -105,31 +107,36 @@ export class CatalogueService implements OnApplicationBootstrap, OnApplicationSh
   async #read({ definition }: VpgRecord): Promise<void> {
     const { vpgId } = definition;
     await this.store.load(vpgId);
-    const catalogue = this.#catalogues.get(vpgId) ?? { merged: new CheckpointCatalogue<Held>(), vmSets: new SharedVmSets(), listings: new Map(), isSynced: false };
-    this.#catalogues.set(vpgId, catalogue);
-    const changes = await Promise.all(definition.vms.map((vm) => this.#readVm(catalogue, { vpgId, vmId: vm.vmId, vraId: vm.recoveringVra.vraId, heldMax: heldMax(definition) })));
+    const catalogue = this.#catalogues.get(vpgId) ?? await this.#begin(vpgId);
+    const limits = { historyMs: definition.historyMs, intervalMs: definition.checkpointIntervalMs };
+    const refOf = (vm: VpgRecord['definition']['vms'][number]): VmRef => ({ vpgId, vmId: vm.vmId, vraId: vm.recoveringVra.vraId, limits, name: `VM '${vm.name}' of VPG '${definition.name}'` });
+    const changes = await Promise.all(definition.vms.map((vm) => this.#readVm(catalogue, refOf(vm))));
     const isWholeKnown = definition.vms.every((vm) => isKnown(catalogue, vm.vmId));
     if (catalogue.isSynced) await this.#write(vpgId, catalogue, joined(changes.flat()));
     else if (isWholeKnown) await this.#write(vpgId, catalogue, await this.#difference(vpgId, catalogue));
   }
 
+  async #begin(vpgId: string): Promise<VpgCatalogue> {
+    const catalogue = { merged: new CheckpointCatalogue<Held>(), vmSets: new SharedVmSets(), intakes: new Map(), listedBefore: await this.store.count(vpgId), isSynced: false };
+    this.#catalogues.set(vpgId, catalogue);
+    return catalogue;
+  }
+
   async #readVm(catalogue: VpgCatalogue, ref: VmRef): Promise<CatalogueChange[]> {
     const shown = this.vras.status(ref.vraId)?.recoveries.find((recovery) => recovery.vpgId === ref.vpgId && recovery.vmId === ref.vmId);
-    const listing = catalogue.listings.get(ref.vmId) ?? new JournalListing<Held>();
-    catalogue.listings.set(ref.vmId, listing);
-    if (!shown || listing.isCurrent(shown)) return [];
+    const intake = this.#intakeOf(catalogue, ref);
+    if (!shown || intake.listing.isCurrent(shown) || intake.isHeldOff(this.clock.monotonicMs())) return [];
     const changes: CatalogueChange[] = [];
     const untilMs = this.clock.monotonicMs() + TURN_MS;
     do {
-      const { question } = listing;
+      const { question } = intake.listing;
       // A VRA that is away is asked on where it was left, at the next heartbeat.
       const answer = await this.vras.listCheckpoints(ref.vraId, { vpgId: ref.vpgId, vmId: ref.vmId }, question).catch(() => undefined);
       if (!answer) return changes;
-      const news = listing.take(question, this.#stamped(answer, catalogue.vmSets));
-      if (Math.max(listing.readCount, news ? catalogue.merged.countAfter(ref.vmId, news) : 0) > ref.heldMax) {
-        // What was known before holds, and the list is read anew: a VRA that was moved to a shorter history may not have retired yet what is behind it.
-        catalogue.listings.set(ref.vmId, new JournalListing<Held>());
-        this.vras.noteAnswer(ref.vraId, 'checkpoint.list');
+      const known = (checkpoint: Held): Held | undefined => catalogue.merged.knownOf(ref.vmId, checkpoint);
+      const news = intake.take({ question, page: this.#stamped(answer), limits: ref.limits, nowMs: this.clock.monotonicMs(), known });
+      if (news === 'refused') {
+        this.vras.noteAnswer(ref.vraId, 'checkpoint.list', `lists more checkpoints of ${ref.name}, or longer ones, than its history and its interval can have made; its list is refused, and what was listed stays. Somebody else may speak in its name`);
         return changes;
       }
       if (news) {
@@ -137,14 +144,20 @@ export class CatalogueService implements OnApplicationBootstrap, OnApplicationSh
         changes.push({ added: added.map(entryOf), removed });
       }
       // What changed while the list was read is asked for at the next heartbeat.
-      if (!listing.isReading && !(news && answer.isMore)) return changes;
+      if (!intake.listing.isReading && !(news && answer.isMore)) return changes;
     } while (this.clock.monotonicMs() < untilMs);
     return changes;
   }
 
-  #stamped(listing: CheckpointListingV1, vmSets: SharedVmSets): ListingPage<Held> {
+  #intakeOf({ intakes, vmSets, listedBefore }: VpgCatalogue, { vmId, limits }: VmRef): JournalIntake<Held> {
+    const intake = intakes.get(vmId) ?? new JournalIntake<Held>(vmSets, limits, { listedBefore, nowMs: this.clock.monotonicMs() });
+    intakes.set(vmId, intake);
+    return intake;
+  }
+
+  #stamped(listing: CheckpointListingV1): ListingPage<Held> {
     const readMs = this.clock.monotonicMs();
-    return { ...listing, held: listing.held.map((checkpoint) => ({ ...checkpoint, vmIds: vmSets.of(checkpoint.vmIds), readMs })) };
+    return { ...listing, held: listing.held.map((checkpoint) => ({ ...checkpoint, readMs })) };
   }
 
   async #difference(vpgId: string, { merged }: VpgCatalogue): Promise<CatalogueChange> {
@@ -197,7 +210,7 @@ export class CatalogueService implements OnApplicationBootstrap, OnApplicationSh
   }
 }
 
-const isKnown = ({ listings }: VpgCatalogue, vmId: string): boolean => listings.get(vmId)?.isKnown === true;
+const isKnown = ({ intakes }: VpgCatalogue, vmId: string): boolean => intakes.get(vmId)?.listing.isKnown === true;
 
 function joined(changes: readonly CatalogueChange[]): CatalogueChange {
   const added = new Map<number, CatalogueEntry>();

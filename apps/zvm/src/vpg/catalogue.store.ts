@@ -95,6 +95,10 @@ export class CatalogueStore {
     return rows.map(fromRow);
   }
 
+  async count(vpgId: string): Promise<number> {
+    return await this.database.use((db) => db.countBy(CheckpointEntity, { vpgId }));
+  }
+
   /** Those behind `afterId`, oldest first, at most `countMax`. */
   async page(vpgId: string, afterId: number, countMax: number): Promise<CatalogueEntry[]> {
     const rows = await this.database.use((db) =>

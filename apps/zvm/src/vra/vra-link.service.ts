@@ -76,9 +76,9 @@ export class VraLinkService implements OnModuleInit {
     return this.#heartbeats.problemWith(vraId);
   }
 
-  /** What it answered to that cannot be worked with. */
-  noteAnswer(vraId: string, topic: VraTopic): void {
-    this.#heartbeats.noteAnswer(vraId, topic);
+  /** What it answered to that cannot be worked with; `problem`: why, for people, where it is not the form. */
+  noteAnswer(vraId: string, topic: VraTopic, problem?: string): void {
+    this.#heartbeats.noteAnswer(vraId, topic, problem);
   }
 
   forget(vraId: string): void {

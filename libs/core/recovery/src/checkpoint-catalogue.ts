@@ -54,9 +54,10 @@ export class CheckpointCatalogue<Held extends HeldCheckpoint = HeldCheckpoint> {
     return this.#relist(touched);
   }
 
-  /** So many a VM holds at most when these are applied. */
-  countAfter(vmId: string, { isWhole, held }: HeldChanges<Held>): number {
-    return held.length + (isWhole ? 0 : (this.#held.get(vmId)?.size ?? 0));
+  /** What that VM's journal says of it already, if it says the same again. */
+  knownOf(vmId: string, checkpoint: Held): Held | undefined {
+    const known = this.#held.get(vmId)?.get(checkpoint.checkpointId);
+    return known?.tag === checkpoint.tag && isSame(known, checkpoint) ? known : undefined;
   }
 
   /** The VM left the VPG: what it held is gone, and with it every checkpoint that it was part of. */

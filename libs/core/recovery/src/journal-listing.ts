@@ -43,11 +43,6 @@ export class JournalListing<Held extends HeldCheckpoint> {
     return this.#reading !== undefined;
   }
 
-  /** Checkpoints of a list that is not read to its end yet. */
-  get readCount(): number {
-    return this.#reading?.held.size ?? 0;
-  }
-
   isCurrent({ instance, lastChange }: Position): boolean {
     return this.#reading === undefined && this.#position?.instance === instance && this.#position.lastChange === lastChange;
   }

@@ -9,9 +9,12 @@ export class SharedVmSets {
   /** Newest use first. */
   #known: (readonly string[])[] = [];
 
+  /** @param shared asked for what is not known here: the sets of one journal do not push out those of another one, and are the same arrays all the same. */
+  constructor(private readonly shared?: SharedVmSets) {}
+
   /** An array of the same ids in the same order, most likely one that was given before. */
   of(vmIds: readonly string[]): readonly string[] {
-    const shared = this.#known.find((known) => known.length === vmIds.length && known.every((vmId, index) => vmId === vmIds[index])) ?? vmIds;
+    const shared = this.#known.find((known) => known.length === vmIds.length && known.every((vmId, index) => vmId === vmIds[index])) ?? this.shared?.of(vmIds) ?? vmIds;
     if (shared !== this.#known[0]) this.#known = [shared, ...this.#known.filter((known) => known !== shared)].slice(0, KNOWN_MAX);
     return shared;
   }
