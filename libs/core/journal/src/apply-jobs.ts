@@ -27,7 +27,9 @@ export class ApplyJobs {
   #stepSeq: number | undefined;
   /** Where the next step begins reading. */
   #readFrom = { segment: 0, at: 0, recordNo: 0 };
-  #isRemoving = false;
+  #removing: { readonly segment: number; readonly bytes: number; readonly isCutOff: boolean } | undefined;
+  /** Of what is cut off. */
+  #wantedBytes = 0;
   #isHeld = false;
 
   constructor(
@@ -57,7 +59,7 @@ export class ApplyJobs {
 
   /** No segment is read by an apply or freed until {@link release}. False: one is, or a view may read one. */
   hold(): boolean {
-    if (this.#isHeld || this.#isRemoving || this.#jobs.length > 0 || this.parts.pins.hasReader) return false;
+    if (this.#isHeld || this.#removing !== undefined || this.#jobs.length > 0 || this.parts.pins.hasReader) return false;
     this.#isHeld = true;
     return true;
   }
@@ -113,24 +115,52 @@ export class ApplyJobs {
     this.#next(effects);
   }
 
-  /** Whole segments whose writes the mirrors hold, oldest first, one at a time; none while a view or failover may read from one. */
+  /** Files that are cut off are removed until `bytes` are free or none is left; asked for again when one could not be. */
+  freeCutOff(bytes: number, effects: JournalEffect[]): void {
+    this.#wantedBytes = bytes;
+    this.freeSegments(effects);
+  }
+
+  /** Without a word of somebody who wants the space they go with the history that they were a part of: when nothing older is left. */
+  #nextCutOff(): { readonly segment: number; readonly bytes: number } | undefined {
+    const { state } = this.parts;
+    const { next } = state.cutOff;
+    const isDue = next !== undefined && (this.#wantedBytes > 0 || next.segment < (state.segments[0]?.segment ?? 0));
+    return isDue && state.isStoodFor ? next : undefined;
+  }
+
+  /** What is cut off and due; then whole segments whose writes the mirrors hold, oldest first, one at a time; of these none while a view or failover may read from one. */
   freeSegments(effects: JournalEffect[]): void {
     const { state, log, pins } = this.parts;
+    if (this.#removing !== undefined || this.#isHeld || !log.isProven) return;
+    const cutOff = this.#nextCutOff();
+    if (cutOff !== undefined) return this.#remove({ ...cutOff, isCutOff: true }, effects);
     const [oldest, next] = state.segments;
-    if (this.#isRemoving || this.#isHeld || !log.isProven || oldest === undefined || pins.hasReader || oldest.segment === log.currentSegment) return;
+    if (oldest === undefined || pins.hasReader || oldest.segment === log.currentSegment) return;
     // Its first record, the state, stands for what is freed.
     const isStoodFor = next !== undefined && next.bytes > SEGMENT_HEADER_BYTES;
     if (!isStoodFor || oldest.lastSeq > state.snapshot.appliedSeq) return;
-    this.#isRemoving = true;
-    effects.push({ type: 'removeSegment', segment: oldest.segment });
+    this.#remove({ ...oldest, isCutOff: false }, effects);
+  }
+
+  #remove(removing: { readonly segment: number; readonly bytes: number; readonly isCutOff: boolean }, effects: JournalEffect[]): void {
+    this.#removing = removing;
+    effects.push({ type: 'removeSegment', segment: removing.segment });
   }
 
   /** A file that could not be removed is found again by the next scan or the next apply. */
   segmentRemoved(isRemoved: boolean, effects: JournalEffect[]): void {
-    if (!this.#isRemoving) return; // a leftover of a crash, removed at the start
-    this.#isRemoving = false;
+    const removing = this.#removing;
+    if (removing === undefined) return; // a leftover of a crash, removed at the start
+    this.#removing = undefined;
     if (!isRemoved) return;
-    this.parts.state.dropOldest();
+    const { state } = this.parts;
+    if (removing.isCutOff) {
+      state.cutOff.removed(removing.segment);
+      this.#wantedBytes -= removing.bytes;
+    } else {
+      state.dropOldest();
+    }
     this.freeSegments(effects);
   }
 

@@ -165,8 +165,14 @@ export class CommitLog {
   /** A new segment begins when all of the one before is durable: so a later segment proves that its forerunner had been complete. */
   #appendOrRoll(effects: JournalEffect[]): void {
     const { writer, segmentBytes } = this.parts;
-    if (writer.at < segmentBytes) return this.#append(effects);
+    if (writer.at < segmentBytes && !this.#isToBeStoodFor) return this.#append(effects);
     if (this.#appended.length === 0 && !this.#isSyncing) this.#open(writer.generation, effects);
+  }
+
+  /** Nothing that is cut off may go before the first segment of the generation that did so is repeated by a second one: a full journal must not have to wait until that is long enough. */
+  get #isToBeStoodFor(): boolean {
+    const { writer, state } = this.parts;
+    return writer.at > SEGMENT_HEADER_BYTES && state.cutOff.next !== undefined && state.segments.at(-1)?.generation !== state.segments.at(-2)?.generation;
   }
 
   #append(effects: JournalEffect[]): void {
@@ -274,6 +280,10 @@ export class CommitLog {
     const isIdle = !this.#isAppending && !this.#isSyncing && !this.#isFileBusy;
     if (this.#phase !== 'failing' || !isIdle || this.#failure === undefined) return;
     const { reason } = this.#failure;
+    const { writer, state } = this.parts;
+    const open = state.segments.at(-1);
+    // Nothing is cut: what was written and counts no more stays behind the last record.
+    if (reason === 'io' && open?.segment === writer.segment) state.cutOff.addEnd(open.segment, writer.at - open.bytes);
     // A full disk too: cut back, the generation would go on without the record that says why it began. And where what was found cannot be synced, nothing may stand on it:
     // who opens anew reads what the disk has.
     const isOver = this.#isUnproven || !this.#isFoundDurable;

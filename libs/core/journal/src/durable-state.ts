@@ -2,6 +2,7 @@ import { assert, type Crc32c, unreachable } from '@tidemark/base';
 import { decodeMarker, decodeSeal, isVolumeRecord, RecordType, type StreamRecord } from '@tidemark/frame';
 import { CheckpointLedger } from './checkpoint-ledger.js';
 import type { JournalRecordHeader } from './codec.js';
+import { CutOff } from './cut-off.js';
 import {
   decodeApplied, decodeDirect, decodeEpoch, decodePromotion, decodeReason, decodeRetirement, decodeSession, decodeSnapshot, decodeThin, decodeVolumes,
   isMarked, marked, unmarked, type JournalSnapshot, type SyncPhase,
@@ -44,6 +45,7 @@ export class DurableState {
   readonly writes: SegmentWrites[] = [];
   readonly ledger = new CheckpointLedger();
   readonly segments: SegmentSummary[] = [];
+  readonly cutOff = new CutOff();
   /** Records of new generations taken in by this process, at the scan too. */
   generationCount = 0;
   recordNo = 0;
@@ -122,7 +124,20 @@ export class DurableState {
   /** The oldest segment was freed. */
   dropOldest(): void {
     const gone = this.segments.shift();
-    if (gone !== undefined && this.writes[0]?.segment === gone.segment) this.writes.shift();
+    if (gone === undefined) return;
+    if (this.writes[0]?.segment === gone.segment) this.writes.shift();
+    this.cutOff.removed(gone.segment);
+  }
+
+  /** Of the segment files, with what is cut off. */
+  get fileBytes(): number {
+    return this.segments.reduce((sum, { bytes }) => sum + bytes, this.cutOff.bytes);
+  }
+
+  /** The newest generation has a second segment, and its durable first record repeats what the first one knows of what was cut off. */
+  get isStoodFor(): boolean {
+    const [before, last] = this.segments.slice(-2);
+    return last !== undefined && before?.generation === last.generation && last.bytes > SEGMENT_HEADER_BYTES;
   }
 
   /** The newest segment began a generation that never came to be: the next one goes on from where this one had cut the journal off. */

@@ -157,27 +157,27 @@ export class Journal {
     return this.#state.ledger.from(checkpointId, countMax).map((checkpoint) => this.#onThisClock(checkpoint));
   }
 
+  /** Of the segment files, what is cut off included. */
   get journalBytes(): number {
-    let sum = 0;
-    for (const { bytes } of this.#state.segments) sum += bytes;
-    return sum;
+    return this.#state.fileBytes;
   }
 
   /**
-   * The checkpoint that must become the oldest for whole segments of at least `bytes` to be freed; if none is new enough, the newest, which is
+   * The checkpoint that must become the oldest for `bytes` to be freed, of what is cut off and of whole segments; if none is new enough, the newest, which is
    * never given up. undefined: retiring would free nothing.
    */
   checkpointThatFrees(bytes: number): HeldCheckpoint | undefined {
-    let freed = 0;
-    let lastSeq = 0;
-    for (const { segment, bytes: segmentBytes, lastSeq: end } of this.#state.segments) {
-      if (freed >= bytes || segment === this.#log.currentSegment) break;
-      freed += segmentBytes;
+    const { cutOff, segments, ledger } = this.#state;
+    // These go before anything that can be shown.
+    let missingBytes = bytes - cutOff.fileBytes;
+    let lastSeq: number | undefined;
+    for (const { segment, bytes: segmentBytes, lastSeq: end } of segments) {
+      if (missingBytes <= 0 || segment === this.#log.currentSegment) break;
+      missingBytes -= segmentBytes + cutOff.endOf(segment);
       lastSeq = end;
     }
-    const { oldest, newest, held } = this.#state.ledger;
-    const found = held.find(({ markerSeq }) => markerSeq > lastSeq) ?? newest;
-    return freed === 0 || found === undefined || found === oldest ? undefined : this.#onThisClock(found);
+    const found = ledger.held.find(({ markerSeq }) => markerSeq > (lastSeq ?? 0)) ?? ledger.newest;
+    return lastSeq === undefined || found === undefined || found === ledger.oldest ? undefined : this.#onThisClock(found);
   }
 
   get lastChange(): number {
@@ -254,6 +254,8 @@ export class Journal {
       case 'unpin':
         this.#pins.remove(event.key);
         return this.#apply.freeSegments(effects);
+      case 'freeCutOff':
+        return this.#apply.freeCutOff(event.bytes, effects);
       case 'mirrorReplayed':
         return this.#apply.replayed(event, effects);
       case 'mirrorWritten':

@@ -44,7 +44,7 @@ export class JournalRecovery {
   /** Throws JOURNAL_IDENTITY when the files belong to another protection. */
   constructor(
     private readonly options: RecoveryOptions,
-    files: readonly SegmentFound[],
+    private readonly files: readonly SegmentFound[],
   ) {
     for (const { header } of files) if (header !== undefined) checkIdentity(header.identity, options.identity);
     this.plan = planScan(files);
@@ -118,9 +118,10 @@ export class JournalRecovery {
     const missing = this.#missingFront();
     const corruption = end?.verdict === 'corrupt' ? end.why : missing;
     if (this.#scanner.isUnproven) this.#state.dropNewest();
+    const cut = corruption === undefined && end !== undefined ? { segment: end.segment, bytes: end.at } : undefined;
+    this.#state.cutOff.found(this.files, this.#state.segments, (segment) => segment === leftover || segment === cut?.segment);
     if (corruption !== undefined) return { ...base, cut: undefined, corruption, tornTail: undefined };
-    if (end === undefined) return { ...base, cut: undefined, corruption: undefined, tornTail: undefined };
-    return { ...base, cut: { segment: end.segment, bytes: end.at }, corruption: undefined, tornTail: end.why };
+    return { ...base, cut, corruption: undefined, tornTail: end?.why };
   }
 
   /** Segments are freed only when all they hold is applied; otherwise somebody else removed them, and no image can be put together. */

@@ -62,10 +62,9 @@ export function planScan(files: readonly SegmentFound[]): ScanPlan {
     segments.unshift({ found, limitBytes: Math.min(compacted === undefined || isCut ? limitBytes : compacted.endAt, found.fileBytes) });
     if (found.header?.resumesSegment === 0) break;
     limitBytes = found.header?.resumesAt ?? Infinity;
-    let before = found.header?.resumesSegment ?? found.segment - 1;
-    // Nobody knows where one that does not read went on from: from none that was never made.
-    if (found.header === undefined) while (isUnmade(sorted.find(({ segment }) => segment === before))) before -= 1;
-    at = sorted.findIndex(({ segment }) => segment === before);
+    const before = found.header?.resumesSegment;
+    // Nobody knows where one that does not read went on from: from none that was never made, and what it had cut off may be gone.
+    at = before === undefined ? sorted.slice(0, at).findLastIndex((each) => !isUnmade(each)) : sorted.findIndex(({ segment }) => segment === before);
   }
   const limits = new Map(segments.map(({ found, limitBytes: readBytes }) => [found, readBytes]));
   const leftOut = sorted.map((found) => ({ found, fromBytes: limits.get(found) ?? SEGMENT_HEADER_BYTES })).filter(({ found, fromBytes }) => fromBytes < found.fileBytes);

@@ -132,7 +132,9 @@ export type JournalEvent =
   | { readonly type: 'pin'; readonly key: string; readonly checkpointId: number; readonly isReading: boolean }
   /** The same for the image at the durable position of now, which no checkpoint needs to mark. */
   | { readonly type: 'pinHead'; readonly key: string }
-  | { readonly type: 'unpin'; readonly key: string };
+  | { readonly type: 'unpin'; readonly key: string }
+  /** So many bytes are wanted: of files that a generation has cut off, as far as there are any. */
+  | { readonly type: 'freeCutOff'; readonly bytes: number };
 
 /**
  * Read the records of a segment back, from byte `at` on, and write what they hold with afterSeq < seq <= throughSeq into the mirrors, in order; but not what is

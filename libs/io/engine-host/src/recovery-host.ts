@@ -207,7 +207,9 @@ export class RecoveryHost {
   /** The checkpoint that should become the oldest, for the journal to keep below its hard limit; undefined: no need, or nothing but the newest is left. */
   wantedOldest(): HeldCheckpoint | undefined {
     const bytes = this.#room.wantedBytes(this.stats.state.phase === 'full');
-    return bytes === 0 ? undefined : this.journal.checkpointThatFrees(bytes);
+    if (bytes === 0) return undefined;
+    this.journal.freeCutOff(bytes);
+    return this.journal.checkpointThatFrees(bytes);
   }
 
   /** A thinning that fails is one that the next look finds again. */
@@ -324,6 +326,7 @@ export class RecoveryHost {
     this.#step((effects) => this.#receiver.tick(effects));
     if (this.#journal?.stats().state.phase !== 'full') return;
     if (this.#room.canResume) this.#journal.resume();
+    else this.#journal.freeCutOff(Infinity);
   }
 
   /** Its files must be opened anew: damage was found in what it holds, or not even a new generation could be begun. */

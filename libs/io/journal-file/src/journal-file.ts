@@ -180,12 +180,17 @@ export class JournalFile {
     return this.#journal.clockMs;
   }
 
-  /** Bytes of the segment files that count. */
+  /** Bytes of the segment files, with what a break has left of them ({@link freeCutOff}). */
   get journalBytes(): number {
     return this.#journal.journalBytes;
   }
 
-  /** The checkpoint that must become the oldest for `bytes` of segments to be freed, or the newest; undefined: that is the oldest already. */
+  /** Removes files that a later generation has cut off, which show nothing any more, until `bytes` are free or none is left; in the background. Without this they go with the history before them. */
+  freeCutOff(bytes: number): void {
+    if (!this.#isClosed) this.#step({ type: 'freeCutOff', bytes });
+  }
+
+  /** The checkpoint that must become the oldest for `bytes` to be freed, as far as what is cut off is not enough, or the newest; undefined: no need, or that is the oldest already. */
   checkpointThatFrees(bytes: number): HeldCheckpoint | undefined {
     return this.#journal.checkpointThatFrees(bytes);
   }

@@ -16,6 +16,14 @@ export const SPACE_PLANTS: readonly Plant[] = [
     name: 'opened-for-less-than-a-record', isLimited: true, breaks: 'a full journal takes frames again when there is room for the one that it refused', seedBudget: 300, expects: ['stuck'],
     mutation: { file: SPACE, find: 'Math.max(2 * creditBytes, neededBytes)', replace: '2 * creditBytes' },
   },
+  {
+    name: 'cut-off-counts-nowhere', isLimited: true, breaks: 'what a break has left on the disk counts in the size of its journal', seedBudget: 60, expects: ['limit'], under: ['rotJournal', 150],
+    mutation: { file: 'libs/core/journal/src/durable-state.ts', find: 'sum + bytes, this.cutOff.bytes);', replace: 'sum + bytes, 0);' },
+  },
+  {
+    name: 'history-before-cut-off', isLimited: true, breaks: 'no history is given up while what a break has left is enough', seedBudget: 150, expects: ['retirement'], under: ['rotJournal', 150],
+    mutation: { file: 'libs/core/journal/src/journal.ts', find: 'bytes - cutOff.fileBytes;', replace: 'bytes;' },
+  },
   { name: 'pin-not-durable', isLimited: true, breaks: 'a pin is durable before it is answered', seedBudget: 100, expects: ['pin', 'gone'], flag: 'pinVolatile' },
   {
     name: 'scratch-past-its-limit', isLimited: true, breaks: 'scratch never passes its limit', seedBudget: 60, expects: ['limit'],

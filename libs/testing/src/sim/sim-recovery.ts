@@ -261,6 +261,13 @@ export class SimRecovery {
     return disk.namesIn(this.folder).filter((name) => name.endsWith('.segment')).reduce((sum, name) => sum + (disk.files.get(`${this.folder}/${name}`)?.sizeBytes ?? 0), 0);
   }
 
+  /** Of files that count in no history any more. */
+  get cutOffBytesOnDisk(): number {
+    const counted = new Set(this.#journal?.segments.map(({ segment }) => segment));
+    const names = this.owner.disk.namesIn(this.folder).filter((name) => name.endsWith('.segment') && !counted.has(Number.parseInt(name, 10)));
+    return names.reduce((sum, name) => sum + (this.owner.disk.files.get(`${this.folder}/${name}`)?.sizeBytes ?? 0), 0);
+  }
+
   /** There may be space again; and what cannot go on is opened anew, unless a view reads from it. */
   tick(): void {
     if (this.#isOver) return;

@@ -78,6 +78,8 @@ export class SimSpace {
     const { hardBytes, segmentBytes, creditBytesMax: creditBytes, neededBytes } = this;
     const isFull = journal.stats().state.phase === 'full' && this.isAtHardLimit(journal, pendingBytes);
     const bytes = historyBytesToFree({ journalBytes: journal.journalBytes, hardBytes, segmentBytes, creditBytes, isFull, neededBytes });
-    return bytes === 0 ? undefined : journal.checkpointThatFrees(bytes);
+    if (bytes === 0) return undefined;
+    journal.freeCutOff(bytes);
+    return journal.checkpointThatFrees(bytes);
   }
 }

@@ -2,6 +2,7 @@ import type { PinSpec } from './sim-pins.js';
 import { scratchFolder, type RecoveringHost, type ViewSpec } from './recovering-host.js';
 import type { SimRecovery } from './sim-recovery.js';
 import { GUARD_BYTES } from './sim-space.js';
+import { keyOf } from './topology.js';
 import { Violation } from './world.js';
 
 /**
@@ -32,11 +33,14 @@ export class SpaceChecker {
     this.#pins.delete(name);
   }
 
-  /** A VRA asks for history to be given up: only near the limit. */
+  /** A VRA asks for history to be given up: only near the limit, and as far as files that show nothing are not enough. */
   wished(recovery: SimRecovery, checkpointId: number): void {
     const { space, vpgId } = recovery.vm;
     const isNear = recovery.journal?.stats().state.phase === 'full' || recovery.segmentBytesOnDisk > (space?.wishBytes ?? Infinity);
     if (!isNear) throw new Violation('retirement', `${recovery.key} wants space with ${recovery.segmentBytesOnDisk} bytes of ${space?.hardBytes ?? 0}`);
+    const { hardBytes = 0, wishBytes = 0 } = space ?? {};
+    const goodBytes = recovery.segmentBytesOnDisk - recovery.cutOffBytesOnDisk;
+    if (goodBytes <= 2 * wishBytes - hardBytes) throw new Violation('retirement', `${recovery.key} wants ${checkpointId} as its oldest, and what a break has left would be enough: ${recovery.cutOffBytesOnDisk} of ${recovery.segmentBytesOnDisk} bytes`);
     this.#wished.set(vpgId, Math.max(checkpointId, this.#wished.get(vpgId) ?? 0));
   }
 
@@ -51,8 +55,14 @@ export class SpaceChecker {
   }
 
   checkPins(vpgId: string, checkpointId: number): void {
-    const pin = [...this.#pins.values()].find((one) => one.vpgId === vpgId && one.checkpointId < checkpointId);
+    const pin = [...this.#pins.values()].find((one) => one.vpgId === vpgId && one.checkpointId < checkpointId && !this.#isTaken(one));
     if (pin !== undefined) throw new Violation('pin', `${vpgId}: retirement up to ${checkpointId}, and ${pin.name} keeps ${pin.checkpointId}`);
+  }
+
+  /** Damage has taken the checkpoint, and the pin with it. */
+  #isTaken({ vpgId, vmId, checkpointId }: PinSpec): boolean {
+    const key = keyOf(vpgId, vmId);
+    return this.site.recovering.some((host) => host.rotted.has(key)) && !this.site.recovering.some((host) => host.recovery(vpgId, vmId)?.journal?.holds(checkpointId) === true);
   }
 
   oldestPinned(vpgId: string): number {
@@ -61,8 +71,7 @@ export class SpaceChecker {
 
   check(): void {
     for (const host of this.site.recovering) {
-      // What lies behind a wrong bit stays on the disk and counts nowhere.
-      for (const recovery of host.recoveries) if (!host.rotted.has(recovery.key)) this.#checkJournal(recovery);
+      for (const recovery of host.recoveries) this.#checkJournal(recovery);
       this.#checkDatastore(host);
       for (const view of host.views) this.#checkScratch(host, view);
     }

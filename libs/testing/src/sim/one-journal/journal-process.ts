@@ -175,6 +175,7 @@ export class JournalProcess {
     const oldest = held[this.parts.world.random.int(Math.max(1, held.length))];
     if (oldest === undefined) return;
     this.parts.truth.dropped(held.filter((checkpointId) => checkpointId < oldest));
+    if (oldest % 2 === 0) journal.freeCutOff(Infinity);
     await journal.retire(oldest);
     await journal.allowApply(oldest);
   }
