@@ -142,13 +142,16 @@ export class AuditLog implements OnModuleInit, OnApplicationShutdown {
     });
   }
 
-  /** What the site does by itself. It was done, and goes on, when this fails: the act counts for more than the account of it. */
-  async appendOwn(part: OwnAct, begunId?: string): Promise<void> {
-    await this.append({ ...SYSTEM, result: 'Done', message: null, ...part }, begunId).catch((error: unknown) => this.#log.error(`${part.action} cannot be recorded: ${messageOf(error)}`));
+  /** What the site does by itself. It was done, and goes on, when this fails: the act counts for more than the account of it. @returns whether the entry is safe */
+  async appendOwn(part: OwnAct, begunId?: string): Promise<boolean> {
+    return await this.append({ ...SYSTEM, result: 'Done', message: null, ...part }, begunId).then(() => true, (error: unknown) => {
+      this.#log.error(`${part.action} cannot be recorded: ${messageOf(error)}`);
+      return false;
+    });
   }
 
   /** As {@link appendOwn}, of what is more than one change of the database: `work` answers what its entry says besides; undefined: nothing was done. @throws what `work` throws */
-  async recordOwn(part: OwnAct, work: () => Promise<Partial<AuditDraft> | undefined>): Promise<void> {
+  async recordOwn(part: OwnAct, work: () => Promise<Partial<AuditDraft> | undefined>): Promise<boolean> {
     const begunId = await this.begin({ ...SYSTEM, message: null, ...part }).catch((error: unknown) => {
       this.#log.error(`${part.action} is done all the same: ${messageOf(error)}`);
       return undefined;
@@ -161,15 +164,16 @@ export class AuditLog implements OnModuleInit, OnApplicationShutdown {
       throw error;
     }
     this.#failures.delete(part.action);
-    if (done) await this.appendOwn({ ...part, ...done }, begunId);
-    else if (begunId !== undefined) this.withdraw(begunId);
+    if (done) return await this.appendOwn({ ...part, ...done }, begunId);
+    if (begunId !== undefined) this.withdraw(begunId);
+    return true;
   }
 
   async #ownFailed(part: OwnAct, reason: string, begunId: string | undefined): Promise<void> {
     const isTold = this.#failures.get(part.action) === reason;
     this.#failures.set(part.action, reason);
-    if (!isTold) return await this.appendOwn({ ...part, result: 'Failed', message: plainText(reason) }, begunId);
-    if (begunId !== undefined) this.withdraw(begunId);
+    if (!isTold) await this.appendOwn({ ...part, result: 'Failed', message: plainText(reason) }, begunId);
+    else if (begunId !== undefined) this.withdraw(begunId);
   }
 
   async #write(): Promise<void> {

@@ -30,7 +30,6 @@ export type ServerHosts = Partial<Record<'postgres' | 'hypervisor', readonly str
  */
 export class SiteTrust {
   #lastRenewal: Promise<unknown> = Promise.resolve();
-  #writtenByOpen: OwnRole[] = [];
 
   private constructor(
     private readonly config: TrustConfig,
@@ -52,7 +51,7 @@ export class SiteTrust {
     const nats = await NatsAuthority.openOrMake(join(folder, 'nats-authority'), site);
     const trust = new SiteTrust(config, nowMs, ca, nats, await Removals.open(join(folder, 'removals')), new Map());
     await trust.publish();
-    for (const role of OWN_ROLES) if (await trust.#keep(role, servers, UNTOLD)) trust.#writtenByOpen.push(role);
+    for (const role of OWN_ROLES) await trust.#keep(role, servers, UNTOLD);
     await trust.#writeNatsConfiguration();
     return trust;
   }
@@ -109,13 +108,6 @@ export class SiteTrust {
     const mine = this.#lastRenewal.then(() => this.#renewDue(renewing));
     this.#lastRenewal = mine.catch(() => undefined);
     return await mine;
-  }
-
-  /** Made or renewed by {@link open}, before there was anybody to tell; each once. */
-  takeWrittenByOpen(): OwnRole[] {
-    const roles = this.#writtenByOpen;
-    this.#writtenByOpen = [];
-    return roles;
   }
 
   async #renewDue(renewing: Renewing): Promise<OwnRole[]> {

@@ -11,10 +11,13 @@ import { servedByNats } from './served-certificate.js';
 import { reloadNats } from './reload-nats.js';
 import { RestCertificate } from './rest-certificate.js';
 import { type OwnRole, SiteTrust } from './site-trust.js';
+import { ToldCertificates, type Shown } from './told-certificates.js';
 
 const LOOK_MS = 30_000;
 
 const OWNERS: Readonly<Record<OwnRole, string>> = { zvm: 'the ZVM', nats: 'the NATS server', postgres: 'PostgreSQL', hypervisor: 'the hypervisor manager' };
+
+const FOUND = 'found at the start of this ZVM';
 
 const renewalOf = (role: OwnRole): OwnAct => ({ action: 'certificate.renewed', entities: [`certificate:${role}`] });
 
@@ -24,6 +27,10 @@ export class TrustService implements OnApplicationBootstrap, OnApplicationShutdo
   readonly #log = new Logger('trust');
   #natsServes: X509Certificate | undefined;
   #natsProblem: string | undefined;
+  readonly #told: ToldCertificates;
+  /** Undefined: told, or told by whoever rotates. */
+  #caAtStart: Shown | undefined;
+  #last: Promise<unknown> = Promise.resolve();
   readonly #loop = new Background('trust', LOOK_MS, () => this.look());
 
   constructor(
@@ -32,7 +39,10 @@ export class TrustService implements OnApplicationBootstrap, OnApplicationShutdo
     private readonly events: EventService,
     private readonly audit: AuditLog,
     @Inject(ZVM_CONFIG) private readonly config: ZvmConfig,
-  ) {}
+  ) {
+    this.#told = new ToldCertificates(config.stateDir);
+    this.#caAtStart = this.#shownCa();
+  }
 
   onApplicationBootstrap(): void {
     this.#loop.start();
@@ -45,9 +55,35 @@ export class TrustService implements OnApplicationBootstrap, OnApplicationShutdo
   /** Renews what is due and takes up what was changed from outside. Runs by itself; a test calls it. */
   async look(): Promise<void> {
     await this.certificate.refresh();
-    for (const role of this.trust.takeWrittenByOpen()) await this.audit.appendOwn({ ...renewalOf(role), changes: changesBetween(null, this.#shown(role)), message: 'by the start of this ZVM' });
-    for (const role of await this.trust.renewDue(async (role, write) => await this.#recorded(role, write))) await this.#renewed(role);
+    for (const role of await this.#renewTold()) await this.#renewed(role);
     await this.#bringNatsUpToDate();
+  }
+
+  /** One at a time: a rotation looks besides the timer, and what the one is about to tell is not untold for the other. */
+  async #renewTold(): Promise<OwnRole[]> {
+    const mine = this.#last.then(async () => {
+      await this.#tellUntold();
+      return await this.trust.renewDue(async (role, write) => await this.#recorded(role, write));
+    });
+    this.#last = mine.catch(() => undefined);
+    return await mine;
+  }
+
+  async #tellUntold(): Promise<void> {
+    for (const role of this.trust.identities().keys()) await this.#tell(role, { act: renewalOf(role), shown: this.#shown(role) });
+    if (this.#caAtStart === undefined) return await this.#told.note('ca', this.#shownCa());
+    const action = (await this.#told.of('ca')) === null ? 'ca.made' : 'ca.switched';
+    const isTold = await this.#tell('ca', { act: { action, entities: [`site:${this.config.siteId}`] }, shown: this.#caAtStart });
+    if (isTold) this.#caAtStart = undefined;
+  }
+
+  /** @returns whether the audit knows of it now. */
+  async #tell(subject: string, { act, shown }: { readonly act: OwnAct; readonly shown: Shown }): Promise<boolean> {
+    const changes = changesBetween(await this.#told.of(subject), shown);
+    if (changes.length === 0) return true;
+    const isSafe = await this.audit.appendOwn({ ...act, changes, message: FOUND });
+    if (isSafe) await this.#told.note(subject, shown);
+    return isSafe;
   }
 
   /** What the server shows is what counts: it may have been away, or somewhere where nobody could signal it, when its certificate was renewed. */
@@ -62,19 +98,25 @@ export class TrustService implements OnApplicationBootstrap, OnApplicationShutdo
   }
 
   /** As the audit shows the site's own certificates: SHA-256, and of the CAs that are written beside each. */
-  #shown(role: OwnRole): object | null {
+  #shown(role: OwnRole): Shown {
     const identity = this.trust.identities().get(role);
     if (!identity) return null;
     const { certificatePem, caPem } = identity.current();
     return { certificate: fingerprint(certificatePem), trusted: caPem.map(fingerprint) };
   }
 
+  #shownCa(): Shown {
+    const { signerPem, trustedPem } = this.trust.ca;
+    return { signer: fingerprint(signerPem), trusted: trustedPem.map(fingerprint) };
+  }
+
   async #recorded(role: OwnRole, write: () => Promise<void>): Promise<void> {
     const before = this.#shown(role);
-    await this.audit.recordOwn(renewalOf(role), async () => {
+    const isSafe = await this.audit.recordOwn(renewalOf(role), async () => {
       await write();
       return { changes: changesBetween(before, this.#shown(role)) };
     });
+    if (isSafe) await this.#told.note(role, this.#shown(role));
   }
 
   async #renewed(role: OwnRole): Promise<void> {
