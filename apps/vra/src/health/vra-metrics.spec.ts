@@ -11,7 +11,7 @@ const RECOVERY: EngineStatus['recoveries'][number] = {
   isAtHardLimit: false, scrub: { completedAtMs: null, detail: '', affectedIds: [] }, pins: [{ name: 'audit', checkpointId: 7, keepForMs: null }], mirrorBytes: 1, receivedRawBytes: 300, receivedBytes: 100, newestCheckpointId: null, oldestCheckpointId: null, instance: 'i', lastChange: 0,
 };
 const STATUS: EngineStatus = {
-  revision: 1, clockDoubt: null, attachedVmIds: [], protections: [PROTECTION], recoveries: [], views: [], barriers: [], datastores: [],
+  revision: 1, clockDoubt: null, attachedVmIds: [], unreachableDisks: [], protections: [PROTECTION], recoveries: [], views: [], barriers: [], datastores: [],
   outbound: { bytesPerSecondMax: null, isThrottled: false, bytesPerSecond: 0 },
   memory: { poolBytes: 1, readyBytes: 0, protecting: { usedBytes: 0, limitBytes: 1, vpgs: [] }, recovering: { usedBytes: 0, limitBytes: 1, vpgs: [] } },
 };

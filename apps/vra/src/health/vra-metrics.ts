@@ -18,6 +18,7 @@ export class VraMetrics extends HealthSource {
     this.#plainGauge('tidemark_event_loop_delay_ms_max', 'Its longest turn of the last minute or so: so long a guest write may have waited for this process', () => this.engine.eventLoopDelay().maxMs);
     this.#plainGauge('tidemark_memory_pool_bytes', 'Memory for replicated data: both roles together never use more', () => this.engine.status().memory.poolBytes);
     this.#plainGauge('tidemark_memory_ready_bytes', 'Memory that was used and is kept ready beside the pool', () => this.engine.status().memory.readyBytes);
+    this.#plainGauge('tidemark_unreachable_disks', 'Disks of VMs on this host that could not be reached for the last 5 s: their guests wait', () => this.engine.status().unreachableDisks.length);
     this.#gauge('tidemark_capture_memory_bytes', 'Memory of captured writes that are not durable at the recovery site, by VPG');
     this.#gauge('tidemark_capture_memory_guaranteed_bytes', 'What the VPG is sure of');
     this.#gauge('tidemark_receive_memory_bytes', 'Memory promised to senders of the VPG, or filled by them and not durable');

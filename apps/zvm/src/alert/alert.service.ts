@@ -1,6 +1,6 @@
 import { Inject, Injectable, type OnApplicationBootstrap, type OnApplicationShutdown } from '@nestjs/common';
 import { ControlBus } from '@tidemark/nest';
-import { type AlertFacts, alertsFor, certificateAlertsFor, type CertificateFacts, heartbeatAlertsFor, type HeartbeatFacts, lossAlertsFor, type LossFacts, type RecoveryAlertFacts, recoveryAlertsFor, syslogAlertsFor } from '@tidemark/vpg';
+import { type AlertFacts, alertsFor, certificateAlertsFor, type CertificateFacts, diskAlertsFor, heartbeatAlertsFor, type HeartbeatFacts, lossAlertsFor, type LossFacts, type RecoveryAlertFacts, recoveryAlertsFor, syslogAlertsFor, type UnreachableDiskFacts } from '@tidemark/vpg';
 import { SyslogService } from '../audit/syslog.service.js';
 import { Background } from '../background.js';
 import { Clock } from '../clock.js';
@@ -65,7 +65,7 @@ export class AlertService implements OnApplicationBootstrap, OnApplicationShutdo
     for (const vpg of this.vpgs.visible()) await this.status.load(vpg);
     const wanted = [
       ...alertsFor(this.#facts()), ...recoveryAlertsFor(this.#recoveryFacts()), ...certificateAlertsFor([...this.trust.facts(), ...this.#vraCertificates(), ...this.#vbaCertificates()], this.clock.nowMs()),
-      ...heartbeatAlertsFor(this.#heartbeats()), ...lossAlertsFor(this.#losses()), ...syslogAlertsFor(this.syslog.backlog, { nowMs: this.clock.nowMs(), limitMs: 1000 * this.config.syslogAlertSeconds }),
+      ...heartbeatAlertsFor(this.#heartbeats()), ...lossAlertsFor(this.#losses()), ...diskAlertsFor(this.#unreachableDisks()), ...syslogAlertsFor(this.syslog.backlog, { nowMs: this.clock.nowMs(), limitMs: 1000 * this.config.syslogAlertSeconds }),
     ];
     await this.switches.follow(wanted);
   }
@@ -127,6 +127,14 @@ export class AlertService implements OnApplicationBootstrap, OnApplicationShutdo
       // Of a VM that the VPG does not have there is nothing to lose, whoever says it.
       if (loss === null || !vm) return [];
       return [{ vpgId, vpgName: name, vmId, vmName: vm.name, recoverySiteName, ...loss }];
+    }));
+  }
+
+  /** As the VRAs of the hosts where the VMs run tell it. */
+  #unreachableDisks(): UnreachableDiskFacts[] {
+    return this.vpgs.visible().flatMap((record) => this.words.unreachableDisks(record).map(({ vra, vm, disk }) => {
+      const { vpgId, name } = record.definition;
+      return { ...disk, vpgId, vpgName: name, vmName: vm.name, vraName: vra.name };
     }));
   }
 

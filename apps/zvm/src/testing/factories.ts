@@ -51,7 +51,7 @@ export const inventory = (vms: readonly Vm[]): Inventory => ({ revision: 1, host
 
 export function vraStatus(vraId: string, values: Partial<VraStatusV1> = {}): VraStatusV1 {
   return {
-    vraId, hostId: `host of ${vraId}`, version: '0.1.0', address: '127.0.0.1', startedAtMs: 0, identity: { notBeforeMs: 0, notAfterMs: 8e15, signedBy: '', trusts: [] }, revision: 1, attachedVmIds: [], protections: [], recoveries: [],
+    vraId, hostId: `host of ${vraId}`, version: '0.1.0', address: '127.0.0.1', startedAtMs: 0, identity: { notBeforeMs: 0, notAfterMs: 8e15, signedBy: '', trusts: [] }, revision: 1, attachedVmIds: [], unreachableDisks: [], protections: [], recoveries: [],
     views: [], barriers: [], datastores: [], outbound: { bytesPerSecondMax: null, isThrottled: false, bytesPerSecond: 0 }, clockDoubt: null, ...values,
   };
 }

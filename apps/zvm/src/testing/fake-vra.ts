@@ -55,6 +55,7 @@ export class FakeVra {
   /** Names by `vpgId/vmId`. */
   readonly pins = new Map<string, PinPutV1>();
   clockOffsetMs = 0;
+  unreachableDisks: VraStatusV1['unreachableDisks'] = [];
   clockDoubt: VraStatusV1['clockDoubt'] = null;
   datastores: VraStatusV1['datastores'] = [];
   outbound: VraStatusV1['outbound'] = { bytesPerSecondMax: null, isThrottled: false, bytesPerSecond: 0 };
@@ -246,6 +247,7 @@ export class FakeVra {
     return {
       vraId, hostId, version: 'fake', address, startedAtMs: this.#startedAtMs, revision: this.state.revision, identity: this.#identityMarks(),
       attachedVmIds: this.state.attachedVms.map((vm) => vm.vmId),
+      unreachableDisks: this.unreachableDisks,
       protections: this.state.protections.map((protection): ProtectionStatusV1 => ({
         vpgId: protection.vpgId, vmId: protection.vmId, epoch: protection.epoch, state: this.plane.streamState(protection.vpgId), isFenced: false, detail: '', loss: this.loss, sync: null,
         lagBytes: 0, writtenBytes: 0, writeCount: 0, sentBytes: 0, bytesPerSecond: 1024, writesPerSecond: 2,

@@ -25,4 +25,12 @@ it('a VM whose disk is behind an NBD server is offered and protected like any ot
   expect(vras.flatMap(({ state }) => state.attachedVms)).toMatchObject([{ vmId: vm.id, disks: [{ diskId: 'scsi:0:0', path: LOCATION, sizeBytes: 64 * MiB }] }]);
   const volumes = vras.flatMap((vra) => [...vra.recoveries.values()].flatMap(({ spec }) => spec.volumes));
   expect(volumes.map(({ mirrorPath, sizeBytes }) => [mirrorPath.startsWith('/'), sizeBytes])).toEqual([[true, 64 * MiB]]);
-});
+
+  // The server goes away, and comes back.
+  const alerts = async (): Promise<string[]> => (await sites.atA.ok<{ HelpIdentifier: string; Description: string }[]>('GET', '/alerts')).map(({ HelpIdentifier, Description }) => `${HelpIdentifier}: ${Description}`);
+  const serving = vras.find(({ state }) => state.attachedVms.length > 0);
+  if (serving) serving.unreachableDisks = [{ vmId: vm.id, diskId: 'scsi:0:0', path: LOCATION, sinceMs: Date.now(), reason: 'ECONNREFUSED' }];
+  await eventually('its alert', async () => (await alerts()).some((alert) => alert.startsWith('VRA0021: ') && alert.includes(`'stored elsewhere'`) && alert.includes(`${LOCATION}: ECONNREFUSED`)), 60_000);
+  if (serving) serving.unreachableDisks = [];
+  await eventually('no alert', async () => !(await alerts()).some((alert) => alert.startsWith('VRA0021')), 60_000);
+}, 150_000);

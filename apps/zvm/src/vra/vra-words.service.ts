@@ -1,10 +1,12 @@
 import { Injectable } from '@nestjs/common';
-import type { ProtectionStatusV1, RecoveryStatusV1, ViewStatusV1, VraStatusV1 } from '@tidemark/contracts';
+import type { ProtectionStatusV1, RecoveryStatusV1, UnreachableDiskV1, ViewStatusV1, VraStatusV1 } from '@tidemark/contracts';
 import type { Inventory } from '@tidemark/hypervisor';
 import { InventoryService } from '../inventory/inventory.service.js';
 import { VmHostStore } from '../vpg/vm-host.store.js';
-import type { VpgRecord } from '../vpg/vpg-model.js';
+import { liveDisks } from '../vpg/followed-disks.js';
+import type { VpgRecord, VpgVm } from '../vpg/vpg-model.js';
 import { VraLinkService } from './vra-link.service.js';
+import type { VraRecord } from './vra-model.js';
 import { VraStore } from './vra.store.js';
 
 interface About {
@@ -48,6 +50,17 @@ export class VraWords {
 
   views({ definition: { vpgId, vms } }: VpgRecord): ViewStatusV1[] {
     return vms.flatMap(({ vmId, recoveringVra }) => (this.link.status(recoveringVra.vraId)?.views ?? []).filter((view) => view.vpgId === vpgId && view.vmId === vmId));
+  }
+
+  /** Of the VMs' disks that the VPG has, by the VRA that serves them. */
+  unreachableDisks({ definition: { vpgId, vms } }: VpgRecord): { readonly vra: VraRecord; readonly vm: VpgVm; readonly disk: UnreachableDiskV1 }[] {
+    const vraOfHost = new Map(this.vras.all().map((vra) => [vra.hostId, vra]));
+    return vms.flatMap((vm) => {
+      const vra = vraOfHost.get(this.#hostOf(vpgId, vm.vmId) ?? '');
+      const said = vra ? (this.link.status(vra.vraId)?.unreachableDisks ?? []) : [];
+      const own = new Set(liveDisks(vm).map(({ diskId }) => diskId));
+      return vra ? said.filter(({ vmId, diskId }) => vmId === vm.vmId && own.has(diskId)).map((disk) => ({ vra, vm, disk })) : [];
+    });
   }
 
   /** Where it was seen last stands in while nothing could be read from the hypervisor manager. */

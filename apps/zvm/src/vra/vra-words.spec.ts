@@ -67,6 +67,16 @@ describe('what VRAs say of what they were not given', () => {
     expect([words().recoveries(record), words().views(record)]).toEqual([[recovery], [view]]);
   });
 
+  it("of disks that are away only those that the VPG has are heard, of the VRA where the VM runs", () => {
+    const away = (vmId: string, diskId: string): VraStatusV1['unreachableDisks'][number] => ({ vmId, diskId, path: 'nbd://nas/d', sinceMs: 1, reason: 'gone' });
+    const diskIds = record.definition.vms.flatMap(({ disks }) => disks.map(({ diskId }) => diskId));
+    const own = diskIds[0] ?? '';
+    said.set('2', { unreachableDisks: [away('vm1', own)] }).set('3', { unreachableDisks: [away('vm1', own)] });
+    expect(words().unreachableDisks(record)).toEqual([]);
+    said.set('1', { unreachableDisks: [away('vm1', 'made up'), away('vm1', own), away('vm2', own)] });
+    expect(words().unreachableDisks(record).map(({ vra: { vraId }, vm: { vmId }, disk }) => [vraId, vmId, disk.diskId])).toEqual([['1', 'vm1', own]]);
+  });
+
   it('a failover is promoted when the VRA that recovers the VM says so', async () => {
     const promoted = { viewId: 'v', vpgId, vmId: 'vm1', state: 'promoted' } as VraStatusV1['views'][number];
     const failedOver = { ...record, failover: { vms: [{ vmId: 'vm1', viewId: 'v' }] } } as unknown as VpgRecord;

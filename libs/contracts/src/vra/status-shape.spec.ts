@@ -8,6 +8,7 @@ const ID = '7c9e6679-7425-40de-944b-e07fc1f90ae7';
 const identity = { notBeforeMs: 1, notAfterMs: 2, signedBy: 'AA:BB', trusts: ['AA:BB'] };
 const STATUS: VraStatusV1 = {
   vraId: '7', hostId: 'host-1', version: '0.1.0', address: '127.0.0.1', startedAtMs: 1, identity, revision: -1, attachedVmIds: ['vm'],
+  unreachableDisks: [{ vmId: 'vm', diskId: 'd', path: 'nbd://h:10809/d', sinceMs: 1, reason: 'gone' }],
   protections: [{
     vpgId: ID, vmId: 'vm', epoch: 1, state: 'deltaSync', isFenced: false, detail: '', loss: { count: 1, atMs: 1, detail: 'lost' }, lagBytes: 0, writtenBytes: 1, writeCount: 1, sentBytes: 1, bytesPerSecond: 1, writesPerSecond: 0,
     sync: { kind: 'deltaSync', reason: 'asked for', totalBytes: 1, remainingBytes: 1, unverifiedBytes: 0, bytesPerSecond: 1, estimatedMs: null },

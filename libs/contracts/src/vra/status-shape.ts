@@ -1,11 +1,12 @@
 import { type Check, flag, instant, list, number, oneOf, orAbsent, orNull, shaped, text, uuid, whole } from '../shape/checks.js';
 import type {
-  BarrierStatusV1, ClockDoubtV1, DatastoreStatusV1, IdentityStatusV1, LossStatusV1, OutboundStatusV1, ProtectionStatusV1, RecoveryStatusV1, SyncProgressV1, ViewStatusV1, VraStatusV1,
+  BarrierStatusV1, ClockDoubtV1, DatastoreStatusV1, IdentityStatusV1, LossStatusV1, OutboundStatusV1, ProtectionStatusV1, RecoveryStatusV1, SyncProgressV1, UnreachableDiskV1, ViewStatusV1, VraStatusV1,
 } from './status.js';
 
 /** One VRA carries 1500 volumes, so fewer VMs than that; the same for what it recovers. */
 const VMS_MAX = 5000;
 const VIEWS_MAX = 5000;
+const DISKS_MAX = 1500;
 const DATASTORES_MAX = 1000;
 /** Four of each of 256 sites. */
 const TRUSTED_CAS_MAX = 1024;
@@ -46,6 +47,7 @@ const barrier = shaped<BarrierStatusV1>({
   vpgId: uuid, version: whole, leaderVraId: orNull(text(64)), term: number, holdMsP50: number, holdMsP99: number, holdMsMax: number, lastVoidReason: orNull(words), clockOffsetMs: number, voidCount: number, sealedCount: number,
 });
 const datastore = shaped<DatastoreStatusV1>({ path: text(4096), capacityBytes: number, freeBytes: number, guardBytes: number });
+const unreachableDisk = shaped<UnreachableDiskV1>({ vmId: id, diskId: id, path: text(4096), sinceMs: instant, reason: words });
 const clockDoubt = shaped<ClockDoubtV1>({ byMs: number, atMs: instant, endsInMs: number });
 const outbound = shaped<OutboundStatusV1>({ bytesPerSecondMax: number, isThrottled: flag, bytesPerSecond: number });
 
@@ -53,7 +55,7 @@ export const identityStatus: Check = shaped<IdentityStatusV1>({ notBeforeMs: ins
 
 /** {@link VraStatusV1}. */
 export const vraStatus = shaped<VraStatusV1>({
-  vraId: text(64), hostId: id, version: text(50), address: text(255), startedAtMs: instant, identity: identityStatus, revision: whole, attachedVmIds: list(id, VMS_MAX), protections: list(protectionStatus, VMS_MAX),
+  vraId: text(64), hostId: id, version: text(50), address: text(255), startedAtMs: instant, identity: identityStatus, revision: whole, attachedVmIds: list(id, VMS_MAX), unreachableDisks: list(unreachableDisk, DISKS_MAX), protections: list(protectionStatus, VMS_MAX),
   recoveries: list(recoveryStatus, VMS_MAX), views: list(view, VIEWS_MAX), barriers: list(barrier, VMS_MAX), datastores: list(datastore, DATASTORES_MAX), outbound, clockDoubt: orNull(clockDoubt),
 });
 

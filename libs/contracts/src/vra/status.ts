@@ -155,6 +155,17 @@ export interface IdentityStatusV1 {
   readonly trusts: readonly string[];
 }
 
+/** A disk of a VM on the VRA's host that it has not reached for some seconds: the NBD server is away, or the file cannot be opened. */
+export interface UnreachableDiskV1 {
+  readonly vmId: string;
+  readonly diskId: string;
+  /** URI of its NBD server, or path of its file. */
+  readonly path: string;
+  /** Wall clock of the VRA; the same for as long as it lasts. */
+  readonly sinceMs: number;
+  readonly reason: string;
+}
+
 /** `event status.published`, every second, and the answer to `control status.get`. */
 export interface VraStatusV1 {
   readonly vraId: string;
@@ -166,6 +177,7 @@ export interface VraStatusV1 {
   /** Of the newest DesiredStateV1 that it has carried out: VMs that it does not name are let go. -1: of none yet. */
   readonly revision: number;
   readonly attachedVmIds: readonly string[];
+  readonly unreachableDisks: readonly UnreachableDiskV1[];
   readonly protections: readonly ProtectionStatusV1[];
   readonly recoveries: readonly RecoveryStatusV1[];
   readonly views: readonly ViewStatusV1[];

@@ -2,7 +2,7 @@ import { rpoLevel } from './sla.js';
 
 /** Reference §11; the ids of this version. */
 export type AlertId =
-  | 'VPG0007' | 'VPG0037' | 'VPG0038' | 'VRA0006' | 'VRA0007' | 'VRA0039' | 'VRA0040' | 'TDM0001' | 'TDM0002' | 'TDM0003' | 'TDM0004' | 'TDM0005' | 'TDM0006' | 'TDM0010' | 'TDM0011' | 'TDM0012' | 'TDM0013' | 'TDM0020' | 'TDM0021' | 'TDM0022'
+  | 'VPG0007' | 'VPG0037' | 'VPG0038' | 'VRA0006' | 'VRA0007' | 'VRA0021' | 'VRA0039' | 'VRA0040' | 'TDM0001' | 'TDM0002' | 'TDM0003' | 'TDM0004' | 'TDM0005' | 'TDM0006' | 'TDM0010' | 'TDM0011' | 'TDM0012' | 'TDM0013' | 'TDM0020' | 'TDM0021' | 'TDM0022'
   | 'BCK0006' | 'VPG0009' | 'VPG0010' | 'VPG0014' | 'VPG0050' | 'ZVM0002' | 'ZVM0003' | 'TDM0030';
 
 export interface AlertDefinition {
@@ -18,6 +18,7 @@ export const ALERTS: Readonly<Record<AlertId, AlertDefinition>> = {
   VPG0038: { level: 'Error', entity: 'Vpg' }, // under half of it
   VRA0006: { level: 'Error', entity: 'Vra' }, // datastore of journals at its guard
   VRA0007: { level: 'Error', entity: 'Vra' }, // journal cannot be written
+  VRA0021: { level: 'Error', entity: 'Vra' }, // protected disk inaccessible
   VRA0039: { level: 'Error', entity: 'Vra' }, // journal at its hard limit
   VRA0040: { level: 'Warning', entity: 'Vra' }, // journal at its warning threshold
   TDM0001: { level: 'Warning', entity: 'Vra' }, // clocks of two VRAs differ by more than a second (ours)

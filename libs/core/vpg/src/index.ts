@@ -1,6 +1,7 @@
 export * from './alerts.js';
 export { certificateAlertsFor, type CertificateFacts } from './certificate-alerts.js';
 export * from './defaults.js';
+export { diskAlertsFor, type UnreachableDiskFacts } from './disk-alert.js';
 export * from './disk-custody.js';
 export * from './facts.js';
 export { heartbeatAlertsFor, type HeartbeatFacts } from './heartbeat-alert.js';

@@ -3,6 +3,7 @@ import type { ExportTable } from '@tidemark/nbd-server';
 import { VolumeError } from '@tidemark/volume';
 import type { ActivityLogs } from './activity-logs.js';
 import { DatastoreFolders } from './datastore-folders.js';
+import { DiskOutages, type UnreachableDisk } from './disk-outages.js';
 import type { HandOver } from './disk-hand-over.js';
 import { EngineError } from './engine-error.js';
 import { GuestVm } from './guest-vm.js';
@@ -31,6 +32,7 @@ export class AttachedVms {
   readonly #guests = new Map<string, GuestVm>();
   readonly #faults = new Map<string, string>();
   readonly #opening = new OpeningVms();
+  readonly #outages = new DiskOutages();
   readonly #folders: DatastoreFolders | undefined;
   #wanted: readonly AttachedVmSpec[] = [];
   #handOverTimer: NodeJS.Timeout | undefined;
@@ -53,6 +55,10 @@ export class AttachedVms {
     return this.#faults.get(vmId);
   }
 
+  unreachableDisks(): readonly UnreachableDisk[] {
+    return this.#outages.list();
+  }
+
   get #log(): Logger {
     return this.around.options.log;
   }
@@ -60,6 +66,7 @@ export class AttachedVms {
   /** Before {@link reconcile}, at once: fences do not wait for a change that is under way, and may wait for a disk's server. */
   want(specs: readonly AttachedVmSpec[]): void {
     this.#wanted = specs;
+    this.#outages.keepOnly(specs);
     for (const guest of this.#guests.values()) this.#fence(guest);
   }
 
@@ -128,7 +135,7 @@ export class AttachedVms {
       await this.#folders?.assertDisks(spec);
       const gates = await this.around.logs.openBefore(spec, protections);
       const onSuspect = (slot: number): void => this.around.onSuspect(spec.vmId, slot);
-      const guest = await GuestVm.attach(spec, { exports: this.around.exports, log: this.#log, takenOver: owned.files, changes: owned.changes, gates, onSuspect });
+      const guest = await GuestVm.attach(spec, { exports: this.around.exports, log: this.#log, outages: this.#outages, takenOver: owned.files, changes: owned.changes, gates, onSuspect });
       this.#fence(guest); // Another site may own it since.
       this.#guests.set(spec.vmId, guest);
       this.#faults.delete(spec.vmId);

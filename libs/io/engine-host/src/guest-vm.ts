@@ -4,6 +4,7 @@ import type { ExportTable } from '@tidemark/nbd-server';
 import { Splitter, type CaptureSink, type SplitterEffect } from '@tidemark/splitter';
 import { VolumeError, type AllocationRun, type Volume, type WriteOptions, type WriteZeroesOptions } from '@tidemark/volume';
 import { EngineError } from './engine-error.js';
+import type { DiskOutages } from './disk-outages.js';
 import { type GuestChanges, TrackedChanges } from './guest-changes.js';
 import { openProtectedVolume, type ProtectedVolume } from './protected-volume.js';
 import type { AttachedDisk, AttachedVmSpec, Logger } from './types.js';
@@ -34,6 +35,7 @@ export interface WriteGate {
 export interface GuestVmOptions {
   readonly exports: ExportTable;
   readonly log: Logger;
+  readonly outages: DiskOutages;
   readonly takenOver?: TakenOver;
   /** Tracking goes on where the view that hands the disks over has it. */
   readonly changes?: GuestChanges | undefined;
@@ -171,7 +173,8 @@ export class GuestVm {
   }
 
   #open(disk: AttachedDisk, slot: number): Promise<ProtectedVolume> {
-    return openProtectedVolume(disk, { log: this.options.log, onSuspect: () => this.options.onSuspect?.(slot) });
+    const hooks = { log: this.options.log, onSuspect: (): void => this.options.onSuspect?.(slot) };
+    return this.options.outages.opening({ vmId: this.vmId, disk }, () => openProtectedVolume(disk, hooks));
   }
 
   #addExport(index: number, { exportName, diskId, sizeBytes }: AttachedDisk): void {

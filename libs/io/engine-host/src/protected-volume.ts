@@ -1,12 +1,14 @@
 import { isNbdUri } from '@tidemark/base';
 import type { Done } from '@tidemark/base';
 import { BlockFile } from '@tidemark/block-file';
-import { openNbdVolume } from '@tidemark/nbd-client';
+import { openNbdVolume, type Outage, type ServedVolume } from '@tidemark/nbd-client';
 import { VolumeError, type AllocationRun, type Volume, type WriteOptions, type WriteZeroesOptions } from '@tidemark/volume';
 import type { AttachedDisk, Logger } from './types.js';
 
 /** A disk of a VM on this host: a raw file, or the export of an NBD server. */
 export interface ProtectedVolume extends Volume {
+  /** Since when its server does not answer; a file has none. */
+  readonly outage?: Outage | undefined;
   /** Makes the volume larger under its users. Throws `VOLUME_SIZE` when it cannot. */
   grow(sizeBytes: number): Promise<void>;
 }
@@ -58,11 +60,15 @@ class ExportVolume implements ProtectedVolume {
   readonly isReadOnly: boolean;
 
   constructor(
-    private readonly inner: Volume,
+    private readonly inner: ServedVolume,
     private readonly uri: string,
   ) {
     this.sizeBytes = inner.sizeBytes;
     this.isReadOnly = inner.isReadOnly;
+  }
+
+  get outage(): Outage | undefined {
+    return this.inner.outage;
   }
 
   read(offset: number, target: Uint8Array): Done {

@@ -10,6 +10,7 @@ import { BarrierHost, type BarrierSurroundings } from './barrier-host.js';
 import { EngineError } from './engine-error.js';
 import { checkSending } from './epoch-gate.js';
 import type { EngineMemory } from './engine-memory.js';
+import type { UnreachableDisk } from './disk-outages.js';
 import type { HandOver } from './disk-hand-over.js';
 import { restingFingerprint } from './disk-fingerprint.js';
 import type { HashPool } from './hash-pool.js';
@@ -86,6 +87,10 @@ export class SendingSide {
 
   get attachedVmIds(): readonly string[] {
     return [...this.#vms.guests.keys()];
+  }
+
+  unreachableDisks(): readonly UnreachableDisk[] {
+    return this.#vms.unreachableDisks();
   }
 
   get streams(): readonly SendingStream[] {

@@ -3,6 +3,7 @@ import type { JournalPhase } from '@tidemark/journal';
 import type { SyncKind } from '@tidemark/frame';
 import type { SenderState, SyncProgress } from '@tidemark/replication';
 import type { ClockDoubtStatus } from './age-clock.js';
+import type { UnreachableDisk } from './disk-outages.js';
 import { memoryStatus, type EngineMemory, type MemoryStatus } from './engine-memory.js';
 import type { OutboundStatus } from './outbound.js';
 import type { RecoveringSide } from './recovering-side.js';
@@ -107,6 +108,7 @@ export interface DatastoreStatus {
 export interface EngineStatus {
   readonly revision: number;
   readonly attachedVmIds: readonly string[];
+  readonly unreachableDisks: readonly UnreachableDisk[];
   readonly protections: readonly ProtectionStatus[];
   readonly recoveries: readonly RecoveryStatus[];
   readonly views: readonly ViewStatus[];
@@ -124,6 +126,7 @@ export function engineStatus(sending: SendingSide, recovering: RecoveringSide, m
   return {
     revision: sending.carriedOutRevision,
     attachedVmIds: sending.attachedVmIds,
+    unreachableDisks: sending.unreachableDisks(),
     outbound: sending.outbound.status(nowMs),
     protections: sending.desired.protections.map((spec) => {
       const key = protectionKey(spec);

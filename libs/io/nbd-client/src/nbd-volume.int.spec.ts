@@ -155,6 +155,35 @@ describe('a volume over an NBD server', () => {
     await volume.write(0, patternBytes(4096, 1));
   });
 
+  it('says since when its server is lost, and why, until it is back', async () => {
+    const volume = await volumeOver(new MemoryVolume({ sizeBytes: MiB }));
+    expect(volume.outage).toBeUndefined();
+    const fromMs = performance.now();
+    await server?.close();
+    for (let tries = 0; volume.isConnected && tries < 500; tries += 1) await soon(20);
+    const outage = volume.outage;
+    expect(outage?.sinceMs).toBeGreaterThanOrEqual(fromMs);
+    expect(outage?.reason).toContain('closed the connection');
+    await soon(100);
+    expect(volume.outage).toEqual(outage);
+    await listen();
+    for (let tries = 0; !volume.isConnected && tries < 500; tries += 1) await soon(20);
+    expect(volume.outage).toBeUndefined();
+  });
+
+  it('says since when a request is not answered', async () => {
+    const { volume: inner, held, log } = gated(new MemoryVolume({ sizeBytes: MiB }));
+    const volume = await volumeOver(inner, { requestMs: 60_000 });
+    const fromMs = performance.now();
+    const reads = [readBytes(volume, 0, 100), readBytes(volume, 4096, 100)];
+    for (let tries = 0; log.length < 2 && tries < 500; tries += 1) await soon(10);
+    expect(volume.outage?.sinceMs).toBeGreaterThanOrEqual(fromMs);
+    expect(volume.outage?.reason).toContain('does not answer');
+    for (const release of held.splice(0)) release();
+    await Promise.all(reads);
+    expect(volume.outage).toBeUndefined();
+  });
+
   it('gives up a stuck connection: its writes fail and are not repeated, its reads are', async () => {
     const { volume: inner, held, log } = gated(new MemoryVolume({ sizeBytes: MiB }));
     const volume = await volumeOver(inner);

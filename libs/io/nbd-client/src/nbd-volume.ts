@@ -30,6 +30,13 @@ const BACKOFF_MS_MAX = 2000;
 const LENGTH_MAX = 2 ** 32 - 64 * KiB;
 const ZEROES = new Uint8Array(1 * MiB);
 
+/** Who should answer does not. */
+export interface Outage {
+  /** On the clock of `performance.now()`. */
+  readonly sinceMs: number;
+  readonly reason: string;
+}
+
 interface Pending {
   readonly request: NbdClientRequest;
   readonly bytes: number;
@@ -81,6 +88,7 @@ export class NbdVolume implements Volume {
   readonly #sent = new Map<number, Pending>();
   #sentBytes = 0;
   #lostAtMs = 0;
+  #loss: Outage | undefined;
   #notBeforeMs = 0;
   #isClosed = false;
   #isReconnecting = false;
@@ -116,6 +124,12 @@ export class NbdVolume implements Volume {
   /** False while the server is lost. */
   get isConnected(): boolean {
     return this.#connection !== undefined;
+  }
+
+  /** Since the server is lost, or, with a connection, since the oldest request was sent that it has not answered: of a server that works, milliseconds ago. */
+  get outage(): Outage | undefined {
+    const [oldest] = this.#sent.values();
+    return this.#loss ?? (oldest && { sinceMs: oldest.sentAtMs, reason: 'it takes requests and does not answer them' });
   }
 
   async read(offset: number, target: Uint8Array): Promise<void> {
@@ -219,6 +233,7 @@ export class NbdVolume implements Volume {
 
   #use(connection: NbdConnection): void {
     this.#connection = connection;
+    this.#loss = undefined;
     connection.start({
       onDone: (done) => this.#done(done),
       onLost: (cause) => this.#lost(cause, { isStuck: false }),
@@ -268,6 +283,7 @@ export class NbdVolume implements Volume {
     this.#connection = undefined;
     this.#lostAtMs = performance.now();
     const inFlight = [...this.#sent.values()];
+    this.#loss = { sinceMs: (isStuck ? inFlight[0]?.sentAtMs : undefined) ?? this.#lostAtMs, reason: cause.message };
     this.#sent.clear();
     this.#sentBytes = 0;
     const isChange = ({ request }: Pending): boolean => request.kind === 'write' || request.kind === 'writeZeroes';

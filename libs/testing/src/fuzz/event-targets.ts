@@ -21,7 +21,7 @@ const NEWS: PeerNewsV1 = {
 const IDENTITY = { notBeforeMs: 1, notAfterMs: 2, signedBy: 'AA:BB', trusts: ['AA:BB'] };
 /** A good one. */
 export const VRA_STATUS_SAMPLE: VraStatusV1 = {
-  vraId: '7', hostId: 'h', version: '0.1.0', address: '127.0.0.1', startedAtMs: 1, identity: IDENTITY, revision: 1, attachedVmIds: ['vm'], protections: [PROTECTION], recoveries: [RECOVERY],
+  vraId: '7', hostId: 'h', version: '0.1.0', address: '127.0.0.1', startedAtMs: 1, identity: IDENTITY, revision: 1, attachedVmIds: ['vm'], unreachableDisks: [{ vmId: 'vm', diskId: 'd', path: 'nbd://h:10809/d', sinceMs: 1, reason: 'gone' }], protections: [PROTECTION], recoveries: [RECOVERY],
   views: [{ viewId: ID, vpgId: ID, vmId: 'vm', checkpointId: 4, state: 'open', detail: '', isScratchFull: false, scratchBytes: 0, promotedBytes: 0, totalBytes: 1 }],
   barriers: [{ vpgId: ID, version: 1, leaderVraId: '7', term: 1, holdMsP50: 1, holdMsP99: 1, holdMsMax: 1, lastVoidReason: null, clockOffsetMs: 0, voidCount: 0, sealedCount: 0 }],
   datastores: [{ path: '/d', capacityBytes: 2, freeBytes: 1, guardBytes: 0 }], outbound: { bytesPerSecondMax: null, isThrottled: false, bytesPerSecond: 0 }, clockDoubt: { byMs: 1, atMs: 1, endsInMs: 1 },
@@ -49,6 +49,7 @@ function workWithStatus(value: unknown): void {
   } else if (isVraStatus(value)) {
     workWith(value);
     for (const { state, detail, viewId } of value.views) if (!['open', 'promoting', 'promoted', 'failed'].includes(state) || detail.length > 4000 || viewId.length !== 36) throw new FuzzViolation('a view that is none was taken');
+    for (const { sinceMs, path, reason } of value.unreachableDisks) if (`${new Date(sinceMs).toISOString()}${path}${reason}`.includes('\0') || path.length > 4096) throw new FuzzViolation('a disk without a place was taken');
     if (value.clockDoubt) new Date(value.clockDoubt.atMs).toISOString();
     new Date(value.startedAtMs).toISOString();
   } else if (isVbaStatus(value)) {
