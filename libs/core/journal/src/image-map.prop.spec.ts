@@ -1,7 +1,10 @@
 import { describe, expect, it } from '@jest/globals';
 import { FrameCodec, RecordType, type StreamRecord } from '@tidemark/frame';
 import fc from 'fast-check';
-import { ImageLookup, type IndexPage, type MemoryRun, openPage, RunFences, RunMerger, sealPage, SegmentWrites, windowEnd } from './index.js';
+import {
+  decodeUpperFences, encodeFooter, decodeFooter, FencePageWriter, type IndexFooter, ImageLookup, type IndexPage, layoutOf, type LookupRun, type MemoryRun, openPage, type PageRef, RunFences, RunMerger,
+  sealPage, SegmentWrites,
+} from './index.js';
 import { runOfPages } from './memory-run.js';
 import { crc32cTable } from '@tidemark/base/testing';
 import { randomFrom, type Random } from './testing/journal-disk.js';
@@ -75,18 +78,45 @@ class World {
   }
 }
 
-/** As files do: through bytes and back. */
-function stored(run: MemoryRun): MemoryRun {
+interface Run extends LookupRun {
+  /** By number: pages of writes, then fence pages. */
+  readonly pages: readonly IndexPage[];
+}
+
+const inMemory = ({ pages, fences }: MemoryRun): Run => ({ pages, fences, fencePagesAt: undefined });
+
+/** As files do: through bytes and back, with `fencesMax` fences a page. */
+function stored(run: MemoryRun, fencesMax: number): Run {
+  const writer = new FencePageWriter(fencesMax);
   const pages = run.pages.map((page, number) => {
     const copy = page.slice();
     sealPage(copy, { salt: SALT, number, crc32c: crc32cTable });
-    const read = openPage(copy, { salt: SALT, number, crc32c: crc32cTable });
-    if (read === undefined) throw new Error('a page reads back');
-    return read;
+    writer.add(copy);
+    return copy;
   });
-  const fences = new RunFences();
-  if (!fences.addEncoded(run.fences.encode())) throw new Error('fences read back');
-  return { pages, fences };
+  const upper = new RunFences();
+  writer.pages.forEach((page, i) => {
+    sealPage(page, { salt: SALT, number: pages.length + i, crc32c: crc32cTable, kind: 'fences' });
+    upper.addFencePage(page);
+  });
+  const bytes = upper.encode();
+  const said = {
+    firstSegment: 1, lastSegment: 1, segmentCount: 1, salt: SALT, pageCount: pages.length, fencePageCount: writer.pages.length, upperFencesCrc: crc32cTable(bytes), sectionsBytes: 0, sectionsCrc: 0,
+    entryCount: 0,
+  } satisfies IndexFooter;
+  const footer = decodeFooter(encodeFooter(said, crc32cTable), layoutOf(said).fileBytes, crc32cTable);
+  const fences = footer && decodeUpperFences(bytes, footer, crc32cTable);
+  if (fences === undefined) throw new Error('upper fences read back');
+  return { pages: [...pages, ...writer.pages], fences, fencePagesAt: pages.length };
+}
+
+/** As a reader of files does, with the checksum that the fence above says. */
+function readPage({ pages, fencePagesAt }: Run, { page: number, pageCrc, isFences }: PageRef): IndexPage {
+  const page = pages[number];
+  const kind = isFences ? 'fences' : 'writes';
+  const read = fencePagesAt === undefined ? page : page && openPage(page, { salt: SALT, number, crc32c: crc32cTable, kind, pageCrc });
+  if (read === undefined) throw new Error(`${kind} ${number} read back`);
+  return read;
 }
 
 function merged(runs: readonly MemoryRun[], isKept: (segment: number) => boolean, random: Random): MemoryRun {
@@ -105,25 +135,45 @@ function merged(runs: readonly MemoryRun[], isKept: (segment: number) => boolean
   return runOfPages(pages);
 }
 
-function lookup(runs: readonly MemoryRun[], window: ConstructorParameters<typeof ImageLookup>[1], roundsMax = Infinity): { readonly seqs: number[]; readonly pages: number; readonly pieces: number } {
-  const search = new ImageLookup(runs.map(({ fences }) => fences), window);
-  let pages = 0;
-  let rounds = 0;
-  for (let wanted = search.wanted(); wanted.length > 0 && rounds < roundsMax; wanted = search.wanted()) {
-    rounds += 1;
-    pages += wanted.length;
-    for (const { run, page } of wanted) search.take(runs[run]?.pages[page] ?? new Uint32Array(1024));
-  }
-  const seqs: number[] = [];
-  let pieces = 0;
-  search.image.visit(window.start, window.end, (start, end, piece) => {
-    pieces += 1;
-    for (let at = start; at < end; at += 1) seqs.push(piece?.seq ?? 0);
-  });
-  return { seqs, pages, pieces };
+interface Found {
+  readonly seqs: number[];
+  /** Of writes. */
+  readonly pages: number;
+  readonly fencePages: number;
+  readonly pieces: number;
+  readonly end: number;
 }
 
-function pagesOf(fences: RunFences, window: ConstructorParameters<typeof ImageLookup>[1]): number {
+/** The whole window, part by part. */
+function lookup(runs: readonly Run[], window: ConstructorParameters<typeof ImageLookup>[1], roundsMax = Infinity): Found {
+  const found = { seqs: [] as number[], pages: 0, fencePages: 0, pieces: 0 };
+  let end = window.start;
+  while (end < window.end) {
+    const from = end;
+    const search = new ImageLookup(runs, { ...window, start: from });
+    let rounds = 0;
+    for (let wanted = search.wanted(); wanted.length > 0 && rounds < roundsMax; wanted = search.wanted()) {
+      if (wanted.some(({ isFences }) => !isFences)) rounds += 1;
+      for (const ref of wanted) {
+        const run = runs[ref.run];
+        if (run === undefined) throw new Error('a run');
+        if (ref.isFences) found.fencePages += 1;
+        else found.pages += 1;
+        search.take(ref, readPage(run, ref));
+      }
+    }
+    end = search.end;
+    search.image.visit(from, end, (start, stop, piece) => {
+      found.pieces += 1;
+      for (let at = start; at < stop; at += 1) found.seqs.push(piece?.seq ?? 0);
+    });
+  }
+  return { ...found, end };
+}
+
+function pagesOf({ pages, fencePagesAt }: Run, window: ConstructorParameters<typeof ImageLookup>[1]): number {
+  const fences = new RunFences();
+  for (const page of pages.slice(0, fencePagesAt)) fences.addPage(page);
   let count = 0;
   fences.visit(window, window, () => (count += 1));
   return count;
@@ -134,19 +184,22 @@ describe('the index of a journal', () => {
     let uncoveredAtFirst = 0;
     let replacedLater = 0;
     let prunedPages = 0;
+    let fencePages = 0;
     const property = fc.property(fc.nat(), (seed) => {
       const world = new World(randomFrom(seed));
       const { random } = world;
       const freed = world.pick(world.segments.length);
       const freedSeq = Math.max(0, ...world.writes.filter(({ segment }) => segment <= freed).map(({ seq }) => seq));
       // Some segments are in memory, some in runs of their own, some merged.
-      let runs: MemoryRun[] = [];
-      for (const segment of world.segments) runs.push(...(random() < 0.5 ? segment.runs() : [stored(merged(segment.runs(), () => true, random))]));
-      if (random() < 0.7) {
-        const from = world.pick(runs.length);
-        const to = random() < 0.5 ? runs.length : from + 1 + world.pick(runs.length - from);
-        runs = [...runs.slice(0, from), stored(merged(runs.slice(from, to), (segment) => segment > freed, random)), ...runs.slice(to)];
-      }
+      const fencesMax = 1 + world.pick(4);
+      const runs: Run[] = [];
+      const from = random() < 0.3 ? Infinity : world.pick(world.segments.length);
+      const to = random() < 0.5 ? world.segments.length : from + 1 + world.pick(world.segments.length - from);
+      const inputs = world.segments.slice(from, to).flatMap((segment) => segment.runs());
+      world.segments.forEach((segment, i) => {
+        if (i < from || i >= to) runs.push(...(random() < 0.5 ? segment.runs().map(inMemory) : [stored(merged(segment.runs(), () => true, random), fencesMax)]));
+        else if (i === from) runs.push(stored(merged(inputs, (each) => each > freed, random), fencesMax));
+      });
       for (let i = 0; i < 8; i += 1) {
         const [start, end] = i < 2 ? [0, SIZE] : [world.pick(SIZE), world.pick(SIZE + 1)].sort((a, b) => a - b) as [number, number];
         const afterSeq = freedSeq + world.pick(2) * world.pick(world.seq);
@@ -155,7 +208,8 @@ describe('the index of a journal', () => {
         const expected = world.model(window.volume, window).slice(start, end);
         expect(found.seqs).toEqual(expected);
         // Every page that may hold anything, unless the lookup knew better.
-        prunedPages += runs.reduce((sum, { fences }) => sum + pagesOf(fences, window), 0) - found.pages;
+        prunedPages += runs.reduce((sum, run) => sum + pagesOf(run, window), 0) - found.pages;
+        fencePages += found.fencePages;
         const first = lookup(runs, window, 1).seqs;
         uncoveredAtFirst += first.filter((seq, at) => seq === 0 && expected[at] !== 0).length;
         replacedLater += first.filter((seq, at) => seq !== 0 && seq !== expected[at]).length;
@@ -163,7 +217,7 @@ describe('the index of a journal', () => {
     });
     // What the first round of pages does not show is what pruning can lose: some sixty worlds have seldom none of it.
     for (let round = 0; round < 6 && (round === 0 || Math.min(uncoveredAtFirst, replacedLater, prunedPages) === 0); round += 1) fc.assert(property, { numRuns: 60 });
-    for (const reached of [uncoveredAtFirst, replacedLater, prunedPages]) expect(reached).toBeGreaterThan(0);
+    for (const reached of [uncoveredAtFirst, replacedLater, prunedPages, fencePages]) expect(reached).toBeGreaterThan(0);
   });
 
   it('reads a few pages of a block that was written a hundred thousand times, at any position', () => {
@@ -173,14 +227,61 @@ describe('the index of a journal', () => {
         const record = { type: RecordType.zeroes, volume: 0, offset: 4096 * (i % 3), length: 4096, payload: undefined };
         writes.addFrame({ segment, at: 64 }, { firstSeq: (segment - 1) * 33_000 + i + 1, codec: FrameCodec.none }, { records: [record] }, ALL);
       }
-      return merged(writes.runs(), () => true, () => 0.9);
+      return stored(merged(writes.runs(), () => true, () => 0.9), 16);
     });
     for (const beforeSeq of [5, 20_000, 50_000, Infinity]) {
       const found = lookup(segments, { volume: 0, start: 4096, end: 8192, afterSeq: 0, beforeSeq });
-      expect([found.seqs[0], found.pages <= 16]).toEqual([Math.floor((Math.min(beforeSeq - 1, 99_000) - 2) / 3) * 3 + 2, true]);
+      expect([found.seqs[0], found.pages <= 16, found.fencePages <= 16]).toEqual([Math.floor((Math.min(beforeSeq - 1, 99_000) - 2) / 3) * 3 + 2, true, true]);
     }
-    expect(windowEnd(segments.map(({ fences }) => fences), 0, 0, 12_288)).toBe(4096);
-    expect(windowEnd(segments.map(({ fences }) => fences), 1, 0, 2 ** 40)).toBe(2 ** 40);
+    const endOf = (volume: number, end: number): number => {
+      const search = new ImageLookup(segments, { volume, start: 0, end, afterSeq: 0, beforeSeq: Infinity });
+      for (let wanted = search.wanted(); wanted.length > 0; wanted = search.wanted()) for (const ref of wanted) search.take(ref, readPage(segments[ref.run] ?? inMemory(runOfPages([])), ref));
+      return search.end;
+    };
+    expect([endOf(0, 12_288), endOf(1, 2 ** 40)]).toEqual([4096, 2 ** 40]);
+  });
+
+  it('shows a whole volume part by part, each of few pages, however the writes lie', () => {
+    const BLOCK = 4096;
+    fc.assert(fc.property(fc.nat(), (seed) => {
+      const random = randomFrom(seed);
+      const pick = (below: number): number => Math.floor(random() * below);
+      const newest = new Map<number, number>();
+      const crowd = pick(200_000);
+      let seq = 0;
+      const runs = Array.from({ length: 4 }, (_, i) => {
+        const writes = new SegmentWrites(i + 1);
+        for (let count = 0; count < 25_000; count += 1) {
+          seq += 1;
+          // Most in a few places, some anywhere, one block again and again.
+          const block = random() < 0.3 ? crowd : random() < 0.7 ? crowd + pick(5000) : pick(2 ** 28);
+          newest.set(block, seq);
+          writes.addFrame({ segment: i + 1, at: 64 }, { firstSeq: seq, codec: FrameCodec.none }, { records: [{ type: RecordType.zeroes, volume: 0, offset: BLOCK * block, length: BLOCK, payload: undefined }] }, ALL);
+        }
+        return stored(merged(writes.runs(), () => true, random), 2 + pick(126));
+      });
+      const shown = new Map<number, number>();
+      const parts: number[] = [];
+      for (let at = 0; at < BLOCK * 2 ** 28;) {
+        const search = new ImageLookup(runs, { volume: 0, start: at, end: BLOCK * 2 ** 28, afterSeq: 0, beforeSeq: Infinity });
+        let pages = 0;
+        for (let wanted = search.wanted(); wanted.length > 0; wanted = search.wanted()) {
+          for (const ref of wanted) {
+            if (!ref.isFences) pages += 1;
+            search.take(ref, readPage(runs[ref.run] ?? inMemory(runOfPages([])), ref));
+          }
+        }
+        search.image.visit(at, search.end, (start, end, piece) => {
+          for (let block = Math.floor(start / BLOCK); piece !== undefined && block < end / BLOCK; block += 1) shown.set(block, piece.seq);
+        });
+        expect(search.end > at && (search.end - at === BLOCK || pages <= 256 + runs.length)).toBe(true);
+        parts.push(pages);
+        at = search.end;
+      }
+      expect(parts.length).toBeGreaterThan(2);
+      expect(parts.length).toBeLessThan(100);
+      expect([...shown].sort(([a], [b]) => a - b)).toEqual([...newest].sort(([a], [b]) => a - b));
+    }), { numRuns: 2 });
   });
 
   it('knows the payload of every run', () => {
@@ -192,8 +293,8 @@ describe('the index of a journal', () => {
     const [run] = writes.runs();
     if (run === undefined) throw new Error('a run');
     const at = (start: number): unknown[] => {
-      const search = new ImageLookup([run.fences], { volume: 0, start, end: start + 20, afterSeq: 0, beforeSeq: Infinity });
-      for (const { page } of search.wanted()) search.take(run.pages[page] ?? new Uint32Array(1024));
+      const search = new ImageLookup([inMemory(run)], { volume: 0, start, end: start + 20, afterSeq: 0, beforeSeq: Infinity });
+      for (const ref of search.wanted()) search.take(ref, readPage(inMemory(run), ref));
       const pieces: unknown[] = [];
       search.image.visit(start, start + 20, (from, to, piece) => void (piece && pieces.push([from - start, to - start, piece])));
       return pieces;
@@ -212,12 +313,18 @@ describe('the index of a journal', () => {
     page.addFrame({ segment: 1, at: 64 }, { firstSeq: 1, codec: FrameCodec.none }, { records: [{ type: RecordType.zeroes, volume: 0, offset: 0, length: 1, payload: undefined }] }, ALL);
     const [first] = page.runs()[0]?.pages ?? [];
     if (first === undefined) throw new Error('a page');
-    const read = (number: number, change: (bytes: Uint8Array) => void = () => undefined, salt = SALT): boolean => {
+    const read = ({ number = 5, change = () => undefined, salt = SALT, kind = 'writes', otherCrc = 0 }: {
+      number?: number; change?: (bytes: Uint8Array) => void; salt?: Uint8Array; kind?: 'writes' | 'fences'; otherCrc?: number;
+    }): boolean => {
       const copy = first.slice();
       sealPage(copy, { salt: SALT, number: 5, crc32c: crc32cTable });
+      const pageCrc = ((copy[0] ?? 0) ^ otherCrc) >>> 0;
       change(new Uint8Array(copy.buffer));
-      return openPage(copy, { salt, number, crc32c: crc32cTable }) !== undefined;
+      return openPage(copy, { salt, number, crc32c: crc32cTable, kind, pageCrc }) !== undefined;
     };
-    expect([read(5), read(4), read(5, () => undefined, new Uint8Array(8)), read(5, (bytes) => bytes.fill(1, 4000, 4001))]).toEqual([true, false, false, false]);
+    expect(read({})).toBe(true);
+    // The last: whole, but not the page that the fence is of.
+    const others = [{ number: 4 }, { salt: new Uint8Array(8) }, { change: (bytes: Uint8Array) => bytes.fill(1, 4000, 4001) }, { kind: 'fences' as const }, { otherCrc: 1 }];
+    expect(others.map((other) => read(other))).toEqual(others.map(() => false));
   });
 });

@@ -2,7 +2,8 @@ import { alignUp, assert, type Crc32c, getU64, isSafeU64, setU64, viewOf } from 
 import type { SegmentHeader } from './codec.js';
 import { PAGE_BYTES } from './index-page.js';
 import { otherVersion } from './journal-error.js';
-import { FENCE_BYTES } from './run-fences.js';
+import { FENCE_BYTES } from './fence-page.js';
+import { RunFences } from './run-fences.js';
 import type { SegmentSpan, SegmentWrites } from './segment-writes.js';
 
 /** Last bytes of an index file. docs/spec/journal-index.md; little-endian. */
@@ -16,10 +17,10 @@ export const FOOTER_AT = {
   segmentCount: 20, // u32
   salt: 24, // 8 bytes, that of the journal
   pageCount: 32, // u32
-  fencesCrc: 36, // u32
+  upperFencesCrc: 36, // u32
   sectionsBytes: 40, // u64
   sectionsCrc: 48, // u32
-  reserved2: 52, // u32
+  fencePageCount: 52, // u32
   entryCount: 56, // u64
   reserved3: 64, // 64 zero bytes
 } as const;
@@ -55,7 +56,8 @@ export interface IndexFooter {
   readonly segmentCount: number;
   readonly salt: Uint8Array;
   readonly pageCount: number;
-  readonly fencesCrc: number;
+  readonly fencePageCount: number;
+  readonly upperFencesCrc: number;
   readonly sectionsBytes: number;
   readonly sectionsCrc: number;
   readonly entryCount: number;
@@ -138,7 +140,8 @@ export function encodeFooter(footer: IndexFooter, crc32c: Crc32c): Uint8Array {
   view.setUint32(FOOTER_AT.segmentCount, footer.segmentCount, true);
   bytes.set(footer.salt, FOOTER_AT.salt);
   view.setUint32(FOOTER_AT.pageCount, footer.pageCount, true);
-  view.setUint32(FOOTER_AT.fencesCrc, footer.fencesCrc, true);
+  view.setUint32(FOOTER_AT.fencePageCount, footer.fencePageCount, true);
+  view.setUint32(FOOTER_AT.upperFencesCrc, footer.upperFencesCrc, true);
   setU64(view, FOOTER_AT.sectionsBytes, footer.sectionsBytes);
   view.setUint32(FOOTER_AT.sectionsCrc, footer.sectionsCrc, true);
   setU64(view, FOOTER_AT.entryCount, footer.entryCount);
@@ -161,7 +164,8 @@ export function decodeFooter(bytes: Uint8Array, fileBytes: number, crc32c: Crc32
     segmentCount: view.getUint32(FOOTER_AT.segmentCount, true),
     salt: bytes.slice(FOOTER_AT.salt, FOOTER_AT.salt + 8),
     pageCount: view.getUint32(FOOTER_AT.pageCount, true),
-    fencesCrc: view.getUint32(FOOTER_AT.fencesCrc, true),
+    fencePageCount: view.getUint32(FOOTER_AT.fencePageCount, true),
+    upperFencesCrc: view.getUint32(FOOTER_AT.upperFencesCrc, true),
     sectionsBytes: getU64(view, FOOTER_AT.sectionsBytes),
     sectionsCrc: view.getUint32(FOOTER_AT.sectionsCrc, true),
     entryCount: getU64(view, FOOTER_AT.entryCount),
@@ -169,15 +173,20 @@ export function decodeFooter(bytes: Uint8Array, fileBytes: number, crc32c: Crc32
   return layoutOf(footer).fileBytes === fileBytes ? footer : undefined;
 }
 
-/** Pages, fences, sections, footer: one behind the other. */
-export function layoutOf({ pageCount, sectionsBytes }: Pick<IndexFooter, 'pageCount' | 'sectionsBytes'>): {
-  readonly fencesAt: number; readonly fencesBytes: number; readonly sectionsAt: number; readonly footerAt: number; readonly fileBytes: number;
+/** Pages, fence pages, upper fences, sections, footer: one behind the other. */
+export function layoutOf({ pageCount, fencePageCount, sectionsBytes }: Pick<IndexFooter, 'pageCount' | 'fencePageCount' | 'sectionsBytes'>): {
+  readonly upperFencesAt: number; readonly upperFencesBytes: number; readonly sectionsAt: number; readonly footerAt: number; readonly fileBytes: number;
 } {
-  const fencesAt = pageCount * PAGE_BYTES;
-  const fencesBytes = pageCount * FENCE_BYTES;
-  const sectionsAt = fencesAt + fencesBytes;
+  const upperFencesAt = (pageCount + fencePageCount) * PAGE_BYTES;
+  const upperFencesBytes = fencePageCount * FENCE_BYTES;
+  const sectionsAt = upperFencesAt + upperFencesBytes;
   const footerAt = sectionsAt + sectionsBytes;
-  return { fencesAt, fencesBytes, sectionsAt, footerAt, fileBytes: footerAt + FOOTER_BYTES };
+  return { upperFencesAt, upperFencesBytes, sectionsAt, footerAt, fileBytes: footerAt + FOOTER_BYTES };
+}
+
+/** The upper fences of an index file; `undefined` for bytes that are not those of this footer. */
+export function decodeUpperFences(bytes: Uint8Array, footer: IndexFooter, crc32c: Crc32c): RunFences | undefined {
+  return bytes.byteLength === layoutOf(footer).upperFencesBytes && crc32c(bytes) === footer.upperFencesCrc ? RunFences.decode(bytes) : undefined;
 }
 
 /**

@@ -12,7 +12,8 @@ export const PAGE_AT = {
   page: 2, // u32, from 0
   count: 3, // u16 entries, u16 volume
   salt: 4, // 8 bytes, that of the journal
-  reserved: 6, // 8 zero bytes
+  firstPage: 6, // u32, of a fence page; else 0
+  reserved: 7, // 4 zero bytes
 } as const;
 const HEADER_WORDS = 8;
 export const ENTRY_WORDS = 8;
@@ -29,6 +30,10 @@ export const ENTRY_AT = {
 export const PAGE_ENTRIES = (PAGE_WORDS - HEADER_WORDS) / ENTRY_WORDS;
 assert(PAGE_ENTRIES === 127, 'index page layout');
 export const PAGE_MAGIC = 0x504a4454; // 'TDJP'
+export const FENCE_PAGE_MAGIC = 0x464a4454; // 'TDJF'
+/** Pages of writes, and pages of their fences. */
+export type PageKind = 'writes' | 'fences';
+const MAGIC: Record<PageKind, number> = { writes: PAGE_MAGIC, fences: FENCE_PAGE_MAGIC };
 /** In `payloadAt`. */
 export const PACKED_BIT = 0x8000_0000;
 const U16 = 0x1_0000;
@@ -63,19 +68,27 @@ export function writeEntry(words: Uint32Array, at: number, entry: {
 
 export const bytesOfPage = (page: IndexPage): Uint8Array => new Uint8Array(page.buffer, page.byteOffset, page.byteLength);
 
+interface PagePlace {
+  readonly salt: Uint8Array;
+  readonly number: number;
+  readonly crc32c: Crc32c;
+  /** Without it: writes. */
+  readonly kind?: PageKind;
+}
+
 /** Fills in what a page on disk carries besides its entries. */
-export function sealPage(page: IndexPage, { salt, number, crc32c }: { readonly salt: Uint8Array; readonly number: number; readonly crc32c: Crc32c }): void {
-  page[PAGE_AT.magic] = PAGE_MAGIC;
+export function sealPage(page: IndexPage, { salt, number, crc32c, kind = 'writes' }: PagePlace): void {
+  page[PAGE_AT.magic] = MAGIC[kind];
   page[PAGE_AT.page] = number;
   bytesOfPage(page).set(salt, PAGE_AT.salt * 4);
   page[PAGE_AT.crc] = crc32c(bytesOfPage(page).subarray(4));
 }
 
-/** A page read back; `undefined` for bytes that are not page `number` of an index of this journal. */
-export function openPage(page: IndexPage, { salt, number, crc32c }: { readonly salt: Uint8Array; readonly number: number; readonly crc32c: Crc32c }): IndexPage | undefined {
+/** A page read back; `undefined` for bytes that are not page `number` of an index of this journal, or not the one that has the checksum `pageCrc`. */
+export function openPage(page: IndexPage, { salt, number, crc32c, kind = 'writes', pageCrc }: PagePlace & { readonly pageCrc: number }): IndexPage | undefined {
   const bytes = bytesOfPage(page);
-  if (bytes.byteLength !== PAGE_BYTES || page[PAGE_AT.crc] !== crc32c(bytes.subarray(4))) return undefined;
-  if (page[PAGE_AT.magic] !== PAGE_MAGIC || page[PAGE_AT.page] !== number || countOf(page) === 0 || countOf(page) > PAGE_ENTRIES) return undefined;
+  if (bytes.byteLength !== PAGE_BYTES || page[PAGE_AT.crc] !== pageCrc || crc32c(bytes.subarray(4)) !== pageCrc) return undefined;
+  if (page[PAGE_AT.magic] !== MAGIC[kind] || page[PAGE_AT.page] !== number || countOf(page) === 0 || countOf(page) > PAGE_ENTRIES) return undefined;
   return salt.every((byte, i) => bytes[PAGE_AT.salt * 4 + i] === byte) ? page : undefined;
 }
 

@@ -96,7 +96,7 @@ describe('a journal that a newer version has written in is not opened, and nothi
 });
 
 describe('an index file of a newer version', () => {
-  const footer = { firstSegment: 1, lastSegment: 1, segmentCount: 1, salt: new Uint8Array(8), pageCount: 0, fencesCrc: 0, sectionsBytes: 64, sectionsCrc: 0, entryCount: 0 };
+  const footer = { firstSegment: 1, lastSegment: 1, segmentCount: 1, salt: new Uint8Array(8), pageCount: 0, fencePageCount: 0, upperFencesCrc: 0, sectionsBytes: 64, sectionsCrc: 0, entryCount: 0 };
 
   it('is told from a damaged one, which is made again', () => {
     const bytes = encodeFooter(footer, crc32cTable);

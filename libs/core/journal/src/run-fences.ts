@@ -1,11 +1,7 @@
-import { getU64, isSafeU64, setU64, viewOf } from '@tidemark/base';
-import { countOf, ENTRY_AT, entryAt, type IndexPage, offsetAt, seqAt, volumeOf } from './index-page.js';
+import { type Fence, FENCE_BYTES, FENCE_WORDS, fenceOfFences, fenceOfPage, readFence, writeFence } from './fence-page.js';
+import type { IndexPage } from './index-page.js';
 
-/** One page's bounds on disk. */
-export const FENCE_AT = { firstOffset: 0, maxEnd: 8, minSeq: 16, maxSeq: 24, volume: 32, reserved1: 34, reserved2: 36 } as const;
-export const FENCE_BYTES = 40;
-
-/** Bounds of the pages of one run, in order: says which pages can hold anything of an extent. 42 bytes a page in memory: 0.33 a write. */
+/** Bounds of the pages (or of the fence pages) of one run, in order: says which of them can hold anything of an extent. 46 bytes each in memory: of fence pages 0.003 a write. */
 export class RunFences {
   #count = 0;
   #volume: Uint16Array;
@@ -15,12 +11,14 @@ export class RunFences {
   #endSoFar: Float64Array;
   #minSeq: Float64Array;
   #maxSeq: Float64Array;
+  #pageCrc: Uint32Array;
 
   /** `pages`: how many there will be, if that is known; without it the arrays are up to twice as long as they have to be. */
   constructor(pages = 16) {
     const capacity = Math.max(1, pages);
     const numbers = (): Float64Array => new Float64Array(capacity);
     this.#volume = new Uint16Array(capacity);
+    this.#pageCrc = new Uint32Array(capacity);
     [this.#firstOffset, this.#maxEnd, this.#endSoFar, this.#minSeq, this.#maxSeq] = [numbers(), numbers(), numbers(), numbers(), numbers()];
   }
 
@@ -29,7 +27,7 @@ export class RunFences {
   }
 
   get memoryBytes(): number {
-    return this.#volume.byteLength + 5 * this.#maxEnd.byteLength;
+    return this.#volume.byteLength + this.#pageCrc.byteLength + 5 * this.#maxEnd.byteLength;
   }
 
   firstOffset(page: number): number {
@@ -44,21 +42,21 @@ export class RunFences {
     return this.#maxSeq[page] ?? 0;
   }
 
-  addPage(page: IndexPage): void {
-    let maxEnd = 0;
-    let minSeq = Infinity;
-    let maxSeq = 0;
-    for (let i = 0; i < countOf(page); i += 1) {
-      const at = entryAt(i);
-      const seq = seqAt(page, at);
-      maxEnd = Math.max(maxEnd, offsetAt(page, at) + (page[at + ENTRY_AT.length] ?? 0));
-      minSeq = Math.min(minSeq, seq);
-      maxSeq = Math.max(maxSeq, seq);
-    }
-    this.#add({ volume: volumeOf(page), firstOffset: offsetAt(page, entryAt(0)), maxEnd, minSeq, maxSeq });
+  pageCrc(page: number): number {
+    return this.#pageCrc[page] ?? 0;
   }
 
-  #add(fence: { readonly volume: number; readonly firstOffset: number; readonly maxEnd: number; readonly minSeq: number; readonly maxSeq: number }): void {
+  /** Of writes. */
+  addPage(page: IndexPage): void {
+    this.#add(fenceOfPage(page));
+  }
+
+  /** Of fences, sealed. */
+  addFencePage(page: IndexPage): void {
+    this.#add(fenceOfFences(page));
+  }
+
+  #add(fence: Fence): void {
     const i = this.#count;
     if (i === this.#volume.length) this.#resize(2 * i);
     const isSameVolume = i > 0 && this.#volume[i - 1] === fence.volume;
@@ -68,6 +66,7 @@ export class RunFences {
     this.#endSoFar[i] = Math.max(fence.maxEnd, isSameVolume ? (this.#endSoFar[i - 1] ?? 0) : 0);
     this.#minSeq[i] = fence.minSeq;
     this.#maxSeq[i] = fence.maxSeq;
+    this.#pageCrc[i] = fence.pageCrc;
     this.#count = i + 1;
   }
 
@@ -80,6 +79,9 @@ export class RunFences {
     const volume = new Uint16Array(capacity);
     volume.set(this.#volume.subarray(0, capacity));
     this.#volume = volume;
+    const pageCrc = new Uint32Array(capacity);
+    pageCrc.set(this.#pageCrc.subarray(0, capacity));
+    this.#pageCrc = pageCrc;
     this.#firstOffset = grow(this.#firstOffset);
     this.#maxEnd = grow(this.#maxEnd);
     this.#endSoFar = grow(this.#endSoFar);
@@ -96,9 +98,9 @@ export class RunFences {
     }
   }
 
-  /** How many pages begin inside `[start, end)`, and the one before: what a walk over the extent has to read. */
+  /** How many pages begin inside `[start, end)`. */
   pagesIn(volume: number, start: number, end: number): number {
-    return this.#firstAtOrBehind(volume, end) - this.#firstAtOrBehind(volume, start) + 1;
+    return this.#firstAtOrBehind(volume, end) - this.#firstAtOrBehind(volume, start);
   }
 
   /** First page of `volume` that begins at `offset` or behind it (or the first page of a later volume). */
@@ -114,33 +116,28 @@ export class RunFences {
     return low;
   }
 
-  /** The fences of pages `from` to `to`, the latter not included. */
-  encode(from = 0, to = this.#count): Uint8Array {
-    const end = Math.min(to, this.#count);
-    const bytes = new Uint8Array((end - from) * FENCE_BYTES);
-    const view = viewOf(bytes);
-    for (let i = from; i < end; i += 1) {
-      const at = (i - from) * FENCE_BYTES;
-      setU64(view, at + FENCE_AT.firstOffset, this.#firstOffset[i] ?? 0);
-      setU64(view, at + FENCE_AT.maxEnd, this.#maxEnd[i] ?? 0);
-      setU64(view, at + FENCE_AT.minSeq, this.#minSeq[i] ?? 0);
-      setU64(view, at + FENCE_AT.maxSeq, this.#maxSeq[i] ?? 0);
-      view.setUint16(at + FENCE_AT.volume, this.#volume[i] ?? 0, true);
-    }
-    return bytes;
+  encode(): Uint8Array {
+    const words = new Uint32Array(this.#count * FENCE_WORDS);
+    for (let i = 0; i < this.#count; i += 1) writeFence(words, i * FENCE_WORDS, this.#fence(i));
+    return new Uint8Array(words.buffer);
   }
 
-  /** Adds encoded fences (a part of them: a million take a while). False: they make no sense. */
-  addEncoded(bytes: Uint8Array): boolean {
-    if (bytes.byteLength % FENCE_BYTES !== 0) return false;
-    const view = viewOf(bytes);
-    for (let at = 0; at < bytes.byteLength; at += FENCE_BYTES) {
-      for (const field of [FENCE_AT.firstOffset, FENCE_AT.maxEnd, FENCE_AT.minSeq, FENCE_AT.maxSeq]) if (!isSafeU64(view, at + field)) return false;
-      this.#add({
-        volume: view.getUint16(at + FENCE_AT.volume, true), firstOffset: getU64(view, at + FENCE_AT.firstOffset), maxEnd: getU64(view, at + FENCE_AT.maxEnd),
-        minSeq: getU64(view, at + FENCE_AT.minSeq), maxSeq: getU64(view, at + FENCE_AT.maxSeq),
-      });
+  #fence(i: number): Fence {
+    return {
+      volume: this.#volume[i] ?? 0, firstOffset: this.firstOffset(i), maxEnd: this.maxEnd(i), minSeq: this.#minSeq[i] ?? 0, maxSeq: this.maxSeq(i), pageCrc: this.pageCrc(i),
+    };
+  }
+
+  /** `undefined`: they make no sense. */
+  static decode(bytes: Uint8Array): RunFences | undefined {
+    if (bytes.byteLength % FENCE_BYTES !== 0) return undefined;
+    const words = new Uint32Array(bytes.slice().buffer);
+    const fences = new RunFences(bytes.byteLength / FENCE_BYTES);
+    for (let at = 0; at < words.length; at += FENCE_WORDS) {
+      const fence = readFence(words, at);
+      if (!Number.isSafeInteger(fence.maxEnd)) return undefined;
+      fences.#add(fence);
     }
-    return true;
+    return fences;
   }
 }

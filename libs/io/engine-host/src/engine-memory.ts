@@ -7,7 +7,8 @@ import { EngineError } from './engine-error.js';
 /** Parts of the pool that a role may fill (reference §2.1). */
 const CAPTURING_SHARE = 0.9;
 const RECEIVING_SHARE = 0.75;
-const READ_CACHE_BYTES = 256 * MiB;
+/** The read cache is half the size of the pool, beside it, within these. */
+const READ_CACHE_BYTES = { min: 32 * MiB, max: 256 * MiB };
 
 /** The VRA's pool of memory for replicated data, and what each role may fill of it. Both together never fill more than the pool. */
 export interface EngineMemory {
@@ -16,14 +17,15 @@ export interface EngineMemory {
   readonly capturing: MemoryBudget;
   /** Credit given to senders, and what was received and is not durable, by recovery. */
   readonly receiving: MemoryBudget;
-  /** What views of all journals have read last: pages of indexes, frames. */
+  /** What views of all journals have read last: pages of indexes and of their fences, frames. The views themselves take next to nothing. */
   readonly readCache: ReadCache;
 }
 
 /** `captureBytesMax` are the nine tenths that capturing may fill. */
 export function engineMemory(captureBytesMax: number): EngineMemory {
   const pool = new MemoryPool(Math.ceil(captureBytesMax / CAPTURING_SHARE));
-  return { pool, capturing: new MemoryBudget(captureBytesMax, pool), receiving: new MemoryBudget(Math.floor(pool.limitBytes * RECEIVING_SHARE), pool), readCache: new ReadCache(READ_CACHE_BYTES) };
+  const readCache = new ReadCache(Math.min(READ_CACHE_BYTES.max, Math.max(READ_CACHE_BYTES.min, Math.floor(pool.limitBytes / 2))));
+  return { pool, capturing: new MemoryBudget(captureBytesMax, pool), receiving: new MemoryBudget(Math.floor(pool.limitBytes * RECEIVING_SHARE), pool), readCache };
 }
 
 /**

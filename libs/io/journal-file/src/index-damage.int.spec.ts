@@ -2,6 +2,8 @@ import { open, readdir, stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { decodeFooter, FOOTER_BYTES, layoutOf } from '@tidemark/journal';
+import { crc32c } from './defaults.js';
 import { type FileLayer, nodeFiles } from './index.js';
 import { FileBench, readAll, write } from './testing/fixture.js';
 
@@ -50,6 +52,28 @@ async function flip(name: string, at: number): Promise<void> {
   await file.close();
 }
 
+async function bytesOf(name: string, at: number, count = PAGE_BYTES): Promise<Buffer> {
+  const file = await open(join(journalFolder(), name), 'r');
+  const bytes = Buffer.alloc(count);
+  await file.read(bytes, 0, count, at);
+  await file.close();
+  return bytes;
+}
+
+async function put(name: string, at: number, bytes: Uint8Array): Promise<void> {
+  const file = await open(join(journalFolder(), name), 'r+');
+  await file.write(bytes, 0, bytes.byteLength, at);
+  await file.close();
+}
+
+/** Of an index file with one fence page. */
+async function placesOf(name: string): Promise<{ readonly fencePageAt: number; readonly upperFencesAt: number; readonly sectionsAt: number; readonly footerAt: number; readonly fileBytes: number }> {
+  const { size } = await stat(join(journalFolder(), name));
+  const footer = decodeFooter(await bytesOf(name, size - FOOTER_BYTES, FOOTER_BYTES), size, crc32c);
+  expect(footer?.fencePageCount).toBe(1);
+  return { ...layoutOf(footer ?? { pageCount: 0, fencePageCount: 0, sectionsBytes: 0 }), fencePageAt: (footer?.pageCount ?? 0) * PAGE_BYTES };
+}
+
 const indexNames = async (): Promise<string[]> => (await readdir(journalFolder())).filter((name) => name.endsWith('.index')).sort();
 
 async function expectImage(checkpointId: number): Promise<void> {
@@ -80,17 +104,53 @@ describe('an index file that rots', () => {
     expect(bench.journal.stats()).toMatchObject({ damagedIndexFiles: 0, unindexedSegments: 0 });
   });
 
-  it('in its fences is made again when a view is opened', async () => {
-    const checkpointId = await grow(4);
-    const [name = ''] = await indexNames();
-    const { size } = await stat(join(journalFolder(), name));
-    const pages = Math.floor(size / (PAGE_BYTES + 40));
-    await flip(name, pages * PAGE_BYTES + 8);
+  it('in a fence page, or of another file where one of its pages was, is made again when a view reads', async () => {
+    const checkpointId = await grow(6);
+    const [name = '', other = ''] = await indexNames();
+    const { fencePageAt } = await placesOf(name);
+    await flip(name, fencePageAt + 40);
     await expectImage(checkpointId);
-    expect(damaged.length).toBe(1);
+    expect(damaged.map((path) => basename(path))).toEqual([name]);
     await indexed();
     await expectImage(checkpointId);
-    expect(damaged.length).toBe(1);
+    // The disk put them into the wrong file: whole pages of this journal, with the numbers that they should have.
+    for (const at of [0, fencePageAt]) {
+      damaged = [];
+      const before = await bytesOf(name, at);
+      await put(name, at, await bytesOf(other, at));
+      expect(Buffer.compare(before, await bytesOf(name, at))).not.toBe(0);
+      await expectImage(checkpointId);
+      expect(damaged.map((path) => basename(path))).toEqual([name]);
+      await indexed();
+    }
+  });
+
+  it('in any of its parts never shows other bytes, nor when merges read it', async () => {
+    const checkpointId = await grow(4);
+    const [name = ''] = await indexNames();
+    const places = await placesOf(name);
+    for (const at of [100, places.fencePageAt + 50, places.upperFencesAt + 9, places.sectionsAt + 20, places.footerAt + 60]) {
+      await bench.journal.close();
+      damaged = [];
+      const before = await bytesOf(name, 0, places.fileBytes);
+      await flip(name, at);
+      await bench.open();
+      await expectImage(checkpointId);
+      await indexed();
+      // Made anew, and the same again; a footer that does not hold is like a file that was not finished.
+      expect(Buffer.compare(before, await bytesOf(name, 0, places.fileBytes))).toBe(0);
+      expect(damaged.length).toBe(at > places.footerAt ? 0 : 1);
+    }
+  });
+
+  it('before a merge reads pages of another file from it does not end up in the merged one', async () => {
+    await grow(6);
+    const [, name = '', other = ''] = await indexNames();
+    await put(name, 0, await bytesOf(other, 0));
+    const checkpointId = await grow(20);
+    while (bench.journal.stats().indexFiles.every(({ firstSegment, lastSegment }) => lastSegment - firstSegment < 7)) await sleep(2);
+    expect(damaged.map((path) => basename(path))).toEqual([name]);
+    await expectImage(checkpointId);
   });
 
   it('before it is merged with its neighbours does not keep them from being merged', async () => {

@@ -1,11 +1,10 @@
 import { assert } from '@tidemark/base';
-import type { ImageLookup, ImageMap, IndexPage, PageRef, RunFences } from '@tidemark/journal';
+import type { ImageLookup, IndexPage, LookupRun, PageRef } from '@tidemark/journal';
 import type { PageCache } from './page-cache.js';
 import type { RunFile } from './run-file.js';
 
 /** Where the pages of one run of a lookup are: in an index file, or in memory. */
-export interface Source {
-  readonly fences: RunFences;
+export interface Source extends LookupRun {
   readonly file: RunFile | undefined;
   readonly pages: readonly IndexPage[];
 }
@@ -18,7 +17,7 @@ export function takeCached(lookup: ImageLookup, sources: readonly Source[], cach
       const { file, pages } = sourceOf(sources, ref);
       const page = file === undefined ? pages[ref.page] : cache.get(file, ref.page);
       if (page === undefined) missing.push(ref);
-      else lookup.take(page);
+      else lookup.take(ref, page);
     }
     if (missing.length > 0) return missing;
   }
@@ -29,24 +28,21 @@ export function takeCached(lookup: ImageLookup, sources: readonly Source[], cach
 export async function lookUp(
   lookup: ImageLookup,
   { sources, firstMissing, cache }: { readonly sources: readonly Source[]; readonly firstMissing: readonly PageRef[]; readonly cache: PageCache },
-): Promise<ImageMap> {
+): Promise<void> {
   for (const { file } of sources) file?.acquire();
   try {
     for (let missing = firstMissing; missing.length > 0; missing = takeCached(lookup, sources, cache)) {
-      const pages = await Promise.all(missing.map(async (ref) => await readPage(sourceOf(sources, ref).file, { number: ref.page, cache })));
-      for (const page of pages) lookup.take(page);
+      const pages = await Promise.all(missing.map(async (ref) => ({ ref, page: await readPage(sourceOf(sources, ref).file, ref, cache) })));
+      for (const { ref, page } of pages) lookup.take(ref, page);
     }
-    return lookup.image;
   } finally {
     for (const { file } of sources) await file?.release();
   }
 }
 
-async function readPage(file: RunFile | undefined, { number, cache }: { readonly number: number; readonly cache: PageCache }): Promise<IndexPage> {
+async function readPage(file: RunFile | undefined, ref: PageRef, cache: PageCache): Promise<IndexPage> {
   assert(file !== undefined, 'pages of a run in memory are there');
-  const page = await file.page(number);
-  cache.put(file, number, page);
-  return page;
+  return await cache.read(file, ref);
 }
 
 function sourceOf(sources: readonly Source[], { run }: PageRef): Source {

@@ -302,12 +302,7 @@ export class JournalFile {
       this.#step({ type: 'unpin', key });
     };
     const { appliedSeq } = this.#journal.durable;
-    try {
-      await this.#index.enter();
-    } catch (cause) {
-      this.#step({ type: 'unpin', key });
-      throw cause;
-    }
+    this.#index.enter();
     try {
       const isPromoted = this.#journal.durable.promotion?.isDone ?? false;
       const scratch = isPromoted || scratchFolder === undefined ? undefined : await openScratch(this.#options, { folder: scratchFolder, volumeCount: this.#volumes.length, roomBytes: scratchRoomBytes });
@@ -340,10 +335,7 @@ export class JournalFile {
   }
 
   #imageOf(volume: number, seqs: { readonly afterSeq: number; readonly beforeSeq: number }): ImageSource {
-    return {
-      image: (start, end) => this.#index.image({ volume, start, end, ...seqs }),
-      windowEnd: (start, end) => this.#index.windowEnd({ volume, start, end, ...seqs }),
-    };
+    return { image: (start, end) => this.#index.image({ volume, start, end, ...seqs }) };
   }
 
   /**
@@ -359,12 +351,7 @@ export class JournalFile {
     const key = `head ${(this.#lastRequest += 1)}`;
     this.#step({ type: 'pinHead', key });
     const { lastSeq, appliedSeq } = this.#journal.durable;
-    try {
-      await this.#index.enter();
-    } catch (cause) {
-      this.#step({ type: 'unpin', key });
-      throw cause;
-    }
+    this.#index.enter();
     const gate = new WriteGate(() => true);
     const head: HeadView = new HeadView({
       seq: lastSeq,

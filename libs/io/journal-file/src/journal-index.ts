@@ -1,8 +1,8 @@
 import { join } from 'node:path';
 import { assert, type Crc32c, MiB } from '@tidemark/base';
 import {
-  ImageLookup, type ImageMap, type ImageWindow, isIndexOf, type IndexPage, JournalError, type MemoryRun, type PageRef, type ScanPlan, type SegmentSection,
-  type SegmentSummary, type SegmentWrites, sectionOf, windowEnd,
+  ImageLookup, type ImageWindow, isIndexOf, type IndexPage, JournalError, type MemoryRun, type PageRef, type ScanPlan, type SegmentSection,
+  type SegmentSummary, type SegmentWrites, sectionOf,
 } from '@tidemark/journal';
 import type { FileLayer } from './file-layer.js';
 import { lookUp, type Source, takeCached } from './index-sources.js';
@@ -10,6 +10,7 @@ import { PageCache } from './page-cache.js';
 import type { ReadCache } from './read-cache.js';
 import { RunFile } from './run-file.js';
 import { isTemporary, type PageSource, type RunToWrite, writeRun } from './run-writer.js';
+import type { WindowImage } from './view-volume.js';
 
 const NAME = /^\d{10}-\d{10}\.index$/;
 /** So many runs of about one length become one. */
@@ -326,7 +327,6 @@ export class JournalIndex {
   }
 
   #insert(run: RunFile): void {
-    if (this.#users === 0) run.dropFences();
     this.#runs.push(run);
     this.#runs.sort((a, b) => a.footer.firstSegment - b.footer.firstSegment);
   }
@@ -337,37 +337,18 @@ export class JournalIndex {
   }
 
   /** To be called before the first lookup of a view, and {@link leave} after its last. */
-  async enter(): Promise<void> {
+  enter(): void {
     this.#users += 1;
-    try {
-      for (const run of [...this.#runs]) {
-        if (!this.#runs.includes(run)) continue; // merged meanwhile: the larger one has its fences
-        run.acquire();
-        try {
-          await run.loadFences();
-        } catch (error) {
-          if (!run.isDamaged) throw error;
-          await this.#replaced(run);
-        } finally {
-          await run.release();
-        }
-      }
-    } catch (error) {
-      this.leave();
-      throw error;
-    }
   }
 
   leave(): void {
     this.#users -= 1;
-    if (this.#users > 0) return;
-    for (const run of this.#runs) run.dropFences();
-    this.#cache.clear();
+    if (this.#users === 0) this.#cache.clear();
   }
 
-  /** Of fences, cached pages, and what is not on disk yet: all views of the journal share it. */
+  /** Of upper fences, cached pages, and what is not on disk yet: all views of the journal share it. */
   get memoryBytes(): number {
-    const fences = this.#runs.reduce((sum, run) => sum + (run.fences?.memoryBytes ?? 0), 0);
+    const fences = this.#runs.reduce((sum, run) => sum + run.upperFences.memoryBytes, 0);
     return fences + this.#cache.bytes + (this.#journal?.unindexed() ?? []).reduce((sum, writes) => sum + writes.memoryBytes, 0);
   }
 
@@ -376,31 +357,27 @@ export class JournalIndex {
     return this.#runs.map(({ footer }) => footer);
   }
 
-  /** Where a window from `start` on ends whose lookup stays small; at most `end`. */
-  windowEnd({ volume, start, end, beforeSeq }: ImageWindow): number {
-    return windowEnd(this.#sources(beforeSeq).map(({ fences }) => fences), volume, start, end);
-  }
-
   /** Only between `enter` and `leave`. Throws JOURNAL_CORRUPT or what reading gives. */
-  image(window: ImageWindow): ImageMap | Promise<ImageMap> {
+  image(window: ImageWindow): WindowImage | Promise<WindowImage> {
     const sources = this.#sources(window.beforeSeq);
-    const lookup = new ImageLookup(sources.map(({ fences }) => fences), window);
+    const lookup = new ImageLookup(sources, window);
     const missing = takeCached(lookup, sources, this.#cache);
-    return missing.length === 0 ? lookup.image : this.#lookUpWhole(window, { lookup, sources, missing });
+    return missing.length === 0 ? { image: lookup.image, end: lookup.end } : this.#lookUpWhole(window, { lookup, sources, missing });
   }
 
   /** What is damaged on the way is made again from the segments, and everything looked up anew. */
-  async #lookUpWhole(window: ImageWindow, first: { readonly lookup: ImageLookup; readonly sources: readonly Source[]; readonly missing: readonly PageRef[] }): Promise<ImageMap> {
+  async #lookUpWhole(window: ImageWindow, first: { readonly lookup: ImageLookup; readonly sources: readonly Source[]; readonly missing: readonly PageRef[] }): Promise<WindowImage> {
     let { lookup, sources, missing } = first;
     for (let replaced = 0; ; replaced += 1) {
       try {
-        return await lookUp(lookup, { sources, firstMissing: missing, cache: this.#cache });
+        await lookUp(lookup, { sources, firstMissing: missing, cache: this.#cache });
+        return { image: lookup.image, end: lookup.end };
       } catch (error) {
         const damaged = sources.flatMap(({ file }) => (file?.isDamaged === true ? [file] : []));
         if (damaged.length === 0 || replaced === REPLACED_MAX) throw error;
         for (const run of damaged) await this.#replaced(run);
         sources = this.#sources(window.beforeSeq);
-        lookup = new ImageLookup(sources.map(({ fences }) => fences), window);
+        lookup = new ImageLookup(sources, window);
         missing = takeCached(lookup, sources, this.#cache);
       }
     }
@@ -437,12 +414,9 @@ export class JournalIndex {
   }
 
   #sources(beforeSeq: number): Source[] {
-    const files = this.#runs.map((file) => {
-      assert(file.fences !== undefined, 'fences are loaded while there are views');
-      return { file, fences: file.fences, pages: [] };
-    });
+    const files = this.#runs.map((file) => ({ file, fences: file.upperFences, fencePagesAt: file.fencePagesAt, pages: [] }));
     const memory = (this.#journal?.unindexed() ?? []).flatMap((writes) => writes.runs(beforeSeq));
-    return [...files, ...memory.map(({ fences, pages }) => ({ file: undefined, fences, pages }))];
+    return [...files, ...memory.map(({ fences, pages }) => ({ file: undefined, fences, fencePagesAt: undefined, pages }))];
   }
 
   async close(): Promise<void> {

@@ -32,6 +32,18 @@ describe('a cache that all journals share', () => {
     expect([a.bytes, a.get('z'), cache.bytes]).toEqual([0, undefined, KIB]);
   });
 
+  it('reserves only room that nobody uses, of the share and of the whole', () => {
+    const cache = new ReadCache(8 * KIB);
+    const [a, b] = [cache.share<Uint8Array>(4 * KIB), cache.share<Uint8Array>(8 * KIB)];
+    b.put('x', page());
+    expect([a.reserve(5 * KIB), a.reserve(4 * KIB), a.reserve(1), b.reserve(4 * KIB), b.reserve(3 * KIB), cache.bytes]).toEqual([false, true, false, false, true, 8 * KIB]);
+    a.release(4 * KIB);
+    expect([a.reserve(1 * KIB), b.get('x')?.byteLength, cache.bytes]).toEqual([true, KIB, 5 * KIB]);
+    a.release(1 * KIB);
+    b.release(3 * KIB);
+    expect(cache.bytes).toBe(KIB);
+  });
+
   it('does not keep what is larger than all of it', () => {
     const cache = new ReadCache(2 * KIB);
     const share = cache.share<Uint8Array>(16 * KIB);

@@ -24,6 +24,7 @@ export class ReadCache {
       },
       dropped: (key) => void this.#owners.delete(key),
       resized: (bytes) => this.#resized(bytes),
+      roomBytes: () => this.bytesMax - this.#bytes,
     });
   }
 
@@ -41,6 +42,7 @@ interface Whole {
   used(key: string, owner: CacheShare<Bytes>): void;
   dropped(key: string): void;
   resized(bytes: number): void;
+  roomBytes(): number;
 }
 
 export class CacheShare<V extends Bytes> {
@@ -88,6 +90,17 @@ export class CacheShare<V extends Bytes> {
     this.#values.delete(key);
     this.whole.dropped(key);
     this.#resize(-value.byteLength);
+  }
+
+  /** Counts what is about to be read as held, until {@link release}. False: there is no room for it that nobody uses. */
+  reserve(bytes: number): boolean {
+    if (this.#bytes + bytes > this.whole.bytesMax || bytes > this.whole.roomBytes()) return false;
+    this.#resize(bytes);
+    return true;
+  }
+
+  release(bytes: number): void {
+    this.#resize(-bytes);
   }
 
   #resize(bytes: number): void {

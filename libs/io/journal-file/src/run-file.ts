@@ -1,12 +1,10 @@
-import type { Crc32c } from '@tidemark/base';
+import { assert, type Crc32c } from '@tidemark/base';
 import {
-  decodeFooter, decodeSections, FENCE_BYTES, FOOTER_BYTES, type IndexFooter, type IndexPage, JournalError, layoutOf, openPage, PAGE_BYTES, PAGE_WORDS, RunFences,
-  type SegmentSection,
+  decodeFooter, decodeSections, decodeUpperFences, entryAt, countOf, fenceCrc, firstPageOf, FOOTER_BYTES, type IndexFooter, type IndexPage, JournalError, layoutOf, openPage, PAGE_BYTES,
+  PAGE_WORDS, type PageKind, type RunFences, type SegmentSection,
 } from '@tidemark/journal';
 import type { FileLayer, JournalHandle } from './file-layer.js';
 
-/** Fences decoded without giving way: some 1 ms. */
-const FENCES_STEP = 2048;
 const READ_AHEAD_PAGES = 64;
 
 export interface RunFileParts {
@@ -15,20 +13,27 @@ export interface RunFileParts {
   readonly crc32c: Crc32c;
 }
 
-/** One index file: pages by number, fences while somebody looks things up. */
+interface PagesRead {
+  readonly kind: PageKind;
+  /** Number of the first one. */
+  readonly number: number;
+  /** That they must have. */
+  readonly pageCrcs: readonly number[];
+}
+
+/** One index file: pages and fence pages by number; in memory only the fences of the fence pages. */
 export class RunFile {
   #uses = 0;
   #isRetired = false;
   /** Something of it did not read back as it was written. */
   isDamaged = false;
   #closing: Promise<void> | undefined;
-  #fences: RunFences | undefined;
-  #loading: Promise<RunFences> | undefined;
 
   private constructor(
     private readonly parts: RunFileParts,
     private readonly handle: JournalHandle,
     readonly footer: IndexFooter,
+    readonly upperFences: RunFences,
   ) {}
 
   get path(): string {
@@ -47,7 +52,7 @@ export class RunFile {
       const bytes = new Uint8Array(FOOTER_BYTES);
       if (fileBytes >= FOOTER_BYTES) await readOrDamaged(handle, bytes, { at: fileBytes - FOOTER_BYTES, path: parts.path, what: 'its footer' });
       const footer = decodeFooter(bytes, fileBytes, parts.crc32c);
-      if (footer !== undefined) return new RunFile(parts, handle, footer);
+      if (footer !== undefined) return new RunFile(parts, handle, footer, await readUpperFences(handle, footer, parts));
     } catch (error) {
       await handle.close();
       throw error;
@@ -66,65 +71,46 @@ export class RunFile {
     return sections;
   }
 
-  get fences(): RunFences | undefined {
-    return this.#fences;
+  /** Number of the first fence page: they follow the pages. */
+  get fencePagesAt(): number {
+    return this.footer.pageCount;
   }
 
-  /** Known already, to the one who wrote the file. */
-  keepFences(fences: RunFences): void {
-    this.#fences = fences;
-  }
-
-  dropFences(): void {
-    this.#fences = undefined;
-  }
-
-  /** Throws JOURNAL_CORRUPT. */
-  async loadFences(): Promise<RunFences> {
-    if (this.#fences !== undefined) return this.#fences;
-    this.#loading ??= this.#readFences();
-    try {
-      this.#fences = await this.#loading;
-    } finally {
-      this.#loading = undefined;
-    }
-    return this.#fences;
-  }
-
-  async #readFences(): Promise<RunFences> {
-    const { fencesAt, fencesBytes } = layoutOf(this.footer);
-    const bytes = new Uint8Array(fencesBytes);
-    await this.#readFully(bytes, { at: fencesAt, what: 'its fences' });
-    if (this.parts.crc32c(bytes) !== this.footer.fencesCrc) throw this.#damage('its fences');
-    const fences = new RunFences(this.footer.pageCount);
-    for (let at = 0; at < bytes.byteLength; at += FENCES_STEP * FENCE_BYTES) {
-      if (!fences.addEncoded(bytes.subarray(at, at + FENCES_STEP * FENCE_BYTES))) throw this.#damage('its fences');
-      await this.parts.files.giveWay();
-    }
-    return fences;
-  }
-
-  /** Throws JOURNAL_CORRUPT. */
-  async page(number: number): Promise<IndexPage> {
-    const [page] = await this.#read(number, 1);
-    if (page === undefined) throw this.#damage(`page ${number}`);
+  /** Of writes; `pageCrc` as its fence says. Throws JOURNAL_CORRUPT. */
+  async page(number: number, pageCrc: number): Promise<IndexPage> {
+    const [page] = await this.#read({ kind: 'writes', number, pageCrcs: [pageCrc] });
+    assert(page !== undefined, 'the page that was read');
     return page;
   }
 
-  /** All pages, in order. */
+  /** Each in memory of its own. Throws JOURNAL_CORRUPT. */
+  async fencePages(number: number, count: number): Promise<IndexPage[]> {
+    const first = number - this.fencePagesAt;
+    const pages = await this.#read({ kind: 'fences', number, pageCrcs: Array.from({ length: count }, (_, i) => this.upperFences.pageCrc(first + i)) });
+    if (pages.some((page) => firstPageOf(page) + countOf(page) > this.footer.pageCount)) throw this.#damage(`fence page ${number}`);
+    return count === 1 ? pages : pages.map((page) => page.slice());
+  }
+
+  /** All pages of writes, in order. */
   async *pages(): AsyncGenerator<IndexPage, void> {
-    for (let number = 0; number < this.footer.pageCount; number += READ_AHEAD_PAGES) {
-      yield* await this.#read(number, Math.min(READ_AHEAD_PAGES, this.footer.pageCount - number));
+    for (let i = 0; i < this.footer.fencePageCount; i += 1) {
+      const [fences] = await this.fencePages(this.fencePagesAt + i, 1);
+      assert(fences !== undefined, 'the fence page that was read');
+      const pageCrcs = Array.from({ length: countOf(fences) }, (_, at) => fenceCrc(fences, entryAt(at)));
+      for (let at = 0; at < pageCrcs.length; at += READ_AHEAD_PAGES) {
+        yield* await this.#read({ kind: 'writes', number: firstPageOf(fences) + at, pageCrcs: pageCrcs.slice(at, at + READ_AHEAD_PAGES) });
+      }
     }
   }
 
-  async #read(number: number, count: number): Promise<IndexPage[]> {
-    const words = new Uint32Array(count * PAGE_WORDS);
-    await this.#readFully(new Uint8Array(words.buffer), { at: number * PAGE_BYTES, what: `page ${number}` });
+  async #read({ kind, number, pageCrcs }: PagesRead): Promise<IndexPage[]> {
+    const words = new Uint32Array(pageCrcs.length * PAGE_WORDS);
+    const what = (page: number): string => `${kind === 'fences' ? 'fence page' : 'page'} ${page}`;
+    await this.#readFully(new Uint8Array(words.buffer), { at: number * PAGE_BYTES, what: what(number) });
     const { salt } = this.footer;
-    return Array.from({ length: count }, (_, i) => {
-      const page = openPage(words.subarray(i * PAGE_WORDS, (i + 1) * PAGE_WORDS), { salt, number: number + i, crc32c: this.parts.crc32c });
-      if (page === undefined) throw this.#damage(`page ${number + i}`);
+    return pageCrcs.map((pageCrc, i) => {
+      const page = openPage(words.subarray(i * PAGE_WORDS, (i + 1) * PAGE_WORDS), { salt, number: number + i, crc32c: this.parts.crc32c, kind, pageCrc });
+      if (page === undefined) throw this.#damage(what(number + i));
       return page;
     });
   }
@@ -166,6 +152,15 @@ export class RunFile {
 }
 
 const damaged = (path: string, what: string, cause?: unknown): JournalError => new JournalError('JOURNAL_CORRUPT', `index ${path}: ${what} does not read back as it was written`, { cause });
+
+async function readUpperFences(handle: JournalHandle, footer: IndexFooter, { path, crc32c }: RunFileParts): Promise<RunFences> {
+  const { upperFencesAt, upperFencesBytes } = layoutOf(footer);
+  const bytes = new Uint8Array(upperFencesBytes);
+  await readOrDamaged(handle, bytes, { at: upperFencesAt, path, what: 'its upper fences' });
+  const fences = decodeUpperFences(bytes, footer, crc32c);
+  if (fences === undefined) throw damaged(path, 'its upper fences');
+  return fences;
+}
 
 /** A sector that cannot be read is damage like a wrong bit: whatever an index holds is made again from its segments. */
 async function readOrDamaged(handle: JournalHandle, target: Uint8Array, { at, path, what }: { readonly at: number; readonly path: string; readonly what: string }): Promise<void> {

@@ -1,15 +1,14 @@
 import { basename, dirname, join } from 'node:path';
 import { assert, type Crc32c, MiB } from '@tidemark/base';
 import {
-  encodeFooter, encodeSections, type IndexPage, PAGE_BYTES, RunFences, RunMerger, sealPage, type SegmentSection,
+  encodeFooter, encodeSections, FencePageWriter, type IndexPage, PAGE_BYTES, RunFences, RunMerger, sealPage, type SegmentSection,
 } from '@tidemark/journal';
 import type { FileLayer, JournalHandle } from './file-layer.js';
 import { RunFile } from './run-file.js';
 
 /** Entries moved without giving way: some 0.5 ms. */
 const ENTRIES_STEP = 2048;
-const FENCES_STEP = 2048;
-/** Pages of one write. */
+/** Pages of one write, and fence pages made without giving way. */
 const PAGES_STEP = 64;
 /** Synced as it grows, so that one large sync does not keep journals of the same disk waiting. */
 const SYNC_BYTES = 8 * MiB;
@@ -47,13 +46,13 @@ export async function writeRun(options: RunToWrite): Promise<RunFile | undefined
   const path = join(folder, runName(first, last));
   const temporary = path + TEMPORARY;
   const handle = await files.open(temporary, 'create');
-  let fences: RunFences | undefined;
+  let isWhole: boolean;
   try {
-    fences = await fill(handle, options, { first, last });
+    isWhole = await fill(handle, options, { first, last });
   } finally {
     await handle.close();
   }
-  if (fences === undefined || (await options.beforeRename?.()) === false) {
+  if (!isWhole || (await options.beforeRename?.()) === false) {
     await files.remove(temporary);
     return undefined;
   }
@@ -61,42 +60,48 @@ export async function writeRun(options: RunToWrite): Promise<RunFile | undefined
   await files.syncFolder(dirname(path));
   const run = await RunFile.open({ path, files, crc32c });
   assert(run !== undefined, `${basename(path)} is whole: it was just written`);
-  run.keepFences(fences);
   return run;
 }
 
-async function fill(handle: JournalHandle, options: RunToWrite, { first, last }: { readonly first: number; readonly last: number }): Promise<RunFences | undefined> {
+/** False: stopped on the way. */
+async function fill(handle: JournalHandle, options: RunToWrite, { first, last }: { readonly first: number; readonly last: number }): Promise<boolean> {
   const { salt, crc32c, sections } = options;
   const out = new Output(handle);
   const merger = new RunMerger(options.sources.length, options.isKept);
-  const fences = new RunFences();
+  const fences = new FencePageWriter();
   while (!merger.isDone) {
     await bringPages(merger, options.sources);
     merger.step(ENTRIES_STEP);
     for (const page of merger.takePages()) {
-      sealPage(page, { salt, number: fences.count, crc32c });
-      fences.addPage(page);
+      sealPage(page, { salt, number: fences.pageCount, crc32c });
+      fences.add(page);
       await out.add(new Uint8Array(page.buffer, page.byteOffset, PAGE_BYTES));
     }
     await options.files.giveWay();
-    if (options.shouldStop()) return undefined;
+    if (options.shouldStop()) return false;
   }
-  let fencesCrc = 0;
-  for (let from = 0; from < fences.count; from += FENCES_STEP) {
-    const bytes = fences.encode(from, from + FENCES_STEP);
-    fencesCrc = crc32c(bytes, fencesCrc);
-    await out.add(bytes);
-    await options.files.giveWay();
-  }
-  if (fences.count === 0) fencesCrc = crc32c(new Uint8Array(0));
+  const upperFences = (await addFences(out, fences, options)).encode();
+  await out.add(upperFences);
   const sectionBytes = encodeSections(sections);
   await out.add(sectionBytes);
   await out.add(encodeFooter({
-    firstSegment: first, lastSegment: last, segmentCount: sections.length, salt, pageCount: fences.count, fencesCrc, sectionsBytes: sectionBytes.byteLength,
-    sectionsCrc: crc32c(sectionBytes), entryCount: merger.entryCount,
+    firstSegment: first, lastSegment: last, segmentCount: sections.length, salt, pageCount: fences.pageCount, fencePageCount: fences.pages.length, upperFencesCrc: crc32c(upperFences),
+    sectionsBytes: sectionBytes.byteLength, sectionsCrc: crc32c(sectionBytes), entryCount: merger.entryCount,
   }, crc32c));
   await out.finish();
-  return fences;
+  return true;
+}
+
+/** Gives their own fences back. */
+async function addFences(out: Output, fences: FencePageWriter, { salt, crc32c, files }: RunToWrite): Promise<RunFences> {
+  const upperFences = new RunFences(fences.pages.length);
+  for (const [i, page] of fences.pages.entries()) {
+    sealPage(page, { salt, number: fences.pageCount + i, crc32c, kind: 'fences' });
+    upperFences.addFencePage(page);
+    await out.add(new Uint8Array(page.buffer, page.byteOffset, PAGE_BYTES));
+    if (i % PAGES_STEP === 0) await files.giveWay();
+  }
+  return upperFences;
 }
 
 async function bringPages(merger: RunMerger, sources: readonly PageSource[]): Promise<void> {

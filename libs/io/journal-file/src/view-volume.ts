@@ -14,9 +14,14 @@ const SCRATCH_ZEROES: FramePlace = { segment: 0, at: 0 };
 
 /** What the journal holds of one volume, between what the mirror had when the view was opened and the view's own position. */
 export interface ImageSource {
-  image(start: number, end: number): ImageMap | Promise<ImageMap>;
-  /** Where a window that begins at `start` ends so that its image stays small; at most `end`. */
-  windowEnd(start: number, end: number): number;
+  /** Of the window's beginning, up to where the image stays small. */
+  image(start: number, end: number): WindowImage | Promise<WindowImage>;
+}
+
+export interface WindowImage {
+  readonly image: ImageMap;
+  /** The image shows the window up to here. */
+  readonly end: number;
 }
 
 export interface ViewVolumeParts {
@@ -93,8 +98,7 @@ export class ViewVolume implements Volume {
     const reads: Promise<void>[] = [];
     try {
       for (let at = offset; at < end;) {
-        const stop = base.windowEnd(at, end);
-        const image = await lookedUp(base, at, stop);
+        const { image, end: stop } = await lookedUp(base, at, end);
         image.visit(at, stop, (from, to, piece) => {
           const layer: Layer = piece === undefined ? { kind: 'mirror' } : { kind: 'journal', piece };
           const done = this.#readLayer(from, target.subarray(from - offset, to - offset), layer);
@@ -239,8 +243,8 @@ export class ViewVolume implements Volume {
   async *#runs(start: number, end: number): AsyncGenerator<LayerRun, void> {
     const { base } = this.parts;
     for (let at = start; at < end;) {
-      const stop = base?.windowEnd(at, end) ?? end;
-      const image = base && (await lookedUp(base, at, stop));
+      const window = base && (await lookedUp(base, at, end));
+      const { image, end: stop } = window ?? { image: undefined, end };
       const runs: LayerRun[] = [];
       this.#overlay.visit(at, stop, (from, to, place) => {
         if (place !== undefined) runs.push({ start: from, end: to, layer: { kind: 'scratch', place } });
@@ -287,7 +291,7 @@ function skipped(layer: Layer, skip: number): Layer {
 
 const unreadable = (cause: unknown): VolumeError => new VolumeError('VOLUME_IO', 'the journal cannot be read', { cause });
 
-async function lookedUp(base: ImageSource, start: number, end: number): Promise<ImageMap> {
+async function lookedUp(base: ImageSource, start: number, end: number): Promise<WindowImage> {
   try {
     return await base.image(start, end);
   } catch (cause) {

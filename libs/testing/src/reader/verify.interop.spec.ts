@@ -1,4 +1,4 @@
-import { cp, mkdtemp, open, readdir, rm, stat, writeFile } from 'node:fs/promises';
+import { cp, mkdtemp, open, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -14,6 +14,10 @@ const SEGMENT_BYTES = 12 * 1024;
 const SEGMENT_HEADER_BYTES = 1024;
 const FIRST_BODY_AT = SEGMENT_HEADER_BYTES + 128;
 const PAGE_BYTES = 4096;
+const FOOTER_BYTES = 128;
+const FENCES_AT = 32;
+const FENCE_BYTES = 32;
+const FENCE_CRC_AT = 28;
 /** Of the first entry of a page. */
 const FIRST_LENGTH_AT = 32 + 12;
 
@@ -112,15 +116,21 @@ async function flip(path: string, at: number): Promise<void> {
   await file.close();
 }
 
-/** Changes the first page of an index file, and its checksum to fit. */
+/** Changes the first page of an index file, and every checksum above it to fit: of its fence, the upper fence, the footer. */
 async function editPage(path: string, edit: (page: Buffer) => void): Promise<void> {
-  const file = await open(path, 'r+');
-  const page = Buffer.alloc(PAGE_BYTES);
-  await file.read(page, 0, PAGE_BYTES, 0);
+  const bytes = await readFile(path);
+  const footer = bytes.subarray(-FOOTER_BYTES);
+  const [pageCount, fencePageCount] = [footer.readUInt32LE(32), footer.readUInt32LE(52)];
+  const [page, fencePage] = [0, pageCount].map((number) => bytes.subarray(PAGE_BYTES * number, PAGE_BYTES * (number + 1))) as [Buffer, Buffer];
+  const upperFences = bytes.subarray(PAGE_BYTES * (pageCount + fencePageCount)).subarray(0, FENCE_BYTES * fencePageCount);
   edit(page);
   page.writeUInt32LE(crc32c(page.subarray(4)), 0);
-  await file.write(page, 0, PAGE_BYTES, 0);
-  await file.close();
+  fencePage.writeUInt32LE(page.readUInt32LE(0), FENCES_AT + FENCE_CRC_AT);
+  fencePage.writeUInt32LE(crc32c(fencePage.subarray(4)), 0);
+  upperFences.writeUInt32LE(fencePage.readUInt32LE(0), FENCE_CRC_AT);
+  footer.writeUInt32LE(crc32c(upperFences), 36);
+  footer.writeUInt32LE(crc32c(footer.subarray(4)), 0);
+  await writeFile(path, bytes);
 }
 
 interface Damaged {
@@ -180,7 +190,7 @@ describeWithTools('verify of the Python reader', ['python3', 'zstd'], () => {
     });
   });
 
-  it('names what of an index file is damaged: page, fences, sections, footer', async () => {
+  it('names what of an index file is damaged: page, fence page, upper fences, sections, footer', async () => {
     await expectFaults(async ({ folder, indexes: [name = ''] }) => {
       await flip(join(folder, name), PAGE_BYTES + 100);
       return [new RegExp(`^index ${name}: page 1 \\(byte 4096\\): checksum$`)];
@@ -190,6 +200,17 @@ describeWithTools('verify of the Python reader', ['python3', 'zstd'], () => {
       const { size } = await stat(join(folder, name));
       await flip(join(folder, name), size - 1);
       return [new RegExp(`^index ${name}: footer \\(byte \\d+\\): checksum$`)];
+    });
+    await expectFaults(async ({ folder, indexes: [name = ''] }) => {
+      const pageCount = (await readFile(join(folder, name))).subarray(-FOOTER_BYTES).readUInt32LE(32);
+      await flip(join(folder, name), PAGE_BYTES * pageCount + 50);
+      return [new RegExp(`^index ${name}: fence page ${pageCount} \\(byte ${PAGE_BYTES * pageCount}\\): checksum$`)];
+    });
+    await expectFaults(async ({ folder, indexes: [name = ''] }) => {
+      const footer = (await readFile(join(folder, name))).subarray(-FOOTER_BYTES);
+      const [pageCount, fencePageCount] = [footer.readUInt32LE(32), footer.readUInt32LE(52)];
+      await flip(join(folder, name), PAGE_BYTES * (pageCount + fencePageCount) + 9);
+      return [new RegExp(`^index ${name}: fence page ${pageCount} \\(.*: its upper fence says something else$`), new RegExp(`^index ${name}: upper fences \\(byte \\d+\\): checksum$`)];
     });
     await expectFaults(async ({ folder, indexes: [, name = ''] }) => {
       const { size } = await stat(join(folder, name));
