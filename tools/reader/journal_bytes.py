@@ -142,6 +142,11 @@ class Segment:
         return self.path.read_bytes()
 
     @property
+    def is_unmade(self):
+        """Its creation did not finish."""
+        return self.header is None and self.size <= SEGMENT_HEADER_BYTES
+
+    @property
     def is_compacted(self):
         return self.header is not None and self.header.compactedEndAt > 0
 
@@ -167,7 +172,7 @@ class Folder:
         files = [Segment(Path(path) / name) for name in names if re.fullmatch(r'\d{10}\.segment', name)]
         self.notes = [f'not a segment: {name}' for name in names if not re.fullmatch(r'\d{10}\.segment', name)]
         self.files = list(files)
-        while files and files[-1].header is None and files[-1].size <= SEGMENT_HEADER_BYTES:
+        while files and files[-1].is_unmade:
             self.notes.append(f'segment {files.pop().number}: its creation did not finish')
         if not files:
             raise Refused('no segment in this folder')
@@ -197,8 +202,8 @@ class Folder:
             header = segments[0].header
             if header is not None and header.resumesSegment == 0:
                 return segments
-            # Behind a header that does not read, the file before is asked: what it holds may still be read.
-            number = segments[0].number - 1 if header is None else header.resumesSegment
+            # Behind a header that does not read, the nearest file before is asked: what it holds may still be read.
+            number = max((n for n, file in files.items() if n < segments[0].number and not file.is_unmade), default=0) if header is None else header.resumesSegment
             if number not in files:
                 return segments
             if number >= segments[0].number:

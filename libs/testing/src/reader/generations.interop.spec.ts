@@ -1,8 +1,8 @@
-import { copyFile, mkdir, mkdtemp, open, readdir, rm, stat, truncate } from 'node:fs/promises';
+import { copyFile, mkdir, mkdtemp, open, readdir, readFile, rename, rm, truncate } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from '@jest/globals';
-import { MiB } from '@tidemark/base';
+import { MiB, SECTOR_BYTES } from '@tidemark/base';
 import { JournalFile } from '@tidemark/journal-file';
 import { MemoryVolume } from '@tidemark/volume';
 import { describeWithTools, run } from '../interop/tools.js';
@@ -91,8 +91,10 @@ describeWithTools('generations of a journal, as Python reads them', ['python3', 
     expect(whole.checkpointIds.length).toBeGreaterThan(1);
 
     const broken = await copyOf(journal);
-    const { size } = await stat(await newestOf(broken));
-    await flipByte(await newestOf(broken), SEGMENT_HEADER_BYTES + Math.floor((size - SEGMENT_HEADER_BYTES) * 0.95));
+    // In a write with a checkpoint behind it: near the end a wrong bit would be a torn tail.
+    const at = (await readFile(await newestOf(broken))).indexOf(Buffer.alloc(SECTOR_BYTES, 0x52));
+    expect(at).toBeGreaterThan(SEGMENT_HEADER_BYTES);
+    await flipByte(await newestOf(broken), at);
     const { found, after } = await agreed(broken, vpgId);
     expect(found.isBroken).toBe(true);
     expect(await newestOf(after)).not.toBe(join(after, '0000000001.segment'));
@@ -106,6 +108,12 @@ describeWithTools('generations of a journal, as Python reads them', ['python3', 
     expect((await agreed(wrongFirst, vpgId)).found).toEqual(found);
     const wrongHeader = await copyOf(after);
     await flipByte(await newestOf(wrongHeader), 100);
-    expect((await agreed(wrongHeader, vpgId)).found.isBroken).toBe(true);
+    const { found: atGuess } = await agreed(wrongHeader, vpgId);
+    expect(atGuess.isBroken).toBe(true);
+    expect(atGuess.checkpointIds.length).toBeGreaterThan(0);
+    // The files that it had cut off are gone: what stands before them is its forerunner.
+    const behindGap = await copyOf(wrongHeader);
+    await rename(await newestOf(behindGap), join(behindGap, '0000000007.segment'));
+    expect((await agreed(behindGap, vpgId)).found).toEqual(atGuess);
   });
 });
