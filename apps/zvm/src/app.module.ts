@@ -93,6 +93,7 @@ import { SteerReplicationOperations } from './vpg/operations/steer-replication.j
 import { ProtectedSite } from './vpg/protected-site.service.js';
 import { FenceStore } from './ownership/fence.store.js';
 import { OwnershipController } from './ownership/ownership.controller.js';
+import { OwnerWords } from './ownership/owner-words.js';
 import { OwnershipService } from './ownership/ownership.service.js';
 import { RecoveredVms } from './vpg/recovered-vms.service.js';
 import { RecoveryActions } from './vpg/recovery-actions.service.js';
@@ -137,7 +138,7 @@ const SERVICES = [
   NatsUsers, TrustTokenStore, Enrolment, TrustRenewal, InternalListener, PeerKeys, PeerTrust, PairingAcceptance,
   CreateVpgOperation, ChangeVpgOperations, SteerReplicationOperations, InsertCheckpointOperation, FailoverTestOperations, FailoverOperations, FailoverCommitOperations,
   FailoverSteps, MoveStreams, MoveOperation, ReverseProtectionOperation, TakeReverseOperation,
-  MoveRecoveryOperation, ChangeRecoveryVra, EvacuateVraOperation, OwnershipService, VbaLinkService, VbaService, VbaTrust, VerifyCheckpointOperation,
+  MoveRecoveryOperation, ChangeRecoveryVra, EvacuateVraOperation, OwnerWords, OwnershipService, VbaLinkService, VbaService, VbaTrust, VerifyCheckpointOperation,
 ];
 
 /** What a ZVM has before anything else: it is opened, or made, before the first module. */

@@ -15,6 +15,7 @@ import { VraLinkService } from '../vra/vra-link.service.js';
 import { VraWords } from '../vra/vra-words.service.js';
 import type { VraStore } from '../vra/vra.store.js';
 import type { FenceStore, VpgFence } from './fence.store.js';
+import type { OwnerWords } from './owner-words.js';
 import { OwnershipService } from './ownership.service.js';
 
 const config = { siteId: SITE_A, siteName: 'A' } as ZvmConfig;
@@ -29,8 +30,11 @@ describe('fences by the word of VRAs', () => {
   let unwritable: Set<string>;
   let say: (vraId: string, status: Partial<VraStatusV1>) => void;
   let start: () => OwnershipService;
+  /** Undefined: the manager of the other site is silent, or has a newer record. */
+  let agreedAgeMs: number | undefined;
   beforeEach(() => {
     nowMs = 0;
+    agreedAgeMs = undefined;
     vpgs = [vpgRecord()];
     fences = new Map();
     unwritable = new Set();
@@ -55,7 +59,7 @@ describe('fences by the word of VRAs', () => {
     const words = new VraWords(link, vras, site, { find: () => undefined } as unknown as VmHostStore);
     const events = { record: async () => undefined } as unknown as EventService;
     const audit = { flush: async () => undefined } as unknown as AuditLog;
-    start = () => new OwnershipService(store, { isLoaded: true, all: () => vpgs, find: () => vpgs[0] } as unknown as VpgStore, words, site, events, clock, audit, config);
+    start = () => new OwnershipService(store, { isLoaded: true, all: () => vpgs, find: () => vpgs[0] } as unknown as VpgStore, words, { agreedAgeMs: () => agreedAgeMs } as unknown as OwnerWords, site, events, clock, audit, config);
   });
 
   /** One look at everything. */
@@ -105,5 +109,70 @@ describe('fences by the word of VRAs', () => {
     say('1', { protections: [protectionStatus({ isFenced: true })] });
     await look();
     expect(fenced()).toEqual([]);
+  });
+
+  describe('of the other site, whose manager knows of no failover', () => {
+    const all = (state: VpgRecord['state'], epoch: number): VpgRecord[] => [vpgRecord({ state, epoch })];
+    const lie = (epoch = 1): void => {
+      for (const [vraId, vmId] of [['1', 'vm1'], ['2', 'vm2']] as const) say(vraId, { protections: [protectionStatus({ vmId, epoch, isFenced: true })] });
+    };
+    const shown = (): object[] => start().withVms();
+
+    it('the fence stands, and it is said who says what', async () => {
+      agreedAgeMs = 100;
+      lie();
+      await look();
+      expect(fenced()).toEqual(['vm1', 'vm2']);
+      expect(shown()).toMatchObject([{ isDenied: true, isLifted: false }]);
+      expect(start().textOf(vpgs[0]?.definition.vpgId ?? '')).toMatch(/^VRAs of site B say.*its manager knows of no failover.*writes are refused/);
+      await expect(start().claim(vpgs[0]?.definition.vpgId ?? '', { isForced: false, user: 'ann' })).rejects.toThrow(/knows of no failover.*lost for good.*tidemark claim --force/);
+      // Silent, it denies nothing: behind a partition the word of the VRAs is all there is.
+      agreedAgeMs = undefined;
+      expect(shown()).toMatchObject([{ isDenied: false }]);
+    });
+
+    it('one claim lets the VMs write again, whatever the VRAs go on saying, and the next failover fences them all the same', async () => {
+      const vpgId = vpgs[0]?.definition.vpgId ?? '';
+      lie();
+      await look();
+      nowMs = 10_000;
+      agreedAgeMs = 100;
+      const service = start();
+      await service.claim(vpgId, { isForced: true, user: 'ann' });
+      expect(fenced()).toEqual([]);
+      // Said before the claim: it could have committed since.
+      lie();
+      service.onApplicationBootstrap();
+      await service.onApplicationShutdown();
+      expect(fences.get(vpgId)).toMatchObject({ epoch: 2, isLifted: true });
+      expect(shown()).toHaveLength(1);
+      nowMs = 11_000;
+      lie();
+      await look();
+      expect([fenced(), fences.get(vpgId)?.epoch, shown()]).toEqual([[], 1, []]);
+      for (let turn = 0; turn < 3; turn += 1) {
+        lie();
+        await look();
+      }
+      expect(fenced()).toEqual([]);
+      vpgs = all('promoting', 2);
+      await look();
+      expect(fenced()).toEqual(['vm1', 'vm2']);
+      expect(shown()).toMatchObject([{ isDenied: false, epoch: 2 }]);
+    });
+
+    it('a claim from a site that did fail over stays one when its manager is heard again', async () => {
+      const vpgId = vpgs[0]?.definition.vpgId ?? '';
+      lie();
+      await look();
+      await start().claim(vpgId, { isForced: true, user: 'ann' });
+      await look();
+      nowMs = 10_000;
+      agreedAgeMs = 100;
+      vpgs = all('needsConfiguration', 2);
+      await look();
+      expect([fenced(), fences.get(vpgId)?.epoch]).toEqual([[], 2]);
+      expect(shown()).toMatchObject([{ isLifted: true, isDenied: false }]);
+    });
   });
 });

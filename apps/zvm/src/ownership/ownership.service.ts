@@ -1,5 +1,5 @@
 import { Inject, Injectable, type OnApplicationBootstrap, type OnApplicationShutdown } from '@nestjs/common';
-import { claimRefusal, fenceDue, isFenced } from '@tidemark/vpg';
+import { claimRefusal, fenceDue, isDenied, isFenced, isOver } from '@tidemark/vpg';
 import { AuditLog } from '../audit/audit-log.js';
 import { currentNote } from '../audit/audit-note.js';
 import { plainText } from '../audit/redaction.js';
@@ -13,6 +13,12 @@ import type { VpgRecord } from '../vpg/vpg-model.js';
 import { VpgStore } from '../vpg/vpg.store.js';
 import { VraWords } from '../vra/vra-words.service.js';
 import { FenceStore, type VpgFence } from './fence.store.js';
+import { OwnerWords } from './owner-words.js';
+
+export interface ShownFence extends VpgFence {
+  /** Only VRAs of the other site say that it owns the VMs; its manager knows of no failover. */
+  readonly isDenied: boolean;
+}
 
 /**
  * VMs of this site that another one has failed over: found, fenced and, by a person who insists, claimed back. It looks each second, so a site that returns
@@ -22,11 +28,14 @@ import { FenceStore, type VpgFence } from './fence.store.js';
 export class OwnershipService implements OnApplicationBootstrap, OnApplicationShutdown {
   readonly #loop = new Background('ownership', 1000, () => this.#look());
   readonly #listeners: (() => void)[] = [];
+  /** Of claims in this life: what the other manager said before them it may not say any more. */
+  readonly #claimedMs = new Map<string, number>();
 
   constructor(
     private readonly fences: FenceStore,
     private readonly vpgs: VpgStore,
     private readonly words: VraWords,
+    private readonly owners: OwnerWords,
     private readonly inventory: InventoryService,
     private readonly events: EventService,
     private readonly clock: Clock,
@@ -48,9 +57,26 @@ export class OwnershipService implements OnApplicationBootstrap, OnApplicationSh
   }
 
   /** Whose VMs are still there: of those that a move or a reverse protection has taken away nobody has to be warned. */
-  withVms(): VpgFence[] {
+  withVms(): ShownFence[] {
     const vmIds = new Set(this.inventory.current?.vms.map(({ id }) => id));
-    return this.fences.all().filter((fence) => fence.vmIds.some((vmId) => vmIds.has(vmId)));
+    const isShown = (fence: VpgFence): boolean => {
+      const vpg = this.#ownVpg(fence);
+      return fence.vmIds.some((vmId) => vmIds.has(vmId)) && !(vpg && isOver(vpg, fence));
+    };
+    return this.fences.all().filter(isShown).map((fence) => ({ ...fence, isDenied: this.#isDenied(fence) }));
+  }
+
+  #ownVpg({ vpgId }: VpgFence): VpgRecord | undefined {
+    const vpg = this.vpgs.find(vpgId);
+    return vpg?.definition.protectedSiteId === this.config.siteId ? vpg : undefined;
+  }
+
+  /** `sinceMs`: monotonic; what was said before does not count. */
+  #isDenied(fence: VpgFence, sinceMs = -Infinity): boolean {
+    const vpg = this.#ownVpg(fence);
+    if (!vpg) return false;
+    const ageMs = this.owners.agreedAgeMs(vpg);
+    return isDenied({ ...vpg, isNewest: ageMs !== undefined && this.clock.monotonicMs() - ageMs > sinceMs }, fence);
   }
 
   fencedVmIds(): ReadonlySet<string> {
@@ -62,6 +88,7 @@ export class OwnershipService implements OnApplicationBootstrap, OnApplicationSh
     const fence = this.withVms().find((each) => each.vpgId === vpgId);
     if (!fence) return '';
     const since = `site ${fence.ownerSiteName} owns its VMs since a failover (epoch ${fence.epoch})`;
+    if (!fence.isLifted && fence.isDenied) return `VRAs of site ${fence.ownerSiteName} say that it owns its VMs, its manager knows of no failover: those at this site are fenced, their writes are refused`;
     if (!fence.isLifted) return `${since}: those at this site are fenced, their writes are refused`;
     return `${since}, and '${fence.liftedBy ?? ''}' has claimed them for this site by force: both sites may run them`;
   }
@@ -80,6 +107,19 @@ export class OwnershipService implements OnApplicationBootstrap, OnApplicationSh
     const known = this.fences.find(vpgId);
     const due = fenceDue({ state, epoch, vmIds: vms.map(({ vmId }) => vmId), refusedVmIds }, known);
     if (due) await this.#fence(vpg, due, known);
+    else if (known?.isLifted === true && this.#isDenied(known, this.#claimedMs.get(vpgId))) await this.#settle(vpg, known);
+  }
+
+  /**
+   * The VMs were claimed from nobody. The number of the fence was a guess, the next one that the other site can give: a failover that takes it later would pass for the one that was claimed
+   * from, and both sites would run the VMs.
+   */
+  async #settle({ epoch }: VpgRecord, fence: VpgFence): Promise<void> {
+    const { vpgId, ownerSiteId, ownerSiteName } = fence;
+    const message = plainText(`site ${ownerSiteName} knows of no failover behind epoch ${epoch}: the claim of ${fence.liftedBy ?? ''} is over, and its next failover fences the VMs`);
+    await this.fences.put({ ...fence, epoch }, async (db) => await this.audit.stageOwn(db, { action: 'ownership.claimOver', entities: [`vpg:${vpgId}`, `site:${ownerSiteId}`], input: { epoch }, message }));
+    this.#changed();
+    await this.audit.flush();
   }
 
   async #fence({ definition }: VpgRecord, { epoch, vmIds }: Pick<VpgFence, 'epoch' | 'vmIds'>, known: VpgFence | undefined): Promise<void> {
@@ -112,9 +152,10 @@ export class OwnershipService implements OnApplicationBootstrap, OnApplicationSh
   async claim(vpgId: string, { isForced, user }: { readonly isForced: boolean; readonly user: string }): Promise<void> {
     const fence = this.fences.find(vpgId);
     const vpgName = fence?.vpgName ?? this.vpgs.get(vpgId).definition.name;
-    const refusal = claimRefusal({ fence, isForced, vpgName, ownerSiteName: fence?.ownerSiteName ?? '', ownSiteName: this.config.siteName });
+    const refusal = claimRefusal({ fence, isDenied: fence !== undefined && this.#isDenied(fence), isForced, vpgName, ownerSiteName: fence?.ownerSiteName ?? '', ownSiteName: this.config.siteName });
     if (refusal !== undefined || !fence) throw conflict(refusal ?? '');
     const lifted: VpgFence = { ...fence, isLifted: true, liftedAtMs: this.clock.nowMs(), liftedBy: user };
+    this.#claimedMs.set(fence.vpgId, this.clock.monotonicMs());
     await this.fences.put(lifted);
     currentNote()?.changed(fence, lifted);
     this.#changed();

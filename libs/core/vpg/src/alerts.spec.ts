@@ -10,10 +10,11 @@ const facts = (over: Partial<AlertFacts> = {}): AlertFacts => ({ vpgs: [vpg()], 
 const idsOf = (given: AlertFacts): string[] => alertsFor(given).map(({ helpIdentifier }) => helpIdentifier);
 
 describe('a VPG that another site owns', () => {
-  const fence = { vpgId: 'v1', vpgName: 'Shop', ownerSiteName: 'B', epoch: 2, isLifted: false, liftedBy: null };
+  const fence = { vpgId: 'v1', vpgName: 'Shop', ownerSiteName: 'B', epoch: 2, isLifted: false, liftedBy: null, isDenied: false };
 
   it('says that its VMs here are fenced, and after a forced claim that both sites may run them', () => {
     expect(alertsFor(facts({ fences: [fence] }))).toMatchObject([{ helpIdentifier: 'TDM0020', level: 'Error', subject: 'v1', description: expect.stringMatching(/fenced.*site B owns them.*epoch 2/) as unknown }]);
+    expect(alertsFor(facts({ fences: [{ ...fence, isDenied: true }] }))).toMatchObject([{ helpIdentifier: 'TDM0020', description: expect.stringMatching(/its site manager knows of no failover.*taken over, and tidemark claim --force.*older than the failover/) as unknown }]);
     expect(alertsFor(facts({ fences: [{ ...fence, isLifted: true, liftedBy: 'eve' }] }))).toMatchObject([{ helpIdentifier: 'TDM0021', description: expect.stringMatching(/'eve' has claimed.*power them off at one/) as unknown }]);
   });
 });

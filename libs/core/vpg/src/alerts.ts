@@ -72,7 +72,7 @@ export interface AlertFacts {
     readonly testIntervalMs: number;
   }[];
   /** VMs of this site that another one has failed over. */
-  readonly fences: readonly { readonly vpgId: string; readonly vpgName: string; readonly ownerSiteName: string; readonly epoch: number; readonly isLifted: boolean; readonly liftedBy: string | null }[];
+  readonly fences: readonly { readonly vpgId: string; readonly vpgName: string; readonly ownerSiteName: string; readonly epoch: number; readonly isLifted: boolean; readonly liftedBy: string | null; readonly isDenied: boolean }[];
   /** `problem`: why its broker cannot be reached from here, null when it can. */
   readonly peers: readonly { readonly siteId: string; readonly name: string; readonly isConnected: boolean; readonly problem: string | null; readonly vpgIds: readonly string[] }[];
   /** Of this site's own broker; null: none. */
@@ -154,10 +154,14 @@ function brokerAlert(problem: string | null): WantedAlert[] {
   return [alert('TDM0030', { subject: 'broker', description, vpgIds: [] })];
 }
 
-function fenceAlert({ vpgId, vpgName, ownerSiteName, epoch, isLifted, liftedBy }: AlertFacts['fences'][number]): WantedAlert {
+function fenceAlert({ vpgId, vpgName, ownerSiteName, epoch, isLifted, liftedBy, isDenied }: AlertFacts['fences'][number]): WantedAlert {
   const about = (description: string) => ({ subject: vpgId, description, vpgIds: [vpgId] });
   if (isLifted) {
     return alert('TDM0021', about(`'${liftedBy ?? ''}' has claimed the VMs of VPG '${vpgName}' by force, which site ${ownerSiteName} owns since its failover (epoch ${epoch}): power them off at one of the two sites`));
+  }
+  if (isDenied) {
+    const what = `VMs of VPG '${vpgName}' are fenced at this site, their writes are refused: VRAs of site ${ownerSiteName} say that it has failed them over, and its site manager knows of no failover`;
+    return alert('TDM0020', about(`${what}. Look there whether these VMs run: if not, a VRA of ${ownerSiteName} may have been taken over, and tidemark claim --force lets the VMs write again; if they do, its database is older than the failover`));
   }
   return alert('TDM0020', about(`the VMs of VPG '${vpgName}' are fenced at this site, their writes are refused: site ${ownerSiteName} owns them since its failover (epoch ${epoch}). Power them off, or set up reverse protection there`));
 }

@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import { claimRefusal, fenceDue, isFenced, VPG_STATES, type Fence, type VpgState } from './index.js';
+import { claimRefusal, fenceDue, isDenied, isFenced, isOver, VPG_STATES, type Fence, type VpgState } from './index.js';
 
 const VMS = ['web', 'db'];
 const fence = (epoch: number, { isLifted = false, vmIds = VMS } = {}): Fence => ({ epoch, isLifted, vmIds });
@@ -38,5 +38,15 @@ describe('the fence of a site whose VMs were failed over', () => {
     expect(claimRefusal({ ...claim, fence: fence(2), isForced: true })).toBeUndefined();
     expect(claimRefusal({ ...claim, fence: undefined, isForced: true })).toMatch(/not fenced/);
     expect(claimRefusal({ ...claim, fence: fence(2, { isLifted: true }), isForced: true })).toMatch(/already/);
+  });
+
+  it('is denied by a manager that is heard and has committed nothing, and a claim from it is over with the number that it has given', () => {
+    const owner = { state: 'protecting', epoch: 1, isNewest: true } as const;
+    expect([isDenied(owner, fence(2)), isDenied({ ...owner, isNewest: false }, fence(2)), isDenied({ ...owner, state: 'promoting' }, fence(2)), isDenied({ ...owner, epoch: 2 }, fence(2))]).toEqual([true, false, false, false]);
+    const claimed = fence(1, { isLifted: true });
+    expect([isOver(owner, claimed), isOver(owner, fence(1)), isOver(owner, fence(2, { isLifted: true })), isOver({ state: 'needsConfiguration', epoch: 2 }, fence(2, { isLifted: true }))]).toEqual([true, false, false, false]);
+    // What VRAs go on saying changes nothing; the very next failover does.
+    expect(fenceDue(facts('protecting', { refusedVmIds: VMS }), claimed)).toBeUndefined();
+    expect(fenceDue(facts('promoting', { epoch: 2 }), claimed)).toEqual({ epoch: 2, vmIds: VMS });
   });
 });

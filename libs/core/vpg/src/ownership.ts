@@ -42,8 +42,27 @@ export function fenceDue({ state, epoch, vmIds, refusedVmIds }: OwnershipFacts, 
 
 export const isFenced = (fence: Fence | undefined): boolean => fence !== undefined && !fence.isLifted;
 
+/** What the manager of the recovery site says of the VPG itself. */
+export interface OwnerFacts {
+  /** Of the copy here. */
+  readonly state: VpgState;
+  readonly epoch: number;
+  /** It was heard lately, and has no newer copy. */
+  readonly isNewest: boolean;
+}
+
+/**
+ * The manager of the site that is said to own the VMs knows of no failover: only recovering VRAs have said so. Either one of them lies, or that manager has forgotten a failover (a database of before). The
+ * fence stands all the same: of the two mistakes, two writers is the one that cannot be mended.
+ */
+export const isDenied = ({ state, epoch, isNewest }: OwnerFacts, fence: Fence): boolean => isNewest && !COMMITTED.has(state) && epoch < fence.epoch;
+
+/** A claim from nobody: the site that was said to own the VMs has not committed a failover behind the epoch of the fence. A later one fences again. */
+export const isOver = ({ state, epoch }: Pick<OwnerFacts, 'state' | 'epoch'>, fence: Fence): boolean => fence.isLifted && !COMMITTED.has(state) && fence.epoch <= epoch;
+
 export interface ClaimFacts {
   readonly fence: Fence | undefined;
+  readonly isDenied?: boolean;
   readonly isForced: boolean;
   readonly vpgName: string;
   readonly ownerSiteName: string;
@@ -51,10 +70,16 @@ export interface ClaimFacts {
 }
 
 /** Why the VMs may not write here again; undefined: they may. Without force the answer names what force would risk. */
-export function claimRefusal({ fence, isForced, vpgName, ownerSiteName, ownSiteName }: ClaimFacts): string | undefined {
+export function claimRefusal({ fence, isDenied: isWithoutOwner = false, isForced, vpgName, ownerSiteName, ownSiteName }: ClaimFacts): string | undefined {
   if (fence === undefined) return `the VMs of VPG '${vpgName}' are not fenced at this site: there is nothing to claim`;
   if (fence.isLifted) return `site ${ownSiteName} has claimed the VMs of VPG '${vpgName}' already`;
   if (isForced) return undefined;
+  if (isWithoutOwner) {
+    return (
+      `VRAs of site ${ownerSiteName} refuse the streams of VPG '${vpgName}' as if it had failed it over, and its site manager knows of no failover. Look whether its VMs run at ${ownerSiteName}: if they do, ` +
+      `claiming them here lets both sites run the same VMs, and one side's changes will be lost for good. If they do not, repeat it with Force (tidemark claim --force); a failover from now on fences them again`
+    );
+  }
   return (
     `site ${ownerSiteName} owns the VMs of VPG '${vpgName}' since it failed them over (epoch ${fence.epoch}). Claiming them here lets both sites run the same VMs: what users ` +
     `change at one site is missing at the other, and one side's changes will be lost for good. Power the VMs off at ${ownerSiteName} first. Repeat it with Force (tidemark claim --force) to claim them all the same`
