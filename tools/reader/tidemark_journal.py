@@ -44,6 +44,7 @@ class State:
     def __init__(self, vpg_id):
         self.vpg_id, self.values, self.front_seq = vpg_id, None, 0
         self.open, self.held = {}, {}
+        self.thinned = set()
         self.is_gap_allowed, self.sets = False, []
         self.committed_seq = self.committed_record_no = self.clock_ms = 0
 
@@ -135,7 +136,7 @@ class State:
 
     def _take_seal(self, incarnation, seal):
         marker = self.open.pop(seal['checkpointId'], None)
-        if marker is None or seal['checkpointId'] in self.held:
+        if marker is None or seal['checkpointId'] in self.held or seal['checkpointId'] in self.thinned:
             return
         if (marker['incarnation'], marker['term'], marker['vpgId']) == (incarnation, seal['term'], seal['vpgId']):
             self.held[seal['checkpointId']] = marker
@@ -167,6 +168,7 @@ class State:
     def _take_thin(self, _record, body, _where):
         for checkpoint_id in body['checkpointIds']:
             self.held.pop(checkpoint_id, None)
+            self.thinned.add(checkpoint_id)
 
     def _take_applied(self, _record, body, where):
         if not self['appliedSeq'] <= body['appliedSeq'] < self['retiredSeq']:

@@ -19,6 +19,8 @@ export class CheckpointLedger {
   #held: HeldCheckpoint[] = [];
   readonly #open = new Map<number, HeldCheckpoint>();
   #changes: Change[] = [];
+  /** Dropped one by one, with the position of the marker; undefined: not met yet. */
+  readonly #thinned = new Map<number, number | undefined>();
   #lastChange = 0;
 
   constructor(private readonly changesMax = CHANGES_MAX) {}
@@ -82,6 +84,7 @@ export class CheckpointLedger {
     this.#open.delete(seal.checkpointId);
     if (open === undefined || open.incarnation !== incarnation || open.marker.term !== seal.term || open.marker.vpgId !== seal.vpgId) return;
     if (this.find(seal.checkpointId) !== undefined) return;
+    if (this.#thinned.has(seal.checkpointId)) return void this.#thinned.set(seal.checkpointId, open.markerSeq);
     // A number that does not grow is a mistake of the sender's; a marker whose seal comes behind the next one's seal only waited.
     const at = this.#indexFrom(open.checkpointId);
     const before = this.#held[at - 1];
@@ -111,6 +114,29 @@ export class CheckpointLedger {
       else high = middle;
     }
     for (const { checkpointId } of this.#held.splice(0, low)) this.#note({ dropped: checkpointId });
+  }
+
+  /** Drops these, and those of them that come later: a compacted segment says at its end which images it has no part of any more, and their markers may stand behind it. */
+  thin(checkpointIds: readonly number[]): void {
+    const oldestId = this.oldest?.checkpointId ?? 0;
+    for (const id of [...this.#thinned.keys()]) if (id < oldestId) this.#thinned.delete(id);
+    for (const id of checkpointIds) this.#thinned.set(id, this.find(id)?.markerSeq ?? this.#thinned.get(id));
+    this.keep(({ checkpointId }) => !this.#thinned.has(checkpointId));
+  }
+
+  /** Dropped one by one, their markers between these positions. */
+  thinnedBetween(afterSeq: number, beforeSeq: number): number[] {
+    return [...this.#thinned].filter(([, seq]) => seq !== undefined && seq > afterSeq && seq < beforeSeq).map(([id]) => id);
+  }
+
+  /** Everything was read: what has not been met has no marker any more. */
+  forgetUnmet(): void {
+    for (const [id, seq] of [...this.#thinned]) if (seq === undefined) this.#thinned.delete(id);
+  }
+
+  /** Their markers are gone: they cannot come back. */
+  forgetThinned(afterSeq: number, beforeSeq: number): void {
+    for (const id of this.thinnedBetween(afterSeq, beforeSeq)) this.#thinned.delete(id);
   }
 
   /** Drops the checkpoints for which `isKept` is false. Looks at all. */

@@ -153,6 +153,9 @@ export class DurableState {
     const i = this.segments.findIndex(({ segment }) => segment === summary.segment);
     assert(i >= 0 && i < this.segments.length - 1, 'a sealed segment');
     this.segments[i] = summary;
+    const isIn = ({ markerSeq }: { readonly markerSeq: number }): boolean => markerSeq > (this.segments[i - 1]?.lastSeq ?? 0) && markerSeq <= summary.lastSeq;
+    const { held, open } = this.ledger;
+    if (summary.markers <= held.filter(isIn).length + open.filter(isIn).length) this.ledger.forgetThinned(this.segments[i - 1]?.lastSeq ?? 0, summary.lastSeq + 1);
   }
 
   /** The index file of a sealed segment is durable: what memory holds of it goes. */
@@ -216,10 +219,8 @@ export class DurableState {
         return this.#set({ reservedEpoch: null, highestEpoch: Math.max(decodeEpoch(body), this.snapshot.highestEpoch) });
       case JournalRecordKind.retire:
         return this.#takeRetirement(decodeRetirement(body).markerSeq);
-      case JournalRecordKind.thin: {
-        const dropped = new Set(decodeThin(body));
-        return this.ledger.keep(({ checkpointId }) => !dropped.has(checkpointId));
-      }
+      case JournalRecordKind.thin:
+        return this.ledger.thin(decodeThin(body));
       case JournalRecordKind.applied:
         return this.#takeApplied(decodeApplied(body));
       case JournalRecordKind.direct:

@@ -111,6 +111,7 @@ export class JournalRecovery {
 
   finish(): RecoveredJournal {
     const end = this.#scanner.finish();
+    this.#state.ledger.forgetUnmet();
     const { leftover, highestSegment } = this.plan;
     const base = { state: this.#state, salt: this.#scanner.salt, leftover, highestSegment };
     if (end?.verdict === 'corrupt') this.#state.salvage(this.#salvage);

@@ -1,5 +1,6 @@
 import { assert, type Crc32c, KiB } from '@tidemark/base';
 import { FRAME_BODY_BYTES_MAX, FRAME_RECORDS_MAX, FrameCodec, type StreamRecord } from '@tidemark/frame';
+import { decodeThin, encodeThin, THIN_MAX } from './control-bodies.js';
 import { decodeJournalRecord, encodeSegmentHeader, isFrameKind, recordBytes, type JournalRecordHeader, type SegmentHeader } from './codec.js';
 import type { SegmentSummary } from './durable-state.js';
 import { decodePlaced, encodeKept, KEPT_SEQS_MAX } from './kept-frame.js';
@@ -47,10 +48,11 @@ export class SegmentCompaction {
   /** Sources that are not swept yet; then the next one to be written. */
   #next = 0;
   #isListed = false;
+  #isDroppedSaid = false;
   #group: Group | undefined;
 
   constructor(
-    private readonly segment: { readonly summary: SegmentSummary; readonly header: SegmentHeader; readonly bytes: Uint8Array },
+    private readonly segment: { readonly summary: SegmentSummary; readonly header: SegmentHeader; readonly bytes: Uint8Array; /** See `SegmentSwap`. */ readonly droppedIds: readonly number[] },
     private readonly parts: CompactionParts,
   ) {
     const { header, summary } = segment;
@@ -99,8 +101,13 @@ export class SegmentCompaction {
       chunks.push(...this.#take(source, source.remains, source.remains.pieces));
       if (chunks.length > 0) return chunks;
     }
-    const last = this.#flush();
+    const last = [...this.#flush(), ...this.#dropped()];
     return last.length > 0 ? last : undefined;
+  }
+
+  /** When everything is written: more records than it stands for, whose numbers are those of the next segment. It must not be put in place. */
+  get isTooLong(): boolean {
+    return this.#writer.recordNo > (this.segment.header.compacted?.originalRecordNo ?? this.segment.summary.recordNo);
   }
 
   /** When everything is written: the bytes to stand at the beginning of the file, and where it ends. */
@@ -125,6 +132,17 @@ export class SegmentCompaction {
     this.#isListed = this.#at >= summary.endAt;
     this.#next = this.#sources.length;
     return false;
+  }
+
+  /** At the end, once: which checkpoints have no image with this segment any more. */
+  #dropped(): readonly Uint8Array[] {
+    const last = this.#sources.at(-1)?.header;
+    if (this.#isDroppedSaid || last === undefined) return [];
+    this.#isDroppedSaid = true;
+    const said = new Set(this.#sources.filter(({ header }) => header.kind === JournalRecordKind.thin).flatMap((source) => decodeThin(this.#body(source))));
+    const ids = this.segment.droppedIds.filter((id) => !said.has(id));
+    const bodies = Array.from({ length: Math.ceil(ids.length / THIN_MAX) }, (_, i) => encodeThin(ids.slice(i * THIN_MAX, (i + 1) * THIN_MAX)));
+    return bodies.flatMap((body) => this.#put({ ...last, firstSeq: 0 }, last, { kind: JournalRecordKind.thin, frame: undefined, body }));
   }
 
   #body({ at, header }: Source): Uint8Array {

@@ -18,6 +18,16 @@ export class SegmentSwap {
     };
   }
 
+  /**
+   * Checkpoints that were dropped and take from this segment what it need not have any more: behind its beginning, before the next marker behind it that stays. Of their own drop nobody
+   * may know one day, for the record stands behind a break.
+   */
+  droppedBy({ segment, lastSeq }: SegmentSummary, { markerSeqs }: KeptImages): readonly number[] {
+    const { segments, ledger } = this.parts.state;
+    const before = segments[segments.findIndex((each) => each.segment === segment) - 1];
+    return ledger.thinnedBetween(before?.lastSeq ?? 0, markerSeqs.find((seq) => seq > lastSeq) ?? Infinity);
+  }
+
   /** A view is open, or the head is being read. */
   get isRead(): boolean {
     return this.parts.apply.hasReader;

@@ -191,7 +191,7 @@ class Pass {
     const original = await this.#readThrough(summary.segment, bytes);
     // The scrub will meet it too, and say so.
     if (header === undefined || !isSame(original.state.segments[0], summary)) throw damaged(summary.segment, 'does not read back as it was written');
-    const compaction = new SegmentCompaction({ summary, header, bytes }, this.parts);
+    const compaction = new SegmentCompaction({ summary, header, bytes, droppedIds: journal.swap.droppedBy(summary, this.#images) }, this.parts);
     while (!compaction.sweep(this.#sweep)) await files.giveWay();
     if (!isCandidate || run === undefined) return true;
     this.notes.set(summary.segment, note);
@@ -223,6 +223,7 @@ class Pass {
     let recovery: JournalRecovery;
     try {
       const endAt = await this.#write(handle, compaction);
+      if (compaction.isTooLong) return undefined;
       handle.dropCache();
       const bytes = new Uint8Array(endAt);
       await handle.readFully(bytes, 0);

@@ -13,10 +13,10 @@ export const BROKEN = 5;
 /** Of the second one. */
 export const NEWER = 20;
 
-const syncStart = (kind: 'initialSync' | 'deltaSync') => mark(RecordType.syncStart, encodeSyncStart({ kind, reason: 'test' }));
+export const syncStart = (kind: 'initialSync' | 'deltaSync') => mark(RecordType.syncStart, encodeSyncStart({ kind, reason: 'test' }));
 export const WHOLE = Array.from({ length: CHECKPOINTS }, (_, index) => index + 1);
 const EVERYTHING = WHOLE.map((id) => write(id * SECTOR_BYTES, id));
-const syncEnd = mark(RecordType.syncEnd);
+export const syncEnd = mark(RecordType.syncEnd);
 
 /** Takes every answer at once. */
 export class Sender {

@@ -29,7 +29,7 @@ export function compactBench(
     const bytes = disk.read(summary.segment, summary.bytes);
     const header = decodeSegmentHeader(bytes, crc32cTable);
     assert(header !== undefined, 'a whole segment');
-    const compaction = new SegmentCompaction({ summary, header, bytes }, PARTS);
+    const compaction = new SegmentCompaction({ summary, header, bytes, droppedIds: journal.swap.droppedBy(summary, images) }, PARTS);
     while (!compaction.sweep(sweep));
     if (!isCandidate || options.isCandidate?.() === false || !journal.swap.hold()) continue;
     notes.set(summary.segment, note);
@@ -40,7 +40,7 @@ export function compactBench(
     assert(file !== undefined, 'the file is there');
     const result = new Uint8Array(Buffer.concat([newHeader, ...chunks]));
     assert(result.byteLength === endAt, 'the header says where the file ends');
-    if (endAt > summary.bytes) {
+    if (endAt > summary.bytes || compaction.isTooLong) {
       journal.swap.release([], []);
       continue;
     }

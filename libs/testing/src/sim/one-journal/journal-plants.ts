@@ -24,6 +24,11 @@ export const ONE_JOURNAL_PLANTS: readonly Plant[] = [
     mutation: { file: `${JOURNAL}/recovery.ts`, find: "if (end?.verdict === 'corrupt') this.#state.salvage(this.#salvage);", replace: '' },
   },
   {
+    name: 'page-cache-believed', world: 'oneJournal', breaks: 'failed syncs, kills and power losses alone take nothing that was listed: what is scanned is read past the page cache', seedBudget: 500,
+    expects: ['lost', 'gone'],
+    mutation: { file: 'libs/io/journal-file/src/segment-files.ts', find: 'await this.use(segment, (handle) => Promise.resolve(handle.dropCache()));', replace: '' },
+  },
+  {
     name: 'found-names-not-synced', world: 'oneJournal', breaks: 'a name that a killed process left is made durable before anything is acknowledged in its file', seedBudget: 200, expects: ['lost', 'gone'],
     mutation: { file: 'libs/io/journal-file/src/segment-files.ts', find: 'if (found.length > 0) await this.files.syncFolder(this.folder);', replace: '' },
   },

@@ -64,8 +64,7 @@ export class JournalProcess {
     if (!this.isAlive) return;
     this.isAlive = false;
     this.#isStreamOpen = false;
-    const { disk, truth } = this.parts;
-    truth.isInDoubt ||= !isPowerLoss && disk.hasFailedSync;
+    const { disk } = this.parts;
     if (isPowerLoss) disk.losePower(this.parts.world.random);
   }
 

@@ -19,12 +19,8 @@ export class Truth {
   readonly #burned = new Set<number>();
   /** Bits have turned: a read may be refused. */
   isRotted = false;
-  /** A process was killed that knew of a failed fsync: the next one takes what the page cache has for what the disk has. */
-  isInDoubt = false;
   openings = 0;
   lossesSaid = 0;
-  /** Said, and no bit has turned. */
-  needlessLosses = 0;
   imagesRead = 0;
   readsRefused = 0;
 
@@ -42,7 +38,7 @@ export class Truth {
 
   #lossSaid(journal: JournalFile): void {
     const isLost = journal.stats().durableSeq < this.model.ackedSeq || [...this.listed].some((checkpointId) => !journal.holds(checkpointId));
-    if (isLost && !this.isRotted && !this.isInDoubt) this.needlessLosses += 1;
+    if (isLost && !this.isRotted) throw new Violation('gone', `a loss is said, and no bit has turned: acknowledged up to ${this.model.ackedSeq}, opened with ${journal.stats().durableSeq}`);
     this.lossesSaid += 1;
     this.model.ackedSeq = Math.min(this.model.ackedSeq, journal.stats().durableSeq);
     for (const checkpointId of this.listed) if (!journal.holds(checkpointId)) this.listed.delete(checkpointId);
