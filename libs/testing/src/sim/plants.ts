@@ -342,7 +342,14 @@ const MEDIA: readonly Plant[] = [
   },
   {
     name: 'another-page-is-looked-up', breaks: 'a page of an index is the one that was asked for', seedBudget: 300, expects: ['view', 'error'], under: ['misdirectedWrite', 60],
-    mutation: { file: `${JOURNAL}/index-page.ts`, find: ' || page[PAGE_AT.page] !== number', replace: '' },
+    // The checksum in its fence says which page it has to be, and so does its number.
+    mutation: {
+      file: `${JOURNAL}/index-page.ts`,
+      find: `page[PAGE_AT.crc] !== pageCrc || crc32c(bytes.subarray(4)) !== pageCrc) return undefined;
+  if (page[PAGE_AT.magic] !== MAGIC[kind] || page[PAGE_AT.page] !== number`,
+      replace: `page[PAGE_AT.crc] !== crc32c(bytes.subarray(4))) return undefined;
+  if (page[PAGE_AT.magic] !== MAGIC[kind]`,
+    },
   },
   { name: 'lock-lapses-in-a-pause', breaks: 'a VRA opens a disk under its lock, which its holder keeps for as long as the process is there', seedBudget: 100, expects: ['writers'], flag: 'lockLapses', under: ['pause', 60] },
 ];
