@@ -1,4 +1,3 @@
-import { isNbdUri } from '@tidemark/base';
 import type { ExportTable } from '@tidemark/nbd-server';
 import { VolumeError } from '@tidemark/volume';
 import type { ActivityLogs } from './activity-logs.js';
@@ -7,12 +6,9 @@ import { DiskOutages, type UnreachableDisk } from './disk-outages.js';
 import type { HandOver } from './disk-hand-over.js';
 import { EngineError } from './engine-error.js';
 import { GuestVm } from './guest-vm.js';
-import { OpeningVms } from './opening-vms.js';
 import type { AttachedVmSpec, DesiredState, Logger, ProtectionSpec, VraOptions } from './types.js';
 
 const HAND_OVER_RETRY_MS = 50;
-/** A server that is there opens a disk in a few milliseconds. Others are waited for apart: a VRA that starts answers its guests when this is over. */
-const OPENING_PATIENCE_MS = 500;
 
 export interface AttachedVmsSurroundings {
   readonly options: Pick<VraOptions, 'datastoreFolders' | 'log'>;
@@ -31,11 +27,11 @@ export interface AttachedVmsSurroundings {
 export class AttachedVms {
   readonly #guests = new Map<string, GuestVm>();
   readonly #faults = new Map<string, string>();
-  readonly #opening = new OpeningVms();
   readonly #outages = new DiskOutages();
   readonly #folders: DatastoreFolders | undefined;
   #wanted: readonly AttachedVmSpec[] = [];
   #handOverTimer: NodeJS.Timeout | undefined;
+  #isStopped = false;
 
   constructor(private readonly around: AttachedVmsSurroundings) {
     this.#folders = around.options.datastoreFolders && new DatastoreFolders(around.options.datastoreFolders);
@@ -75,12 +71,7 @@ export class AttachedVms {
     if (spec) guest.fence(spec.isFenced === true);
   }
 
-  /** Resolves when no VM is being opened that is wanted otherwise now. */
-  async settleOthers(desired: DesiredState): Promise<void> {
-    await this.#opening.settleOthers((vmId) => askedOf(desired, vmId));
-  }
-
-  /** Resolves when VMs that are not wanted any more are let go and the others tried; one whose disk's server does not answer goes on being opened. */
+  /** Resolves when VMs that are not wanted any more are let go and the others tried; a disk whose server does not answer goes on being opened. */
   async reconcile(desired: DesiredState): Promise<void> {
     const wanted = new Map(desired.attachedVms.map((spec) => [spec.vmId, spec]));
     for (const vmId of this.#faults.keys()) if (!wanted.has(vmId)) this.#faults.delete(vmId);
@@ -112,14 +103,7 @@ export class AttachedVms {
   }
 
   async #attachMissing(desired: DesiredState): Promise<void> {
-    const missing = desired.attachedVms.filter(({ vmId }) => !this.#guests.has(vmId) && !this.#opening.has(vmId));
-    const attach = (spec: AttachedVmSpec): Promise<void> => this.#opening.begin(spec.vmId, askedOf(desired, spec.vmId), () => this.#attach(spec, desired.protections));
-    const served = missing.filter(({ disks }) => disks.some(({ path }) => isNbdUri(path)));
-    for (const spec of served) void attach(spec);
-    await Promise.all(missing.filter((spec) => !served.includes(spec)).map(attach));
-    if (served.length > 0) await this.#opening.settleWithin(OPENING_PATIENCE_MS);
-    // A fault is what makes the next tick look again.
-    for (const { vmId } of served) if (this.#opening.has(vmId) && !this.#faults.has(vmId)) this.#faults.set(vmId, 'the NBD server of a disk has not answered yet');
+    await Promise.all(desired.attachedVms.filter(({ vmId }) => !this.#guests.has(vmId)).map((spec) => this.#attach(spec, desired.protections)));
   }
 
   /** Never rejects: what is wrong is the VM's fault, and tried again. */
@@ -135,7 +119,7 @@ export class AttachedVms {
       await this.#folders?.assertDisks(spec);
       const gates = await this.around.logs.openBefore(spec, protections);
       const onSuspect = (slot: number): void => this.around.onSuspect(spec.vmId, slot);
-      const guest = await GuestVm.attach(spec, { exports: this.around.exports, log: this.#log, outages: this.#outages, takenOver: owned.files, changes: owned.changes, gates, onSuspect });
+      const guest = await GuestVm.attach(spec, { exports: this.around.exports, log: this.#log, outages: this.#outages, takenOver: owned.files, changes: owned.changes, gates, onSuspect, onOpen: () => this.#lateOpen(spec.vmId) });
       this.#fence(guest); // Another site may own it since.
       this.#guests.set(spec.vmId, guest);
       this.#faults.delete(spec.vmId);
@@ -151,16 +135,20 @@ export class AttachedVms {
   /** A VM that moved here: its guest waits, so the former host's VRA is not given a whole tick before it is asked again. */
   #awaitHandOver(vmId: string): void {
     if (!this.#faults.has(vmId)) this.#log.info({ vmId }, 'waits until the VRA of its former host has let go of its disks');
-    this.#handOverTimer ??= setTimeout(() => {
+    if (!this.#isStopped) this.#handOverTimer ??= setTimeout(() => {
       this.#handOverTimer = undefined;
       this.around.onRetry();
     }, HAND_OVER_RETRY_MS);
   }
 
-  /** Nothing is attached from now on. Resolves when nothing is being opened. */
-  async stop(): Promise<void> {
-    clearTimeout(this.#handOverTimer);
-    await this.#opening.settle();
+  /** A disk that its VM was attached without: streams waited for it. */
+  #lateOpen(vmId: string): void {
+    if (this.#guests.has(vmId) && !this.#isStopped) this.around.onRetry();
+  }
+
+  /** Nothing is tried again by itself from now on. */
+  stop(): void {
+    this.#isStopped = true;
     clearTimeout(this.#handOverTimer);
   }
 
@@ -169,10 +157,6 @@ export class AttachedVms {
     this.#guests.clear();
   }
 }
-
-/** What opening a VM's disks depends on. */
-const askedOf = ({ attachedVms, protections }: DesiredState, vmId: string): string =>
-  JSON.stringify([attachedVms.find((spec) => spec.vmId === vmId)?.disks, protections.filter((spec) => spec.vmId === vmId)]);
 
 const isSameVm = (a: AttachedVmSpec, b: AttachedVmSpec): boolean => JSON.stringify(a.disks) === JSON.stringify(b.disks);
 

@@ -1,4 +1,4 @@
-import { unreachable, type Done } from '@tidemark/base';
+import { isNbdUri, unreachable, type Done } from '@tidemark/base';
 import type { BlockFile } from '@tidemark/block-file';
 import type { ExportTable } from '@tidemark/nbd-server';
 import { Splitter, type CaptureSink, type SplitterEffect } from '@tidemark/splitter';
@@ -6,8 +6,12 @@ import { VolumeError, type AllocationRun, type Volume, type WriteOptions, type W
 import { EngineError } from './engine-error.js';
 import type { DiskOutages } from './disk-outages.js';
 import { type GuestChanges, TrackedChanges } from './guest-changes.js';
+import { LateVolume } from './late-volume.js';
 import { openProtectedVolume, type ProtectedVolume } from './protected-volume.js';
 import type { AttachedDisk, AttachedVmSpec, Logger } from './types.js';
+
+/** A server that is there opens a disk in a few milliseconds. Others are waited for apart: a VRA that starts answers its guests when this is over. */
+const OPENING_PATIENCE_MS = 500;
 
 interface PendingWrite {
   readonly volume: number;
@@ -43,6 +47,8 @@ export interface GuestVmOptions {
   readonly gates?: readonly WriteGate[];
   /** A disk may have forgotten writes that were not flushed. */
   onSuspect?(slot: number): void;
+  /** A disk whose server was away is open. */
+  onOpen?(): void;
 }
 
 interface PendingRead {
@@ -101,17 +107,22 @@ export class GuestVm {
     return this.attached.vmId;
   }
 
-  /** Opens the disks and exports them. Throws {@link EngineError} VRA_DISK, with nothing left open or exported, when one cannot be. */
+  /**
+   * Opens the disks and exports them. Throws {@link EngineError} VRA_DISK, with nothing left open or exported, when a file cannot be opened. A disk behind a server
+   * that does not answer is exported with the others, and whoever uses it waits.
+   */
   static async attach(spec: AttachedVmSpec, options: GuestVmOptions): Promise<GuestVm> {
     const vm = new GuestVm(spec, options);
     const takenOver = options.takenOver ?? new Map<string, BlockFile>();
     const opened: ProtectedVolume[] = [];
     try {
-      for (const [slot, disk] of spec.disks.entries()) {
-        const file = takenOver.get(disk.exportName) ?? (await vm.#open(disk, slot));
-        vm.#slots.push({ disk, file });
+      // Files first: one that another host has locked says that its VRA is not done with the other disks either.
+      for (const [slot, disk] of [...spec.disks.entries()].sort(([, one], [, other]) => Number(isNbdUri(one.path)) - Number(isNbdUri(other.path)))) {
+        const file = takenOver.get(disk.exportName) ?? (isNbdUri(disk.path) ? vm.#openLate(disk, slot) : await vm.#open(disk, slot));
+        vm.#slots[slot] = { disk, file };
         if (!takenOver.has(disk.exportName)) opened.push(file);
       }
+      await Promise.all(opened.flatMap((file) => (file instanceof LateVolume ? [file.attemptedWithin(OPENING_PATIENCE_MS)] : [])));
       await vm.#export(takenOver);
     } catch (cause) {
       await Promise.all(opened.map((file) => file.close()));
@@ -144,7 +155,7 @@ export class GuestVm {
     this.#slots[index] = undefined;
     // The hypervisor has taken the disk from the VM: whatever becomes of its last bytes, nobody will read them.
     try {
-      await file.flush();
+      if (isOpen(file)) await file.flush();
     } catch (error) {
       log.warn({ vmId: this.vmId, disk: disk.diskId, error: String(error) }, 'a removed disk could not be flushed');
     }
@@ -177,6 +188,15 @@ export class GuestVm {
     return this.options.outages.opening({ vmId: this.vmId, disk }, () => openProtectedVolume(disk, hooks));
   }
 
+  #openLate(disk: AttachedDisk, slot: number): LateVolume {
+    return new LateVolume({ sizeBytes: disk.sizeBytes, open: () => this.#open(disk, slot), isFenced: () => this.#isFenced, onOpen: () => this.options.onOpen?.() });
+  }
+
+  /** One of these that has not been open yet. */
+  unopened(diskIds: readonly string[]): AttachedDisk | undefined {
+    return this.#slots.find((slot) => slot && diskIds.includes(slot.disk.diskId) && !isOpen(slot.file))?.disk;
+  }
+
   #addExport(index: number, { exportName, diskId, sizeBytes }: AttachedDisk): void {
     this.exports.add({ name: exportName, volume: new ProxyVolume(this, index, sizeBytes), description: `${this.vmId} ${diskId}` });
   }
@@ -205,7 +225,7 @@ export class GuestVm {
     await Promise.all(slots.map(async ({ disk }) => void (this.exports.find(disk.exportName) && (await this.exports.remove(disk.exportName)))));
     for (const { disk, file } of slots) {
       try {
-        await file.flush();
+        if (isOpen(file)) await file.flush();
       } catch (error) {
         // The guest that flushes before it powers off has seen the same error; the descriptor is closed either way.
         log.error({ vmId: this.vmId, disk: disk.diskId, error: String(error) }, 'a disk could not be flushed when its VM was detached');
@@ -407,6 +427,9 @@ export class GuestVm {
     settle(pending);
   }
 }
+
+/** Nothing was written by this process to one that is not. */
+const isOpen = (file: ProtectedVolume): boolean => !(file instanceof LateVolume) || file.isOpen;
 
 const errorOf = (error: unknown): Error => (error instanceof Error ? error : new VolumeError('VOLUME_IO', String(error)));
 

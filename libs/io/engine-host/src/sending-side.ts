@@ -117,7 +117,6 @@ export class SendingSide {
   }
 
   async #reconcile(desired: DesiredState): Promise<void> {
-    await this.#vms.settleOthers(desired);
     this.#dropBarriers(desired.barriers);
     this.#dropStreams(desired.protections);
     await this.#logs.keepOnly(desired.protections, this.#vms.guests);
@@ -185,6 +184,13 @@ export class SendingSide {
     const missing = guest ? spec.diskIds.filter((diskId) => diskId !== '' && guest.slotOf(diskId) < 0) : [];
     if (!guest || missing.length > 0) {
       this.#faults.set(key, guest ? `the VM has no disk ${missing.join(', ')}` : (this.#vms.faultOf(spec.vmId) ?? 'the VM does not run on this host'));
+      return;
+    }
+    const unopened = guest.unopened(spec.diskIds);
+    if (unopened) {
+      // What its guest writes meanwhile stands in the activity log, which the stream begins with.
+      this.#closeStream(key);
+      this.#faults.set(key, `disk ${unopened.diskId} at ${unopened.path} has not been reached yet`);
       return;
     }
     this.#faults.delete(key);
@@ -377,9 +383,9 @@ export class SendingSide {
   }
 
   async close(): Promise<void> {
-    await this.#vms.stop();
+    this.#vms.stop();
     await this.#last;
-    await this.#vms.stop();
+    this.#vms.stop();
     for (const barrier of this.#barriers.values()) barrier.close();
     for (const key of [...this.#streams.keys()]) this.#closeStream(key);
     this.outbound.close();
