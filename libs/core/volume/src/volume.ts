@@ -9,6 +9,11 @@ export interface AllocationRun {
   readonly isZero: boolean;
 }
 
+export interface ReadOptions {
+  /** Every byte of a large part is read this one time, for a copy or a digest: a cache need not keep, nor pass on, what only it asked for. */
+  readonly isOnce?: boolean;
+}
+
 export interface WriteOptions {
   /** Force unit access: durable before it is done. */
   readonly isFua?: boolean;
@@ -33,7 +38,7 @@ export interface Volume {
    */
   readonly isSourceFreeWhenDone?: boolean;
   /** Fills `target` from `offset` on. */
-  read(offset: number, target: Uint8Array): Done;
+  read(offset: number, target: Uint8Array, options?: ReadOptions): Done;
   /** `source` is handed over: the volume may keep it, so the caller must not change it afterwards (but see {@link isSourceFreeWhenDone}). */
   write(offset: number, source: Uint8Array, options?: WriteOptions): Done;
   writeZeroes(offset: number, length: number, options?: WriteZeroesOptions): Done;

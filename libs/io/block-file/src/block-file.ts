@@ -2,7 +2,8 @@ import type { FileHandle } from 'node:fs/promises';
 import { performance } from 'node:perf_hooks';
 import type { Done } from '@tidemark/base';
 import { sys as systemSys, type Sys, SysError, type SyncLane, syncLane } from '@tidemark/sys';
-import { type AllocationRun, assertInVolume, checkOpen, checkWritable, type Volume, VolumeError, type WriteOptions, type WriteZeroesOptions } from '@tidemark/volume';
+import { type AllocationRun, assertInVolume, checkOpen, checkWritable, type ReadOptions, type Volume, VolumeError, type WriteOptions, type WriteZeroesOptions } from '@tidemark/volume';
+import { DirectReads } from './direct-reads.js';
 import { allData, allocationOf } from './file-allocation.js';
 import { volumeErrorOf } from './file-errors.js';
 import { type BlockFileOptions, checkedStat, growFile, lockFile, openOrCreate, shrinkFile } from './open-file.js';
@@ -25,6 +26,7 @@ export class BlockFile implements Volume {
   readonly #fd: number;
   readonly #sys: Sys;
   readonly #syncLane: SyncLane;
+  readonly #directReads: DirectReads;
   readonly #budget = new SyncBudget();
   #canReadCached: boolean;
   #canPunch: boolean;
@@ -42,6 +44,7 @@ export class BlockFile implements Volume {
     this.#fd = file.fd;
     this.#sys = options.sys ?? systemSys;
     this.#syncLane = syncLane(device, 'guest');
+    this.#directReads = new DirectReads(this.#sys, { fd: file.fd, device });
     this.#canReadCached = this.#canPunch = this.#canZeroRange = this.#sys.isAvailable;
     this.path = options.path;
     this.#sizeBytes = options.isLongerFine === true ? (options.sizeBytes ?? sizeBytes) : sizeBytes;
@@ -100,9 +103,10 @@ export class BlockFile implements Volume {
     return this.#budget.slowCount;
   }
 
-  read(offset: number, target: Uint8Array): Done {
+  read(offset: number, target: Uint8Array, options?: ReadOptions): Done {
     checkOpen(this.#isClosed);
     assertInVolume(this, offset, target.length);
+    if (options?.isOnce === true && this.#directReads.canTry(offset, target)) return this.#tracked(this.#readOnce(offset, target), 'read');
     // A read from the page cache without a hop: 1 µs instead of 50 at queue depth 1. RWF_NOWAIT never waits for the disk.
     const cachedBytes = target.length <= SYNC_BYTES_MAX && this.#canReadCached ? this.#readCached(offset, target) : 0;
     if (cachedBytes === target.length) return;
@@ -146,7 +150,14 @@ export class BlockFile implements Volume {
     if (this.#isClosed) return;
     this.#isClosed = true;
     if (this.#inFlight > 0) await new Promise<void>((resolve) => (this.#onIdle = resolve));
+    this.#directReads.close();
     await this.#file.close();
+  }
+
+  /** What a direct read did not bring comes from the page cache, which has it when that was the reason; and the error of a bad disk comes again, and is reported. */
+  async #readOnce(offset: number, target: Uint8Array): Promise<void> {
+    const directBytes = await this.#directReads.read(offset, target);
+    if (directBytes < target.length) await readWhole(this.#fd, target.subarray(directBytes), offset + directBytes);
   }
 
   #readCached(offset: number, target: Uint8Array): number {

@@ -2,8 +2,9 @@ import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
 import { BLOCK_BYTES } from '@tidemark/base';
 import { HASH_BYTES, HASH_EXTENT_BYTES_MAX, hashedBlocks } from '@tidemark/frame';
+import { PAGE_BYTES, pageAligned } from '@tidemark/sys';
 import { EngineError } from './engine-error.js';
-import type { HashJob, HashWorkerData } from './hash-worker.js';
+import type { HashJob, HashWorkerData, Slot } from './hash-worker.js';
 
 /** Pieces read or hashed at once, per worker: one is hashed while the next ones are read. */
 const SLOTS_PER_WORKER = 4;
@@ -27,8 +28,8 @@ interface Job {
 export class HashPool {
   readonly #workers = new Map<Worker, number>();
   readonly #jobs = new Map<number, Job>();
-  readonly #freeSlots: SharedArrayBuffer[] = [];
-  readonly #waiting: ((slot: SharedArrayBuffer) => void)[] = [];
+  readonly #freeSlots: Slot[] = [];
+  readonly #waiting: ((slot: Slot) => void)[] = [];
   readonly #workerCount: number;
   #slotCount = 0;
   #nextJobId = 1;
@@ -42,31 +43,31 @@ export class HashPool {
   async digests(length: number, fill: (target: Uint8Array) => Promise<void>): Promise<Uint8Array> {
     const slot = await this.#takeSlot();
     try {
-      await fill(new Uint8Array(slot, 0, length));
+      await fill(slot.subarray(0, length));
       await this.#hash(slot, length);
-      return new Uint8Array(slot, DIGESTS_AT, hashedBlocks(length) * HASH_BYTES).slice();
+      return slot.slice(DIGESTS_AT, DIGESTS_AT + hashedBlocks(length) * HASH_BYTES);
     } finally {
       this.#giveSlot(slot);
     }
   }
 
-  async #takeSlot(): Promise<SharedArrayBuffer> {
+  async #takeSlot(): Promise<Slot> {
     const free = this.#freeSlots.pop();
     if (free) return free;
     if (this.#slotCount < this.#workerCount * SLOTS_PER_WORKER) {
       this.#slotCount += 1;
-      return new SharedArrayBuffer(SLOT_BYTES);
+      return pageAligned(new Uint8Array(new SharedArrayBuffer(SLOT_BYTES + PAGE_BYTES)), SLOT_BYTES);
     }
     return await new Promise((resolve) => this.#waiting.push(resolve));
   }
 
-  #giveSlot(slot: SharedArrayBuffer): void {
+  #giveSlot(slot: Slot): void {
     const next = this.#waiting.shift();
     if (next) next(slot);
     else this.#freeSlots.push(slot);
   }
 
-  async #hash(slot: SharedArrayBuffer, length: number): Promise<void> {
+  async #hash(slot: Slot, length: number): Promise<void> {
     if (this.#isClosed) throw closedError();
     const worker = this.#leastBusy();
     const jobId = this.#nextJobId;

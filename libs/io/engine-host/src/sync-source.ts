@@ -1,10 +1,10 @@
-import { HOLE_QUERY_BYTES_MIN, isAllZero } from './hash-extent.js';
+import { HOLE_QUERY_BYTES_MIN, isAllZero, READ_ONCE } from './hash-extent.js';
 import type { ProtectedVolume } from './protected-volume.js';
 
 /** Fills `memory` from the volume. Holes are not read: a sparse disk of terabytes takes seconds. */
 export async function readForSync(volume: ProtectedVolume, offset: number, memory: Buffer): Promise<Uint8Array | 'zeroes'> {
   if (memory.length >= HOLE_QUERY_BYTES_MIN && isAllZero(await volume.allocation(offset, memory.length))) return 'zeroes';
-  await volume.read(offset, memory);
+  await volume.read(offset, memory, READ_ONCE);
   return isZero(memory) ? 'zeroes' : memory;
 }
 

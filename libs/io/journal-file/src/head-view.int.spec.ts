@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import { MemoryVolume } from '@tidemark/volume';
+import { MemoryVolume, type ReadOptions } from '@tidemark/volume';
 import { FileBench, readAll, write, zeroes } from './testing/fixture.js';
 
 const bytes = (fill: number, length = 4096): Uint8Array => new Uint8Array(length).fill(fill);
@@ -36,6 +36,25 @@ describe('the head of a journal', () => {
     await bench.journal.allowApply(later);
     expect(mirror.bytes[0]).toBe(9);
     while (bench.journal.stats().segmentCount >= segments) await new Promise((resolve) => setTimeout(resolve, 5));
+    await bench.remove();
+  });
+
+  it('passes on to the mirror that its bytes are read once', async () => {
+    const seen: unknown[] = [];
+    class Mirror extends MemoryVolume {
+      override read(offset: number, target: Uint8Array, options?: ReadOptions): void {
+        seen.push([offset, target.length, options?.isOnce]);
+        super.read(offset, target);
+      }
+    }
+    const bench = await FileBench.make({ mirrors: [new Mirror({ sizeBytes: 64 * 1024 })] });
+    await bench.base();
+    await bench.sendDurable([write(4096, bytes(2))]);
+    const head = await bench.journal.openHead();
+    seen.length = 0;
+    await head.volumes[0]?.read(0, new Uint8Array(16 * 1024), { isOnce: true });
+    expect(seen).toEqual([[0, 4096, true], [8192, 8192, true]]);
+    await head.close();
     await bench.remove();
   });
 

@@ -3,7 +3,7 @@ import { DirtyBitmap, ExtentMap } from '@tidemark/extent';
 import { RECORD_LENGTH_MAX } from '@tidemark/frame';
 import type { FramePlace, ImageMap, ImagePiece } from '@tidemark/journal';
 import {
-  type AllocationRun, assertInVolume, checkOpen, checkWritable, type Volume, VolumeError, type WriteOptions, type WriteZeroesOptions,
+  type AllocationRun, assertInVolume, checkOpen, checkWritable, type ReadOptions, type Volume, VolumeError, type WriteOptions, type WriteZeroesOptions,
 } from '@tidemark/volume';
 import type { FrameReader } from './frame-reader.js';
 import type { ScratchJournal } from './scratch-journal.js';
@@ -42,7 +42,7 @@ interface LayerRun {
   readonly layer: Layer;
 }
 
-type Layer = { readonly kind: 'scratch'; readonly place: FramePlace } | { readonly kind: 'journal'; readonly piece: ImagePiece } | { readonly kind: 'mirror' };
+type Layer = { readonly kind: 'scratch'; readonly place: FramePlace } | { readonly kind: 'journal'; readonly piece: ImagePiece } | { readonly kind: 'mirror'; readonly options?: ReadOptions | undefined };
 
 /**
  * One disk at a checkpoint: scratch over the journal up to the checkpoint over the mirror. Later appends and allowed applies do not show:
@@ -74,16 +74,17 @@ export class ViewVolume implements Volume {
     this.#dirty?.insert(offset, offset + length, true);
   }
 
-  read(offset: number, target: Uint8Array): Done {
+  read(offset: number, target: Uint8Array, options?: ReadOptions): Done {
     assertInVolume(this, offset, target.byteLength);
     checkOpen(this.#isClosed);
-    if (this.#isPromoted) return this.parts.mirror.read(offset, target);
+    if (this.#isPromoted) return this.parts.mirror.read(offset, target, options);
     const reads: Promise<void>[] = [];
     const { base } = this.parts;
+    const mirror: Layer = { kind: 'mirror', options };
     this.#overlay.visit(offset, offset + target.byteLength, (start, end, place) => {
       const part = target.subarray(start - offset, end - offset);
       const done = place !== undefined ? this.#readLayer(start, part, { kind: 'scratch', place })
-        : base === undefined ? this.#readLayer(start, part, { kind: 'mirror' }) : this.#readBase(base, start, part);
+        : base === undefined ? this.#readLayer(start, part, mirror) : this.#readBase({ base, mirror }, start, part);
       if (done !== undefined) reads.push(done);
     });
     if (reads.length === 0) return undefined;
@@ -93,14 +94,14 @@ export class ViewVolume implements Volume {
   }
 
   /** Below scratch. */
-  async #readBase(base: ImageSource, offset: number, target: Uint8Array): Promise<void> {
+  async #readBase({ base, mirror }: { readonly base: ImageSource; readonly mirror: Layer }, offset: number, target: Uint8Array): Promise<void> {
     const end = offset + target.byteLength;
     const reads: Promise<void>[] = [];
     try {
       for (let at = offset; at < end;) {
         const { image, end: stop } = await lookedUp(base, at, end);
         image.visit(at, stop, (from, to, piece) => {
-          const layer: Layer = piece === undefined ? { kind: 'mirror' } : { kind: 'journal', piece };
+          const layer: Layer = piece === undefined ? mirror : { kind: 'journal', piece };
           const done = this.#readLayer(from, target.subarray(from - offset, to - offset), layer);
           if (done !== undefined) reads.push(done);
         });
@@ -261,7 +262,7 @@ export class ViewVolume implements Volume {
       target.fill(0);
       return undefined;
     }
-    if (layer.kind === 'mirror') return this.parts.mirror.read(start, target) ?? undefined;
+    if (layer.kind === 'mirror') return this.parts.mirror.read(start, target, layer.options) ?? undefined;
     if (layer.kind === 'scratch') return this.parts.scratch?.read(layer.place, target);
     return this.#readJournal(layer.piece, target);
   }

@@ -4,5 +4,6 @@ export * from './no-sys.js';
 export * from './sys-error.js';
 export * from './sys.js';
 export * from './adopt-socket.js';
+export * from './page-aligned.js';
 export * from './payload-pool.js';
 export * from './network.js';

@@ -1,3 +1,4 @@
+import { constants as fileConstants, openSync } from 'node:fs';
 import { constants } from 'node:os';
 import type { KoffiFunc } from 'koffi';
 import { fdatasyncOf } from './fdatasync.js';
@@ -99,6 +100,28 @@ export class LinuxSys implements Sys {
     const errno = this.#errno();
     if (errno === 'EAGAIN' || errno === 'EWOULDBLOCK' || errno === 'EINTR') return 0; // the first two are one number, and Node has both names
     throw sysErrorOf('preadv2(RWF_NOWAIT)', errno);
+  }
+
+  openDirect(fd: number): number {
+    try {
+      return openSync(`/proc/self/fd/${String(fd)}`, fileConstants.O_RDONLY | fileConstants.O_DIRECT);
+    } catch (error) {
+      throw sysErrorOf('open(O_DIRECT)', String((error as { code?: unknown }).code));
+    }
+  }
+
+  /** With RWF_NOWAIT: a direct read would otherwise write dirty pages of its range back first, and hold the file's lock against writers meanwhile. */
+  readDirect(fd: number, target: Uint8Array, offset: number): Promise<number> {
+    return new Promise((resolve, reject) => {
+      this.#preadv2.async(fd, [{ iov_base: target, iov_len: target.length }], 1, offset, RWF_NOWAIT, (error: Error | null, read: number) => {
+        if (error === null) resolve(Math.max(0, read));
+        else reject(error);
+      });
+    });
+  }
+
+  addressOf(memory: Uint8Array): bigint {
+    return this.#koffi.address(memory);
   }
 
   dropCache(fd: number, { offset, length }: FileRange = { offset: 0, length: 0 }): void {

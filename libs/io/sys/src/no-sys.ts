@@ -43,6 +43,18 @@ export class NoSys implements Sys {
     throw unsupported('readCached');
   }
 
+  openDirect(): number {
+    throw unsupported('openDirect');
+  }
+
+  readDirect(): Promise<number> {
+    return Promise.reject(unsupported('readDirect'));
+  }
+
+  addressOf(): bigint {
+    throw unsupported('addressOf');
+  }
+
   dropCache(): void {
     throw unsupported('dropCache');
   }

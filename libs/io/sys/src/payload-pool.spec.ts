@@ -1,4 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
+import { sys } from './load-sys.js';
+import { PAGE_BYTES } from './page-aligned.js';
 import { PayloadPool } from './payload-pool.js';
 
 const KiB = 1024;
@@ -23,6 +25,16 @@ describe('PayloadPool', () => {
     pool.release(body);
     const other = pool.take(700 * KiB);
     expect([body.length, other.length, other.buffer === body.buffer]).toEqual([513 * KiB, 700 * KiB, true]);
+  });
+
+  it('gives memory that begins on a page from 64 KiB on, new or used before, as direct reads want it', () => {
+    const pool = new PayloadPool();
+    for (const bytes of [64 * KiB, 256 * KiB, 200 * KiB, 1000 * KiB, 256 * KiB]) {
+      const memory = pool.take(bytes);
+      expect([memory.length, sys.addressOf(memory) % BigInt(PAGE_BYTES)]).toEqual([bytes, 0n]);
+      pool.retain(memory);
+      pool.release(memory);
+    }
   });
 
   it('leaves alone what is not its own, and what nobody ever held', () => {

@@ -1,8 +1,11 @@
 import { assert, type SharedMemory } from '@tidemark/base';
+import { PAGE_BYTES, pageAligned } from './page-aligned.js';
 
 const KiB = 1024;
 /** Below this length fresh memory costs less than keeping account of used one. */
 const POOLED_BYTES_MIN = 4 * KiB;
+/** From here on memory begins on a page, as direct reads want it. */
+const ALIGNED_BYTES_MIN = 64 * KiB;
 /** Lies ready in the whole process at any time, whatever the number of connections. */
 const KEPT_BYTES = 32 * KiB * KiB;
 /** Lies ready after a burst, until {@link PayloadPool.trim} finds that it is not needed: a queue that goes up and down by hundreds of MiB must not make them anew each time. */
@@ -54,7 +57,7 @@ export class PayloadPool implements SharedMemory {
       this.#idleBytes = Math.min(this.#idleBytes, this.#bytes);
       return bytes === capacity ? used.memory : used.memory.subarray(0, bytes);
     }
-    const memory = Buffer.allocUnsafeSlow(capacity);
+    const memory = capacity < ALIGNED_BYTES_MIN ? Buffer.allocUnsafeSlow(capacity) : pageAligned(Buffer.allocUnsafeSlow(capacity + PAGE_BYTES), capacity);
     this.#blocks.set(memory.buffer, { memory, holders: 0 });
     return bytes === capacity ? memory : memory.subarray(0, bytes);
   }

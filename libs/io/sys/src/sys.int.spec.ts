@@ -2,7 +2,7 @@ import { closeSync, fsyncSync, ftruncateSync, fstatSync, mkdtempSync, openSync, 
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
-import { loadSys, sys } from './index.js';
+import { loadSys, PAGE_BYTES, pageAligned, sys } from './index.js';
 
 const BLOCK = 4096;
 let folder: string;
@@ -55,6 +55,38 @@ describe('sys on the real file system', () => {
     expect(sys.readCached(fd, page, 0)).toBe(0);
     expect(bytesAt(0, BLOCK).every((byte) => byte === 0xab)).toBe(true);
     expect(() => sys.dropCache(-1)).toThrow(expect.objectContaining({ name: 'SysError' }));
+  });
+
+  it('reads past the page cache what the disk has, and nothing while the page cache has it newer', async () => {
+    filled(64);
+    const memory = pageAligned(Buffer.alloc(65 * BLOCK), 64 * BLOCK);
+    const direct = sys.openDirect(fd);
+    // The kernel may write pages back, or have no request free, just then; or, beside a dirty page, write that back just then.
+    const readUntil = async (isWanted: (got: number) => boolean, offset: number, before: () => void): Promise<number> => {
+      let got = -1;
+      for (let time = 0; time < 1000 && !isWanted(got); time += 1) {
+        before();
+        got = await sys.readDirect(direct, memory, offset);
+      }
+      return got;
+    };
+    try {
+      expect(await readUntil((got) => got > 0, 0, () => fsyncSync(fd))).toBe(64 * BLOCK);
+      expect(memory.every((byte) => byte === 0xab)).toBe(true);
+      expect(await readUntil((got) => got > 0, 60 * BLOCK, () => fsyncSync(fd))).toBe(4 * BLOCK); // the file ends there
+      expect([await sys.readDirect(direct, memory.subarray(1, 1 + BLOCK), 0), await sys.readDirect(direct, memory.subarray(0, BLOCK), 1)]).toEqual([0, 0]);
+      expect(await readUntil((got) => got === 0, 0, () => writeSync(fd, Buffer.alloc(BLOCK, 0xcd), 0, BLOCK, BLOCK))).toBe(0);
+    } finally {
+      closeSync(direct);
+    }
+    expect(() => sys.openDirect(-1)).toThrow(expect.objectContaining({ name: 'SysError', errno: 'ENOENT' }));
+  });
+
+  it('cuts memory to begin on a page', () => {
+    for (let skip = 0; skip < 3; skip += 1) {
+      const memory = pageAligned(new Uint8Array(new SharedArrayBuffer(3 * PAGE_BYTES + skip)).subarray(skip), 2 * PAGE_BYTES);
+      expect([memory.length, sys.addressOf(memory) % BigInt(PAGE_BYTES)]).toEqual([2 * PAGE_BYTES, 0n]);
+    }
   });
 
   it('finds data and holes', async () => {

@@ -25,6 +25,16 @@ export interface Sys {
    * the rest would have to come from the disk (or lies beyond the end).
    */
   readCached(fd: number, target: Uint8Array, offset: number): number;
+  /** A second descriptor of the file behind `fd`, for {@link readDirect}; the caller closes it. Throws where the file system has no direct reads. */
+  openDirect(fd: number): number;
+  /**
+   * Reads from the disk past the page cache, in a thread: no copy by a CPU. The bytes read; 0 where it would have to wait for anything but the disk (a page of
+   * the range is not written back, the file is being written) or cannot be done: not whole pages of `PAGE_BYTES` of file and memory, no support, an error of
+   * the disk. Then `target` holds anything, and an ordinary read gets the bytes, or the error. Sees every write that was done before it began.
+   */
+  readDirect(fd: number, target: Uint8Array, offset: number): Promise<number>;
+  /** Where `memory` lies. */
+  addressOf(memory: Uint8Array): bigint;
   /** Forgets what the page cache holds of the file, or of whole pages of a part of it, and need not be written: a later read comes from the disk. */
   dropCache(fd: number, range?: FileRange): void;
   /** A second descriptor of the same open file or socket; the caller closes it. */
