@@ -413,11 +413,11 @@ describe('the life of a VPG', () => {
     const recovered = (await b.hypervisor.inventory()).vms;
     expect(recovered.flatMap((vm) => vm.disks.map((disk) => disk.isFile))).toEqual([true, true, true, true]);
     const vras = [...plane.vras.values()];
-    expect(vras.flatMap((vra) => [...vra.recoveries.keys(), ...vra.views.keys()])).toEqual([]);
+    await eventually('nothing is recovered or shown any more', () => Promise.resolve(vras.every((vra) => vra.recoveries.size === 0 && vra.views.size === 0)));
     await eventually('the old streams end', () => Promise.resolve(vras.every((vra) => vra.state.protections.length === 0)));
     expect(await atB.ok('GET', `/vpgs/${vpgId}/checkpoints`)).toEqual([]);
-    const promotion = (await atB.ok<{ Type: number; Status: { State: number } }[]>('GET', '/tasks?type=HandleMirrorPromotion'))[0];
-    expect(promotion?.Status.State).toBe(COMPLETED);
+    const promotionState = async (): Promise<number | undefined> => (await atB.ok<{ Status: { State: number } }[]>('GET', '/tasks?type=HandleMirrorPromotion'))[0]?.Status.State;
+    await eventually('its task says so', async () => (await promotionState()) === COMPLETED);
   });
 
   it('is deleted at both sites', async () => {

@@ -1,8 +1,12 @@
-import { describe, expect, it } from '@jest/globals';
+import { afterEach, describe, expect, it, jest } from '@jest/globals';
 import type { SendPriority } from '@tidemark/replication';
 import { Outbound, type OutboundPeer, type OutboundStream } from './outbound.js';
 
 const FRAME = 10_000;
+
+afterEach(() => {
+  jest.useRealTimers();
+});
 
 /** A link that takes one frame at a time. */
 class Link implements OutboundPeer {
@@ -84,6 +88,8 @@ describe('outbound', () => {
   });
 
   it('sends what is urgent at once, and not with it what others gather; that leaves when its time is up or enough has come together', async () => {
+    // On a slow machine the turns below take longer than the gathering.
+    jest.useFakeTimers({ doNotFake: ['setImmediate', 'performance', 'nextTick', 'queueMicrotask'] });
     const sent: string[] = [];
     const link: OutboundPeer = { hasRoom: true, bytesPerSecond: Infinity };
     const streamOf = (name: string): OutboundStream => ({ priority: 'medium', peer: link, sendNext: () => (sent.at(-1) === name ? 0 : sent.push(name)) });
@@ -94,7 +100,9 @@ describe('outbound', () => {
     await turn();
     await turn();
     expect(sent).toEqual(['urgent']);
-    await new Promise((resolve) => setTimeout(resolve, 60));
+    jest.advanceTimersByTime(60);
+    await turn();
+    await turn();
     expect(sent).toEqual(['urgent', 'gathering']);
     outbound.work(large, 64 * 1024);
     await turn();
@@ -102,7 +110,9 @@ describe('outbound', () => {
     expect(sent).toEqual(['urgent', 'gathering', 'large']);
     outbound.work(gathering, 4096);
     outbound.remove(gathering);
-    await new Promise((resolve) => setTimeout(resolve, 60));
+    jest.advanceTimersByTime(60);
+    await turn();
+    await turn();
     expect(sent).toHaveLength(3);
     outbound.close();
   });
