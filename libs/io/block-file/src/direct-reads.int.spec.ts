@@ -10,6 +10,7 @@ const KiB = 1024;
 const MiB = 1024 * KiB;
 /** Not whole pages: the end of a volume may be like that. */
 const SIZE_BYTES = MiB + 1536;
+const PIECE_BYTES = 256 * KiB;
 const ONCE = { isOnce: true };
 
 let folder: string;
@@ -64,14 +65,16 @@ describe('BlockFile read once', () => {
     rmSync(path);
   });
 
-  it('goes past the page cache for whole pages, and reads the end that is none all the same', async () => {
+  it('goes past the page cache for whole pages, in pieces, and reads the end that is none all the same', async () => {
     await file.write(0, patternBytes(SIZE_BYTES, 1));
+    const pieces = [0, 1, 2, 3].map((at) => ({ offset: at * PIECE_BYTES, asked: PIECE_BYTES, got: PIECE_BYTES }));
     // The kernel may write pages back, or have no request free, just then: direct reads pass until it has.
-    for (let time = 0; time < 1000 && !reads.some(({ got }) => got === MiB); time += 1) {
+    for (let time = 0; time < 1000 && reads.filter(({ got }) => got > 0).length < pieces.length; time += 1) {
+      reads.splice(0);
       await file.flush();
       expect(isSame(await readOnce(file, 0, aligned(SIZE_BYTES)), patternBytes(SIZE_BYTES, 1))).toBe(true);
     }
-    expect(reads.at(-1)).toEqual({ offset: 0, asked: MiB, got: MiB });
+    expect(reads).toEqual(pieces);
   });
 
   it('reads whatever place, length and memory as ever', async () => {
