@@ -103,7 +103,9 @@ export class ViewVolume implements Volume {
         image.visit(at, stop, (from, to, piece) => {
           const layer: Layer = piece === undefined ? mirror : { kind: 'journal', piece };
           const done = this.#readLayer(from, target.subarray(from - offset, to - offset), layer);
-          if (done !== undefined) reads.push(done);
+          if (done === undefined) return;
+          reads.push(done);
+          done.catch(() => undefined); // it may fail while the next window is looked up: told below
         });
         at = stop;
       }

@@ -104,6 +104,8 @@ it('a decoder that fails, believes a length, or takes too much is found', async 
   const found = async (run: FuzzTarget['run']): Promise<string | undefined> => (await findingsOf(broken(run), 1))[0]?.what;
   expect(await found(() => { throw new RangeError('offset out of bounds'); })).toContain('out of bounds');
   let kept: Uint8Array | undefined;
-  expect(await found(() => { kept = new Uint8Array(64 << 20); })).toContain('allocated');
+  const allocate = async (): Promise<string | undefined> => await found(() => { kept = new Uint8Array(64 << 20); });
+  // Garbage of the targets before may be collected in between, once.
+  expect((await allocate()) ?? (await allocate())).toContain('allocated');
   expect(kept?.length).toBe(64 << 20);
 });
