@@ -32,14 +32,6 @@ export const roomAtLimit = ({ hardBytes, journalBytes, pendingBytes }: { readonl
  */
 export const resumeBytesOf = ({ creditBytes, neededBytes }: Pick<JournalFill, 'creditBytes' | 'neededBytes'>): number => Math.max(2 * creditBytes, neededBytes);
 
-/**
- * A stream may be opened above the hard limit too, though the journal numbers each opening in a record that has to be durable: what it brings may be a few small frames, and the limit is for those. But who is opened
- * again and again by a peer or a network that comes and goes would grow for ever: a segment above its limit a journal takes no more openings until there is room. Where files are left that a break has cut off, the
- * next opening is what lets them go.
- */
-export const mayOpenStream = ({ journalBytes, cutOffBytes, hardBytes, segmentBytes }: Pick<JournalFill, 'journalBytes' | 'hardBytes' | 'segmentBytes'> & { readonly cutOffBytes: number }): boolean =>
-  cutOffBytes > 0 || journalBytes < hardBytes + segmentBytes;
-
 /** Of one recovering VRA's report about a VPG. */
 export interface SpaceReport {
   /** The newest ones that its journals hold, oldest first. */

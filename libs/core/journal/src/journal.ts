@@ -35,8 +35,10 @@ export interface JournalOptions {
 
 type CommandType<T extends JournalCommand['type']> = Extract<JournalCommand, { readonly type: T }>;
 
-/** The journal of one protection. Synchronous: `step` changes its state and appends effects that the caller carries out, in order; each file or mirror effect is answered by one completion event. Nothing is announced
- *  (`durable`, `answered`, checkpoints) before the sync behind it succeeded. */
+/**
+ * The journal of one protection. Synchronous: `step` changes its state and appends effects that the caller carries out, in order; each file
+ * or mirror effect is answered by one completion event. Nothing is announced (`durable`, `answered`, checkpoints) before the sync behind it succeeded.
+ */
 export class Journal {
   readonly #options: JournalOptions;
   readonly #state: DurableState;
@@ -160,12 +162,10 @@ export class Journal {
     return this.#state.fileBytes;
   }
 
-  /** Of {@link journalBytes}: files that a generation has cut off, which go when space is wanted. */
-  get cutOffBytes(): number {
-    return this.#state.cutOff.fileBytes;
-  }
-
-  /** The checkpoint that must become the oldest for `bytes` to be freed, of what is cut off and of whole segments; if none is new enough, the newest, which is never given up. undefined: retiring would free nothing. */
+  /**
+   * The checkpoint that must become the oldest for `bytes` to be freed, of what is cut off and of whole segments; if none is new enough, the newest, which is
+   * never given up. undefined: retiring would free nothing.
+   */
   checkpointThatFrees(bytes: number): HeldCheckpoint | undefined {
     const { cutOff, segments, ledger } = this.#state;
     // These go before anything that can be shown.

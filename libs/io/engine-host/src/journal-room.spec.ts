@@ -3,11 +3,11 @@ import { MiB } from '@tidemark/base';
 import { JournalRoom } from './journal-room.js';
 
 /** A journal with a hard limit of 256 MiB: a credit of 16 MiB. */
-function room(journalBytes: number): { readonly room: JournalRoom; pendingBytes: number; journalBytes: number; cutOffBytes: number } {
-  const state = { journalBytes, pendingBytes: 0, cutOffBytes: 0 };
+function room(journalBytes: number): { readonly room: JournalRoom; pendingBytes: number; journalBytes: number } {
+  const state = { journalBytes, pendingBytes: 0 };
   const limits = { journalHardBytes: 256 * MiB };
   return Object.assign(state, {
-    room: new JournalRoom({ limits: () => limits, journalBytes: () => state.journalBytes, cutOffBytes: () => state.cutOffBytes, pendingBytes: () => state.pendingBytes, datastoreRoomBytes: () => Infinity }),
+    room: new JournalRoom({ limits: () => limits, journalBytes: () => state.journalBytes, pendingBytes: () => state.pendingBytes, datastoreRoomBytes: () => Infinity }),
   });
 }
 
@@ -30,16 +30,5 @@ describe('the room of a journal', () => {
     one.room.opened();
     one.journalBytes = 224 * MiB;
     expect(one.room.canResume).toBe(true);
-  });
-
-  it('lets streams open above the limit, up to a segment of what the journal writes about itself, and for the sake of what is to be cut off', () => {
-    const one = room(256 * MiB);
-    expect([one.room.bytes, one.room.mayOpenStream]).toEqual([0, true]);
-    one.journalBytes = 264 * MiB - 1;
-    expect(one.room.mayOpenStream).toBe(true);
-    one.journalBytes = 264 * MiB;
-    expect(one.room.mayOpenStream).toBe(false);
-    one.cutOffBytes = 1;
-    expect(one.room.mayOpenStream).toBe(true);
   });
 });

@@ -1,12 +1,10 @@
-import { mayOpenStream, resumeBytesOf, roomAtLimit } from '@tidemark/checkpoint';
-import { bytesToFree, creditBytesFor, segmentBytesFor, type RecoveryLimits } from './space-limits.js';
+import { resumeBytesOf, roomAtLimit } from '@tidemark/checkpoint';
+import { bytesToFree, creditBytesFor, type RecoveryLimits } from './space-limits.js';
 
 export interface JournalRoomSurroundings {
   /** They may change at any time. */
   limits(): Pick<RecoveryLimits, 'journalHardBytes'>;
   journalBytes(): number;
-  /** Of these: what goes when space is wanted and shows nothing. */
-  cutOffBytes(): number;
   /** Received and not durable. */
   pendingBytes(): number;
   /** What the datastore's guard leaves. */
@@ -45,12 +43,6 @@ export class JournalRoom {
   /** Of a full journal: it may take frames again. */
   get canResume(): boolean {
     return this.bytes >= this.#resumeBytes;
-  }
-
-  /** False: it is above its limit by a segment, with nothing but what it writes about itself; a stream is opened when there is room again. */
-  get mayOpenStream(): boolean {
-    const { journalHardBytes: hardBytes } = this.around.limits();
-    return hardBytes === null || mayOpenStream({ journalBytes: this.around.journalBytes(), cutOffBytes: this.around.cutOffBytes(), hardBytes, segmentBytes: segmentBytesFor(hardBytes) });
   }
 
   /** Bytes of its oldest history that it should give up now; 0: none. */

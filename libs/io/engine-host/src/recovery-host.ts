@@ -5,7 +5,7 @@ import {
   decodeHashRequest, decodeRecords, encodeAck, encodeFrame, encodeHashReply, encodeOpened, encodeRefused, FrameKind, type FrameHeader, type OpenRequest,
   type StreamRecord,
 } from '@tidemark/frame';
-import { JournalError, type HeldCheckpoint, type JournalState } from '@tidemark/journal';
+import type { HeldCheckpoint, JournalState } from '@tidemark/journal';
 import { JournalFile, type JournalFileStats, type ReadCache } from '@tidemark/journal-file';
 import { crc32c, decompressBody, type CodecPool } from '@tidemark/link';
 import { MemoryVolume } from '@tidemark/volume';
@@ -68,7 +68,7 @@ export class RecoveryHost {
   readonly pins: CheckpointPins;
   readonly #intake: FrameIntake;
   readonly #room: JournalRoom = new JournalRoom({
-    limits: () => this.limits, journalBytes: () => this.journal.journalBytes, cutOffBytes: () => this.stats.cutOffBytes, pendingBytes: () => this.#receiver.status().pendingBytes, datastoreRoomBytes: () => this.hooks.space.roomBytes,
+    limits: () => this.limits, journalBytes: () => this.journal.journalBytes, pendingBytes: () => this.#receiver.status().pendingBytes, datastoreRoomBytes: () => this.hooks.space.roomBytes,
   });
   #receivedBytes = 0;
   #openingCount = 0;
@@ -402,10 +402,7 @@ export class RecoveryHost {
     const { openId, sessionId, epoch, ackedSeq } = effect;
     this.#hasher.reset();
     this.#openingCount += 1;
-    const beginning = this.#withVolumes(effect.volumeSizesBytes).then(async () => {
-      if (!this.#room.mayOpenStream) throw new JournalError('JOURNAL_FULL', 'the journal is at its hard limit, and takes no stream until there is room: raise the limit, or let checkpoints go');
-      return await this.journal.beginIncarnation({ sessionId, epoch });
-    });
+    const beginning = this.#withVolumes(effect.volumeSizesBytes).then(async () => await this.journal.beginIncarnation({ sessionId, epoch }));
     void beginning.finally(() => (this.#openingCount -= 1)).then(
       (begun) => {
         if (begun.durableSeq < ackedSeq) {

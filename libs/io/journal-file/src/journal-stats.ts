@@ -4,7 +4,7 @@ import type { JournalIndex } from './journal-index.js';
 import type { JournalFileStats } from './types.js';
 
 export function statsOf(journal: Journal, index: JournalIndex, { freedBytes }: Compactor): JournalFileStats {
-  const { durable, segments, journalBytes, cutOffBytes } = journal;
+  const { durable, segments, journalBytes } = journal;
   const { epoch, reservedEpoch, isEnded, incarnation, isBaseComplete, sync, lastSeq, appliedSeq, promotion } = durable;
   return {
     state: journal.state,
@@ -17,7 +17,6 @@ export function statsOf(journal: Journal, index: JournalIndex, { freedBytes }: C
     damagedIndexFiles: index.damagedCount,
     segmentCount: segments.length,
     journalBytes,
-    cutOffBytes,
     compactedBytes: freedBytes,
     epoch,
     reservedEpoch,

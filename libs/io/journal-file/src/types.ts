@@ -65,8 +65,6 @@ export interface JournalFileStats {
   readonly segmentCount: number;
   /** Bytes of the segment files. */
   readonly journalBytes: number;
-  /** Of these: of files that nothing shows any more, for a later generation has cut them off. */
-  readonly cutOffBytes: number;
   /** That compaction has freed since the journal was opened. */
   readonly compactedBytes: number;
   readonly epoch: number;

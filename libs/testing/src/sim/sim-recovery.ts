@@ -456,7 +456,6 @@ export class SimRecovery {
   async #begun(journal: JournalFile | undefined, { sessionId, epoch, volumeSizesBytes }: Extract<ReceiverEffect, { kind: 'beginIncarnation' }>): ReturnType<JournalFile['beginIncarnation']> {
     if (journal === undefined) throw new Error('the journal is not open');
     await this.#withVolumes(volumeSizesBytes, journal);
-    if (this.vm.space?.mayOpenStream(journal) === false) throw new Error('the journal is at its hard limit');
     return await journal.beginIncarnation({ sessionId, epoch });
   }
 

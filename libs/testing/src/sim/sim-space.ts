@@ -1,4 +1,4 @@
-import { historyBytesToFree, mayOpenStream, resumeBytesOf, roomAtLimit } from '@tidemark/checkpoint';
+import { historyBytesToFree, resumeBytesOf, roomAtLimit } from '@tidemark/checkpoint';
 import type { HeldCheckpoint } from '@tidemark/journal';
 import type { JournalFile } from '@tidemark/journal-file';
 import { Random } from './random.js';
@@ -68,11 +68,6 @@ export class SimSpace {
 
   roomBytes(journal: JournalFile, pendingBytes: number): number {
     return roomAtLimit({ hardBytes: this.hardBytes, journalBytes: journal.journalBytes, pendingBytes });
-  }
-
-  mayOpenStream(journal: JournalFile): boolean {
-    const { journalBytes, cutOffBytes } = journal.stats();
-    return mayOpenStream({ journalBytes, cutOffBytes, hardBytes: this.hardBytes, segmentBytes: this.segmentBytes });
   }
 
   isAtHardLimit(journal: JournalFile, pendingBytes: number): boolean {
