@@ -124,7 +124,7 @@ const CUSTODY: readonly Plant[] = [
     name: 'disk-given-on-an-old-word', breaks: 'a disk without lock is given away when its VRA has let go after the last document that named it', seedBudget: 200, expects: ['writers'],
     mutation: { file: CUSTODY_RULES, find: ' || (this.#newestWith.get(vmId) ?? -1) >= word.revision', replace: '' },
   },
-  { name: 'word-before-the-deed', breaks: 'a VRA says that it runs a document when it has carried it out', seedBudget: 200, expects: ['writers'], flag: 'wordHasty' },
+  { name: 'word-before-the-deed', breaks: 'a VRA says that it runs a document when it has carried it out', seedBudget: 200, expects: ['writers'], flag: 'wordHasty', under: ['moveVm', 300], shape: { isLockless: true, documentMsMax: 600 } },
 ];
 
 const BARRIER: readonly Plant[] = [

@@ -316,6 +316,10 @@ export class ProtectingHost extends SimHost {
 
   // ---- streams
 
+  override calls(name: string): boolean {
+    return super.calls(name) || this.#links.has(name);
+  }
+
   /** A second connection while the first may still stand half open: the newer one is used. */
   redial(): void {
     for (const link of this.#links.values()) {

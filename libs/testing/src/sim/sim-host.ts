@@ -54,6 +54,11 @@ export abstract class SimHost implements NetworkNode {
     this.wallOffsetMs = around.world.random.between(-500, 500);
   }
 
+  /** Whether it looks for a connection to this one. */
+  calls(name: string): boolean {
+    return this.peerNames.includes(name);
+  }
+
   get world(): World {
     return this.around.world;
   }

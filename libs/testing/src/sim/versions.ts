@@ -125,8 +125,12 @@ export class Versions {
 
   /** When all is whole again. */
   static check(hosts: readonly SimHost[]): void {
-    for (const { name, versionTroubles } of hosts) {
-      for (const [peer, why] of versionTroubles) throw new Violation('stuck', `${name} cannot talk to ${peer} although both run the same program again: ${why}`);
+    const byName = new Map(hosts.map((host) => [host.name, host]));
+    for (const host of hosts) {
+      const { name } = host;
+      // Where the VPG is over nobody calls any more: what was said last stands.
+      const troubles = [...host.versionTroubles].filter(([peer]) => host.calls(peer) || byName.get(peer)?.calls(name) === true);
+      for (const [peer, why] of troubles) throw new Violation('stuck', `${name} cannot talk to ${peer} although both run the same program again: ${why}`);
     }
   }
 }
