@@ -15,6 +15,7 @@ export const CORPUS: readonly number[] = [
   80413, // the header of a new generation, whose sync had failed, was read in the page cache and built upon; a power loss took it, and what was acknowledged behind it
   583957712, // files that a generation had cut off were read again when its header did not read, and showed checkpoints whose beginning was freed
   42741, // a bit turned in front of the record that dropped a checkpoint, which came back without the versions that a compaction had taken away
+  795391399, // streams refused above the hard limit, where nothing was left to be given up, and so on for ever
   795390300, // a view's read that failed while its next window was looked up was nobody's, and ended the process
   13, // journals that go from one recovering host to another
   1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 36, 49, 67, 73,
