@@ -276,9 +276,14 @@ export class JournalScanner {
     return decodeJournalRecord(bytes.subarray(at, at + JOURNAL_RECORD_HEADER_BYTES), this.#salt, this.options.crc32c);
   }
 
-  /** Looks for records of this journal behind the break: those with higher numbers tell whether it is a torn tail. */
+  /**
+   * Looks for records of this journal behind the break: those with higher numbers tell whether it is a torn tail. What the others say must not be forgotten either: where a header does not
+   * read, the file before it may be of a generation that was longer.
+   */
   #probe(bytes: Uint8Array, from: number): void {
-    for (const header of this.#probed(bytes, from, (this.recordNo ?? 0) + 1)) {
+    const expected = (this.recordNo ?? 0) + 1;
+    for (const header of this.#probed(bytes, from)) {
+      if (header.recordNo <= expected) continue;
       this.#laterRecordNo = Math.max(this.#laterRecordNo, header.recordNo);
       this.#laterCommittedNo = Math.max(this.#laterCommittedNo, header.committedRecordNo);
     }
@@ -291,16 +296,16 @@ export class JournalScanner {
 
   /** After the plan: what a later generation has cut off says what must not be forgotten, where that generation's own word is not there. */
   leftOut(bytes: Uint8Array, from: number): void {
-    for (const _ of this.#probed(bytes, from, 0));
+    for (const _ of this.#probed(bytes, from));
   }
 
-  /** Headers of records with a number above `afterNo`: they start at multiples of 64 bytes, and nobody else knows the salt. Whole records are handed over. */
-  * #probed(bytes: Uint8Array, from: number, afterNo: number): Generator<JournalRecordHeader> {
+  /** Headers of records: they start at multiples of 64 bytes, and nobody else knows the salt. Whole records are handed over. */
+  * #probed(bytes: Uint8Array, from: number): Generator<JournalRecordHeader> {
     const view = viewOf(bytes);
     for (let at = from; at + JOURNAL_RECORD_HEADER_BYTES <= bytes.byteLength; at += RECORD_ALIGN_BYTES) {
       if (view.getUint32(at + JOURNAL_RECORD_AT.magic, true) !== RECORD_MAGIC) continue;
       const header = this.#headerAt(bytes, at);
-      if (header === undefined || header.recordNo <= afterNo) continue;
+      if (header === undefined) continue;
       const body = bytes.subarray(at + JOURNAL_RECORD_HEADER_BYTES, at + JOURNAL_RECORD_HEADER_BYTES + header.bodyBytes);
       if (body.byteLength === header.bodyBytes && this.options.crc32c(body) === header.bodyCrc) this.options.foundBehind?.({ header, body });
       yield header;

@@ -308,6 +308,7 @@ export class RecoveringHost extends SimHost {
 
   async closeView(viewId: string): Promise<void> {
     if (this.isPaused) await this.running();
+    if (!this.isAlive) throw new Error('no process');
     this.around.world.touch();
     this.#assertNoneUnderWay(viewId);
     if (!this.#entries.has(viewId)) return;

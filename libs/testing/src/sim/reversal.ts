@@ -141,9 +141,9 @@ export class Reversal {
     await this.#until(() => plan.vms.every(isResting));
     this.oldManager.retire(plan);
     await this.#until(() => plan.vms.every((vm) => vm.servedBy === ''));
-    // The lock is the new VRA's from here on.
+    // The lock is the new VRA's from here on. Disks without one are left alone, whoever opens them.
     for (const vm of plan.vms) {
-      vm.servedBy = 'the recovering VRA of the other direction';
+      if (!this.options.isLockless) vm.servedBy = 'the recovering VRA of the other direction';
       this.site.vms.delete(vm.vmId);
     }
     const { random } = this.around.world;
