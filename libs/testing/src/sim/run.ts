@@ -32,6 +32,8 @@ const CHECK_MS = 100;
 const HEADS_EVERY = 5;
 /** After the faults: reconnecting after 3 s of silence, initial sync on slow disks, a new leader after 4 intervals, a promotion. */
 const SETTLE_MS = 15_000;
+/** Between two acknowledgements of a sync that goes on. */
+const GOING_ON_MS = 2000;
 /** A sync block read at once: goes alone when it is longer than frame and credit. */
 const LONGEST_RECORD_BYTES = 256 * 1024;
 
@@ -193,13 +195,22 @@ class Run {
   /** After the faults stop, lag reaches zero, and in every VPG a checkpoint is listed that equals the protected disks. */
   async #settle(): Promise<void> {
     const before = new Map(this.#livePlans().map(({ vpgId }) => [vpgId, this.#checkers.listedEver(vpgId)]));
-    const endMs = this.#world.nowMs + SETTLE_MS;
+    let endMs = this.#world.nowMs + SETTLE_MS;
+    const lastMs = this.#world.nowMs + 4 * SETTLE_MS;
+    // A sync of large volumes over slow disks and links may take longer: as long as it goes on.
+    const progress = { acked: -1, untilMs: endMs };
+    const isGoingOn = (): boolean => {
+      const acked = this.#streams().reduce((sum, { sender }) => sum + sender.status().ackedSeq, 0);
+      if (acked > progress.acked) Object.assign(progress, { acked, untilMs: this.#world.nowMs + GOING_ON_MS });
+      return this.#world.nowMs < Math.min(progress.untilMs, lastMs);
+    };
     let whenQuiet: ReadonlyMap<string, number> | undefined;
-    while (this.#world.nowMs < Math.max(endMs, this.#edits.lookUntilMs)) {
+    while (this.#world.nowMs < Math.max(endMs, this.#edits.lookUntilMs) || (whenQuiet === undefined && isGoingOn())) {
       await this.#world.runUntil(this.#world.nowMs + 100);
       if ((this.#recoverySite.isIdle || this.#faults.isStorageFailed) && whenQuiet === undefined && this.#isQuiet()) {
         whenQuiet = new Map(this.#livePlans().map(({ vpgId }) => [vpgId, this.#checkers.listedEver(vpgId)]));
         this.#edits.quiet();
+        endMs = Math.max(endMs, this.#world.nowMs + SETTLE_MS / 2);
       }
       // Where every VPG has failed over there is nothing to wait for but the last writes, which are on the disk in part and not captured yet.
       // A journal that is being opened anew meanwhile is waited for.

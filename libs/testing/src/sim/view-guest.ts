@@ -157,9 +157,11 @@ export class ViewGuest {
 
   async #read(volumeIndex: number, offset: number, length: number): Promise<void> {
     const volume = this.host.view(this.spec.viewId)?.volumes[volumeIndex];
+    // Closed between two reads: damage was found in its journal, which is being opened anew.
+    if (volume === undefined) return;
     const target = new Uint8Array(length);
     try {
-      await volume?.read(offset, target);
+      await volume.read(offset, target);
     } catch (error) {
       return this.#cannotRead(error);
     }
