@@ -24,6 +24,8 @@ export class SimSocket {
   isOpen = true;
   /** Of when the connection was made. */
   peerProgram = OWN_PROGRAM;
+  /** Later connections have higher ones. */
+  dialNumber = 0;
 
   constructor(
     readonly outgoing: Direction,
@@ -141,6 +143,7 @@ export class Direction {
 export class Network {
   readonly #nodes = new Map<string, NetworkNode>();
   readonly #sockets = new Set<readonly [SimSocket, SimSocket]>();
+  #dialCount = 0;
   readonly #blocked = new Map<string, number>();
   /** One way, ms. Short most of the time; the swarm sets it. */
   delayMsMax = 2;
@@ -201,6 +204,9 @@ export class Network {
       there.receiver = far;
       back.receiver = near;
       this.#sockets.add([near, far]);
+      this.#dialCount += 1;
+      far.dialNumber = this.#dialCount;
+      near.dialNumber = this.#dialCount;
       far.peerProgram = from.program;
       near.peerProgram = node.program;
       const [ownHello, theirHello] = [helloOf(from.program), helloOf(node.program)];

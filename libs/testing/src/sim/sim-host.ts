@@ -39,6 +39,8 @@ export abstract class SimHost implements NetworkNode {
   program = OWN_PROGRAM;
   /** By peer: why there is no talking to it. */
   readonly versionTroubles = new Map<string, string>();
+  /** By peer: the newest connection on which both had a version in common. */
+  readonly agreedDials = new Map<string, number>();
   readonly #peers = new Map<string, SimSocket>();
   readonly #pause: Pause;
 
@@ -145,6 +147,7 @@ export abstract class SimHost implements NetworkNode {
     this.isAlive = false;
     this.#pause.end();
     this.versionTroubles.clear();
+    this.agreedDials.clear();
     this.#peers.clear();
     this.#upPeers.clear();
     this.around.network.hostGone(this.name, isPowerLoss);

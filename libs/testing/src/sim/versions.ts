@@ -69,6 +69,7 @@ export function greet(socket: SimSocket, host: SimHost, { onReady, onFrame }: Gr
     agreement = agree(program.hello, decodeHello(body));
     if (!program.speaks.some((version) => peerProgram.speaks.includes(version))) throw new Violation('protocol', `${host.name} goes on with ${peerName}: they have no version in common`);
     host.versionTroubles.delete(peerName);
+    host.agreedDials.set(peerName, Math.max(socket.dialNumber, host.agreedDials.get(peerName) ?? 0));
     onReady(agreement);
   };
   socket.onData = (bytes) => {
@@ -76,7 +77,8 @@ export function greet(socket: SimSocket, host: SimHost, { onReady, onFrame }: Gr
       decoder.feed(bytes.slice(), frame);
     } catch (error) {
       if (!(error instanceof ProtocolError) || error.code !== 'PROTOCOL_VERSION') throw error;
-      host.versionTroubles.set(peerName, error.message);
+      // The hello of a process of before may come after that of its successor.
+      if (socket.dialNumber > (host.agreedDials.get(peerName) ?? 0)) host.versionTroubles.set(peerName, error.message);
       socket.closed();
     }
   };

@@ -10,7 +10,7 @@ export const ONE_JOURNAL_PLANTS: readonly Plant[] = [
     mutation: { file: `${JOURNAL}/scanner.ts`, find: 'return this.#missing.length > 0;', replace: 'return false;' },
   },
   {
-    name: 'cut-off-records-not-asked', world: 'oneJournal', breaks: 'what a generation has cut off says how far the mirrors are, and which epochs were used, where its own records are not there', seedBudget: 600,
+    name: 'cut-off-records-not-asked', world: 'oneJournal', breaks: 'what a generation has cut off says how far the mirrors are, and which epochs were used, where its own records are not there', seedBudget: 2500,
     expects: ['image', 'ownership'],
     mutation: { file: `${JOURNAL}/recovery.ts`, find: '? this.plan.leftOut : []', replace: '? [] : []' },
   },
