@@ -6,6 +6,7 @@ import { decodeFooter, FOOTER_BYTES, layoutOf } from '@tidemark/journal';
 import { crc32c } from './defaults.js';
 import { type FileLayer, nodeFiles } from './index.js';
 import { FileBench, readAll, write } from './testing/fixture.js';
+import { turnBit } from './testing/turn-bit.js';
 
 const SIZE = 64 * 1024;
 const SEGMENT_BYTES = 12 * 1024;
@@ -43,14 +44,9 @@ async function grow(segments: number): Promise<number> {
   return await bench.checkpoint();
 }
 
-async function flip(name: string, at: number): Promise<void> {
-  const file = await open(join(journalFolder(), name), 'r+');
-  const byte = Buffer.alloc(1);
-  await file.read(byte, 0, 1, at);
-  byte.writeUInt8(byte.readUInt8(0) ^ 0x10);
-  await file.write(byte, 0, 1, at);
-  await file.close();
-}
+const flip = async (name: string, at: number): Promise<void> => {
+  await turnBit(join(journalFolder(), name), at);
+};
 
 async function bytesOf(name: string, at: number, count = PAGE_BYTES): Promise<Buffer> {
   const file = await open(join(journalFolder(), name), 'r');

@@ -1,4 +1,4 @@
-import { copyFile, cp, mkdtemp, open, readdir, rm, stat, truncate, writeFile } from 'node:fs/promises';
+import { copyFile, cp, mkdtemp, readdir, rm, stat, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -10,6 +10,7 @@ import { crc32c } from './defaults.js';
 import type { FileLayer } from './file-layer.js';
 import { nodeFiles } from './node-files.js';
 import { FileBench, frameOf, write, zeroes } from './testing/fixture.js';
+import { turnBit } from './testing/turn-bit.js';
 
 const VOLUME_BYTES = [96 * 1024, 24 * 1024];
 const SEGMENT_BYTES = 12 * 1024;
@@ -150,16 +151,10 @@ class World {
   }
 }
 
-/** Flips a byte of sections or footer: pages and fences are checked when they are read. */
+/** Turns a bit of sections or footer: pages and fences are checked when they are read. */
 async function flip(path: string, fromEnd: number): Promise<void> {
   const { size } = await stat(path);
-  const file = await open(path, 'r+');
-  const place = Math.max(0, size - 1 - fromEnd);
-  const byte = Buffer.alloc(1);
-  await file.read(byte, 0, 1, place);
-  byte.writeUInt8(byte.readUInt8(0) ^ 0x10);
-  await file.write(byte, 0, 1, place);
-  await file.close();
+  await turnBit(path, Math.max(0, size - 1 - fromEnd));
 }
 
 async function expectDisks(volumes: readonly { readonly sizeBytes: number; read(offset: number, target: Uint8Array): unknown }[], expected: readonly Uint8Array[] | undefined, what: string): Promise<void> {

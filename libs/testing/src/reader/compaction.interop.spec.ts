@@ -7,11 +7,10 @@ import { afterAll, expect, it } from '@jest/globals';
 import { FrameCodec, type StreamRecord } from '@tidemark/frame';
 import { crc32c } from '@tidemark/journal-file';
 import { FileBench, frameOf, readAll, write, zeroes } from '@tidemark/journal-file/testing';
-import { describeWithTools, run } from '../interop/tools.js';
+import { describeWithTools } from '../interop/tools.js';
+import { reader, SEGMENT_HEADER_BYTES } from './python-reader.js';
 
-const READER = join(import.meta.dirname, '../../../../tools/reader/tidemark_journal.py');
 const VOLUME_BYTES = [96 * 1024, 24 * 1024];
-const SEGMENT_HEADER_BYTES = 1024;
 
 let work = '';
 
@@ -42,7 +41,7 @@ async function compacted(): Promise<FileBench> {
 }
 
 async function verified(): Promise<{ readonly code: number; readonly lines: string[] }> {
-  const { code, stdout, stderr } = await run('python3', [READER, 'verify', join(work, 'journal')]);
+  const { code, stdout, stderr } = await reader('verify', join(work, 'journal'));
   expect(stderr).toBe('');
   return { code, lines: stdout.trimEnd().split('\n') };
 }
@@ -65,7 +64,7 @@ describeWithTools('a compacted journal, read from the specification alone', ['py
       const view = await bench.journal.openView({ checkpointId });
       for (const [volume, mirror] of mirrors.entries()) {
         const out = join(work, 'out');
-        const image = await run('python3', [READER, 'image', join(work, 'journal'), '--volume', String(volume), '--checkpoint', String(checkpointId), '--mirror', mirror, '--out', out]);
+        const image = await reader('image', join(work, 'journal'), '--volume', String(volume), '--checkpoint', String(checkpointId), '--mirror', mirror, '--out', out);
         expect(image).toMatchObject({ code: 0, stderr: '' });
         const shown = view.volumes[volume];
         expect(shown !== undefined && (await readFile(out)).equals(await readAll(shown))).toBe(true);

@@ -1,15 +1,15 @@
-import { copyFile, mkdir, mkdtemp, open, readdir, readFile, rename, rm, truncate } from 'node:fs/promises';
+import { mkdtemp, readFile, rename, rm, truncate } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from '@jest/globals';
 import { MiB, SECTOR_BYTES } from '@tidemark/base';
 import { JournalFile } from '@tidemark/journal-file';
+import { turnBit } from '@tidemark/journal-file/testing';
 import { MemoryVolume } from '@tidemark/volume';
-import { describeWithTools, run } from '../interop/tools.js';
+import { describeWithTools } from '../interop/tools.js';
 import { qemuIo, until, VraRig } from '../vra/rig.js';
+import { copyJournal, lastSegment, reader, SEGMENT_HEADER_BYTES } from './python-reader.js';
 
-const READER = join(import.meta.dirname, '../../../../tools/reader/tidemark_journal.py');
-const SEGMENT_HEADER_BYTES = 1024;
 const VM = { vmId: 'vm-1', host: 0, recoveryHost: 0, diskBytes: [4 * MiB] };
 
 let rig: VraRig | undefined;
@@ -30,26 +30,10 @@ interface Found {
   readonly checkpointIds: readonly number[];
 }
 
-async function copyOf(journal: string): Promise<string> {
-  const copy = join(folder, `copy-${String((copies += 1))}`);
-  await mkdir(copy);
-  for (const name of (await readdir(journal)).filter((each) => each.endsWith('.segment'))) await copyFile(join(journal, name), join(copy, name));
-  return copy;
-}
-
-const newestOf = async (journal: string): Promise<string> => join(journal, (await readdir(journal)).filter((name) => name.endsWith('.segment')).sort().at(-1) ?? '');
-
-async function flipByte(path: string, at: number): Promise<void> {
-  const file = await open(path, 'r+');
-  const byte = Buffer.alloc(1);
-  await file.read(byte, 0, 1, at);
-  byte.writeUInt8(byte.readUInt8(0) ^ 0x40);
-  await file.write(byte, 0, 1, at);
-  await file.close();
-}
+const copyOf = async (journal: string): Promise<string> => await copyJournal(journal, join(folder, `copy-${String((copies += 1))}`));
 
 async function foundByReader(journal: string): Promise<Found> {
-  const { code, stdout } = await run('python3', [READER, 'list', journal, '--json']);
+  const { code, stdout } = await reader('list', journal, '--json');
   return { isBroken: code === 1, checkpointIds: (JSON.parse(stdout) as { readonly checkpointId: number }[]).map(({ checkpointId }) => checkpointId) };
 }
 
@@ -92,28 +76,28 @@ describeWithTools('generations of a journal, as Python reads them', ['python3', 
 
     const broken = await copyOf(journal);
     // In a write with a checkpoint behind it: near the end a wrong bit would be a torn tail.
-    const at = (await readFile(await newestOf(broken))).indexOf(Buffer.alloc(SECTOR_BYTES, 0x52));
+    const at = (await readFile(await lastSegment(broken))).indexOf(Buffer.alloc(SECTOR_BYTES, 0x52));
     expect(at).toBeGreaterThan(SEGMENT_HEADER_BYTES);
-    await flipByte(await newestOf(broken), at);
+    await turnBit(await lastSegment(broken), at);
     const { found, after } = await agreed(broken, vpgId);
     expect(found.isBroken).toBe(true);
-    expect(await newestOf(after)).not.toBe(join(after, '0000000001.segment'));
+    expect(await lastSegment(after)).not.toBe(join(after, '0000000001.segment'));
 
     // What was cut off is the same, and so is what can be shown.
     const headerAlone = await copyOf(after);
-    await truncate(await newestOf(headerAlone), SEGMENT_HEADER_BYTES);
+    await truncate(await lastSegment(headerAlone), SEGMENT_HEADER_BYTES);
     expect((await agreed(headerAlone, vpgId)).found).toEqual(found);
     const wrongFirst = await copyOf(after);
-    await flipByte(await newestOf(wrongFirst), SEGMENT_HEADER_BYTES + 200);
+    await turnBit(await lastSegment(wrongFirst), SEGMENT_HEADER_BYTES + 200);
     expect((await agreed(wrongFirst, vpgId)).found).toEqual(found);
     const wrongHeader = await copyOf(after);
-    await flipByte(await newestOf(wrongHeader), 100);
+    await turnBit(await lastSegment(wrongHeader), 100);
     const { found: atGuess } = await agreed(wrongHeader, vpgId);
     expect(atGuess.isBroken).toBe(true);
     expect(atGuess.checkpointIds.length).toBeGreaterThan(0);
     // The files that it had cut off are gone: what stands before them is its forerunner.
     const behindGap = await copyOf(wrongHeader);
-    await rename(await newestOf(behindGap), join(behindGap, '0000000007.segment'));
+    await rename(await lastSegment(behindGap), join(behindGap, '0000000007.segment'));
     expect((await agreed(behindGap, vpgId)).found).toEqual(atGuess);
   });
 });

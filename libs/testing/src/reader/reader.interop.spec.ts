@@ -1,16 +1,15 @@
-import { copyFile, mkdir, mkdtemp, open, readdir, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from '@jest/globals';
 import { MiB } from '@tidemark/base';
 import { FrameCodec } from '@tidemark/frame';
+import { turnBit } from '@tidemark/journal-file/testing';
 import { compressBody } from '@tidemark/link';
 import { describeWithTools, run, runOk, type ToolResult } from '../interop/tools.js';
 import { qemuIo, until, VraRig, type RigOptions } from '../vra/rig.js';
+import { copyJournal, lastSegment, READER, reader, SEGMENT_HEADER_BYTES } from './python-reader.js';
 
-/** A second implementation, in another language, from the specification alone: what both agree on is what the pages say. */
-const READER = join(import.meta.dirname, '../../../../tools/reader/tidemark_journal.py');
-const SEGMENT_HEADER_BYTES = 1024;
 const BUSY_WRITES = 1500;
 
 const DISK_BYTES = [16 * MiB, 4 * MiB] as const;
@@ -46,16 +45,6 @@ async function checkpointFromNow(vras: VraRig): Promise<number> {
 
 const journalOf = (vras: VraRig): string => join(vras.folder, 'recovery', `${VM.vmId}-journal`);
 
-async function segmentsOf(journal: string): Promise<string[]> {
-  return (await readdir(journal)).filter((name) => name.endsWith('.segment')).sort().map((name) => join(journal, name));
-}
-
-async function lastSegment(journal: string): Promise<string> {
-  const path = (await segmentsOf(journal)).at(-1);
-  if (path === undefined) throw new Error(`no segment in ${journal}`);
-  return path;
-}
-
 /** What the VRA serves of each checkpoint's disks over NBD; the views stay open, so that the checkpoints stay. */
 async function servedImages(vras: VraRig, checkpointIds: readonly number[]): Promise<Map<number, Buffer[]>> {
   const served = new Map<number, Buffer[]>();
@@ -90,7 +79,7 @@ async function closeVras(vras: VraRig): Promise<ListedByReader[]> {
   return held.map(facts);
 }
 
-const check = async (journal: string, ...args: string[]): Promise<ToolResult> => await run('python3', [READER, 'check', journal, ...args]);
+const check = async (journal: string, ...args: string[]): Promise<ToolResult> => await reader('check', journal, ...args);
 
 function expectVerdict({ code, stdout, stderr }: ToolResult, expected: number, text: RegExp): void {
   expect({ code, stderr }).toEqual({ code: expected, stderr: '' });
@@ -112,21 +101,10 @@ async function expectImages(vras: VraRig, served: ReadonlyMap<number, readonly B
   }
 }
 
-async function copyJournal(journal: string): Promise<string> {
+async function copied(journal: string): Promise<string> {
   const copy = join(folder, 'copy');
   await rm(copy, { recursive: true, force: true });
-  await mkdir(copy);
-  for (const path of await segmentsOf(journal)) await copyFile(path, path.replace(journal, copy));
-  return copy;
-}
-
-async function flipByte(path: string, at: number): Promise<void> {
-  const file = await open(path, 'r+');
-  const byte = Buffer.alloc(1);
-  await file.read(byte, 0, 1, at);
-  byte.writeUInt8(byte.readUInt8(0) ^ 0x40);
-  await file.write(byte, 0, 1, at);
-  await file.close();
+  return await copyJournal(journal, copy);
 }
 
 async function expectSame(options: RigOptions): Promise<VraRig> {
@@ -150,7 +128,7 @@ async function expectSame(options: RigOptions): Promise<VraRig> {
   expect(held.map(({ checkpointId }) => checkpointId)).toEqual(expect.arrayContaining(ids));
   expect(await listed(journalOf(vras))).toEqual(held);
   expectVerdict(await check(journalOf(vras)), 0, /\ncomplete\n$/);
-  expectVerdict(await run('python3', [READER, 'verify', journalOf(vras)]), 0, /^1 segments: sound\n$/);
+  expectVerdict(await reader('verify', journalOf(vras)), 0, /^1 segments: sound\n$/);
   await expectImages(vras, served);
   return vras;
 }
@@ -186,16 +164,16 @@ describeWithTools('the journal as Python reads it', ['python3', 'qemu-io', 'nbdc
     await qemuIo(vras.uri('p', 0, 'vm-1-0'), 'write -P 0x61 0 1M');
     await checkpointFromNow(vras);
     const held = await closeVras(vras);
-    const copy = await copyJournal(journalOf(vras));
+    const copy = await copied(journalOf(vras));
     const path = await lastSegment(copy);
     const { size } = await stat(path);
     // The 1 MiB write is most of the file: its middle is inside that body, and checkpoints lie on both sides.
-    await flipByte(path, SEGMENT_HEADER_BYTES + Math.floor((size - SEGMENT_HEADER_BYTES) / 2));
+    await turnBit(path, SEGMENT_HEADER_BYTES + Math.floor((size - SEGMENT_HEADER_BYTES) / 2));
     expectVerdict(await check(copy), 1, /\ncorrupt: .*body checksum\n$/);
-    const before = JSON.parse((await run('python3', [READER, 'list', copy, '--json'])).stdout) as ListedByReader[];
+    const before = JSON.parse((await reader('list', copy, '--json')).stdout) as ListedByReader[];
     expect(before.length).toBeLessThan(held.length);
     expect(before.map(facts)).toEqual(held.slice(0, before.length));
-    await flipByte(await lastSegment(await copyJournal(journalOf(vras))), 100);
+    await turnBit(await lastSegment(await copied(journalOf(vras))), 100);
     expectVerdict(await check(copy), 1, /\ncorrupt: segment 1: its header does not read\n$/);
   });
 
@@ -203,7 +181,7 @@ describeWithTools('the journal as Python reads it', ['python3', 'qemu-io', 'nbdc
     const vras = await protect(ONE_VM);
     await closeVras(vras);
     const whole = await check(journalOf(vras));
-    const copy = await copyJournal(journalOf(vras));
+    const copy = await copied(journalOf(vras));
     const path = await lastSegment(copy);
     await truncate(path, (await stat(path)).size - 64);
     const torn = await check(copy);

@@ -1,4 +1,4 @@
-import { cp, mkdtemp, open, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { cp, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -6,12 +6,11 @@ import { zstdCompressSync } from 'node:zlib';
 import { afterAll, beforeAll, expect, it } from '@jest/globals';
 import { FrameCodec } from '@tidemark/frame';
 import { crc32c, type FileLayer, nodeFiles } from '@tidemark/journal-file';
-import { FileBench, frameOf, write, zeroes } from '@tidemark/journal-file/testing';
-import { describeWithTools, run } from '../interop/tools.js';
+import { FileBench, frameOf, turnBit, write, zeroes } from '@tidemark/journal-file/testing';
+import { describeWithTools } from '../interop/tools.js';
+import { reader, SEGMENT_HEADER_BYTES } from './python-reader.js';
 
-const READER = join(import.meta.dirname, '../../../../tools/reader/tidemark_journal.py');
 const SEGMENT_BYTES = 12 * 1024;
-const SEGMENT_HEADER_BYTES = 1024;
 const FIRST_BODY_AT = SEGMENT_HEADER_BYTES + 128;
 const PAGE_BYTES = 4096;
 const FOOTER_BYTES = 128;
@@ -100,20 +99,11 @@ async function makeJournal(): Promise<void> {
 const journal = (): string => join(work, 'sound');
 
 async function verify(folder: string): Promise<{ readonly code: number; readonly faults: string[]; readonly notes: string[]; readonly last: string | undefined }> {
-  const { code, stdout, stderr } = await run('python3', [READER, 'verify', folder]);
+  const { code, stdout, stderr } = await reader('verify', folder);
   expect(stderr).toBe('');
   const lines = stdout.trimEnd().split('\n');
   const last = lines.pop();
   return { code, faults: lines.filter((line) => !line.startsWith('note: ')), notes: lines.filter((line) => line.startsWith('note: ')), last };
-}
-
-async function flip(path: string, at: number): Promise<void> {
-  const file = await open(path, 'r+');
-  const byte = Buffer.alloc(1);
-  await file.read(byte, 0, 1, at);
-  byte.writeUInt8(byte.readUInt8(0) ^ 0x10);
-  await file.write(byte, 0, 1, at);
-  await file.close();
 }
 
 /** Changes the first page of an index file, and every checksum above it to fit: of its fence, the upper fence, the footer. */
@@ -174,47 +164,47 @@ describeWithTools('verify of the Python reader', ['python3', 'zstd'], () => {
   it('names a flipped byte in a record, goes on behind it, and finds the next one in another segment', async () => {
     await expectFaults(async ({ folder, segments }) => {
       const places = [[segments[2], FIRST_BODY_AT + 4, 'body checksum'], [segments[5], SEGMENT_HEADER_BYTES + 44, 'header checksum or salt']] as const;
-      for (const [name = '', at] of places) await flip(join(folder, name), at);
+      for (const [name = '', at] of places) await turnBit(join(folder, name), at);
       return places.map(([name, , what]) => new RegExp(`^segment ${numberOf(name)}, byte 1024: ${what}; goes on with record \\d+ at byte \\d+$`));
     });
   });
 
   it('names a flipped byte in the header of a segment, and of the last one', async () => {
     await expectFaults(async ({ folder, segments }) => {
-      await flip(join(folder, segments[4] ?? ''), 100);
+      await turnBit(join(folder, segments[4] ?? ''), 100);
       return [new RegExp(`^segment ${numberOf(segments[4])}, byte 0: its header does not read$`)];
     });
     await expectFaults(async ({ folder, segments }) => {
-      await flip(join(folder, segments.at(-1) ?? ''), SEGMENT_HEADER_BYTES - 1);
+      await turnBit(join(folder, segments.at(-1) ?? ''), SEGMENT_HEADER_BYTES - 1);
       return [new RegExp(`^segment ${numberOf(segments.at(-1))}, byte 0: its header does not read$`)];
     });
   });
 
   it('names what of an index file is damaged: page, fence page, upper fences, sections, footer', async () => {
     await expectFaults(async ({ folder, indexes: [name = ''] }) => {
-      await flip(join(folder, name), PAGE_BYTES + 100);
+      await turnBit(join(folder, name), PAGE_BYTES + 100);
       return [new RegExp(`^index ${name}: page 1 \\(byte 4096\\): checksum$`)];
     });
     await expectFaults(async ({ folder, indexes }) => {
       const name = indexes.at(-1) ?? '';
       const { size } = await stat(join(folder, name));
-      await flip(join(folder, name), size - 1);
+      await turnBit(join(folder, name), size - 1);
       return [new RegExp(`^index ${name}: footer \\(byte \\d+\\): checksum$`)];
     });
     await expectFaults(async ({ folder, indexes: [name = ''] }) => {
       const pageCount = (await readFile(join(folder, name))).subarray(-FOOTER_BYTES).readUInt32LE(32);
-      await flip(join(folder, name), PAGE_BYTES * pageCount + 50);
+      await turnBit(join(folder, name), PAGE_BYTES * pageCount + 50);
       return [new RegExp(`^index ${name}: fence page ${pageCount} \\(byte ${PAGE_BYTES * pageCount}\\): checksum$`)];
     });
     await expectFaults(async ({ folder, indexes: [name = ''] }) => {
       const footer = (await readFile(join(folder, name))).subarray(-FOOTER_BYTES);
       const [pageCount, fencePageCount] = [footer.readUInt32LE(32), footer.readUInt32LE(52)];
-      await flip(join(folder, name), PAGE_BYTES * (pageCount + fencePageCount) + 9);
+      await turnBit(join(folder, name), PAGE_BYTES * (pageCount + fencePageCount) + 9);
       return [new RegExp(`^index ${name}: fence page ${pageCount} \\(.*: its upper fence says something else$`), new RegExp(`^index ${name}: upper fences \\(byte \\d+\\): checksum$`)];
     });
     await expectFaults(async ({ folder, indexes: [, name = ''] }) => {
       const { size } = await stat(join(folder, name));
-      await flip(join(folder, name), size - 140);
+      await turnBit(join(folder, name), size - 140);
       return [new RegExp(`^index ${name}: sections \\(byte \\d+\\): checksum$`)];
     });
   });
@@ -244,7 +234,7 @@ describeWithTools('verify of the Python reader', ['python3', 'zstd'], () => {
 
   it('names an owner.json whose seal does not fit, and a file that does not belong there', async () => {
     await expectFaults(async ({ folder }) => {
-      await flip(join(folder, 'owner.json'), 12);
+      await turnBit(join(folder, 'owner.json'), 12);
       await writeFile(join(folder, 'something'), '');
       return [/^owner\.json: its seal does not fit$/, /^something: does not belong in a journal$/];
     });
