@@ -9,7 +9,7 @@ import type { ViolationKind } from './world.js';
 export type PlantFlag =
   | 'journalUnsynced' | 'mirrorUnsynced' | 'foldersUnsynced' | 'ackedOnArrival' | 'releaseHasty' | 'sealedLate' | 'holdUnbounded' | 'voteHasty' | 'capturedEarly'
   | 'readsUnheld' | 'fenceMissing' | 'applyHasty' | 'lockIgnored' | 'wordHasty' | 'pinIgnored' | 'epochVolatile' | 'epochNotBurned' | 'fenceForgotten' | 'mirrorHashed'
-  | 'fenceVolatile' | 'moveHasty' | 'unreadableIsZeroes' | 'lockLapses' | 'marksUnsynced' | 'pinVolatile' | 'guardIgnored' | 'letGoHasty' | 'claimSkipped' | 'editVolatile' | 'editHalfUndone' | 'versionGivesUp';
+  | 'fenceVolatile' | 'claimNeverOver' | 'oldWordSettles' | 'moveHasty' | 'unreadableIsZeroes' | 'lockLapses' | 'marksUnsynced' | 'pinVolatile' | 'guardIgnored' | 'letGoHasty' | 'claimSkipped' | 'editVolatile' | 'editHalfUndone' | 'versionGivesUp';
 
 /**
  * A bug planted on purpose: each breaks one sentence of the design that names a danger, and the checkers must notice. A flag changes how a
@@ -266,6 +266,8 @@ const OWNERSHIP: readonly Plant[] = [
     name: 'claimed-without-force', world: 'ownership', breaks: 'both sites own the VMs only after a forced action', seedBudget: 20, expects: ['ownership'],
     mutation: { file: OWNERSHIP_RULES, find: '  if (isForced) return undefined;', replace: '  if (isForced || !isForced) return undefined;' },
   },
+  { name: 'claim-never-over', world: 'ownership', breaks: 'a claim from nobody keeps no later failover from fencing', seedBudget: 600, expects: ['ownership'], flag: 'claimNeverOver' },
+  { name: 'claim-over-by-an-older-word', world: 'ownership', breaks: 'a claim is over by what the other manager says after it', seedBudget: 600, expects: ['ownership'], flag: 'oldWordSettles' },
   { name: 'fence-not-durable', world: 'ownership', breaks: 'a fence outlives the manager that put it up', seedBudget: 100, expects: ['ownership'], flag: 'fenceVolatile' },
 ];
 

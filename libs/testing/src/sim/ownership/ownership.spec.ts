@@ -3,7 +3,7 @@ import { runOwnership } from './run-ownership.js';
 
 describe('ownership of a VPG between two sites', () => {
   it('has one writer through 200 seeds of partitions, crashes and people', async () => {
-    const sums = { failovers: 0, commits: 0, fenced: 0, forced: 0, crashes: 0 };
+    const sums = { failovers: 0, commits: 0, fenced: 0, forced: 0, crashes: 0, lies: 0, settled: 0 };
     for (let seed = 1; seed <= 200; seed += 1) {
       const { violation, truth } = await runOwnership(seed);
       expect([seed, violation?.message]).toEqual([seed, undefined]);
@@ -11,7 +11,9 @@ describe('ownership of a VPG between two sites', () => {
       sums.commits += truth.commitCount;
       sums.crashes += truth.crashCount;
       sums.fenced += truth.hasFenced ? 1 : 0;
-      sums.forced += truth.isClaimedByForce ? 1 : 0;
+      sums.forced += truth.isEverClaimed ? 1 : 0;
+      sums.lies += truth.lieCount;
+      sums.settled += truth.settledCount;
     }
     // What was to be tried was tried.
     expect(sums.commits).toBeGreaterThan(80);
@@ -19,6 +21,8 @@ describe('ownership of a VPG between two sites', () => {
     expect(sums.fenced).toBeGreaterThan(80);
     expect(sums.forced).toBeGreaterThan(3);
     expect(sums.crashes).toBeGreaterThan(300);
+    expect(sums.lies).toBeGreaterThan(20);
+    expect(sums.settled).toBeGreaterThan(5);
   });
 
   it('is the same run again for the same seed', async () => {

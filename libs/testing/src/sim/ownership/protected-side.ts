@@ -1,4 +1,4 @@
-import { claimRefusal, fenceDue, isFenced, type Fence, type VpgState } from '@tidemark/vpg';
+import { claimRefusal, fenceDue, isDenied, isFenced, type Fence, type VpgState } from '@tidemark/vpg';
 import { Actor, type Wires } from './wires.js';
 import type { Plant } from '../plants.js';
 import type { World } from '../world.js';
@@ -18,6 +18,9 @@ interface Document {
   readonly isProtected: boolean;
   readonly isFenced: boolean;
 }
+
+/** A manager that was not heard for so long is silent. */
+const HEARD_MS = 3000;
 
 const isReplicating = (state: VpgState): boolean => state === 'protecting' || state === 'failingOver';
 
@@ -102,6 +105,9 @@ export class ProtectedZvm extends Actor {
   #told = '';
   #isStreamFenced = false;
   #knowsSinceMs: number | undefined;
+  /** When the other manager last said what is known here. */
+  #agreedMs: number | undefined;
+  #claimedMs = -Infinity;
 
   constructor(
     world: World,
@@ -116,6 +122,8 @@ export class ProtectedZvm extends Actor {
   protected forget(): void {
     this.#told = '';
     this.#isStreamFenced = false;
+    this.#agreedMs = undefined;
+    this.#claimedMs = -Infinity;
     if (this.plant?.flag === 'fenceVolatile') this.fence = undefined;
   }
 
@@ -129,14 +137,27 @@ export class ProtectedZvm extends Actor {
   /** `vpg.put` of the recovery site. */
   put(record: SharedRecord): void {
     if (record.generation > this.record.generation) this.record = record;
+    this.#agreedMs = record.generation === this.record.generation ? this.world.nowMs : undefined;
+    this.truth.isHeardSinceClaim = true;
   }
 
   /** Somebody wants the VMs to run here again. */
   claim(isForced: boolean): void {
-    const refusal = claimRefusal({ fence: this.fence, isForced, vpgName: 'vpg', ownerSiteName: 'b', ownSiteName: 'a' });
+    const refusal = claimRefusal({ fence: this.fence, isDenied: this.#isDenied(-Infinity), isForced, vpgName: 'vpg', ownerSiteName: 'b', ownSiteName: 'a' });
     if (refusal !== undefined || this.fence === undefined) return;
-    if (isForced) this.truth.isClaimedByForce = true;
+    if (isForced) this.truth.claimed();
+    this.#claimedMs = this.world.nowMs;
     this.fence = { ...this.fence, isLifted: true };
+  }
+
+  get knowsOfCommit(): boolean {
+    return ['promoting', 'reversing', 'needsConfiguration'].includes(this.record.state);
+  }
+
+  /** `sinceMs`: what was said before does not count. */
+  #isDenied(sinceMs: number): boolean {
+    const isNewest = this.#agreedMs !== undefined && this.#agreedMs > sinceMs && this.world.nowMs - this.#agreedMs < HEARD_MS;
+    return this.fence !== undefined && isDenied({ ...this.record, isNewest }, this.fence);
   }
 
   #hearVra(): void {
@@ -149,6 +170,14 @@ export class ProtectedZvm extends Actor {
     const { state, epoch } = this.record;
     const due = fenceDue({ state, epoch, vmIds: ['vm'], refusedVmIds: this.#isStreamFenced ? ['vm'] : [] }, this.fence);
     if (due !== undefined) this.fence = { ...due, isLifted: false };
+    else if (this.fence?.isLifted === true && this.#isDenied(this.plant?.flag === 'oldWordSettles' ? -Infinity : this.#claimedMs)) this.#settle(this.fence);
+  }
+
+  /** The claim was from nobody: the next failover fences again, whichever number it takes. */
+  #settle(fence: Fence): void {
+    if (this.plant?.flag === 'claimNeverOver') return;
+    this.fence = { ...fence, epoch: this.record.epoch };
+    this.truth.settled();
   }
 
   #tellVra(): void {
@@ -163,7 +192,7 @@ export class ProtectedZvm extends Actor {
 
   /** Each half second, from outside: who knows, and can act, must have acted in time. */
   watch(): void {
-    const knows = this.vra.isStreamFenced || ['promoting', 'reversing', 'needsConfiguration'].includes(this.record.state);
+    const knows = this.knowsOfCommit || (this.vra.isStreamFenced && !this.truth.isEverClaimed);
     const mayAct = this.wires.reaches(this, this.vra) && knows && !this.vra.document.isFenced && !this.truth.isClaimedByForce;
     if (!mayAct) this.#knowsSinceMs = undefined;
     else this.#knowsSinceMs ??= this.world.nowMs;

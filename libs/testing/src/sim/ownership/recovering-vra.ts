@@ -16,6 +16,8 @@ export type Opening = { readonly isOpen: true; readonly connection: number } | {
 /** A recovering VRA: the real receiver, the real rules for epochs, and a journal of which only the ownership is kept, durably. */
 export class RecoveringVra extends Actor {
   journal: JournalSnapshot = SNAPSHOT;
+  /** Taken over: it refuses streams as if a newer epoch were in force. */
+  isLying = false;
   #receiver = this.#newReceiver();
   #connection = 0;
 
@@ -60,6 +62,7 @@ export class RecoveringVra extends Actor {
 
   /** A protecting VRA opens its stream. */
   open(epoch: number): Opening {
+    if (this.isLying) return { isOpen: false, isFenced: true };
     this.#connection += 1;
     const connection = this.#connection;
     const request = { ...REF, epoch, sessionId: `s${connection}`, volumes: SIZES, firstQueuedSeq: 1, lastSeq: 0, ackedSeq: 0 };
@@ -76,6 +79,7 @@ export class RecoveringVra extends Actor {
 
   /** False: the stream is not open any more. */
   write(connection: number, epoch: number): boolean {
+    if (this.isLying) return false;
     const status = this.#receiver.status();
     if (status.state !== 'open' || status.connection !== connection) return false;
     this.truth.streamTook(epoch, this);

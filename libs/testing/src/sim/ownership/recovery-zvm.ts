@@ -4,7 +4,7 @@ import { Actor, type Answer, type Wires } from './wires.js';
 import type { World } from '../world.js';
 import type { ProtectedZvm, SharedRecord } from './protected-side.js';
 import type { RecoveringVra } from './recovering-vra.js';
-import type { Truth } from './truth.js';
+import { CLAIM_OVER_WITHIN_MS, type Truth } from './truth.js';
 
 interface Failover {
   readonly reservedEpoch: number;
@@ -66,7 +66,14 @@ export class RecoveryZvm extends Actor {
   #tellPeer(): void {
     const { state, generation, epoch } = this.record;
     const peer = this.protectedZvm();
-    this.wires.send(this, peer, () => peer.put({ state, generation, epoch }));
+    const saidMs = this.world.nowMs;
+    const hasCommitted = this.truth.commitCount > 0;
+    this.wires.send(this, peer, () => {
+      peer.put({ state, generation, epoch });
+      if (!hasCommitted && saidMs > this.truth.claimedMs) peer.later(CLAIM_OVER_WITHIN_MS, () => {
+        if (!peer.knowsOfCommit && saidMs > this.truth.claimedMs) this.truth.claimIsOver();
+      });
+    });
   }
 
   #next(): void {

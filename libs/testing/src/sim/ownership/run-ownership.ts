@@ -1,5 +1,6 @@
 import { isFenced } from '@tidemark/vpg';
 import type { Plant } from '../plants.js';
+import { Random } from '../random.js';
 import { Violation, World } from '../world.js';
 import { ProtectedZvm, ProtectingVra } from './protected-side.js';
 import { RecoveringVra } from './recovering-vra.js';
@@ -28,11 +29,16 @@ class OwnershipRun {
   readonly #protectingVra: ProtectingVra;
   readonly #protectedZvm: ProtectedZvm;
   readonly #recoveryZvm: RecoveryZvm;
+  /** Of its own, so that runs without a liar are what they were. */
+  readonly #lies: Random;
+  readonly #hasLiar: boolean;
   #isFaulty = true;
 
   constructor(seed: number, plant: Plant | undefined) {
     this.#world = new World(seed ^ 0x0e90c4);
     this.#truth = new Truth(this.#world);
+    this.#lies = new Random(seed ^ 0x11e5);
+    this.#hasLiar = this.#lies.chance(0.25);
     this.#wires = new Wires(this.#world);
     const count = 1 + this.#world.random.int(3);
     this.#recovering = Array.from({ length: count }, (_, index) => new RecoveringVra(`recovering VRA ${index + 1}`, this.#world, this.#truth));
@@ -51,6 +57,7 @@ class OwnershipRun {
       const faultsMs = this.#world.random.between(8000, 40_000);
       this.#haveFaults(faultsMs);
       this.#havePeople();
+      if (this.#hasLiar) this.#haveLies(faultsMs);
       this.#watch();
       await this.#world.runUntil(faultsMs);
       this.#makeWhole();
@@ -100,11 +107,23 @@ class OwnershipRun {
     });
   }
 
+  /** One recovering VRA was taken over, and refuses its streams for a while. */
+  #haveLies(untilMs: number): void {
+    const liar = this.#lies.pick(this.#recovering);
+    this.#world.after(this.#lies.below(untilMs), () => {
+      this.#truth.lieCount += 1;
+      liar.isLying = true;
+      this.#world.after(this.#lies.between(500, 8000), () => {
+        liar.isLying = false;
+      });
+    });
+  }
+
   #havePeople(): void {
     const { random } = this.#world;
     const everyMs = random.between(500, 4000);
     const commitShare = random.between(0.2, 0.8);
-    const isForceful = random.chance(0.1);
+    const isForceful = random.chance(0.1) || this.#hasLiar;
     const next = (): void => {
       const zvm = this.#recoveryZvm;
       if (zvm.isUp) {
@@ -127,19 +146,21 @@ class OwnershipRun {
   /** Everybody was up and connected for long: exactly one side has the VMs. */
   #checkEnd(): void {
     const { record, areVmsOn, run } = this.#recoveryZvm;
-    const { isClaimedByForce, hasFenced } = this.#truth;
+    const { isClaimedByForce, hasFenced, settledCount, lieCount } = this.#truth;
     const { document } = this.#protectingVra;
     if (run) throw new Violation('stuck', `${run.kind} has not ended: ${run.phase}, step ${run.stepIndex}, ${run.reason ?? ''}`);
     if (record.state === 'promoting') {
       const other = this.#recovering.find(({ journal }) => journal.epoch !== record.epoch || !journal.isEnded);
       if (other) throw new Violation('ownership', `the failover is committed under epoch ${record.epoch}, and ${other.name} is at ${other.journal.epoch}`);
       if (!areVmsOn) throw new Violation('ownership', 'the failover is committed, and its VMs are off');
-      if (isClaimedByForce !== !document.isFenced) throw new Violation('ownership', `the failover is committed, and the VMs of the old site are ${document.isFenced ? 'fenced though claimed by force' : 'not fenced'}`);
+      // A word from before the commit that came behind the claim has it fenced once more: the safe side.
+      const isAsClaimed = isClaimedByForce && settledCount === 0 ? !document.isFenced : isClaimedByForce || document.isFenced;
+      if (!isAsClaimed) throw new Violation('ownership', `the failover is committed, and the VMs of the old site are ${document.isFenced ? 'fenced though claimed by force' : 'not fenced'}`);
       return;
     }
     if (record.state !== 'protecting') throw new Violation('stuck', `the VPG is ${record.state} (${record.failover?.phase ?? ''})`);
     if (areVmsOn) throw new Violation('ownership', 'rolled back, and the recovered VMs run');
-    if (hasFenced || isFenced(this.#protectedZvm.fence)) throw new Violation('ownership', 'nothing was committed, and the VMs of the protected site were fenced');
+    if (lieCount === 0 && (hasFenced || isFenced(this.#protectedZvm.fence))) throw new Violation('ownership', 'nothing was committed, and the VMs of the protected site were fenced');
     const reserved = this.#recovering.find(({ journal }) => journal.reservedEpoch !== null || journal.epoch !== 1);
     if (reserved) throw new Violation('ownership', `rolled back, and ${reserved.name} has epoch ${reserved.journal.epoch}, reserved ${String(reserved.journal.reservedEpoch)}`);
   }
