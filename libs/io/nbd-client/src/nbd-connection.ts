@@ -14,6 +14,9 @@ export interface ConnectionHandlers {
   onDrain(): void;
 }
 
+/** Of an export with at least a block: costs nothing, changes nothing. */
+export const probeOf = ({ blockBytesMin, sizeBytes }: NbdExportFacts): NbdClientRequest => ({ kind: 'read', offset: 0, target: new Uint8Array(Math.min(blockBytesMin, sizeBytes)) });
+
 const NOT_YET: ConnectionHandlers = { onDone: () => undefined, onLost: () => undefined, onDrain: () => undefined };
 
 export const describeAddress = (address: NbdAddress): string =>
@@ -44,8 +47,8 @@ export class NbdConnection {
   }
 
   /**
-   * Connects and negotiates. Throws {@link VolumeError}: `VOLUME_NOT_FOUND` when the server has no such export, else `VOLUME_IO`, with
-   * the address in its message.
+   * Connects, negotiates and reads a block: a server may do the first two and answer no request (stopped behind a proxy, its storage hanging). An error for
+   * the block is an answer. Throws {@link VolumeError}: `VOLUME_NOT_FOUND` when the server has no such export, else `VOLUME_IO`, with the address in its message.
    */
   static async open(address: NbdAddress, limits: ConnectionLimits): Promise<{ readonly connection: NbdConnection; readonly facts: NbdExportFacts }> {
     const socket = address.kind === 'unix' ? connect({ path: address.socketPath }) : connect({ host: address.host, port: address.port, noDelay: true, keepAlive: true });
@@ -67,8 +70,13 @@ export class NbdConnection {
 
   #negotiate(): Promise<NbdExportFacts> {
     return new Promise((resolve, reject) => {
+      let facts: NbdExportFacts | undefined;
       this.#onEvent = (event) => {
-        if (event.kind === 'ready') resolve(event.facts);
+        if (event.kind === 'ready') {
+          facts = event.facts;
+          if (facts.sizeBytes === 0) resolve(facts);
+          else this.request(probeOf(facts));
+        } else if (event.kind === 'done' && facts) resolve(facts);
         else if (event.kind === 'refused') reject(new VolumeError(event.isMissing ? 'VOLUME_NOT_FOUND' : 'VOLUME_IO', event.message));
       };
       this.#handlers = { ...NOT_YET, onLost: reject };

@@ -54,7 +54,7 @@ describeVolume('NbdVolume', async (wanted) => {
   return await openNbdVolume({ uri: uri(`disk-${String(exportCount)}`), ...wanted });
 });
 
-/** Keeps requests until they are let go. */
+/** Keeps requests until they are let go; not the one with which a client begins. */
 function gated(inner: MemoryVolume): { volume: Volume; held: (() => void)[]; log: string[] } {
   const held: (() => void)[] = [];
   const log: string[] = [];
@@ -68,7 +68,7 @@ function gated(inner: MemoryVolume): { volume: Volume; held: (() => void)[]; log
     volume: {
       sizeBytes: inner.sizeBytes, isReadOnly: false,
       read: async (offset, target) => {
-        await gate(`read ${String(offset)}`);
+        if (target.length > 1) await gate(`read ${String(offset)}`);
         inner.read(offset, target);
       },
       write: async (offset, source) => {
@@ -182,6 +182,39 @@ describe('a volume over an NBD server', () => {
     for (const release of held.splice(0)) release();
     await Promise.all(reads);
     expect(volume.outage).toBeUndefined();
+  });
+
+  it('has one outage for as long as its server takes connections and answers no request', async () => {
+    const inner = new MemoryVolume({ sizeBytes: MiB });
+    const held: (() => void)[] = [];
+    let isStalled = false;
+    const server: Volume = {
+      sizeBytes: MiB, isReadOnly: false, write: (offset, source) => inner.write(offset, source), writeZeroes: (offset, length) => inner.writeZeroes(offset, length), flush: () => undefined,
+      read: async (offset, target) => {
+        if (isStalled) await new Promise<void>((resolve) => held.push(resolve));
+        inner.read(offset, target);
+      },
+      allocation: (offset, length) => inner.allocation(offset, length), close: () => inner.close(),
+    };
+    const volume = await volumeOver(server, { requestMs: 200, connectMs: 200, patienceMs: 10 });
+    isStalled = true;
+    const read = readBytes(volume, 4096, 100).then(() => 'read', () => 'given up');
+    const since = volume.outage?.sinceMs;
+    expect(since).toBeDefined();
+    const seen = new Set<number | undefined>();
+    // The read, and what three connections after it ask.
+    for (let tries = 0; held.length < 4 && tries < 1000; tries += 1) {
+      seen.add(volume.outage?.sinceMs);
+      await soon(5);
+    }
+    const asked = held.length;
+    const write = await volume.write(0, new Uint8Array(4096)).then(() => 'written', () => 'refused');
+    isStalled = false;
+    for (const release of held.splice(0)) release();
+    expect([asked >= 4, ...seen, await read, write]).toEqual([true, since, 'given up', 'refused']);
+    for (let tries = 0; !volume.isConnected && tries < 500; tries += 1) await soon(20);
+    expect(volume.outage).toBeUndefined();
+    await volume.write(0, patternBytes(4096, 1));
   });
 
   it('gives up a stuck connection: its writes fail and are not repeated, its reads are', async () => {

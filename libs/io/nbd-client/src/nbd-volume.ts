@@ -9,7 +9,7 @@ const MiB = 1024 * KiB;
 
 /** How long things may take; each has a default that suits a protected volume. */
 export interface NbdVolumeLimits {
-  /** Connecting and negotiating. 5 s. */
+  /** Connecting, negotiating, and a first block. 5 s. */
   readonly connectMs: number;
   /** A request that the server does not answer for so long: the connection is given up as stuck. 30 s. */
   readonly requestMs: number;
@@ -50,7 +50,7 @@ export interface NbdVolumeHooks {
   onLost?(cause: Error): void;
   /**
    * Connected again. The server may have been restarted, or its host: writes that were answered and not flushed may be gone. Called
-   * before anything is sent.
+   * before anything of the volume's users is sent.
    */
   onReconnected?(): void;
 }
@@ -67,7 +67,8 @@ export interface NbdVolumeOptions {
 }
 
 /**
- * A volume over an export of any NBD server. It connects again by itself, after 50 ms … 2 s.
+ * A volume over an export of any NBD server. It connects again by itself, after 50 ms … 2 s; the server is back when it has also answered a request: until then it is one
+ * outage, and users' requests wait here.
  *
  * When a connection is lost, what was in flight is sent again, in its old order and before anything newer. That is right for reads, flushes
  * and block status; for writes and zeroes it is right because a request is in flight until it is answered here, and whoever
@@ -282,8 +283,8 @@ export class NbdVolume implements Volume {
     clearInterval(this.#watch);
     this.#connection = undefined;
     this.#lostAtMs = performance.now();
+    this.#loss = { sinceMs: this.outage?.sinceMs ?? this.#lostAtMs, reason: cause.message };
     const inFlight = [...this.#sent.values()];
-    this.#loss = { sinceMs: (isStuck ? inFlight[0]?.sentAtMs : undefined) ?? this.#lostAtMs, reason: cause.message };
     this.#sent.clear();
     this.#sentBytes = 0;
     const isChange = ({ request }: Pending): boolean => request.kind === 'write' || request.kind === 'writeZeroes';
