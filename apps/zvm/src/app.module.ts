@@ -80,6 +80,7 @@ import { DraftStore } from './vpg-settings/draft.store.js';
 import { SECTION_CONTROLLERS } from './vpg-settings/sections.controller.js';
 import { VpgSettingsController } from './vpg-settings/vpg-settings.controller.js';
 import { CatalogueService } from './vpg/catalogue.service.js';
+import { CatalogueCopies } from './vpg/catalogue-copies.service.js';
 import { CatalogueStore } from './vpg/catalogue.store.js';
 import { DecisionTimer } from './vpg/decision-timer.js';
 import { ChangeVpgOperations } from './vpg/operations/change-vpg.js';
@@ -133,7 +134,7 @@ const STORES = [AuditStore, UserStore, SessionStore, TaskStore, VpgStore, VmHost
 
 const SERVICES = [
   AuditLog, ActAudit, RequestAudit, SyslogService, CallRate, Lockout, UserService, TokenService, SessionService, OidcService, TaskService, TaskRetention, EventService, EventRetention, InventoryService, OperationService, SiteInventoryService, VraLinkService, VraWords, VraBeliefs, SiteThrottle, VraStateService, CheckpointTrouble, VraOperations,
-  RecoveryScripts, PeerLinkService, PeerExchange, PeerResponder, PairingService, CatalogueService, RecoverySite, VpgConsents, ProtectedSite, RecoveredVms, RecoveryActions, VpgActions,
+  RecoveryScripts, PeerLinkService, PeerExchange, PeerResponder, PairingService, CatalogueService, RecoverySite, VpgConsents, CatalogueCopies, ProtectedSite, RecoveredVms, RecoveryActions, VpgActions,
   VpgStatusService, VmFollower, DecisionTimer, DefinitionService, DraftService, CommitService, AlertService, AlertSwitch, TrustService, CaRotation,
   NatsUsers, TrustTokenStore, Enrolment, TrustRenewal, InternalListener, PeerKeys, PeerTrust, PairingAcceptance,
   CreateVpgOperation, ChangeVpgOperations, SteerReplicationOperations, InsertCheckpointOperation, FailoverTestOperations, FailoverOperations, FailoverCommitOperations,

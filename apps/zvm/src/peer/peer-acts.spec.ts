@@ -83,7 +83,7 @@ describe('what a paired site asks for has an entry in the audit', () => {
     const acceptance = { redeem: does, confirm: does, seal: does } as never;
     new PeerResponder(
       bus, { siteId: SITE_A, siteName: 'South' } as ZvmConfig, { assertLoaded: () => undefined } as unknown as Database, peers, service, acceptance, service, service, { find: () => record } as never,
-      protectedSite, service, new ActAudit(log, { monotonicMs: () => now } as Clock),
+      protectedSite, service, new ActAudit(log, { monotonicMs: () => now } as Clock), service,
     ).onModuleInit();
   });
 

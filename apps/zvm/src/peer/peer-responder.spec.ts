@@ -16,7 +16,7 @@ it('a ZVM that has not read its database yet says so to whoever asks, and nothin
   const config = { siteId: 'f43245bd-e433-477b-860a-1417b2dfc6e0' } as ZvmConfig;
   const database = new Database(config);
   const unused = undefined as never;
-  new PeerResponder(bus, config, database, new PeerStore(database, unused), unused, unused, unused, unused, unused, unused, unused, unused).onModuleInit();
+  new PeerResponder(bus, config, database, new PeerStore(database, unused), unused, unused, unused, unused, unused, unused, unused, unused, unused).onModuleInit();
   expect(answers.size).toBeGreaterThan(10);
   for (const [subject, answer] of answers) expect([subject, await answer({}, subject).catch((error: unknown) => error)]).toEqual([subject, expect.objectContaining({ code: 'ZVM_DATABASE_DOWN' })]);
 });
@@ -31,7 +31,7 @@ describe('a paired site that asks for a task', () => {
   const unused = undefined as never;
   new PeerResponder(
     bus, { siteId: SITE_A, siteName: 'South' } as ZvmConfig, { assertLoaded: () => undefined } as Database, { find: () => peer, get: () => peer } as unknown as PeerStore, unused, unused, unused, unused,
-    { find: () => handed } as never, unused, actions as never, { record: async (_act: unknown, work: () => Promise<unknown>) => await work() } as never,
+    { find: () => handed } as never, unused, actions as never, { record: async (_act: unknown, work: () => Promise<unknown>) => await work() } as never, unused,
   ).onModuleInit();
   const ask = async (topic: string, message: object): Promise<unknown> =>
     await answers.get(topic)?.({ action: 'delete', vpgId: handed.definition.vpgId, input: {}, record: handed, ...message }, `tidemark.v1.${SITE_A}.zvm.peer-${SITE_B}.control.${topic}`).catch((error: unknown) => error);

@@ -10,6 +10,7 @@ import { ZVM_CONFIG, type ZvmConfig } from '../config.js';
 import { Database } from '../persistence/database.js';
 import { SiteInventoryService } from '../site/site-inventory.service.js';
 import { isTaskIdOf } from '../task/task-id.js';
+import { CatalogueCopies } from '../vpg/catalogue-copies.service.js';
 import { ProtectedSite } from '../vpg/protected-site.service.js';
 import { RecoveryActions } from '../vpg/recovery-actions.service.js';
 import { VpgStore } from '../vpg/vpg.store.js';
@@ -50,6 +51,7 @@ export class PeerResponder implements OnModuleInit {
     private readonly protectedSite: ProtectedSite,
     private readonly actions: RecoveryActions,
     private readonly audit: ActAudit,
+    private readonly copies: CatalogueCopies,
   ) {}
 
   onModuleInit(): void {
@@ -76,7 +78,7 @@ export class PeerResponder implements OnModuleInit {
       await this.protectedSite.forceSync(vpgId);
       return {};
     });
-    this.#answerOf('catalogue.put', CataloguePutV1, async (message) => await this.protectedSite.putCatalogue(message), UNRECORDED);
+    this.#answerOf('catalogue.put', CataloguePutV1, async (message) => await this.copies.put(message), UNRECORDED);
     this.#answerOf('vm.power', VmPowerV1, async (message) => await this.protectedSite.power(message));
   }
 

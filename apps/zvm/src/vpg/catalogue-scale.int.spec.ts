@@ -6,7 +6,7 @@ import { readConfig } from '../config.js';
 import { Database } from '../persistence/database.js';
 import { startPostgres, type TestServer } from '../testing/servers.js';
 import { eventually } from '../testing/test-site.js';
-import { CatalogueStore, type CatalogueEntry } from './catalogue.store.js';
+import { CatalogueStore, type CatalogueEntry, type WrittenRows } from './catalogue.store.js';
 
 const COUNT = 500_000;
 const FIRST_AT = '2026-01-01T00:00:00Z';
@@ -73,7 +73,7 @@ describe(`a list of ${COUNT} checkpoints`, () => {
   }, 60_000);
 
   it('is copied page by page: gaps are closed, what is gone goes, and only the last page says which revision it is', async () => {
-    await store.apply(COPY, { added: [3, 5, 900, 2100, 9000].map((id) => entry(id)), removed: [] }, 3);
+    await store.apply(COPY, { added: [3, 5, 900, 2100, 9000].map((id) => entry(id)), removed: [] }, { revision: 3 });
     const pages = [entry(1), entry(5, 'new tag')];
     expect(await store.copyPage(COPY, { afterId: 0, entries: pages, revision: undefined })).toBe(3);
     expect((await store.list(COPY)).map(({ checkpointId }) => checkpointId)).toEqual([1, 5, 900, 2100, 9000]);
@@ -84,6 +84,22 @@ describe(`a list of ${COUNT} checkpoints`, () => {
     expect(copied.map(({ checkpointId }) => checkpointId)).toEqual([1, 5, ...many.map(({ checkpointId }) => checkpointId), 2101]);
     expect(copied[1]?.tag).toBe('new tag');
     expect((await store.load(VPG)).revision).toBe(8);
+  });
+
+  it('says what each part of a copy has written: what is new and what has changed, not what was there; what is refused leaves all as it was', async () => {
+    const vpgId = randomUUID();
+    const written: WrittenRows[] = [];
+    const admit = (rows: WrittenRows): void => void written.push(rows);
+    await store.apply(vpgId, { added: [entry(1), entry(2)], removed: [] }, { revision: 3, admit });
+    await store.copyPage(vpgId, { afterId: 0, entries: [entry(1), entry(2, 'four'), entry(3)], revision: undefined, admit });
+    await store.copyPage(vpgId, { afterId: 0, entries: [entry(1), entry(2, 'four'), entry(3)], revision: undefined, admit });
+    expect(written).toEqual([{ rows: 2, characters: 32 }, { rows: 2, characters: 36 }, { rows: 0, characters: 0 }]);
+    const refuse = (): never => {
+      throw new Error('too much');
+    };
+    await expect(store.copyPage(vpgId, { afterId: 0, entries: [entry(9)], revision: 4, admit: refuse })).rejects.toThrow('too much');
+    await expect(store.apply(vpgId, { added: [entry(9)], removed: [1] }, { revision: 4, admit: refuse })).rejects.toThrow('too much');
+    expect([store.summary(vpgId)?.revision, (await store.list(vpgId)).map(({ checkpointId }) => checkpointId)]).toEqual([3, [1, 2, 3]]);
   });
 
   it('is cleared when the history ends: its revisions go on where this site decides, and begin anew where the other one does from now on', async () => {

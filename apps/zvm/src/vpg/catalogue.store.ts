@@ -20,14 +20,33 @@ export interface CatalogueChange {
   readonly removed: readonly number[];
 }
 
+/** What a statement has written: rows that are new or not as before, and the characters of their tags and VM lists. */
+export interface WrittenRows {
+  readonly rows: number;
+  readonly characters: number;
+}
+
+/** Of a copy of the other site's list. */
+export interface CopyTerms {
+  /** The other site's. */
+  readonly revision: number;
+  /** Throws when that is too much; then nothing is written. */
+  readonly admit?: (written: WrittenRows) => void;
+}
+
 /** Of one statement: each is one parameter, whatever it carries. */
 const ROWS_MAX = 10_000;
 
-const INSERT = `INSERT INTO checkpoints (vpg_id, checkpoint_id, at, tag, kind, epoch, term, vm_ids)
+/** What is there already is not written again. */
+const INSERT = `WITH written AS (INSERT INTO checkpoints (vpg_id, checkpoint_id, at, tag, kind, epoch, term, vm_ids)
   SELECT $1, checkpoint_id, at, tag, kind, epoch, term, vm_ids
   FROM jsonb_to_recordset($2::jsonb) AS entry (checkpoint_id bigint, at timestamptz, tag text, kind text, epoch int, term bigint, vm_ids jsonb)
   ON CONFLICT (vpg_id, checkpoint_id) DO UPDATE
-  SET at = excluded.at, tag = excluded.tag, kind = excluded.kind, epoch = excluded.epoch, term = excluded.term, vm_ids = excluded.vm_ids`;
+  SET at = excluded.at, tag = excluded.tag, kind = excluded.kind, epoch = excluded.epoch, term = excluded.term, vm_ids = excluded.vm_ids
+  WHERE (checkpoints.at, checkpoints.tag, checkpoints.kind, checkpoints.epoch, checkpoints.term, checkpoints.vm_ids)
+    IS DISTINCT FROM (excluded.at, excluded.tag, excluded.kind, excluded.epoch, excluded.term, excluded.vm_ids)
+  RETURNING coalesce(length(tag), 0) + length(vm_ids::text) AS characters)
+  SELECT count(*) AS rows, coalesce(sum(characters), 0) AS characters FROM written`;
 
 /** The site's copy of each VPG's checkpoint list, for showing and choosing also while a VRA or the other site is away. */
 @Injectable()
@@ -49,14 +68,15 @@ export class CatalogueStore {
     return summary;
   }
 
-  /** All or nothing; `revision` is the other site's when this is a copy, else the next one. Answers it. */
-  async apply(vpgId: string, change: CatalogueChange, copiedRevision?: number): Promise<number> {
+  /** All or nothing; without `copy` under the next revision. Answers the revision. */
+  async apply(vpgId: string, change: CatalogueChange, copy?: CopyTerms): Promise<number> {
     const summary = await this.database.transaction(async (db) => {
       // One change of a list at a time: a revision is given once, and what a clear has ended stays ended.
       const before = await db.findOne(CatalogueEntity, { where: { vpgId }, lock: { mode: 'pessimistic_write' } });
-      const revision = copiedRevision ?? (before?.revision ?? 0) + 1;
+      const revision = copy?.revision ?? (before?.revision ?? 0) + 1;
       await remove(db, vpgId, change.removed);
-      await add(db, vpgId, change.added);
+      const written = await add(db, vpgId, change.added);
+      copy?.admit?.(written);
       const firstListedAt = before?.firstListedAt ?? firstOf(change.added);
       await db.upsert(CatalogueEntity, { vpgId, revision, firstListedAt }, ['vpgId']);
       return await readSummary(db, vpgId);
@@ -117,12 +137,13 @@ export class CatalogueStore {
    * A part of the other site's list, as it comes page by page: what is listed behind `afterId`, up to the last of `entries`, or up to the end when `revision` is given: only
    * then the copy is whole, and of that revision. Answers the copy's revision.
    */
-  async copyPage(vpgId: string, { afterId, entries, revision }: { readonly afterId: number; readonly entries: readonly CatalogueEntry[]; readonly revision: number | undefined }): Promise<number> {
+  async copyPage(vpgId: string, { afterId, entries, revision, admit }: Pick<CopyTerms, 'admit'> & { readonly afterId: number; readonly entries: readonly CatalogueEntry[]; readonly revision: number | undefined }): Promise<number> {
     const upToId = revision === undefined ? (entries.at(-1)?.checkpointId ?? afterId) : Number.MAX_SAFE_INTEGER;
     const summary = await this.database.transaction(async (db) => {
       const ids = entries.map(({ checkpointId }) => checkpointId);
       await db.query('DELETE FROM checkpoints WHERE vpg_id = $1 AND checkpoint_id > $2 AND checkpoint_id <= $3 AND checkpoint_id <> ALL ($4::bigint[])', [vpgId, afterId, upToId, ids]);
-      await add(db, vpgId, entries);
+      const written = await add(db, vpgId, entries);
+      admit?.(written);
       const before = await db.findOneBy(CatalogueEntity, { vpgId });
       const firstListedAt = before?.firstListedAt ?? firstOf(entries);
       await db.upsert(CatalogueEntity, { vpgId, revision: revision ?? before?.revision ?? 0, firstListedAt }, ['vpgId']);
@@ -156,10 +177,13 @@ async function remove(db: EntityManager, vpgId: string, checkpointIds: readonly 
   }
 }
 
-async function add(db: EntityManager, vpgId: string, entries: readonly CatalogueEntry[]): Promise<void> {
+async function add(db: EntityManager, vpgId: string, entries: readonly CatalogueEntry[]): Promise<WrittenRows> {
+  let written: WrittenRows = { rows: 0, characters: 0 };
   for (let at = 0; at < entries.length; at += ROWS_MAX) {
-    await db.query(INSERT, [vpgId, JSON.stringify(entries.slice(at, at + ROWS_MAX).map(toRow))]);
+    const [sums] = await db.query<Readonly<Record<keyof WrittenRows, string>>[]>(INSERT, [vpgId, JSON.stringify(entries.slice(at, at + ROWS_MAX).map(toRow))]);
+    written = { rows: written.rows + Number(sums?.rows), characters: written.characters + Number(sums?.characters) };
   }
+  return written;
 }
 
 async function readSummary(db: EntityManager, vpgId: string): Promise<CatalogueSummary> {

@@ -1,5 +1,5 @@
 import { Inject, Injectable } from '@nestjs/common';
-import type { CatalogueRevisionV1, CheckpointInsertedV1, CataloguePutV1, SettledVmV1, VmPowerResultV1, VmPowerV1 } from '@tidemark/contracts';
+import type { CheckpointInsertedV1, SettledVmV1, VmPowerResultV1, VmPowerV1 } from '@tidemark/contracts';
 import { ControlError } from '@tidemark/nest';
 import { currentNote } from '../audit/audit-note.js';
 import { ZVM_CONFIG, type ZvmConfig } from '../config.js';
@@ -135,14 +135,6 @@ export class ProtectedSite {
     const [first] = vraIds;
     if (first === undefined) throw new ZvmError('ZVM_VRA_DOWN', `no VRA of site ${this.config.siteName} protects VPG '${definition.name}'`);
     return first;
-  }
-
-  async putCatalogue({ vpgId, baseRevision, revision, isWhole, afterId = 0, isMore = false, added, removed }: CataloguePutV1): Promise<CatalogueRevisionV1> {
-    if (!this.vpgs.find(vpgId)) throw notFound('VPG', vpgId);
-    if (isWhole) return { revision: await this.catalogues.copyPage(vpgId, { afterId, entries: added, revision: isMore ? undefined : revision }) };
-    const own = (await this.catalogues.load(vpgId)).revision;
-    if (own !== baseRevision || own === revision) return { revision: own };
-    return { revision: await this.catalogues.apply(vpgId, { added, removed }, revision) };
   }
 
   /** Powers protected VMs off before a failover, or on again after its rollback. Answers those whose state it changed. */
