@@ -83,6 +83,23 @@ function gated(inner: MemoryVolume): { volume: Volume; held: (() => void)[]; log
   };
 }
 
+/** Answers no read while it is stalled. */
+function stallable(): { readonly server: Volume; readonly held: (() => void)[]; stall(): void; goOn(): void } {
+  const server = new MemoryVolume({ sizeBytes: MiB });
+  const read = server.read.bind(server);
+  const held: (() => void)[] = [];
+  let isStalled = false;
+  const reads = async (offset: number, target: Uint8Array): Promise<void> => {
+    if (isStalled) await new Promise<void>((resolve) => held.push(resolve));
+    read(offset, target);
+  };
+  const goOn = (): void => {
+    isStalled = false;
+    for (const release of held.splice(0)) release();
+  };
+  return { server: Object.assign(server, { read: reads }), held, stall: () => void (isStalled = true), goOn };
+}
+
 /** A way to the server that can be cut. */
 async function proxy(): Promise<{ readonly address: NbdAddress; cut(): void }> {
   const path = join(folder, 'proxy.sock');
@@ -185,19 +202,9 @@ describe('a volume over an NBD server', () => {
   });
 
   it('has one outage for as long as its server takes connections and answers no request', async () => {
-    const inner = new MemoryVolume({ sizeBytes: MiB });
-    const held: (() => void)[] = [];
-    let isStalled = false;
-    const server: Volume = {
-      sizeBytes: MiB, isReadOnly: false, write: (offset, source) => inner.write(offset, source), writeZeroes: (offset, length) => inner.writeZeroes(offset, length), flush: () => undefined,
-      read: async (offset, target) => {
-        if (isStalled) await new Promise<void>((resolve) => held.push(resolve));
-        inner.read(offset, target);
-      },
-      allocation: (offset, length) => inner.allocation(offset, length), close: () => inner.close(),
-    };
+    const { server, held, stall, goOn } = stallable();
     const volume = await volumeOver(server, { requestMs: 200, connectMs: 200, patienceMs: 10 });
-    isStalled = true;
+    stall();
     const read = readBytes(volume, 4096, 100).then(() => 'read', () => 'given up');
     const since = volume.outage?.sinceMs;
     expect(since).toBeDefined();
@@ -209,12 +216,60 @@ describe('a volume over an NBD server', () => {
     }
     const asked = held.length;
     const write = await volume.write(0, new Uint8Array(4096)).then(() => 'written', () => 'refused');
-    isStalled = false;
-    for (const release of held.splice(0)) release();
+    goOn();
     expect([asked >= 4, ...seen, await read, write]).toEqual([true, since, 'given up', 'refused']);
     for (let tries = 0; !volume.isConnected && tries < 500; tries += 1) await soon(20);
     expect(volume.outage).toBeUndefined();
     await volume.write(0, patternBytes(4096, 1));
+  });
+
+  it('notices a server that has stopped while nobody asks anything, and when it goes on', async () => {
+    const { server, held, stall, goOn } = stallable();
+    const volume = await volumeOver(server, { requestMs: 200, connectMs: 200, idleMs: 20 });
+    stall();
+    for (let tries = 0; volume.isConnected && tries < 500; tries += 1) await soon(10);
+    const lost = volume.outage;
+    // The keep-alive, and what a connection after it asks.
+    for (let tries = 0; held.length < 2 && tries < 500; tries += 1) await soon(10);
+    const asked = held.length;
+    goOn();
+    for (let tries = 0; !volume.isConnected && tries < 500; tries += 1) await soon(20);
+    expect([asked >= 2, lost?.reason, volume.outage]).toEqual([true, expect.stringContaining('not answered'), undefined]);
+  });
+
+  it('keeps no request waiting for a keep-alive that is not answered, and gives a write its whole time', async () => {
+    const { server, held, stall, goOn } = stallable();
+    let holdWrites = false;
+    const write = server.write.bind(server);
+    server.write = async (offset, source) => {
+      if (holdWrites) await new Promise<void>((resolve) => held.push(resolve));
+      await write(offset, source);
+    };
+    const volume = await volumeOver(server, { requestMs: 2000, idleMs: 20 });
+    stall();
+    for (let tries = 0; volume.outage === undefined && tries < 500; tries += 1) await soon(10);
+    const sinceMs = volume.outage?.sinceMs ?? 0;
+    await volume.write(0, new Uint8Array(4096));
+    while (performance.now() - sinceMs < 1200) await soon(20);
+    holdWrites = true;
+    const late = volume.write(4096, new Uint8Array(4096)).then(() => 'written', String);
+    while (performance.now() - sinceMs < 2700) await soon(20);
+    expect([volume.isConnected, held.length]).toEqual([true, 2]);
+    held.pop()?.();
+    goOn();
+    expect(await late).toBe('written');
+  });
+
+  it('closes without waiting for a keep-alive', async () => {
+    const { server, stall, goOn } = stallable();
+    const volume = await volumeOver(server, { requestMs: 60_000, idleMs: 20 });
+    stall();
+    for (let tries = 0; volume.outage === undefined && tries < 500; tries += 1) await soon(10);
+    const closingAtMs = performance.now();
+    await volume.close();
+    const closedMs = performance.now() - closingAtMs;
+    goOn();
+    expect(closedMs).toBeLessThan(20_000);
   });
 
   it('gives up a stuck connection: its writes fail and are not repeated, its reads are', async () => {

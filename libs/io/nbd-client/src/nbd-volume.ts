@@ -2,7 +2,7 @@ import { assert, type NbdAddress } from '@tidemark/base';
 import { CLIENT_STATUS_BYTES_MAX, NbdErrno, type NbdClientRequest, type NbdExportFacts, type NbdStatusRun } from '@tidemark/nbd';
 import { assertInVolume, checkOpen, checkWritable, VolumeError, type AllocationRun, type Volume, type WriteOptions, type WriteZeroesOptions } from '@tidemark/volume';
 import type { ConnectionOptions } from 'node:tls';
-import { describeAddress, NbdConnection, type RequestDone } from './nbd-connection.js';
+import { describeAddress, NbdConnection, probeOf, type RequestDone } from './nbd-connection.js';
 
 const KiB = 1024;
 const MiB = 1024 * KiB;
@@ -17,9 +17,11 @@ export interface NbdVolumeLimits {
   readonly patienceMs: number;
   /** After a connection with writes in flight was lost nothing is sent for so long: see {@link NbdVolume}. 250 ms. */
   readonly settleMs: number;
+  /** Nothing was asked of the server for so long: a block is, so that one that has stopped is known before its user needs it. 5 s. */
+  readonly idleMs: number;
 }
 
-export const NBD_VOLUME_LIMITS: NbdVolumeLimits = { connectMs: 5000, requestMs: 30_000, patienceMs: 25_000, settleMs: 250 };
+export const NBD_VOLUME_LIMITS: NbdVolumeLimits = { connectMs: 5000, requestMs: 30_000, patienceMs: 25_000, settleMs: 250, idleMs: 5000 };
 
 /** On the wire together. What a guest sends beyond waits here in order; its own connection bounds how much that is. */
 const IN_FLIGHT_MAX = 128;
@@ -88,6 +90,9 @@ export class NbdVolume implements Volume {
   /** By cookie, oldest first. */
   readonly #sent = new Map<number, Pending>();
   #sentBytes = 0;
+  /** Our own, begun while nothing was in flight. Takes none of the users' room; they, and closing, do not wait for it. */
+  #keepAlive: { readonly cookie: number; readonly sentAtMs: number } | undefined;
+  #answeredAtMs = 0;
   #lostAtMs = 0;
   #loss: Outage | undefined;
   #notBeforeMs = 0;
@@ -129,7 +134,7 @@ export class NbdVolume implements Volume {
 
   /** Since the server is lost, or, with a connection, since the oldest request was sent that it has not answered: of a server that works, milliseconds ago. */
   get outage(): Outage | undefined {
-    const [oldest] = this.#sent.values();
+    const oldest = this.#keepAlive ?? firstOf(this.#sent);
     return this.#loss ?? (oldest && { sinceMs: oldest.sentAtMs, reason: 'it takes requests and does not answer them' });
   }
 
@@ -207,7 +212,7 @@ export class NbdVolume implements Volume {
     return runs;
   }
 
-  /** Waits for what is in flight (not for a lost server), then says goodbye. Does not flush. */
+  /** Waits for what users have in flight (not for a lost server), then says goodbye. Does not flush. */
   async close(): Promise<void> {
     if (this.#isClosed) return;
     this.#isClosed = true;
@@ -235,14 +240,15 @@ export class NbdVolume implements Volume {
   #use(connection: NbdConnection): void {
     this.#connection = connection;
     this.#loss = undefined;
+    this.#answeredAtMs = performance.now();
     connection.start({
       onDone: (done) => this.#done(done),
       onLost: (cause) => this.#lost(cause, { isStuck: false }),
       onDrain: () => this.#pump(),
     });
     clearInterval(this.#watch);
-    const everyMs = Math.min(1000, this.options.limits.requestMs / 4);
-    this.#watch = setInterval(() => this.#dropIfStuck(), everyMs).unref();
+    const { requestMs, idleMs } = this.options.limits;
+    this.#watch = setInterval(() => this.#look(), Math.min(1000, requestMs / 4, idleMs)).unref();
     this.#pump();
   }
 
@@ -262,6 +268,11 @@ export class NbdVolume implements Volume {
   }
 
   #done(done: RequestDone): void {
+    this.#answeredAtMs = performance.now();
+    if (done.cookie === this.#keepAlive?.cookie) {
+      this.#keepAlive = undefined;
+      return;
+    }
     const pending = this.#sent.get(done.cookie);
     assert(pending !== undefined, 'end of a request that was sent');
     this.#sent.delete(done.cookie);
@@ -272,11 +283,22 @@ export class NbdVolume implements Volume {
     if (this.#sent.size === 0 && this.#waiting.length === 0) this.#onIdle?.();
   }
 
-  #dropIfStuck(): void {
-    const [oldest] = this.#sent.values();
-    if (oldest === undefined || performance.now() - oldest.sentAtMs < this.options.limits.requestMs) return;
+  /** A keep-alive gives the connection up only when it is alone: a user's write has its whole time, however late it came. */
+  #look(): void {
+    const oldest = firstOf(this.#sent) ?? this.#keepAlive;
+    if (oldest === undefined) {
+      this.#askIfIdle();
+      return;
+    }
+    if (performance.now() - oldest.sentAtMs < this.options.limits.requestMs) return;
     this.#connection?.destroy();
     this.#lost(new Error(`a request was not answered for ${String(this.options.limits.requestMs)} ms`), { isStuck: true });
+  }
+
+  #askIfIdle(): void {
+    const sentAtMs = performance.now();
+    if (this.#connection === undefined || this.sizeBytes === 0 || this.#waiting.length > 0 || sentAtMs - this.#answeredAtMs < this.options.limits.idleMs) return;
+    this.#keepAlive = { cookie: this.#connection.request(probeOf(this.facts)), sentAtMs };
   }
 
   #lost(cause: Error, { isStuck }: { readonly isStuck: boolean }): void {
@@ -286,6 +308,7 @@ export class NbdVolume implements Volume {
     this.#loss = { sinceMs: this.outage?.sinceMs ?? this.#lostAtMs, reason: cause.message };
     const inFlight = [...this.#sent.values()];
     this.#sent.clear();
+    this.#keepAlive = undefined;
     this.#sentBytes = 0;
     const isChange = ({ request }: Pending): boolean => request.kind === 'write' || request.kind === 'writeZeroes';
     this.#notBeforeMs = inFlight.some(isChange) ? this.#lostAtMs + this.options.limits.settleMs : 0;
@@ -355,6 +378,8 @@ function checkFitForWriting(address: NbdAddress, facts: NbdExportFacts): void {
   if (facts.isReadOnly) throw new VolumeError('VOLUME_READ_ONLY', `${describeAddress(address)} is read-only`);
   if (!facts.canFlush) throw new VolumeError('VOLUME_IO', `${describeAddress(address)} offers no FLUSH: nothing could ever be made durable there`);
 }
+
+const firstOf = <T>(map: ReadonlyMap<number, T>): T | undefined => map.values().next().value;
 
 function bytesOf(request: NbdClientRequest): number {
   if (request.kind === 'read') return request.target.length;
