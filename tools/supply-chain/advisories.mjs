@@ -1,5 +1,8 @@
 /** What `npm audit --json` said, against the advisories that somebody has explained. */
 
+/** Exit code of an audit that is required and could not be made; 1 is one that found something. */
+export const NOT_CHECKED_CODE = 2;
+
 const SERIOUS = new Set(['high', 'critical']);
 const EXPLANATION_DAYS_MAX = 180;
 const DAY_MS = 86_400_000;

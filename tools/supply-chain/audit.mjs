@@ -1,12 +1,12 @@
 /**
  * `npm run audit`: known vulnerabilities of the packages of the lock file. High and critical ones fail unless tools/supply-chain/policy.json explains them until a
- * day within half a year. Where the registry has no audit endpoint (many mirrors), vulnerabilities cannot be checked: it says so, and `--required` (CI) makes that a failure.
+ * day within half a year. Where the registry has no audit endpoint (many mirrors), vulnerabilities cannot be checked: it says so, and `--required` (CI) makes that a failure with exit code 2.
  * What every mirror can answer is printed under a name of its own: packages that their makers have given up, and run-time dependencies behind their newest compatible release.
  */
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { judgeAudit } from './advisories.mjs';
+import { judgeAudit, NOT_CHECKED_CODE } from './advisories.mjs';
 import { deprecated, judgeFreshness } from './freshness.mjs';
 import { lockedPackages } from './lock.mjs';
 import { root, runNpm } from './npm.mjs';
@@ -22,11 +22,13 @@ function parsed(text) {
   }
 }
 
-const text = await runNpm(['audit', '--json', '--package-lock-only', '--loglevel=silent', '--fetch-retries=0', '--fetch-timeout=20000']);
+// An empty cache: npm would answer from what it heard at some time, also without a network, and keep the severity that an advisory had then.
+const cache = mkdtempSync(join(tmpdir(), 'tidemark-npm-'));
+const text = await runNpm(['audit', '--json', '--package-lock-only', `--cache=${cache}`, '--loglevel=silent', '--fetch-retries=0', '--fetch-timeout=20000']);
 const { unchecked, open, explained, lesser } = judgeAudit(parsed(text), policy.advisories, Date.now());
 if (unchecked !== undefined) {
   console.log(`NOT CHECKED: the registry gave no audit report (${unchecked}).\nNothing is known about vulnerabilities of the packages; run this where https://registry.npmjs.org answers.`);
-  process.exitCode = isRequired ? 1 : 0;
+  process.exitCode = isRequired ? NOT_CHECKED_CODE : 0;
 } else {
   for (const { id, name, title, url } of explained) console.log(`explained  ${name}: ${title} (${url}): ${policy.advisories[id].why}, until ${policy.advisories[id].until}`);
   for (const { name, severity, title, url } of open) console.log(`${severity.toUpperCase().padEnd(9)}  ${name}: ${title} (${url})`);
@@ -47,8 +49,6 @@ async function ask(name) {
 }
 
 const names = Object.keys(lock.packages[''].dependencies ?? {});
-// An empty cache: npm would answer from what it heard at some time, also without a network.
-const cache = mkdtempSync(join(tmpdir(), 'tidemark-npm-'));
 const found = [];
 for (let at = 0; at < names.length; at += ASKED_AT_ONCE) found.push(...(await Promise.all(names.slice(at, at + ASKED_AT_ONCE).map(ask))));
 rmSync(cache, { recursive: true, force: true });
@@ -61,4 +61,4 @@ for (const { name, current, newest } of age.open) console.log(`behind     ${name
 for (const { name, current, latest } of age.newMajor) console.log(`new major  ${name} ${current}, newest ${latest}`);
 if (age.unknown.length > 0) console.log(`NOT CHECKED: the registry did not say which releases there are of ${age.unknown.map(({ name }) => name).join(', ')}`);
 console.log(`${given.length} of ${packages.length} packages of the lock file are given up; of ${names.length} run-time dependencies ${age.open.length} are behind without an explanation, ${age.explained.length} explained, ${age.unknown.length} unknown`);
-if (isRequired && (age.open.length > 0 || age.unknown.length > 0)) process.exitCode = 1;
+if (isRequired && (age.open.length > 0 || age.unknown.length > 0)) process.exitCode ||= 1;
