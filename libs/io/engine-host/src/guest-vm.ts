@@ -170,9 +170,11 @@ export class GuestVm {
     this.#addExport(index, disk);
   }
 
+  /** As {@link attach} does: a server that does not answer keeps nobody but who uses its disk. */
   async #add(disk: AttachedDisk): Promise<void> {
     const index = this.#slots.push(undefined) - 1;
-    const file = await this.#open(disk, index);
+    const file = isNbdUri(disk.path) ? this.#openLate(disk, index) : await this.#open(disk, index);
+    if (file instanceof LateVolume) await file.attemptedWithin(OPENING_PATIENCE_MS);
     this.#slots[index] = { disk, file };
     try {
       this.#addExport(index, disk);

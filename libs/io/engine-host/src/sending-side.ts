@@ -127,8 +127,8 @@ export class SendingSide {
       if (guest && !this.#streams.has(key)) await this.#logs.openForRunning(spec, guest);
       this.#ensureStream(spec);
       if (!guest || this.#logs.get(key)) continue;
-      // Its volumes changed while it runs: the old log is gone, the new one has nothing to say yet.
-      await this.#logs.openForRunning(spec, guest);
+      // Its volumes changed while it runs: the old log is gone, the new one has nothing to say yet. None for volumes that the stream does not have: it could not vouch for them.
+      if (!guest.unopened(spec.diskIds)) await this.#logs.openForRunning(spec, guest);
       this.#streams.get(key)?.stream.useActivity(this.#logs.get(key));
     }
     await this.#dropPeers();
@@ -188,8 +188,7 @@ export class SendingSide {
     }
     const unopened = guest.unopened(spec.diskIds);
     if (unopened) {
-      // What its guest writes meanwhile stands in the activity log, which the stream begins with.
-      this.#closeStream(key);
+      // One that runs goes on with the volumes it has. Without one, what its guest writes meanwhile stands in the activity log, which the stream begins with.
       this.#faults.set(key, `disk ${unopened.diskId} at ${unopened.path} has not been reached yet`);
       return;
     }

@@ -53,27 +53,26 @@ afterEach(async () => {
   await rm(folder, { recursive: true, force: true });
 });
 
-function desired(revision: number, isFenced = false): DesiredState {
+function desired(revision: number, isFenced = false, diskIds = ['served', 'file']): DesiredState {
+  const disks = [
+    { diskId: 'served', exportName: 'served', path: `nbd+unix:///disk?socket=${socketPath()}`, sizeBytes: SERVED_BYTES }, { diskId: 'file', exportName: 'file', path: file(), sizeBytes: FILE_BYTES },
+  ];
   return {
     revision,
-    attachedVms: [{
-      vmId: VM, isFenced, disks: [
-        { diskId: 'served', exportName: 'served', path: `nbd+unix:///disk?socket=${socketPath()}`, sizeBytes: SERVED_BYTES }, { diskId: 'file', exportName: 'file', path: file(), sizeBytes: FILE_BYTES },
-      ],
-    }],
-    protections: [{ vpgId, vmId: VM, epoch: 1, diskIds: ['served', 'file'], recoveringVra: recovering.address, recoverySiteId: SITE_ID, isCompressed: false, priority: 'medium' }],
+    attachedVms: [{ vmId: VM, isFenced, disks: disks.filter(({ diskId }) => diskIds.includes(diskId)) }],
+    protections: [{ vpgId, vmId: VM, epoch: 1, diskIds, recoveringVra: recovering.address, recoverySiteId: SITE_ID, isCompressed: false, priority: 'medium' }],
     barriers: [{ vpgId, version: 1, epoch: 1, intervalMs: 200, members: [{ vra: protecting.address, vmIds: [VM] }] }],
   };
 }
 
-async function protect(): Promise<void> {
-  await mkdir(join(folder, 'recovery'));
+async function protect(diskIds = ['served', 'file'], revision = 1): Promise<void> {
+  await mkdir(join(folder, 'recovery'), { recursive: true });
   await recovering.call('putRecovery', {
     vpgId, vmId: VM, protectedSiteId: SITE_ID, epoch: 1, recoverers: [{ vra: recovering.address, vmIds: [VM] }], historyMs: 3_600_000, journalFolder: join(folder, 'recovery', 'journal'),
-    volumes: [['served', SERVED_BYTES], ['file', FILE_BYTES]].map(([diskId, sizeBytes]) => ({ diskId, sizeBytes, mirrorPath: join(folder, 'recovery', `${String(diskId)}.mirror`) })),
+    volumes: diskIds.map((diskId) => ({ diskId, sizeBytes: diskId === 'file' ? FILE_BYTES : SERVED_BYTES, mirrorPath: join(folder, 'recovery', `${diskId}.mirror`) })),
     datastore: { path: join(folder, 'recovery'), capacityBytes: 8192 * MiB },
   });
-  await protecting.call('applyDesiredState', desired(1));
+  await protecting.call('applyDesiredState', desired(revision, false, diskIds));
 }
 
 async function until<T>(what: string, probe: () => Promise<T | undefined | false>): Promise<T> {
@@ -96,11 +95,15 @@ async function restart(): Promise<void> {
   await protecting.startAgain();
 }
 
-/** Both disks, of a checkpoint that began after now. */
-async function recovered(): Promise<readonly Buffer[]> {
+async function laterCheckpoint(): Promise<number> {
   const newest = async (): Promise<number> => Math.max(0, ...(await recovering.call<CheckpointListing>('listCheckpoints', { vpgId, vmId: VM })).held.map(({ checkpointId }) => checkpointId));
   const before = await newest();
-  const checkpointId = await until('two checkpoints more', async () => ((await newest()) > before + 1 ? await newest() : undefined));
+  return await until('two checkpoints more', async () => ((await newest()) > before + 1 ? await newest() : undefined));
+}
+
+/** Both disks, of a checkpoint that began after now. */
+async function recovered(): Promise<readonly Buffer[]> {
+  const checkpointId = await laterCheckpoint();
   const viewId = randomUUID();
   await recovering.call('openView', { viewId, vpgId, vmId: VM, checkpointId, purpose: 'test', volumes: ['served', 'file'].map((diskId) => ({ diskId, exportName: `${viewId}-${diskId}` })) });
   return await Promise.all([['served', SERVED_BYTES], ['file', FILE_BYTES]].map(async ([diskId, sizeBytes]) => {
@@ -141,6 +144,27 @@ it('a VRA that was killed and finds one disk away answers the others at once; wh
   expect(allSyncsBytes).toBeLessThan((SERVED_BYTES + FILE_BYTES) / 4);
   const [images, disks] = [await recovered(), await onDisks()];
   expect(images.map((image, index) => disks[index]?.equals(image))).toEqual([true, true]);
+  for (const each of [guest, waiting]) each.close();
+}, 240_000);
+
+it('a disk that is added while its server is away is served at once, whoever uses it waits; the stream goes on, and takes it when it is there', async () => {
+  await protect(['file']);
+  await untilReplicating();
+  await server?.close();
+  await protect(['file', 'served'], 2);
+  const [guest, waiting] = [await guestOf('file'), await guestOf('served')];
+  const written = waiting.write(MiB, block(5));
+  await guest.write(MiB, block(6));
+  await laterCheckpoint();
+  expect((await protecting.call<EngineStatus>('status')).revision).toBe(2);
+
+  await serve();
+  await written;
+  await until('a mirror like the disk', async () => {
+    await untilReplicating();
+    const [images, disks] = [await recovered().catch(() => [undefined]), await onDisks()];
+    return images.every((image, index) => image && disks[index]?.equals(image));
+  });
   for (const each of [guest, waiting]) each.close();
 }, 240_000);
 
