@@ -5,21 +5,16 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { pino } from 'pino';
 import { captureBytesMax, readConfig } from './config/config.js';
+import { loadInParts } from './load-in-parts.js';
 
 /** What the shell hangs on, loaded one at a time while guests are answered in between: all at once they hold the event loop for 440 ms, so for 100 at most. */
 const SHELL_PARTS = ['reflect-metadata', '@nestjs/common', '@nestjs/core', '@nestjs/platform-fastify', 'class-validator', '@nestjs/swagger', '@tidemark/contracts', '@tidemark/nest'];
 
-/**
- * Between two of them, for guests. One turn of the event loop is too little: a guest that connects again needs a turn for each of its five round trips,
- * and a write behind an NBD server two, and would wait for as many parts. Some milliseconds are enough for all of that.
- */
+/** See {@link loadInParts}. */
 const BETWEEN_PARTS_MS = 25;
 
 async function loadShell(): Promise<typeof import('./shell.js')> {
-  for (const part of SHELL_PARTS) {
-    await import(part);
-    await sleep(BETWEEN_PARTS_MS);
-  }
+  await loadInParts(SHELL_PARTS, async (part) => await import(part), async () => await sleep(BETWEEN_PARTS_MS));
   return await import('./shell.js');
 }
 
