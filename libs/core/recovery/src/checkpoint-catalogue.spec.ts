@@ -50,6 +50,17 @@ describe('CheckpointCatalogue', () => {
     expect(idsOf(catalogue.listed())).toEqual([2]);
   });
 
+  /** Of those whose VRA lies no more can be known: docs/security.md says what that takes away. */
+  it('of two complete ones under one number lists the newer, and the other one again when that is said no more; one over a set with another VM is not complete by one word', () => {
+    const catalogue = new CheckpointCatalogue();
+    const other = held(1, { vmIds: ['b'] });
+    catalogue.apply('b', additions(other, held(2)));
+    catalogue.apply('a', additions(held(2)));
+    const claim = held(1, { vmIds: ['a'], term: 9 });
+    expect(catalogue.apply('a', additions(claim, held(3)))).toEqual({ added: [claim], removed: [1] });
+    expect(catalogue.apply('a', { isWhole: true, held: [held(2)], dropped: [] })).toEqual({ added: [other], removed: [1] });
+  });
+
   it('never lists a checkpoint over no VMs', () => {
     expect(new CheckpointCatalogue().apply('a', additions(held(1, { vmIds: [] })))).toEqual({ added: [], removed: [] });
   });
