@@ -14,6 +14,7 @@ import { RecoveringHost, type RecoveryWatcher } from './recovering-host.js';
 import { RecoverySite } from './recovery-site.js';
 import { Reversal } from './reversal.js';
 import type { Surroundings } from './sim-host.js';
+import type { SimStream } from './sim-stream.js';
 import { ProtectedSite } from './protected-site.js';
 import { swarm, withActivityLogs, withFaults, type SwarmOptions } from './swarm.js';
 import { HostChange } from './host-change.js';
@@ -32,7 +33,7 @@ const CHECK_MS = 100;
 const HEADS_EVERY = 5;
 /** After the faults: reconnecting after 3 s of silence, initial sync on slow disks, a new leader after 4 intervals, a promotion. */
 const SETTLE_MS = 15_000;
-/** Between two acknowledgements of a sync that goes on. */
+/** Between two steps of a stream that goes on. */
 const GOING_ON_MS = 2000;
 /** A sync block read at once: goes alone when it is longer than frame and credit. */
 const LONGEST_RECORD_BYTES = 256 * 1024;
@@ -86,6 +87,8 @@ function kindOf(violation: Error | undefined): ViolationKind | undefined {
   if (violation instanceof ProtocolError) return 'protocol';
   return violation && 'error';
 }
+
+type Stream = Pick<SimStream, 'sender' | 'key' | 'plan'>;
 
 class Run {
   readonly #world: World;
@@ -197,13 +200,16 @@ class Run {
     const before = new Map(this.#livePlans().map(({ vpgId }) => [vpgId, this.#checkers.listedEver(vpgId)]));
     let endMs = this.#world.nowMs + SETTLE_MS;
     const lastMs = this.#world.nowMs + 4 * SETTLE_MS;
-    // A sync of large volumes over slow disks and links may take longer: as long as it goes on.
-    const progress = { acked: -1, untilMs: endMs };
-    const isGoingOn = (): boolean => {
-      const acked = this.#streams().reduce((sum, { sender }) => sum + sender.status().ackedSeq, 0);
-      if (acked > progress.acked) Object.assign(progress, { acked, untilMs: this.#world.nowMs + GOING_ON_MS });
-      return this.#world.nowMs < Math.min(progress.untilMs, lastMs);
+    // A sync of large volumes over slow disks and links may take longer: as long as each stream that is behind goes on.
+    const progress = new Map<string, { readonly ackedSeq: number; readonly dirtyBytes: number; readonly atMs: number }>();
+    const isMoving = ({ sender, key }: Stream): boolean => {
+      const { ackedSeq, dirtyBytes } = sender.status();
+      const before = progress.get(key);
+      const hasMoved = before === undefined || ackedSeq > before.ackedSeq || dirtyBytes < before.dirtyBytes;
+      progress.set(key, { ackedSeq, dirtyBytes, atMs: hasMoved ? this.#world.nowMs : before.atMs });
+      return hasMoved || this.#world.nowMs < before.atMs + GOING_ON_MS;
     };
+    const isGoingOn = (): boolean => this.#world.nowMs < lastMs && this.#streams().filter((stream) => !this.#isQuietStream(stream)).map(isMoving).every(Boolean);
     let whenQuiet: ReadonlyMap<string, number> | undefined;
     while (this.#world.nowMs < Math.max(endMs, this.#edits.lookUntilMs) || (whenQuiet === undefined && isGoingOn())) {
       await this.#world.runUntil(this.#world.nowMs + 100);
@@ -256,18 +262,19 @@ class Run {
       && this.#site.recovering.some((host) => host.recoveries.some(({ vm, journal }) => vm.vpgId === vpgId && journal?.stats().state.phase === 'broken'));
   }
 
-  #streams() {
+  #streams(): Stream[] {
     return this.#site.protecting.flatMap((host) => host.streams.map(({ sender, key, plan }) => ({ sender, key, plan })));
   }
 
   #isQuiet(): boolean {
-    const live = new Set(this.#livePlans().map(({ vpgId }) => vpgId));
-    return this.#streams().every(({ sender, plan }) => {
-      const { lagBytes, state, sync } = sender.status();
-      // A stream may also be refused because a journal is not open yet. Where storage failed its commit may never be answered.
-      if (this.#checkers.isEnding(plan.vpgId)) return isFenced(sender) || (this.#faults.isStorageFailed && !this.#recoverySite.isIdle);
-      return !live.has(plan.vpgId) || (lagBytes === 0 && state === 'replicating' && sync === null && isCurrent(plan.volumeBytes, plan.vm));
-    });
+    return this.#streams().every((stream) => this.#isQuietStream(stream));
+  }
+
+  #isQuietStream({ sender, plan }: Stream): boolean {
+    const { lagBytes, state, sync } = sender.status();
+    // A stream may also be refused because a journal is not open yet. Where storage failed its commit may never be answered.
+    if (this.#checkers.isEnding(plan.vpgId)) return isFenced(sender) || (this.#faults.isStorageFailed && !this.#recoverySite.isIdle);
+    return !this.#livePlans().some(({ vpgId }) => vpgId === plan.vpgId) || (lagBytes === 0 && state === 'replicating' && sync === null && isCurrent(plan.volumeBytes, plan.vm));
   }
 
   #lag(): string {
