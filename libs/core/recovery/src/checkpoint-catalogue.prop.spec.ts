@@ -60,7 +60,7 @@ describe('CheckpointCatalogue against its definition', () => {
         const isGone = isLeaving && news.isWhole;
         if (isGone) journals.delete(vmId);
         else applyToModel(journals, vmId, news);
-        const { added, removed } = isGone ? catalogue.removeVm(vmId) : catalogue.apply(vmId, news);
+        const { added, removed } = isGone ? catalogue.apply(vmId, { isWhole: true, held: [], dropped: [] }) : catalogue.apply(vmId, news);
         for (const id of removed) expect(told.delete(id)).toBe(true);
         for (const one of added) {
           expect(told.has(one.checkpointId)).toBe(false);

@@ -60,13 +60,6 @@ export class CheckpointCatalogue<Held extends HeldCheckpoint = HeldCheckpoint> {
     return known?.tag === checkpoint.tag && isSame(known, checkpoint) ? known : undefined;
   }
 
-  /** The VM left the VPG: what it held is gone, and with it every checkpoint that it was part of. */
-  removeVm(vmId: string): CatalogueChanges<Held> {
-    const touched = new Set(this.#held.get(vmId)?.keys() ?? []);
-    this.#held.delete(vmId);
-    return this.#relist(touched);
-  }
-
   /** Oldest first. */
   listed(): readonly Held[] {
     return this.#order.all().flatMap((id) => this.#listed.get(id) ?? []);
