@@ -19,7 +19,7 @@ export class CheckpointLedger {
   #held: HeldCheckpoint[] = [];
   readonly #open = new Map<number, HeldCheckpoint>();
   #changes: Change[] = [];
-  /** Dropped one by one, with the position of the marker; undefined: not met yet. */
+  /** Dropped, one by one or retired, and not below what is applied, with the position of the marker; undefined: not met yet. */
   readonly #thinned = new Map<number, number | undefined>();
   #lastChange = 0;
 
@@ -113,18 +113,19 @@ export class CheckpointLedger {
       if ((this.#held[middle]?.markerSeq ?? 0) < markerSeq) low = middle + 1;
       else high = middle;
     }
-    for (const { checkpointId } of this.#held.splice(0, low)) this.#note({ dropped: checkpointId });
+    for (const { checkpointId, markerSeq: seq } of this.#held.splice(0, low)) {
+      this.#thinned.set(checkpointId, seq);
+      this.#note({ dropped: checkpointId });
+    }
   }
 
   /** Drops these, and those of them that come later: a compacted segment says at its end which images it has no part of any more, and their markers may stand behind it. */
   thin(checkpointIds: readonly number[]): void {
-    const oldestId = this.oldest?.checkpointId ?? 0;
-    for (const id of [...this.#thinned.keys()]) if (id < oldestId) this.#thinned.delete(id);
     for (const id of checkpointIds) this.#thinned.set(id, this.find(id)?.markerSeq ?? this.#thinned.get(id));
     this.keep(({ checkpointId }) => !this.#thinned.has(checkpointId));
   }
 
-  /** Dropped one by one, their markers between these positions. */
+  /** Dropped, their markers between these positions. */
   thinnedBetween(afterSeq: number, beforeSeq: number): number[] {
     return [...this.#thinned].filter(([, seq]) => seq !== undefined && seq > afterSeq && seq < beforeSeq).map(([id]) => id);
   }

@@ -341,6 +341,8 @@ export class DurableState {
 
   #takeApplied(appliedSeq: number): void {
     this.#set({ appliedSeq: Math.max(appliedSeq, this.snapshot.appliedSeq) });
+    // Behind a break too it is known how far the mirrors are: nothing below comes back.
+    this.ledger.forgetThinned(0, this.snapshot.appliedSeq + 1);
   }
 
   /** From now on the mirrors turn into this checkpoint's disks: no other image can be put together any more. */

@@ -286,6 +286,8 @@ export class JournalFile {
   /** The reserved number is given up and never used again. Idempotent. */
   async burnEpoch(epoch: number): Promise<void> {
     await this.#request({ type: 'burnEpoch', epoch });
+    // Again, behind the durable first: whichever of the two a bit turns in, the other says it.
+    await this.#request({ type: 'burnEpoch', epoch });
   }
 
   /** The disks at a held checkpoint. Pins it until the view is closed. */
