@@ -14,7 +14,7 @@ const SHELL_PARTS = ['reflect-metadata', '@nestjs/common', '@nestjs/core', '@nes
 const BETWEEN_PARTS_MS = 25;
 
 async function loadShell(): Promise<typeof import('./shell.js')> {
-  await loadInParts(SHELL_PARTS, async (part) => await import(part), async () => await sleep(BETWEEN_PARTS_MS));
+  await loadInParts(SHELL_PARTS, async (part): Promise<unknown> => (await import(part)) as unknown, async () => await sleep(BETWEEN_PARTS_MS));
   return await import('./shell.js');
 }
 

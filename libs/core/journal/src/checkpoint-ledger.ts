@@ -137,7 +137,7 @@ export class CheckpointLedger {
 
   /** Their markers are gone: they cannot come back. */
   forgetThinned(afterSeq: number, beforeSeq: number): void {
-    for (const id of this.thinnedBetween(afterSeq, beforeSeq)) this.#thinned.delete(id);
+    for (const [id, seq] of this.#thinned) if (seq !== undefined && seq > afterSeq && seq < beforeSeq) this.#thinned.delete(id);
   }
 
   /** Drops the checkpoints for which `isKept` is false. Looks at all. */

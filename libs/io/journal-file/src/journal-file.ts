@@ -280,14 +280,18 @@ export class JournalFile {
 
   /** The reserved epoch becomes the current one and the history is closed. Idempotent. */
   async commitEpoch(epoch: number): Promise<void> {
-    await this.#request({ type: 'commitEpoch', epoch });
+    await this.#twice({ type: 'commitEpoch', epoch });
   }
 
   /** The reserved number is given up and never used again. Idempotent. */
   async burnEpoch(epoch: number): Promise<void> {
-    await this.#request({ type: 'burnEpoch', epoch });
-    // Again, behind the durable first: whichever of the two a bit turns in, the other says it.
-    await this.#request({ type: 'burnEpoch', epoch });
+    await this.#twice({ type: 'burnEpoch', epoch });
+  }
+
+  /** Again, behind the durable first: whichever of the two a bit turns in, the other says it. */
+  async #twice(step: { readonly type: 'commitEpoch' | 'burnEpoch'; readonly epoch: number }): Promise<void> {
+    await this.#request(step);
+    await this.#request(step);
   }
 
   /** The disks at a held checkpoint. Pins it until the view is closed. */

@@ -218,6 +218,7 @@ export class RecoveringHost extends SimHost {
   }
 
   #tick(): void {
+    this.ageNowMs(); // as the product does each second, whether somebody asks or not: both clocks that step between two looks are time that has passed
     for (const recovery of this.recoveries) recovery.tick();
     for (const entry of this.#entries.values()) if (!this.#views.has(entry.spec.viewId)) this.#reopen(entry);
     if (!this.isRetirementPaused) for (const retirement of this.#retirements.values()) retirement.report();

@@ -42,3 +42,12 @@ it('keeps an epoch burned when a bit turns in the record that burned it', async 
   expect(bench.journal.stats().reservedEpoch).toBe(null);
   await expect(bench.journal.reserveEpoch(EPOCH)).rejects.toMatchObject({ code: 'JOURNAL_EPOCH' });
 });
+
+it('keeps a commit when a bit turns in the record that committed', async () => {
+  await bench.journal.reserveEpoch(EPOCH);
+  await bench.journal.commitEpoch(EPOCH);
+  await bench.journal.close();
+  await damage(JournalRecordKind.epochCommit);
+  await bench.open();
+  expect(bench.journal.stats()).toMatchObject({ epoch: EPOCH, reservedEpoch: null, isEnded: true });
+});
