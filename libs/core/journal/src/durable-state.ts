@@ -259,7 +259,9 @@ export class DurableState {
       reservedEpoch: isSettled ? null : snapshot.reservedEpoch,
       epoch: Math.max(snapshot.epoch, found.epoch), highestEpoch: Math.max(snapshot.highestEpoch, found.highestEpoch, found.epoch),
       isEnded: snapshot.isEnded || found.isEnded, promotion: found.promotion ?? snapshot.promotion, appliedSeq, retiredSeq,
-      incarnation: Math.max(snapshot.incarnation, found.incarnation), lastSeq: Math.max(snapshot.lastSeq, appliedSeq),
+      // New positions begin behind all that was applied or retired: neither word, in whatever file it is read again, is about what comes now. (The checkpoint at retiredSeq stays, and what is
+      // before it is applied: from there on, not behind it.)
+      incarnation: Math.max(snapshot.incarnation, found.incarnation), lastSeq: Math.max(snapshot.lastSeq, appliedSeq, retiredSeq - 1),
     });
     this.#takeOver(this.snapshot);
   }

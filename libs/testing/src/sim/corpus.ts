@@ -17,6 +17,7 @@ export const CORPUS: readonly number[] = [
   42741, // a bit turned in front of the record that dropped a checkpoint, which came back without the versions that a compaction had taken away
   795391399, // streams refused above the hard limit, where nothing was left to be given up, and so on for ever
   795390300, // a view's read that failed while its next window was looked up was nobody's, and ended the process
+  930001270, // behind a break positions began again below a retired checkpoint's: listed ones went with the next generation
   13, // journals that go from one recovering host to another
   1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 36, 49, 67, 73,
 ];

@@ -29,6 +29,7 @@ export class Sender {
     const begun = this.bench.ask({ type: 'beginIncarnation', sessionId: 'a', epoch: 1 });
     if (typeof begun !== 'object') throw new Error(`refused: ${String(begun)}`);
     this.#incarnation = begun.incarnation;
+    this.#seq = begun.durableSeq;
   }
 
   send(...records: Parameters<typeof frameOf>[0]): void {
@@ -66,7 +67,7 @@ export function damage(disk: JournalDisk, segment: number, at: number): void {
 }
 
 /** Where the frame with this marker is. */
-function placeOf(disk: JournalDisk, markerSeq: number): { readonly segment: number; readonly at: number } {
+export function placeOf(disk: JournalDisk, markerSeq: number): { readonly segment: number; readonly at: number } {
   for (const [segment, { bytes }] of disk.files) {
     const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     for (let at = SEGMENT_HEADER_BYTES; at + 128 <= bytes.byteLength; at += 64) {
