@@ -16,6 +16,7 @@ export class Truth {
   /** Checkpoints that were listed, and nobody has dropped. */
   readonly listed = new Set<number>();
   /** Numbers that must never be in force or reserved again. */
+  readonly #dropped = new Set<number>();
   readonly #burned = new Set<number>();
   /** Bits have turned: a read may be refused. */
   isRotted = false;
@@ -45,11 +46,15 @@ export class Truth {
   }
 
   look(journal: JournalFile): void {
-    for (const { checkpointId } of journal.checkpoints()) this.listed.add(checkpointId);
+    for (const { checkpointId } of journal.checkpoints()) if (!this.#dropped.has(checkpointId)) this.listed.add(checkpointId);
   }
 
+  /** From now on they may be there or not: where the disk fails nobody knows whether the record that drops them is durable. */
   dropped(checkpointIds: readonly number[]): void {
-    for (const checkpointId of checkpointIds) this.listed.delete(checkpointId);
+    for (const checkpointId of checkpointIds) {
+      this.#dropped.add(checkpointId);
+      this.listed.delete(checkpointId);
+    }
   }
 
   burned(epoch: number): void {
