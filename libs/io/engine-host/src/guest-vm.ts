@@ -141,7 +141,7 @@ export class GuestVm {
     if (JSON.stringify(spec.disks) !== JSON.stringify(this.attached.disks)) this.#changes = undefined;
     for (const [index, slot] of this.#slots.entries()) {
       const disk = slot && wanted.get(slot.disk.exportName);
-      if (slot && (!disk || disk.path !== slot.disk.path || disk.sizeBytes < slot.disk.sizeBytes)) await this.#remove(index, slot, log);
+      if (slot && (!disk || !isSameDisk(slot.disk, disk))) await this.#remove(index, slot, log);
       else if (slot && disk && disk.sizeBytes > slot.disk.sizeBytes) await this.#grow(index, slot, disk);
       else if (slot && disk) this.#slots[index] = { disk, file: slot.file };
     }
@@ -250,6 +250,12 @@ export class GuestVm {
 
   disk(slot: number): AttachedDisk | undefined {
     return this.#slots[slot]?.disk;
+  }
+
+  /** False: it has none of this id, or another file stands for it. */
+  hasDisk(wanted: AttachedDisk): boolean {
+    const disk = this.disk(this.slotOf(wanted.diskId));
+    return disk !== undefined && isSameDisk(disk, wanted);
   }
 
   /** The protected volume itself, past the splitter: what a sync reads. */
@@ -432,6 +438,8 @@ export class GuestVm {
 
 /** Nothing was written by this process to one that is not. */
 const isOpen = (file: ProtectedVolume): boolean => !(file instanceof LateVolume) || file.isOpen;
+
+const isSameDisk = (disk: AttachedDisk, wanted: AttachedDisk): boolean => disk.exportName === wanted.exportName && disk.path === wanted.path && disk.sizeBytes <= wanted.sizeBytes;
 
 const errorOf = (error: unknown): Error => (error instanceof Error ? error : new VolumeError('VOLUME_IO', String(error)));
 

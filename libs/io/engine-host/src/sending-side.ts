@@ -119,6 +119,7 @@ export class SendingSide {
   async #reconcile(desired: DesiredState): Promise<void> {
     this.#dropBarriers(desired.barriers);
     this.#dropStreams(desired.protections);
+    this.#dropMoved(desired);
     await this.#logs.keepOnly(desired.protections, this.#vms.guests);
     await this.#vms.reconcile(desired);
     for (const spec of desired.protections) {
@@ -149,6 +150,20 @@ export class SendingSide {
       else if (isSameVolumes(spec, stream.spec)) stream.update(spec);
     }
     for (const key of this.#faults.keys()) if (!wanted.has(key)) this.#faults.delete(key);
+  }
+
+  /**
+   * A disk whose file will be another one, with bytes of its own: its stream ends before anybody writes there, and the next one compares. (One that is removed changes nothing: nobody writes
+   * it any more.)
+   */
+  #dropMoved({ attachedVms, protections }: DesiredState): void {
+    for (const { vpgId, vmId, diskIds } of protections) {
+      const key = protectionKey({ vpgId, vmId });
+      const has = this.#streams.get(key)?.stream.spec.diskIds.filter((diskId) => diskIds.includes(diskId)) ?? [];
+      const disks = attachedVms.find((vm) => vm.vmId === vmId)?.disks.filter(({ diskId }) => has.includes(diskId)) ?? [];
+      const guest = this.#vms.guests.get(vmId);
+      if (guest && !disks.every((disk) => guest.hasDisk(disk))) this.#closeStream(key);
+    }
   }
 
   /** With its volumes as they are: if these change as well, that comes next. */

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { mkdir, mkdtemp, open, rm, stat } from 'node:fs/promises';
+import { mkdir, mkdtemp, open, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
@@ -199,6 +199,22 @@ describe('disks that come, grow and go under a protected VM', () => {
     expect(await site.bytesAt(last)).toEqual(['99 99 99 99', '31']);
     await site.restartRecovering();
     expect(await site.bytesAt(await site.checkpoint())).toEqual(['99 99 99 99', '31']);
+  }, 60_000);
+
+  it('a disk whose file is another one from now on is compared with its mirror, and goes on; older checkpoints keep the bytes of before', async () => {
+    const system: Disk = { diskId: 'd0', name: 'system', MiB: 2 };
+    await site.makeDisk(system);
+    await site.recover([system]);
+    await site.attach([system], [system]);
+    await qemuIo(site.uri('system'), 'write -P 0x11 0 2M');
+    const one = await site.checkpoint();
+
+    const moved = { ...system, name: 'elsewhere' };
+    await writeFile(site.path('elsewhere'), Buffer.concat([Buffer.alloc(MiB, 0x77), Buffer.alloc(MiB, 0x11)]));
+    await site.attach([moved], [system]);
+    await qemuIo(site.uri('elsewhere'), 'write -P 0x12 1M 1M');
+    await until('it replicates', () => site.protecting.status().protections[0]?.state === 'replicating');
+    expect([await site.bytesAt(await site.checkpoint()), await site.bytesAt(one)]).toEqual([['77 12'], ['11 11']]);
   }, 60_000);
 
   it('a stream with a list that the recovery side does not know yet is refused, and opens by itself when it does', async () => {
