@@ -74,3 +74,17 @@ it('checkpoints that were retired and not yet applied do not come back with what
   }
   expect(listed).toBeGreaterThan(HISTORIES);
 });
+
+it('retired checkpoints are remembered until they are applied, and no longer', () => {
+  const disk = new JournalDisk([DISK_BYTES]);
+  const sender = new Sender(new JournalBench(disk, { segmentBytes: 4096 }));
+  sender.begin();
+  sender.send(syncStart('initialSync'), syncEnd);
+  for (let id = 1; id <= 5; id += 1) sender.checkpoint(id);
+  const remembered = ({ recovered }: JournalBench): number[] => recovered.state.ledger.thinnedBetween(0, Infinity);
+  expect(sender.bench.ask({ type: 'retire', checkpointId: 4 })).toBe(undefined);
+  expect([remembered(sender.bench), remembered(opened(disk))]).toEqual([[1, 2, 3], [1, 2, 3]]);
+  expect(sender.bench.ask({ type: 'allowApply', checkpointId: 4 })).toBe(undefined);
+  sender.bench.settle();
+  expect([remembered(sender.bench), remembered(opened(disk))]).toEqual([[], []]);
+});

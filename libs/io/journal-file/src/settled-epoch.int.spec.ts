@@ -33,21 +33,15 @@ async function damage(kind: JournalRecordKind): Promise<void> {
   throw new Error('no such record');
 }
 
-it('keeps an epoch burned when a bit turns in the record that burned it', async () => {
+it.each([
+  ['burn', 'burnEpoch', JournalRecordKind.epochBurn, { epoch: 1, isEnded: false }, 'JOURNAL_EPOCH'],
+  ['commit', 'commitEpoch', JournalRecordKind.epochCommit, { epoch: EPOCH, isEnded: true }, 'JOURNAL_ENDED'],
+] as const)('keeps a %s when a bit turns in the record that says it', async (_, step, kind, expected, code) => {
   await bench.journal.reserveEpoch(EPOCH);
-  await bench.journal.burnEpoch(EPOCH);
+  await bench.journal[step](EPOCH);
   await bench.journal.close();
-  await damage(JournalRecordKind.epochBurn);
+  await damage(kind);
   await bench.open();
-  expect(bench.journal.stats().reservedEpoch).toBe(null);
-  await expect(bench.journal.reserveEpoch(EPOCH)).rejects.toMatchObject({ code: 'JOURNAL_EPOCH' });
-});
-
-it('keeps a commit when a bit turns in the record that committed', async () => {
-  await bench.journal.reserveEpoch(EPOCH);
-  await bench.journal.commitEpoch(EPOCH);
-  await bench.journal.close();
-  await damage(JournalRecordKind.epochCommit);
-  await bench.open();
-  expect(bench.journal.stats()).toMatchObject({ epoch: EPOCH, reservedEpoch: null, isEnded: true });
+  expect(bench.journal.stats()).toMatchObject({ reservedEpoch: null, ...expected });
+  await expect(bench.journal.reserveEpoch(EPOCH)).rejects.toMatchObject({ code });
 });

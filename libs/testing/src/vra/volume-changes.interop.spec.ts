@@ -139,14 +139,19 @@ afterEach(async () => {
   await rm(folder, { recursive: true });
 });
 
+/** A VM of one disk, written once, and a checkpoint of that. */
+async function protectSystem(): Promise<{ readonly system: Disk; readonly one: number }> {
+  const system: Disk = { diskId: 'd0', name: 'system', MiB: 2 };
+  await site.makeDisk(system);
+  await site.recover([system]);
+  await site.attach([system], [system]);
+  await qemuIo(site.uri('system'), 'write -P 0x11 0 2M');
+  return { system, one: await site.checkpoint() };
+}
+
 describe('disks that come, grow and go under a protected VM', () => {
   it('each checkpoint has the disks of its time, in the size and with the bytes of its time', async () => {
-    const system: Disk = { diskId: 'd0', name: 'system', MiB: 2 };
-    await site.makeDisk(system);
-    await site.recover([system]);
-    await site.attach([system], [system]);
-    await qemuIo(site.uri('system'), 'write -P 0x11 0 2M');
-    const one = await site.checkpoint();
+    const { system, one } = await protectSystem();
 
     // The hypervisor adds one disk and grows the other; the guest uses both before anybody else knows.
     const system4 = { ...system, MiB: 4 };
@@ -202,12 +207,7 @@ describe('disks that come, grow and go under a protected VM', () => {
   }, 60_000);
 
   it('a disk whose file is another one from now on is compared with its mirror, and goes on; older checkpoints keep the bytes of before', async () => {
-    const system: Disk = { diskId: 'd0', name: 'system', MiB: 2 };
-    await site.makeDisk(system);
-    await site.recover([system]);
-    await site.attach([system], [system]);
-    await qemuIo(site.uri('system'), 'write -P 0x11 0 2M');
-    const one = await site.checkpoint();
+    const { system, one } = await protectSystem();
 
     const moved = { ...system, name: 'elsewhere' };
     await writeFile(site.path('elsewhere'), Buffer.concat([Buffer.alloc(MiB, 0x77), Buffer.alloc(MiB, 0x11)]));
